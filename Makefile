@@ -1,0 +1,45 @@
+# Every target sets up what it needs in .venv; nothing has to be installed by hand.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+# Idle OpenMP threads must sleep, not spin: two spinning threads on two busy cores are up to 50 times slower.
+export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 0
+
+.venv/.core: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt setuptools torch==2.13.0 torchvision==0.28.0
+	$(BIN)/pip install -q -c constraints.txt -e .
+	touch $@
+
+.venv/.dev: .venv/.core
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+.PHONY: help demo test test-slow lint bench docs clean
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/.core  ## the main job: erase a customer from a model, watched
+	$(BIN)/neuralyzer demo $(ARGS)
+
+test: .venv/.dev  ## the tests
+	$(BIN)/pytest $(ARGS)
+
+test-slow: .venv/.dev  ## the slow tests, and those on the benchmark data (NEURALYZER_DATA)
+	$(BIN)/pytest -m slow $(ARGS)
+
+lint: .venv/.dev  ## ruff, mypy --strict, the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.dev  ## speed and memory, as ratios in one run
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: .venv/.dev  ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+clean:  ## remove what the targets made
+	rm -rf .venv site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,127 @@
+"""Requests to erase: whose rows, which rows, how strongly, by when."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import ForgetSetError, UnknownSubjectError, UsageError
+
+
+class Guarantee(StrEnum):
+    """What an algorithm's class promises (Xu et al. 2023, arXiv 2306.03558; ``clean`` is ours)."""
+
+    EXACT = "exact"
+    CLEAN = "clean"
+    CERTIFIED = "certified"
+    STRONG = "strong"
+    WEAK = "weak"
+
+    @property
+    def strength(self) -> int:
+        """The higher, the stronger."""
+        return len(Guarantee) - list(Guarantee).index(self)
+
+    def satisfies(self, wanted: "Guarantee") -> bool:
+        """Whether this guarantee is at least as strong as the one wanted."""
+        return self.strength >= wanted.strength
+
+
+@dataclass(frozen=True)
+class ErasureRequest:
+    """Whose data a model shall forget, why, how strongly and by when.
+
+    Attributes:
+        subjects: names of data subjects, all of whose rows go.
+        rows: ids of single rows.
+        classes: labels, all of whose rows go.
+        where: a predicate over the data's columns in SQL, such as ``age < 18``.
+        guarantee: the weakest guarantee that will do.
+        reason: ``privacy``, ``bias``, ``stale`` or ``poison``, or the person's own word.
+        budget: seconds of computing that the first choice may take; None for as long as it takes.
+        due: the legal date, ISO 8601.
+        decided_by: who decided.
+    """
+
+    subjects: Sequence[str] = ()
+    rows: Sequence[str] = ()
+    classes: Sequence[str] = ()
+    where: str | None = None
+    guarantee: Guarantee = Guarantee.WEAK
+    reason: str = "privacy"
+    budget: float | None = None
+    due: str | None = None
+    decided_by: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("subjects", "rows", "classes"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise UsageError(f"{name} takes a list, such as [{value!r}]")
+            object.__setattr__(self, name, tuple(str(entry) for entry in value))
+        if not (self.subjects or self.rows or self.classes or self.where):
+            raise UsageError("a request names subjects, rows, classes or a predicate; this one names none")
+        try:
+            object.__setattr__(self, "guarantee", Guarantee(self.guarantee))
+        except ValueError:
+            raise UsageError(f"guarantee {self.guarantee!r} is none of {', '.join(Guarantee)}") from None
+        if self.budget is not None and self.budget <= 0:
+            raise UsageError(f"budget is {self.budget} seconds; it must be above 0")
+        if self.due is not None:
+            try:
+                dt.date.fromisoformat(self.due)
+            except ValueError:
+                raise UsageError(f"due {self.due!r} is no date such as 2026-12-31") from None
+
+    def positions(self, data: Data) -> np.ndarray:
+        """Where the requested rows stand in ``data``.
+
+        Args:
+            data: the training rows, ``N`` of them.
+
+        Returns:
+            Sorted positions ``(F,)``, ``0 < F < N``.
+
+        Raises:
+            UnknownSubjectError: if a subject, row or class is not in the data.
+            ForgetSetError: if the forget set is empty or all the data.
+        """
+        chosen = np.zeros(len(data), dtype=bool)
+        for what, wanted, column in (
+            ("subject", self.subjects, data.subjects),
+            ("row", self.rows, data.ids),
+            ("class", self.classes, data.labels if self.classes else None),
+        ):
+            if not wanted:
+                continue
+            assert column is not None
+            missing = sorted(set(wanted) - set(np.unique(column)))
+            if missing:
+                more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+                raise UnknownSubjectError(
+                    f"no row of the data has {what} {', '.join(map(repr, missing[:3]))}{more}; check the name"
+                )
+            chosen |= np.isin(column, list(wanted))
+        if self.where:
+            chosen[data.where(self.where)] = True
+        if not chosen.any():
+            raise ForgetSetError(f"the forget set is empty: no row satisfies {self.where!r}")
+        if chosen.all():
+            raise ForgetSetError("the forget set is all the data; delete the model instead of making it forget")
+        return np.flatnonzero(chosen)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The request as plain values."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in (asdict(self) | {"guarantee": str(self.guarantee)}).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ErasureRequest":
+        """The request that ``to_dict`` wrote down."""
+        return cls(**values)

@@ -1,0 +1,57 @@
+"""Every error a person can cause: what was wrong, where, and what to do, in one line."""
+
+
+class NeuralyzerError(Exception):
+    """Base of all errors that a person can cause; the command line prints it and exits 2."""
+
+
+class UsageError(NeuralyzerError):
+    """Arguments that do not fit together, or a configuration that cannot be used."""
+
+
+class UnreadableError(NeuralyzerError):
+    """A file that is missing, truncated, or not what its name says."""
+
+
+class UnknownSubjectError(NeuralyzerError):
+    """A request names subjects, rows or classes that the data does not hold."""
+
+
+class ForgetSetError(NeuralyzerError):
+    """A forget set that is empty, or that is all the data."""
+
+
+class HoldoutError(NeuralyzerError):
+    """A holdout that is missing, too small, or shares row ids with the training rows."""
+
+
+class ReferencesError(NeuralyzerError):
+    """References that cannot judge: other data, another recipe, too few members."""
+
+
+class WeightsError(NeuralyzerError):
+    """Weights that do not fit the recipe, are not finite, or are a pickle."""
+
+
+class NotFiniteError(NeuralyzerError):
+    """A loss, output or gradient that is NaN or infinite."""
+
+
+class DataChangedError(NeuralyzerError):
+    """A data set whose digest is not the one the model was trained on."""
+
+
+class LooksSpentError(NeuralyzerError):
+    """The judging half was opened as often as the error rate allows."""
+
+
+class StorageError(NeuralyzerError):
+    """A disk that is full or cannot be written; nothing half-written stays."""
+
+
+class AcceptanceError(NeuralyzerError):
+    """An acceptance command that cannot be run at all (not one that fails)."""
+
+
+class CertificateError(NeuralyzerError):
+    """A certificate that is not an envelope of ours, or a key that cannot be used."""

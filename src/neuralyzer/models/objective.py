@@ -1,0 +1,169 @@
+"""What a model is trained for: methods and signals speak to models only through an ``Objective``."""
+
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuralyzer.errors import UsageError
+
+
+class Objective(Protocol):
+    """Per-row readings of a model's outputs.
+
+    Attributes:
+        name: of the kind of task.
+        counted: whether ``correct`` is 0 or 1 (so that copies of a row are counted) or a real number.
+        utility_name: of the figure that ``utility`` gives.
+        max_utility_loss: the largest ``utility_loss`` that a plan may cost by default.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def counted(self) -> bool: ...  # noqa: D102
+    @property
+    def utility_name(self) -> str: ...  # noqa: D102
+    @property
+    def max_utility_loss(self) -> float: ...  # noqa: D102
+
+    def outputs(self, model: nn.Module, x: Tensor) -> Tensor:
+        """The model's outputs ``(N, C)`` on ``x (N, ...)``."""
+
+    def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Each row's loss ``(N,)``; training minimises its mean."""
+
+    def margin(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """How surely the model knows each row ``(N,)``; higher is surer, unbounded."""
+
+    def correct(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """How right the model is on each row ``(N,)``; higher is righter."""
+
+    def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
+        """Each row's loss Hessian with respect to its outputs, applied to ``tangents (N, C)``."""
+
+    def utility(self, outputs: Tensor, y: Tensor) -> float:
+        """One figure for the model's use on ``N`` rows."""
+
+    def utility_loss(self, before: float, after: float) -> float:
+        """How much utility was lost, in the unit of ``max_utility_loss``; negative where it was won."""
+
+    def scaled(self, residuals: Tensor) -> Self:
+        """The objective with its scale set from residuals of models on rows that they never saw."""
+
+
+@dataclass(frozen=True)
+class Classification:
+    """One of ``C`` classes by softmax cross-entropy, or one of two by a single logit."""
+
+    name: str = "classification"
+    counted: bool = True
+    utility_name: str = "accuracy"
+    max_utility_loss: float = 0.01
+
+    def outputs(self, model: nn.Module, x: Tensor) -> Tensor:
+        """Logits ``(N, C)``; a single logit ``z`` becomes ``(0, z)``."""
+        logits: Tensor = model(x)
+        if logits.ndim == 1:
+            logits = logits.unsqueeze(1)
+        if logits.ndim != 2:
+            raise UsageError(f"Classification needs outputs (N, C); the model gave {tuple(logits.shape)}")
+        return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+
+    def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Cross-entropy ``-log p_y``."""
+        return F.cross_entropy(outputs, labels(y), reduction="none")
+
+    def margin(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """``log p_y - log(1 - p_y)``, from logits without cancellation (LiRA, arXiv 2112.03570, section IV.A)."""
+        index = labels(y).unsqueeze(1)
+        own = outputs.gather(1, index).squeeze(1)
+        others = outputs.scatter(1, index, -torch.inf)
+        return own - torch.logsumexp(others, 1)
+
+    def correct(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """1 where the largest logit is the row's class, else 0."""
+        return (outputs.argmax(1) == labels(y)).to(outputs.dtype)
+
+    def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
+        """``(diag(p) - p p') v``, the same for every label."""
+        p = outputs.softmax(1)
+        return p * (tangents - (p * tangents).sum(1, keepdim=True))
+
+    def utility(self, outputs: Tensor, y: Tensor) -> float:
+        """Share of rows that are right."""
+        return float(self.correct(outputs, y).mean())
+
+    def utility_loss(self, before: float, after: float) -> float:
+        """Accuracy lost, as a share of rows."""
+        return before - after
+
+    def scaled(self, residuals: Tensor) -> Self:
+        """Itself: margins of classes need no scale."""
+        return self
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Real targets by half the squared error.
+
+    Attributes:
+        scale: root mean square of the residuals on rows that no model saw; set when references are made.
+    """
+
+    scale: float = 1.0
+    name: str = "regression"
+    counted: bool = False
+    utility_name: str = "rmse"
+    max_utility_loss: float = 0.02
+
+    def outputs(self, model: nn.Module, x: Tensor) -> Tensor:
+        """Predictions ``(N, k)``."""
+        predictions: Tensor = model(x)
+        return predictions.reshape(len(x), -1)
+
+    def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Half the squared error, summed over the ``k`` targets."""
+        return 0.5 * (outputs - y.reshape(outputs.shape)).square().sum(1)
+
+    def _residual(self, outputs: Tensor, y: Tensor) -> Tensor:
+        return (2 * self.losses(outputs, y)).clamp_min(0).sqrt()
+
+    def margin(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """``-log(r^2 + eps^2) / 2`` with residual ``r`` and ``eps = scale / 100``."""
+        return -0.5 * torch.log(2 * self.losses(outputs, y) + (self.scale / 100) ** 2)
+
+    def correct(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """``-|r| / scale``."""
+        return -self._residual(outputs, y) / self.scale
+
+    def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
+        """The identity."""
+        return tangents
+
+    def utility(self, outputs: Tensor, y: Tensor) -> float:
+        """Root mean squared error."""
+        return float((2 * self.losses(outputs, y)).mean().sqrt())
+
+    def utility_loss(self, before: float, after: float) -> float:
+        """Growth of the root mean squared error, as a share of what it was."""
+        return (after - before) / before
+
+    def scaled(self, residuals: Tensor) -> Self:
+        """With ``scale`` the root mean square of ``residuals``."""
+        return replace(self, scale=max(float(residuals.square().mean().sqrt()), 1e-12))
+
+
+def labels(y: Tensor) -> Tensor:
+    """Class numbers ``(N,)``.
+
+    Raises:
+        UsageError: if the targets are real numbers or several a row (multi-label).
+    """
+    if y.ndim > 1 and y.shape[1:].numel() > 1:
+        raise UsageError(f"targets have {y.shape[1:].numel()} values a row: multi-label models are not supported")
+    if y.is_floating_point():
+        raise UsageError("Classification needs whole-number class labels; for real targets use Regression()")
+    return y.reshape(len(y))

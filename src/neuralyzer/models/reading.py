@@ -1,0 +1,145 @@
+"""What a model says about rows, in chunks: outputs, losses, per-row squared gradient norms."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import NotFiniteError
+from neuralyzer.models.objective import Objective
+
+CHUNK = 4096  # rows whose outputs are held at once
+GRADIENT_CHUNK = 64  # rows whose whole gradients are held at once
+
+
+@torch.no_grad()
+def outputs(module: nn.Module, objective: Objective, x: Tensor, chunk: int = CHUNK) -> Tensor:
+    """Outputs ``(N, C)`` of a model in evaluation mode on ``x (N, ...)``.
+
+    Raises:
+        NotFiniteError: if one is NaN or infinite.
+    """
+    module.eval()
+    found = torch.cat([objective.outputs(module, x[start : start + chunk]) for start in range(0, len(x), chunk)])
+    if not torch.isfinite(found).all():
+        raise NotFiniteError("the model gives NaN or infinite outputs; it cannot be judged")
+    return found
+
+
+def mean_loss(module: nn.Module, objective: Objective, data: Data) -> float:
+    """Mean loss over ``data``."""
+    total = 0.0
+    for x, y in data.chunks(CHUNK):
+        total += float(objective.losses(outputs(module, objective, x), y).double().sum())
+    return total / len(data)
+
+
+def utility(module: nn.Module, objective: Objective, data: Data) -> float:
+    """The objective's utility over ``data``."""
+    found = torch.cat([outputs(module, objective, x) for x, _ in data.chunks(CHUNK)])
+    return objective.utility(found, data.y)
+
+
+def utility_by_class(module: nn.Module, objective: Objective, data: Data) -> dict[str, float]:
+    """The objective's utility over the rows of each class; empty where targets are no classes."""
+    if not objective.counted:
+        return {}
+    found = torch.cat([outputs(module, objective, x) for x, _ in data.chunks(CHUNK)])
+    labels = data.labels
+    return {
+        str(label): objective.utility(found[torch.as_tensor(labels == label)], data.y[torch.as_tensor(labels == label)])
+        for label in np.unique(labels)
+    }
+
+
+def squared_gradient_norms(
+    module: nn.Module, objective: Objective, x: Tensor, y: Tensor, chunk: int = GRADIENT_CHUNK
+) -> Tensor:
+    """Squared norm of each row's loss gradient over the trained parameters.
+
+    Where every trained parameter belongs to a ``Linear`` layer used once on a matrix, the norm follows from the
+    layer's inputs and output gradients without forming any row's gradient (Goodfellow 2015, arXiv 1510.01799);
+    otherwise each row's gradient is formed, ``chunk`` rows at a time.
+
+    Args:
+        module: the model; read in evaluation mode.
+        objective: gives the losses.
+        x: features ``(N, ...)``.
+        y: targets ``(N, ...)``.
+        chunk: rows whose whole gradients are held at once.
+
+    Returns:
+        ``(N,)``.
+    """
+    module.eval()
+    if only_linear(module):
+        norms = _linear_norms(module, objective, x, y)
+        if norms is not None:
+            return norms
+    named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    parameters = {name: p.detach() for name, p in named.items()}
+
+    def loss(parameters: dict[str, Tensor], one: Tensor, target: Tensor) -> Tensor:
+        called = _Called(module, parameters)
+        return objective.losses(objective.outputs(called, one[None]), target[None])[0]
+
+    parts = []
+    for start in range(0, len(x), chunk):
+        rows = slice(start, start + chunk)
+        gradients = vmap(grad(loss), in_dims=(None, 0, 0))(parameters, x[rows], y[rows])
+        parts.append(sum(g.flatten(1).square().sum(1) for g in gradients.values()))
+    return torch.cat([torch.as_tensor(part) for part in parts])
+
+
+class _Called(nn.Module):
+    """A module called with other parameters, where an objective expects a module."""
+
+    def __init__(self, module: nn.Module, parameters: dict[str, Tensor]) -> None:
+        super().__init__()
+        object.__setattr__(self, "wrapped", module)
+        object.__setattr__(self, "given", parameters)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional_call(self.wrapped, self.given, (x,))  # type: ignore[no-any-return,arg-type]
+
+
+def called(module: nn.Module, parameters: dict[str, Tensor]) -> nn.Module:
+    """``module`` as a function of ``parameters``, for an objective to call under ``torch.func``."""
+    return _Called(module, parameters)
+
+
+def only_linear(module: nn.Module) -> bool:
+    """Whether every parameter is trained and belongs to a ``Linear`` layer that no other shares."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    owned = [id(p) for layer in layers for p in layer.parameters()]
+    return (
+        bool(owned)
+        and len(set(owned)) == len(owned)
+        and {id(p) for p in module.parameters()} == set(owned)
+        and all(p.requires_grad for p in module.parameters())
+    )
+
+
+def _linear_norms(module: nn.Module, objective: Objective, x: Tensor, y: Tensor) -> Tensor | None:
+    """The norms by layer, or None where a layer is used more than once or not on a matrix."""
+    seen: list[tuple[Tensor, Tensor, bool]] = []
+
+    def keep(layer: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> Tensor:
+        leaf = result.detach().requires_grad_() if not result.requires_grad else result
+        seen.append((given[0].detach(), leaf, layer.bias is not None))
+        return leaf
+
+    hooks = [layer.register_forward_hook(keep) for layer in module.modules() if isinstance(layer, nn.Linear)]
+    try:
+        total = objective.losses(objective.outputs(module, x), y).sum()
+        if len(seen) != len(hooks) or any(given.ndim != 2 for given, _, _ in seen):
+            return None
+        flows = torch.autograd.grad(total, [result for _, result, _ in seen])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    norms = torch.zeros(len(x), dtype=total.dtype)
+    for (given, _, biased), flow in zip(seen, flows, strict=True):
+        norms += flow.square().sum(1) * (given.square().sum(1) + float(biased))
+    return norms

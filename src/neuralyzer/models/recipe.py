@@ -1,0 +1,120 @@
+"""``Recipe``: how a model is built and trained again; the A(D) of the literature."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuralyzer.errors import UsageError
+from neuralyzer.models.objective import Classification, Objective
+from neuralyzer.workspace import digests
+
+
+def adamw(parameters: Any) -> torch.optim.Optimizer:
+    """AdamW at a learning rate of 1e-3, the default optimizer."""
+    return torch.optim.AdamW(parameters, 1e-3)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is built, trained and scored.
+
+    Attributes:
+        build: gives a new module with fresh weights; drawn from torch's generator, which is seeded around the call.
+        objective: what it is trained for.
+        optimizer: makes an optimizer of parameters.
+        schedule: makes a learning-rate schedule of the optimizer and the number of steps, stepped once a batch.
+        epochs: passes over the rows.
+        batch_size: rows a step.
+        seed: of initial weights and order of rows.
+        init: safetensors file of pretrained weights to start from.
+        augment: ``augment(x, generator)`` perturbs a batch in training.
+        train: the user's own training, ``train(data, seed, device, progress) -> Module``, in place of the loop.
+        command: the user's own training command with ``{rows}``, ``{seed}`` and ``{weights}`` in it.
+    """
+
+    build: Callable[[], nn.Module]
+    objective: Objective = field(default_factory=Classification)
+    optimizer: Callable[[Any], torch.optim.Optimizer] = adamw
+    schedule: Callable[[torch.optim.Optimizer, int], torch.optim.lr_scheduler.LRScheduler] | None = None
+    epochs: int = 60
+    batch_size: int = 64
+    seed: int = 0
+    init: str | Path | None = None
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    train: Callable[..., nn.Module] | None = None
+    command: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise UsageError(f"epochs ({self.epochs}) and batch_size ({self.batch_size}) must be at least 1")
+        if self.train is not None and self.command is not None:
+            raise UsageError("a recipe has train= or command=, not both")
+
+    @classmethod
+    def find(cls, name: str) -> "Recipe":
+        """The recipe that ``module:attribute`` names; a function of no arguments is called.
+
+        Raises:
+            UsageError: if there is none.
+        """
+        module, _, attribute = name.partition(":")
+        if not attribute:
+            raise UsageError(f"recipe {name!r} is not of the form module:attribute")
+        if "" not in sys.path:
+            sys.path.insert(0, "")
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise UsageError(f"recipe {name!r}: no module {error.name!r} can be imported from here") from error
+        for part in attribute.split("."):
+            if not hasattr(found, part):
+                raise UsageError(f"recipe {name!r}: {module} has no {attribute}")
+            found = getattr(found, part)
+        recipe = found() if inspect.isfunction(found) else found
+        if not isinstance(recipe, cls):
+            raise UsageError(f"recipe {name!r} is a {type(recipe).__name__}, not a neuralyzer.Recipe")
+        return recipe
+
+    def module(self, seed: int | None = None) -> nn.Module:
+        """A new module with the weights that ``seed`` draws (or those of ``init``); no global state changes.
+
+        Raises:
+            UsageError: if ``build`` gives no module.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed if seed is None else seed)
+            module = self.build()
+        if not isinstance(module, nn.Module):
+            raise UsageError(f"the recipe's build gave a {type(module).__name__}, not a torch.nn.Module")
+        if self.init is not None:
+            from neuralyzer.models import weights
+
+            weights.load_into(module, Path(self.init))
+        return module
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over hyperparameters, parameter names and shapes, optimizer class and defaults; no source, no seed."""
+        module = self.module()
+        optimizer = self.optimizer(list(module.parameters()))
+        return digests.of_json(
+            {
+                "objective": self.objective.name,
+                "epochs": self.epochs,
+                "batch_size": self.batch_size,
+                "init": None if self.init is None else digests.of_file(Path(self.init)),
+                "command": self.command,
+                "parameters": {name: [list(p.shape), str(p.dtype)] for name, p in module.state_dict().items()},
+                "optimizer": type(optimizer).__name__,
+                "defaults": {key: repr(value) for key, value in sorted(optimizer.defaults.items())},
+                "own": [self.schedule is not None, self.augment is not None, self.train is not None],
+            }
+        )

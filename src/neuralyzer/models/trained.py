@@ -1,0 +1,152 @@
+"""``TrainedModel``: a model with its recipe, its training rows and a holdout that it never saw."""
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import HoldoutError, NotFiniteError
+from neuralyzer.models import reading, training, weights
+from neuralyzer.models.recipe import Recipe
+from neuralyzer.progress import Progress
+from neuralyzer.workspace import digests
+
+SMALLEST_HOLDOUT = 200
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The Oracle: what a case starts from. Its module is never changed.
+
+    Attributes:
+        model: the trained module.
+        recipe: how it was trained.
+        data: the rows it was trained on.
+        holdout: rows that no model saw, or None.
+        dropped: how many holdout rows were left out because their content stands in the training rows.
+        seconds: what its training took here; None where it was loaded.
+        run: folder of its training history, or None.
+        parent: digest of the weights that this model was unlearned from, the first of the lineage; None for a first.
+    """
+
+    model: nn.Module
+    recipe: Recipe
+    data: Data
+    holdout: Data | None
+    dropped: int = 0
+    seconds: float | None = None
+    run: Path | None = None
+    parent: str | None = None
+    digest: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        holdout, dropped = checked_holdout(self.data, self.holdout)
+        object.__setattr__(self, "holdout", holdout)
+        object.__setattr__(self, "dropped", self.dropped + dropped)
+        weights.require_finite(dict(self.model.state_dict()), "the model")
+        self.model.eval()
+        object.__setattr__(self, "digest", weights.digest(self.model))
+
+    @classmethod
+    def fit(
+        cls,
+        recipe: Recipe,
+        data: Data,
+        holdout: Data | None = None,
+        progress: Progress | None = None,
+        observer: training.Observer | None = None,
+        run: Path | None = None,
+    ) -> "TrainedModel":
+        """Train a model by the recipe.
+
+        Args:
+            recipe: how.
+            data: training rows.
+            holdout: 200 rows or more that no model sees.
+            progress: shown an epoch at a time.
+            observer: sees each step, such as ``registry.Recorder``.
+            run: folder of the training history that the observer writes.
+
+        Returns:
+            The trained model.
+
+        Raises:
+            NotFiniteError: if its holdout loss is NaN or infinite.
+        """
+        checked_holdout(data, holdout)
+        began = time.perf_counter()
+        module = training.train(recipe, data, progress=progress, observer=observer)
+        trained = cls(module, recipe, data, holdout, seconds=time.perf_counter() - began, run=run)
+        if trained.holdout is not None:
+            loss = reading.mean_loss(module, recipe.objective, trained.holdout)
+            if not np.isfinite(loss):
+                raise NotFiniteError(f"the model's holdout loss is {loss}")
+        return trained
+
+    @classmethod
+    def load(
+        cls,
+        recipe: Recipe,
+        path: str | Path,
+        data: Data,
+        holdout: Data | None = None,
+        run: Path | None = None,
+        parent: str | None = None,
+    ) -> "TrainedModel":
+        """A model from the safetensors file of its weights."""
+        return cls(weights.load_into(recipe.module(), Path(path)), recipe, data, holdout, run=run, parent=parent)
+
+    @property
+    def lineage(self) -> str:
+        """Digest of the first model of the lineage: looks at the judging half are counted by it."""
+        return self.parent or self.digest
+
+    @cached_property
+    def data_digest(self) -> str:
+        """Digest of training and holdout rows together."""
+        return digests.of_texts([self.data.digest, self.holdout.digest if self.holdout is not None else ""])
+
+    def require_holdout(self) -> Data:
+        """The holdout.
+
+        Raises:
+            HoldoutError: if there is none.
+        """
+        if self.holdout is None:
+            raise HoldoutError(
+                "there is no holdout: give 200 rows or more that the model never saw; "
+                "without them only locate and exact options work"
+            )
+        return self.holdout
+
+
+def checked_holdout(data: Data, holdout: Data | None) -> tuple[Data | None, int]:
+    """The holdout without rows whose content stands in the training rows, and how many those were.
+
+    Raises:
+        HoldoutError: if it shares given row ids with the training rows, or is too small.
+    """
+    if holdout is None:
+        return None, 0
+    if not (data.numbered or holdout.numbered):
+        shared = np.intersect1d(data.ids, holdout.ids)
+        if len(shared):
+            raise HoldoutError(
+                f"row id {shared[0]!r} stands in both training rows and holdout ({len(shared)} such); "
+                "the holdout must be rows that no model saw"
+            )
+    if data.classes != holdout.classes:
+        raise HoldoutError(
+            f"the holdout's classes {holdout.classes} are not the training rows' {data.classes}; give classes= for both"
+        )
+    fresh = ~np.isin(holdout.row_digests, data.row_digests)
+    kept = holdout if fresh.all() else holdout.select(fresh)
+    if len(kept) < SMALLEST_HOLDOUT:
+        raise HoldoutError(
+            f"the holdout has {len(kept)} rows that are not training rows; it needs {SMALLEST_HOLDOUT} or more"
+        )
+    return kept, int((~fresh).sum())

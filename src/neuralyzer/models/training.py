@@ -1,0 +1,166 @@
+"""Training by a recipe, deterministic by seed: the same rows and seed give the same weights."""
+
+import math
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import torch
+from torch import nn
+
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import NotFiniteError, UsageError, WeightsError
+from neuralyzer.models import weights
+from neuralyzer.models.recipe import Recipe
+from neuralyzer.progress import Progress, Silent
+
+
+class Observer(Protocol):
+    """Sees each step of a training: the recorder of its history is one."""
+
+    def begin(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Before the first step."""
+
+    def step(self, positions: np.ndarray) -> None:
+        """After a step on the rows at ``positions`` of the training data."""
+
+
+def order(count: int, epochs: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
+    """Positions of each step's rows.
+
+    Args:
+        count: rows ``N``.
+        epochs: passes; each row stands once in each.
+        batch_size: rows a step; the last step of a pass may be smaller.
+        seed: of the passes' orders.
+
+    Yields:
+        Positions ``(at most batch_size,)``, ``epochs * ceil(N / batch_size)`` times.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        passing = torch.randperm(count, generator=generator).numpy()
+        for start in range(0, count, batch_size):
+            yield passing[start : start + batch_size]
+
+
+def steps_of(recipe: Recipe, rows: int) -> int:
+    """How many optimizer steps the recipe takes on ``rows`` rows."""
+    return recipe.epochs * math.ceil(rows / recipe.batch_size)
+
+
+def trainable(module: nn.Module) -> list[nn.Parameter]:
+    """The module's parameters that are trained; tied ones once."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def train(
+    recipe: Recipe,
+    data: Data,
+    seed: int | None = None,
+    progress: Progress | None = None,
+    observer: Observer | None = None,
+) -> nn.Module:
+    """Train a new model: A(D).
+
+    Args:
+        recipe: how.
+        data: the training rows.
+        seed: of initial weights, order and augmentation; the recipe's own by default.
+        progress: shown a unit an epoch.
+        observer: sees each step.
+
+    Returns:
+        The trained module, in evaluation mode.
+
+    Raises:
+        NotFiniteError: if a loss is NaN or infinite.
+    """
+    progress = progress or Silent()
+    seed = recipe.seed if seed is None else seed
+    if recipe.train is not None or recipe.command is not None:
+        return _train_elsewhere(recipe, data, seed, progress)
+    module = recipe.module(seed)
+    optimizer = recipe.optimizer(trainable(module))
+    per_epoch = math.ceil(len(data) / recipe.batch_size)
+    if observer is not None:
+        observer.begin(module, optimizer)
+    progress.start("training", recipe.epochs)
+    steps = order(len(data), recipe.epochs, recipe.batch_size, seed)
+    for step, loss in enumerate(run_steps(recipe, module, optimizer, data, steps, seed, observer)):
+        if (step + 1) % per_epoch == 0:
+            if not math.isfinite(float(loss)):
+                raise NotFiniteError(f"the training loss is {float(loss)} after {step + 1} steps; lower the rate")
+            progress.show(loss=float(loss))
+            progress.advance()
+    progress.finish()
+    return module.eval()
+
+
+def run_steps(
+    recipe: Recipe,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: Data,
+    steps: Iterator[np.ndarray],
+    seed: int,
+    observer: Observer | None = None,
+    done: int = 0,
+) -> Iterator[torch.Tensor]:
+    """Take optimizer steps on given rows, ``done`` of the recipe's having been taken already.
+
+    Yields:
+        Each step's mean loss, detached.
+    """
+    schedule = None if recipe.schedule is None else recipe.schedule(optimizer, steps_of(recipe, len(data)))
+    for _ in range(done if schedule is not None else 0):
+        schedule.step()  # type: ignore[union-attr]  # brings the rate to where the steps already taken left it
+    generator = torch.Generator().manual_seed(seed + 1)
+    module.train()
+    with torch.random.fork_rng(devices=[]):  # dropout draws from torch's global generator
+        torch.manual_seed(seed)
+        for positions in steps:
+            x, y = data.gather(positions)
+            if recipe.augment is not None:
+                x = recipe.augment(x, generator)
+            optimizer.zero_grad(set_to_none=True)
+            loss = recipe.objective.losses(recipe.objective.outputs(module, x), y).mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if schedule is not None:
+                schedule.step()
+            if observer is not None:
+                observer.step(positions)
+            yield loss.detach()
+
+
+def _train_elsewhere(recipe: Recipe, data: Data, seed: int, progress: Progress) -> nn.Module:
+    """Train by the user's own function or command and check what comes back."""
+    expected = recipe.module(seed)
+    if recipe.train is not None:
+        module = recipe.train(data, seed, torch.device("cpu"), progress)
+        weights.fill(expected, dict(module.state_dict()), "what the recipe's train returned")
+        return module.eval()
+    assert recipe.command is not None
+    with tempfile.TemporaryDirectory() as folder:
+        rows, made = Path(folder) / "rows.parquet", Path(folder) / "weights.safetensors"
+        pa.parquet.write_table(pa.table({"id": data.ids}), rows)
+        words = [
+            word.format(rows=rows, seed=seed, out=made, weights=made) for word in shlex.split(recipe.command)
+        ]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise UsageError(f"the training command {words[0]!r} cannot be run: {error.strerror}") from error
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise UsageError(f"the training command {words[0]!r} exited {done.returncode}: {last}")
+        if not made.exists():
+            raise WeightsError(f"the training command {words[0]!r} wrote no weights to the path it was given")
+        return weights.load_into(expected, made).eval()

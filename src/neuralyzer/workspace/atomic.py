@@ -1,0 +1,76 @@
+"""Writes that either happen whole or not at all: temporary name, fsync, rename."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from neuralyzer.errors import StorageError, UnreadableError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; on success it takes its place, on any failure it is removed.
+
+    Args:
+        path: where the finished file shall lie; its folder is made.
+
+    Yields:
+        A path in the same folder to write to.
+
+    Raises:
+        StorageError: if the disk is full or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> Path:
+    """Write ``content`` to ``path`` atomically, with the file mode ``mode``."""
+    with replacing(path) as part:
+        part.write_bytes(content)
+        part.chmod(mode)
+    return path
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """Write ``content`` as JSON with sorted keys, atomically."""
+    return write_bytes(path, (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def write_with(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let ``write`` fill a temporary file, then put it in place of ``path``."""
+    with replacing(path) as part:
+        write(part)
+    return path
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        UnreadableError: if the file is missing, truncated or not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UnreadableError(f"{path} does not exist") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UnreadableError(f"{path} is not readable JSON ({error}); it may be truncated") from error

@@ -1,0 +1,57 @@
+"""Where a project's things lie: the folder ``.neuralyzer/`` and what is in it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from neuralyzer.workspace.policy import Policy
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder that holds cases, references, registered data sets and runs, weights and keys.
+
+    Attributes:
+        root: the folder; made on first write.
+        policy: the limits that verdicts and plans are held to.
+    """
+
+    root: Path
+    policy: Policy = field(default_factory=Policy)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root).absolute())
+
+    @property
+    def cases(self) -> Path:
+        """One folder a case."""
+        return self.root / "cases"
+
+    @property
+    def references(self) -> Path:
+        """One folder a pool of reference models."""
+        return self.root / "references"
+
+    @property
+    def datasets(self) -> Path:
+        """One folder a registered data set version: ``manifest.parquet``, ``dataset.json``."""
+        return self.root / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        """One folder a registered training run: ``run.json``, order of rows, checkpoints."""
+        return self.root / "runs"
+
+    @property
+    def models(self) -> Path:
+        """Weights by content: ``<sha256>.safetensors``."""
+        return self.root / "models"
+
+    @property
+    def keys(self) -> Path:
+        """The signing key and the key of the subjects' commitments, mode 0600."""
+        return self.root / "keys"
+
+
+def as_workspace(place: "Workspace | Path | str") -> Workspace:
+    """A workspace from one, or from the path of its folder."""
+    return place if isinstance(place, Workspace) else Workspace(Path(place))

@@ -1,0 +1,53 @@
+"""What the organisation allows: error rate, largest trace, largest loss of utility, acceptance tests."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from neuralyzer.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The limits that a verdict and a plan are held to.
+
+    Attributes:
+        alpha: error rate of the joint test.
+        max_trace: largest detectable trace with which a family may say ``forgotten`` (1.0 = 100 %).
+        max_utility_loss: largest loss of holdout accuracy that a plan may cost; None means the objective's own
+            default (.01 accuracy, or 2 % of the root mean squared error).
+        acceptance: the team's own command, such as ``pytest tests/model``; it finds the path of the new weights in
+            the environment variable ``NEURALYZER_WEIGHTS``.
+        name_subject: whether certificate and report name the subject in clear.
+        keep_weights: whether references keep their weights once they are measured.
+    """
+
+    alpha: float = 0.05
+    max_trace: float = 1.0
+    max_utility_loss: float | None = None
+    acceptance: str | None = None
+    name_subject: bool = False
+    keep_weights: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1:
+            raise UsageError(f"policy.alpha is {self.alpha}; it must lie between 0 and 1")
+        if self.max_trace <= 0:
+            raise UsageError(f"policy.max_trace is {self.max_trace}; it must be above 0")
+
+    @classmethod
+    def from_table(cls, table: dict[str, Any]) -> "Policy":
+        """Read the ``[policy]`` table of a project file.
+
+        Raises:
+            UsageError: if it has keys that no policy has.
+        """
+        unknown = set(table) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise UsageError(
+                f"[policy] has no {', '.join(sorted(unknown))}; it knows {', '.join(sorted(cls.__dataclass_fields__))}"
+            )
+        return cls(**table)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The policy as plain values."""
+        return asdict(self)
