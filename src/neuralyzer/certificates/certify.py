@@ -1,0 +1,46 @@
+"""Signs what a case found out about its weights."""
+
+from pathlib import Path
+
+from neuralyzer.certificates import dsse, keys
+from neuralyzer.certificates.statement import PAYLOAD_TYPE, DigestSet, Predicate, Statement, StatementSubject
+from neuralyzer.errors import CertificateError
+from neuralyzer.workspace import digests
+from neuralyzer.workspace.atomic import write_bytes, write_json
+from neuralyzer.workspace.paths import Workspace
+
+
+def certify(predicate: Predicate, weights: Path, workspace: Workspace, path: Path) -> Path:
+    """Sign a certificate about a weights file.
+
+    Args:
+        predicate: what is certified.
+        weights: the unlearned weights.
+        workspace: whose key signs; it is made on first use.
+        path: where the envelope goes. The public key goes beside it, see :func:`public_key_beside`.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        CertificateError: if ``weights`` is not the file that the predicate speaks of, or the key cannot be used.
+    """
+    found = digests.of_file(weights)
+    if found != predicate.weights.unlearned:
+        raise CertificateError(
+            f"{weights} has SHA-256 {found}, but the case's unlearned weights have {predicate.weights.unlearned}; "
+            "the file was changed after unlearning"
+        )
+    statement = Statement(
+        subject=[StatementSubject(name=weights.name, digest=DigestSet(sha256=found))], predicate=predicate
+    )
+    key = keys.signing_key(workspace)
+    envelope = dsse.sign(statement.to_bytes(), PAYLOAD_TYPE, key)
+    # The key first: whoever sees the certificate can already check it.
+    write_bytes(public_key_beside(path), keys.public_pem(key.public_key()))
+    return write_json(path, envelope)
+
+
+def public_key_beside(path: Path) -> Path:
+    """Where the public key of the certificate ``path`` lies: ``certificate.json`` has ``certificate.pub.pem``."""
+    return path.with_suffix(".pub.pem")

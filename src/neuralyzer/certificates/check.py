@@ -1,0 +1,141 @@
+"""Checks a certificate anywhere, without the workspace that issued it, and always says what it does not prove."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from neuralyzer.certificates import dsse
+from neuralyzer.certificates.certify import public_key_beside
+from neuralyzer.certificates.keys import key_id, read_public_key
+from neuralyzer.certificates.statement import LIMITS, PAYLOAD_TYPE, Predicate, Statement
+from neuralyzer.errors import CertificateError
+from neuralyzer.workspace import digests
+from neuralyzer.workspace.atomic import read_json
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check of a certificate found.
+
+    Attributes:
+        ok: whether nothing failed.
+        failures: what failed, in plain words.
+        limits: what the certificate does not prove even where nothing failed.
+        predicate: what it states, once its signature is verified; else None.
+        keyid: id of the public key that it was checked with; None where there was none.
+    """
+
+    ok: bool
+    failures: list[str] = field(default_factory=list)
+    limits: list[str] = field(default_factory=list)
+    predicate: dict[str, Any] | None = None
+    keyid: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The check as plain values."""
+        return asdict(self)
+
+    def __rich__(self) -> RenderableType:
+        lines: list[RenderableType] = []
+        if self.ok:
+            lines.append(Text("✔ The certificate is intact and its signature fits.", style="bold green"))
+        else:
+            lines.append(Text("✘ The certificate FAILS its check:", style="bold red"))
+            lines += [Text(f"  ✘ {failure}", style="red") for failure in self.failures]
+        if self.predicate is not None:
+            request, verification = self.predicate["request"], self.predicate["verification"]
+            lines.append(Text(f"  Request {request['id']}: {verification['verdict']} (basis: {verification['basis']})"))
+        if self.keyid is not None:
+            lines.append(Text(f"  Key {self.keyid}", style="dim"))
+        lines.append(Text("What it does not prove:", style="bold"))
+        lines += [Text(f"  - {limit}") for limit in self.limits]
+        return Group(*lines)
+
+
+def check(path: Path, weights: Path | None = None, public_key: Path | None = None) -> Check:
+    """Check a certificate.
+
+    Args:
+        path: the certificate.
+        weights: the weights file that it should be about; not compared where None.
+        public_key: the operator's public key in PEM, got from them by another way; without it the key that lies
+            beside the certificate is taken, which shows that the file is intact but not who signed it.
+
+    Returns:
+        What failed, if anything, and what the certificate does not prove.
+
+    Raises:
+        UnreadableError: if the certificate is missing, truncated or not JSON, or ``weights`` cannot be read.
+        CertificateError: if ``public_key`` is no key.
+    """  # noqa: DOC502 (both are raised in what this calls)
+    envelope = read_json(path)
+    failures: list[str] = []
+    limits = list(LIMITS)
+    key = _key(path, public_key, failures, limits)
+    predicate = None if key is None else _verified(envelope, key, failures)
+    if predicate is not None:
+        limits += [limit for limit in predicate.limits if limit not in limits]
+    if weights is None:
+        limits.append("No weights file was given, so it was not checked that the model in use is the one certified.")
+    else:
+        found = digests.of_file(weights)
+        if predicate is None:
+            failures.append(f"{weights} was not compared, since the content of the certificate cannot be trusted")
+        elif found != predicate.weights.unlearned:
+            failures.append(
+                f"{weights} is not the file certified: its SHA-256 is {found}, "
+                f"the certificate is about {predicate.weights.unlearned}"
+            )
+    return Check(
+        ok=not failures,
+        failures=failures,
+        limits=limits,
+        predicate=None if predicate is None else predicate.model_dump(mode="json"),
+        keyid=None if key is None else key_id(key),
+    )
+
+
+def _key(path: Path, given: Path | None, failures: list[str], limits: list[str]) -> Ed25519PublicKey | None:
+    if given is not None:
+        return read_public_key(given)
+    beside = public_key_beside(path)
+    if not beside.exists():
+        failures.append(f"there is no public key to check with: {beside} does not exist and none was given")
+        return None
+    try:
+        key = read_public_key(beside)
+    except CertificateError as error:
+        failures.append(str(error))
+        return None
+    limits.append(
+        "The key was taken from beside the certificate: this shows that the file is intact, not who signed it. "
+        f"Compare the key's id {key_id(key)} with the one that the operator publishes."
+    )
+    return key
+
+
+def _verified(envelope: object, key: Ed25519PublicKey, failures: list[str]) -> Predicate | None:
+    """The predicate, parsed from verified bytes alone; what is wrong with it goes to ``failures``."""
+    if not isinstance(envelope, Mapping):
+        failures.append("this is no DSSE envelope: it is JSON, but no object")
+        return None
+    try:
+        payload = dsse.verify(envelope, [key])
+        if envelope["payloadType"] != PAYLOAD_TYPE:
+            failures.append(f"its payloadType is {envelope['payloadType']!r}, not {PAYLOAD_TYPE}")
+            return None
+        statement = Statement.from_bytes(payload)
+    except CertificateError as error:
+        failures.append(str(error))
+        return None
+    predicate = statement.predicate
+    if predicate.protocol.recomputed() != predicate.protocol.digest:
+        failures.append("the protocol is not the one declared before unlearning: its fields do not give its digest")
+    if statement.subject[0].digest.sha256 != predicate.weights.unlearned:
+        failures.append("it contradicts itself: the file it is about is not the one it calls the unlearned weights")
+    return predicate

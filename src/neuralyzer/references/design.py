@@ -1,0 +1,47 @@
+"""Which subjects each member leaves out: balanced, so that every subject is left out equally often."""
+
+import numpy as np
+
+from neuralyzer.errors import ReferencesError
+from numpy.typing import NDArray
+
+FEWEST_NEVER = 6  # members of a half that must have left a subject out
+
+
+def share_for(members: int) -> float:
+    """Share of the subjects that a member of a half of ``members`` leaves out: 6 members' worth each."""
+    return max(FEWEST_NEVER / members, 0.094)
+
+
+def leave_out(members: int, rows: np.ndarray, share: float, seed: int) -> NDArray[np.bool_]:
+    """A balanced design for one half.
+
+    Args:
+        members: how many, ``M``.
+        rows: rows of each subject, ``(S,)``.
+        share: of the members that leave a subject out.
+        seed: of the draw.
+
+    Returns:
+        Which member keeps which subject, ``(M, S)``: every subject is left out by the same number of members, and
+        members lack about equally many rows.
+
+    Raises:
+        ReferencesError: if fewer than 6 members would leave a subject out, or all would.
+    """
+    count = round(share * members)
+    if count < FEWEST_NEVER or count > members - 2:
+        raise ReferencesError(
+            f"with {members} members a half and a share of {share:.2f}, {count} would leave a subject out; "
+            f"it takes {FEWEST_NEVER} to {members - 2}: use more references or another leave_out"
+        )
+    generator = np.random.default_rng(seed)
+    keep = np.ones((members, len(rows)), dtype=bool)
+    lacking = np.zeros(members)
+    jitter = float(rows.mean())
+    # Large subjects first: the small ones then even out what members lack.
+    for subject in np.argsort(-rows + generator.uniform(0, 0.5, len(rows)), kind="stable"):
+        out = np.argsort(lacking + generator.uniform(0, jitter, members), kind="stable")[:count]
+        keep[out, subject] = False
+        lacking[out] += rows[subject]
+    return keep

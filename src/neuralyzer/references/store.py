@@ -1,0 +1,87 @@
+"""Where a pool's measurements lie: memory-mapped float32, one line a member, and a mark for each finished one."""
+
+import errno
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuralyzer.errors import ReferencesError, StorageError
+from neuralyzer.workspace import atomic
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder of a pool."""
+
+    root: Path
+
+    @property
+    def head(self) -> Path:
+        """The pool's description."""
+        return self.root / "pool.json"
+
+    def weights(self, member: int) -> Path:
+        """Weights of a member, until they are destroyed."""
+        return self.root / "members" / f"{member:04d}.safetensors"
+
+    def mark(self, member: int) -> Path:
+        """Stands once the member is measured; holds its utility."""
+        return self.root / "measured" / f"{member:04d}.json"
+
+    def measured(self, member: int) -> bool:
+        """Whether the member's readings are whole."""
+        return self.mark(member).exists()
+
+    def array(self, name: str, shape: tuple[int, ...], write: bool = False) -> np.ndarray:
+        """A memory-mapped float32 array, members first.
+
+        Args:
+            name: such as ``margin.rows``.
+            shape: ``(members, ...)``; the file grows when there are more members than before.
+            write: whether it may be changed.
+
+        Returns:
+            The array.
+
+        Raises:
+            ReferencesError: if it should be there and is not, or is too short.
+            StorageError: if the disk is full.
+        """
+        path = self.root / "signals" / f"{name}.f32"
+        size = int(np.prod(shape)) * 4
+        if write:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            have = path.stat().st_size if path.exists() else 0
+            if have < size:
+                free = shutil.disk_usage(path.parent).free
+                if free < size - have:
+                    reason = errno.errorcode[errno.ENOSPC]
+                    raise StorageError(f"{path} needs {size - have:,} bytes and {free:,} are free ({reason})")
+                with path.open("ab") as file:
+                    file.truncate(size)
+        elif not path.exists() or path.stat().st_size < size:
+            raise ReferencesError(f"{path} is missing or truncated; make the references again")
+        if size == 0:
+            return np.zeros(shape, dtype=np.float32)
+        return np.memmap(path, dtype=np.float32, mode="r+" if write else "r", shape=shape)
+
+    def read_head(self) -> dict[str, Any]:
+        """The pool's description.
+
+        Raises:
+            ReferencesError: if there is none.
+        """
+        if not self.head.exists():
+            raise ReferencesError(f"{self.root} holds no references; make them with 'neuralyzer references'")
+        content: dict[str, Any] = atomic.read_json(self.head)
+        return content
+
+    def destroy_weights(self) -> int:
+        """Delete every member's weights; gives how many were deleted."""
+        paths = sorted((self.root / "members").glob("*.safetensors"))
+        for path in paths:
+            path.unlink()
+        return len(paths)

@@ -1,0 +1,36 @@
+"""Attack-based: the mean margin over perturbed copies of the row, as LiRA queries a model."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from neuralyzer.signals.margin import margins
+from neuralyzer.signals.perturbations import copies
+from neuralyzer.signals.signal import Batch, Context, Family, Sample
+
+COPIES = 8
+NOISE = 0.15  # of a feature's standard deviation, where the recipe has no augmentation of its own
+
+
+class Augmented:
+    """Mean margin over 8 copies (Carlini et al. 2022, arXiv 2112.03570, section VI.C)."""
+
+    name: ClassVar[str] = "augmented"
+    family: ClassVar[Family] = Family.ATTACK
+    per_unit: ClassVar[bool] = False
+
+    def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
+        """Nothing to set."""
+        return {}
+
+    def measure(self, model: nn.Module, rows: Batch, holdout: Batch, context: Context) -> tuple[Tensor, Tensor]:
+        """Mean margins ``(n,)`` and ``(H,)``."""
+        return _mean(model, rows, context), _mean(model, holdout, context)
+
+
+def _mean(model: nn.Module, batch: Batch, context: Context) -> Tensor:
+    noise = 0.0 if batch.x.ndim == 4 else NOISE
+    read = [margins(model, Batch(copy, batch.y), context) for copy in copies(batch.x, COPIES, context, noise)]
+    return torch.stack(read).mean(0)

@@ -1,0 +1,16 @@
+"""Finds the signals: every file of this folder, and the entry points of the group ``neuralyzer.signals``."""
+
+from functools import cache
+
+from neuralyzer.signals.signal import Signal
+from neuralyzer.workspace.plugins import discover
+
+
+@cache
+def signals() -> dict[str, Signal]:
+    """All signals by name, retraining-based first."""
+    order = ["margin", "augmented", "relearned", "correct", "fisher"]
+    found: dict[str, Signal] = {
+        kind.name: kind() for kind in discover("neuralyzer.signals", has=("name", "family", "measure"))
+    }
+    return {name: found[name] for name in sorted(found, key=lambda n: (order.index(n) if n in order else len(order), n))}

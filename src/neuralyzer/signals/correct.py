@@ -1,0 +1,64 @@
+"""Accuracy-based: how often the model is right on noisy copies of the row; labels are all it needs."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from neuralyzer.models.reading import outputs
+from neuralyzer.signals.perturbations import noisy
+from neuralyzer.signals.signal import Batch, Context, Family, Sample, join
+
+COPIES = 16
+TARGET = 0.8  # how often never-seen members shall be right: about four times in five
+SEARCH_COPIES = 4
+LARGEST_NOISE = 8.0
+
+
+class Correct:
+    """Log-odds of being right over 16 copies (label-only attack, Choquette-Choo et al. 2021, arXiv 2007.14321).
+
+    The plain share of right answers saturates at 1; so the noise is set on the tuning half such that members which
+    never saw the rows are right four times in five. Where ``correct`` is no count (regression), its mean is read.
+    """
+
+    name: ClassVar[str] = "correct"
+    family: ClassVar[Family] = Family.ACCURACY
+    per_unit: ClassVar[bool] = False
+
+    def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
+        """The noise level, in features' standard deviations, by bisection on never-seen rows."""
+        if not context.objective.counted:
+            return {"noise": 0.15}
+        low, high = 0.0, LARGEST_NOISE
+        for _ in range(12):
+            noise = (low + high) / 2
+            right = [
+                _right(sample.model, join(sample.never), context, noise, SEARCH_COPIES).mean()
+                for sample in samples
+                if sample.never
+            ]
+            low, high = (noise, high) if float(torch.stack(right).mean()) > TARGET else (low, noise)
+        return {"noise": (low + high) / 2}
+
+    def measure(self, model: nn.Module, rows: Batch, holdout: Batch, context: Context) -> tuple[Tensor, Tensor]:
+        """Log-odds ``log((k + .5) / (R - k + .5))`` for ``k`` of ``R`` copies right, ``(n,)`` and ``(H,)``."""
+        noise = context.settings[self.name]["noise"]
+        return _reading(model, rows, context, noise), _reading(model, holdout, context, noise)
+
+
+def _right(model: nn.Module, batch: Batch, context: Context, noise: float, count: int) -> Tensor:
+    """Mean of ``correct`` over copies, ``(n,)``."""
+    found = [
+        context.objective.correct(outputs(model, context.objective, copy, context.chunk), batch.y)
+        for copy in noisy(batch.x, count, context, noise)
+    ]
+    return torch.stack(found).mean(0)
+
+
+def _reading(model: nn.Module, batch: Batch, context: Context, noise: float) -> Tensor:
+    share = _right(model, batch, context, noise, COPIES)
+    if not context.objective.counted:
+        return share
+    return torch.log((COPIES * share + 0.5) / (COPIES * (1 - share) + 0.5))

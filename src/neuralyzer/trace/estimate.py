@@ -1,0 +1,67 @@
+"""The score of a model on a subject's rows, and the unit that turns it into a trace."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neuralyzer.trace.moments import Moments
+from neuralyzer.trace.prediction import Holdout, Shift
+from neuralyzer.trace.readings import Floats
+
+SMALLEST_UNIT = 0.3  # of |d|^2: keeps a trace finite where the bias correction eats the gap
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What having seen the rows does to a signal, and how each row counts.
+
+    Attributes:
+        weights: ``w_i = d_i / sigma_i``, ``(n,)``.
+        norm: ``|d|``.
+        above: ``R``, how many rows' gap exceeds the floor.
+        unit: ``D``, the score's numerator for a model that saw the rows.
+    """
+
+    weights: Floats
+    norm: float
+    above: int
+    unit: float
+
+
+def gap(moments: Moments, holdout: Holdout, seen: Floats, never: Floats, floor: float) -> Gap:
+    """The gap between having seen and not, cleared of what sets the two groups apart on the holdout.
+
+    Args:
+        moments: on the subject's rows.
+        holdout: of all members.
+        seen: mean on the holdout over members that saw the subject, ``(H,)``.
+        never: mean on the holdout over members that did not, ``(H,)``.
+        floor: smallest gap that counts.
+
+    Returns:
+        The gap.
+    """
+    between = holdout.shift(seen, never)
+    delta = moments.seen - moments.never - between.on(moments.never, moments.spread)
+    d = np.maximum(delta, floor) / moments.spread
+    counted = delta > floor
+    bias = float((counted * (1 / moments.n_never + 1 / moments.n_seen)).sum())
+    squared = float(d @ d)
+    unit = max(float(d @ (delta / moments.spread)) - bias, SMALLEST_UNIT * squared)
+    return Gap(d / moments.spread, float(np.sqrt(squared)), int(counted.sum()), unit)
+
+
+def score(reading: Floats, moments: Moments, shift: Shift, gap: Gap) -> float:
+    """``q``: the weighted excess over the never-seen prediction, in units of the model's noise.
+
+    Args:
+        reading: the model's readings on the subject's rows, ``(n,)``.
+        moments: of the members on these rows.
+        shift: of the model under test.
+        gap: of the subject.
+
+    Returns:
+        The score; ``R / n_never`` removes the bias of using the never-seen mean in gap and excess.
+    """
+    excess = reading - moments.never - shift.on(moments.never, moments.spread)
+    return (float(gap.weights @ excess) - gap.above / moments.n_never) / (shift.noise * gap.norm)

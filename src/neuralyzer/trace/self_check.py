@@ -1,0 +1,87 @@
+"""The self-check: how often the test alarms on rows that nobody saw, where the truth is known.
+
+Half of the holdout, cut into groups of the median subject's size, plays subjects; the other half stays holdout.
+Some members play those that never saw a group; the rest get the gap that training rows of such a mean show. It cannot
+see failures of siblings or of big subjects, so it is no proof of calibration.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from neuralyzer.trace.joint import joint_null
+from neuralyzer.trace.readings import Floats, Half, Indices, Part, Readings
+from neuralyzer.trace.table import FEWEST_NEVER, Table
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """``alarms`` of ``groups`` tested (one for each member and group) were false."""
+
+    alarms: int
+    groups: int
+
+
+def holdout_groups(count: int, size: int, seed: int) -> list[Indices]:
+    """Half of ``count`` holdout rows in groups of ``size``, drawn by ``seed`` when references are made."""
+    order = np.random.default_rng(seed).permutation(count)[: count // 2]
+    return [np.sort(order[start : start + size]) for start in range(0, len(order) - size + 1, size)]
+
+
+def self_check(
+    tables: Mapping[str, Table], signals: Sequence[str], groups: Sequence[Indices], alpha: float
+) -> SelfCheck:
+    """Count false alarms.
+
+    Args:
+        tables: null distributions by signal, of the judging half.
+        signals: which take part; those with a holdout of their own for each subject cannot and are left out.
+        groups: positions of each group's rows in the holdout.
+        alpha: error rate of the joint test.
+
+    Returns:
+        Alarms and tests.
+    """
+    usable = [signal for signal in signals if tables[signal].readings.holdout.ndim == 2]
+    if not usable or not groups:
+        return SelfCheck(0, 0)
+    critical = float(np.quantile(joint_null(tables, usable), 1 - alpha))
+    z = np.stack([_scores(tables[signal], groups) for signal in usable])
+    return SelfCheck(int((np.abs(z).max(0) > critical).sum()), z.shape[1])
+
+
+def _scores(table: Table, groups: Sequence[Indices]) -> Floats:
+    """z of each member on each group, ``(members tested * groups,)``."""
+    phi = table.readings.holdout
+    members = len(phi)
+    outside = np.setdiff1d(np.arange(phi.shape[1]), np.concatenate(list(groups)))
+    a, b = _gap_line(table)
+    found = []
+    for start in range(0, members - FEWEST_NEVER + 1, FEWEST_NEVER):
+        keep = np.ones((members, len(groups)), dtype=bool)
+        keep[start : start + FEWEST_NEVER] = False
+        lifted = phi.copy()
+        for group in groups:
+            never = phi[~keep[:, 0]][:, group]
+            spread = np.maximum(phi[:, group].std(0, ddof=1), table.spread_floor)
+            lifted[np.ix_(keep[:, 0], group)] += a * spread + b * never.mean(0)
+        half = Half(keep, list(groups), {"own": Readings(lifted, phi[:, outside])}, share=table.half.share)
+        played = Table(half, "own", table.level)
+        played.spread_floor, played.gap_floor = table.spread_floor, table.gap_floor
+        for index, group in enumerate(groups):
+            null = played.null(Part(index, group))
+            for place in range(len(null.scores)):
+                others = np.delete(null.scores, place)
+                variance = table.prior.shrink(np.var(others, ddof=1), len(others) - 1, np.array(null.seen_variance))
+                found.append((null.scores[place] - table.centre) / np.sqrt(variance))
+    return np.array(found)
+
+
+def _gap_line(table: Table) -> tuple[float, float]:
+    """Least squares of training rows' gaps on ``(1, mu / sigma)``, both in spreads."""
+    nulls = list(table.nulls.values())
+    x = np.concatenate([null.moments.never / null.moments.spread for null in nulls])
+    y = np.concatenate([(null.moments.seen - null.moments.never) / null.moments.spread for null in nulls])
+    slope, intercept = np.polyfit(x, y, 1)
+    return float(intercept), float(slope)

@@ -1,0 +1,183 @@
+"""One signal on one half of the references: everything that does not depend on the model under test."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from neuralyzer.trace import moments as _moments
+from neuralyzer.trace.estimate import Gap, gap, score
+from neuralyzer.trace.moments import Moments, floored
+from neuralyzer.trace.prediction import Holdout
+from neuralyzer.trace.readings import Flags, Floats, Half, Part
+from neuralyzer.trace.scale import Prior, prior
+
+SMALLEST_GAP = 0.05  # of the mean absolute gap over all rows
+FEWEST_NEVER = 6  # members that must have left a subject out
+
+
+@dataclass(frozen=True)
+class Null:
+    """A part's scores under the null and what follows from them.
+
+    Attributes:
+        moments: on the part's rows.
+        gap: of the part.
+        never: holdout mean over the members that never saw the subject, ``(H,)``.
+        members: which members those are, ``(n_never,)``.
+        scores: each of their scores, everything recomputed without it, ``(n_never,)``.
+        seen_variance: variance of the like among the members that saw the subject.
+    """
+
+    moments: Moments
+    gap: Gap
+    never: Floats
+    members: np.ndarray
+    scores: Floats
+    seen_variance: float
+
+
+class Table:
+    """The null distribution of one signal over all subjects of a half.
+
+    Args:
+        half: the references.
+        signal: name of the signal.
+        level: error rate of the critical value.
+    """
+
+    def __init__(self, half: Half, signal: str, level: float = 0.05) -> None:
+        self.half, self.readings, self.level = half, half.signals[signal], level
+        rows = self.readings.rows
+        self.subjects = [
+            subject
+            for subject, own in enumerate(half.positions)
+            if (~half.keep[:, subject]).sum() >= FEWEST_NEVER
+            and half.keep[:, subject].sum() >= 2
+            and np.isfinite(rows[:, own]).all()
+        ]
+        plain = [self._moments(Part(subject, half.positions[subject])) for subject in self.subjects]
+        if plain:
+            self.spread_floor = _moments.SMALLEST_SPREAD * float(np.median(np.concatenate([m.spread for m in plain])))
+            self.gap_floor = SMALLEST_GAP * float(np.abs(np.concatenate([m.seen - m.never for m in plain])).mean())
+
+    def __contains__(self, subject: int) -> bool:
+        return subject in self.nulls
+
+    def _never_seen(self, subject: int) -> tuple[Flags, Flags]:
+        saw = self.half.keep[:, subject]
+        return ~saw, saw
+
+    def _moments(self, part: Part, floor: float = 0.0) -> Moments:
+        never, saw = self._never_seen(part.subject)
+        phi = self.readings.rows[:, part.rows]
+        return _moments.moments(phi[never], phi[saw], self.half.rows_held(part.subject, part.rows), floor)
+
+    def holdout(self, subject: int) -> Holdout:
+        """Mean and spread of all members on the holdout that goes with ``subject``."""
+        if self.readings.holdout.ndim == 2:
+            return self._common_holdout
+        return _holdout(self.readings.holdout_of(subject))
+
+    @cached_property
+    def _common_holdout(self) -> Holdout:
+        return _holdout(self.readings.holdout)
+
+    def null(self, part: Part) -> Null:
+        """The null scores of a part: each member that never saw it is tested with everything recomputed without it."""
+        never, saw = self._never_seen(part.subject)
+        phi, holdout_phi = self.readings.rows[:, part.rows], self.readings.holdout_of(part.subject)
+        held, holdout = self.half.rows_held(part.subject, part.rows), self.holdout(part.subject)
+        whole = _moments.moments(phi[never], phi[saw], held, self.spread_floor)
+        seen_mean, never_mean = holdout_phi[saw].mean(0), holdout_phi[never].mean(0)
+        whole_gap = gap(whole, holdout, seen_mean, never_mean, self.gap_floor)
+        members = np.flatnonzero(never)
+        scores = np.empty(len(members))
+        for place, member in enumerate(members):
+            others = never.copy()
+            others[member] = False
+            without = _moments.moments(phi[others], phi[saw], held, self.spread_floor)
+            mean = holdout_phi[others].mean(0)
+            its_gap = gap(without, holdout, seen_mean, mean, self.gap_floor)
+            scores[place] = score(phi[member], without, holdout.shift(holdout_phi[member], mean), its_gap)
+        seen_variance = self._seen_variance(part, whole, whole_gap, never_mean)
+        return Null(whole, whole_gap, never_mean, members, scores, seen_variance)
+
+    def _seen_variance(self, part: Part, whole: Moments, whole_gap: Gap, never: Floats) -> float:
+        """``u``: variance, among members that saw the rows, of their weighted excess over one another."""
+        _, saw = self._never_seen(part.subject)
+        held = self.half.rows_held(part.subject, part.rows)
+        complete = held.all(1)
+        members = np.flatnonzero(saw)[complete]
+        phi, holdout_phi = self.readings.rows[:, part.rows], self.readings.holdout_of(part.subject)
+        holdout, count = self.holdout(part.subject), len(members)
+        total = phi[members].sum(0)
+        values = np.empty(count)
+        for place, member in enumerate(members):
+            others = (total - phi[member]) / (count - 1)
+            shift = holdout.shift(holdout_phi[member], never)
+            values[place] = whole_gap.weights @ (phi[member] - others - shift.on(whole.never, whole.spread))
+        return float(np.var(values / whole_gap.norm, ddof=1))
+
+    @cached_property
+    def nulls(self) -> dict[int, Null]:
+        """Each whole subject's null."""
+        return {subject: self.null(Part(subject, self.half.positions[subject])) for subject in self.subjects}
+
+    @cached_property
+    def centre(self) -> float:
+        """Mean of all null scores of all subjects."""
+        return float(np.concatenate([null.scores for null in self.nulls.values()]).mean())
+
+    @cached_property
+    def prior(self) -> Prior:
+        """Prior of the subjects' score variances."""
+        nulls = list(self.nulls.values())
+        return prior(
+            np.array([np.var(null.scores, ddof=1) for null in nulls]),
+            np.array([len(null.scores) - 1.0 for null in nulls]),
+            np.array([null.seen_variance for null in nulls]),
+        )
+
+    def sd(self, null: Null) -> float:
+        """Shrunk standard deviation of a part's scores."""
+        variance = np.var(null.scores, ddof=1)
+        return float(np.sqrt(self.prior.shrink(variance, len(null.scores) - 1, np.array(null.seen_variance))))
+
+    def null_z(self, null: Null) -> Floats:
+        """Each null score as z, its scale computed without it, ``(n_never,)``."""
+        z = np.empty(len(null.scores))
+        for place, value in enumerate(null.scores):
+            others = np.delete(null.scores, place)
+            variance = self.prior.shrink(np.var(others, ddof=1), len(others) - 1, np.array(null.seen_variance))
+            z[place] = (value - self.centre) / np.sqrt(variance)
+        return z
+
+    @cached_property
+    def subject_z(self) -> dict[int, Floats]:
+        """Null z of each whole subject, in the order of its left-out members."""
+        return {subject: self.null_z(null) for subject, null in self.nulls.items()}
+
+    @cached_property
+    def pooled(self) -> Floats:
+        """All null ``|z|`` of all subjects."""
+        return np.abs(np.concatenate(list(self.subject_z.values())))
+
+    @cached_property
+    def critical(self) -> float:
+        """The quantile of the pooled null ``|z|`` at ``1 - level``."""
+        return float(np.quantile(self.pooled, 1 - self.level))
+
+    def parts_null(self, parts: Sequence[Part]) -> list[Null]:
+        """The nulls of a request's parts; whole subjects' are not computed twice."""
+        return [
+            self.nulls[part.subject]
+            if part.subject in self.nulls and np.array_equal(part.rows, self.half.positions[part.subject])
+            else self.null(part)
+            for part in parts
+        ]
+
+
+def _holdout(readings: Floats) -> Holdout:
+    return Holdout(readings.mean(0), floored(readings.std(0, ddof=1)))
