@@ -42,5 +42,5 @@ def certify(predicate: Predicate, weights: Path, workspace: Workspace, path: Pat
 
 
 def public_key_beside(path: Path) -> Path:
-    """Where the public key of the certificate ``path`` lies: ``certificate.json`` has ``certificate.pub.pem``."""
+    """Return where the public key of ``path`` lies: ``certificate.json`` has ``certificate.pub.pem``."""
     return path.with_suffix(".pub.pem")

@@ -37,7 +37,7 @@ class Check:
     keyid: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The check as plain values."""
+        """Return the check as plain values."""
         return asdict(self)
 
     def __rich__(self) -> RenderableType:
@@ -72,7 +72,7 @@ def check(path: Path, weights: Path | None = None, public_key: Path | None = Non
     Raises:
         UnreadableError: if the certificate is missing, truncated or not JSON, or ``weights`` cannot be read.
         CertificateError: if ``public_key`` is no key.
-    """  # noqa: DOC502 (both are raised in what this calls)
+    """
     envelope = read_json(path)
     failures: list[str] = []
     limits = list(LIMITS)
@@ -120,7 +120,7 @@ def _key(path: Path, given: Path | None, failures: list[str], limits: list[str])
 
 
 def _verified(envelope: object, key: Ed25519PublicKey, failures: list[str]) -> Predicate | None:
-    """The predicate, parsed from verified bytes alone; what is wrong with it goes to ``failures``."""
+    """Return the predicate, parsed from verified bytes alone; what is wrong with it goes to ``failures``."""
     if not isinstance(envelope, Mapping):
         failures.append("this is no DSSE envelope: it is JSON, but no object")
         return None

@@ -28,13 +28,13 @@ def fields(model: type[BaseModel] = Statement, prefix: str = "") -> Iterator[tup
 
 
 def table() -> str:
-    """All fields as a Markdown table."""
+    """Return all fields as a Markdown table."""
     rows = [f"| `{path}` | {kind} | {description} |" for path, kind, description in fields()]
     return "\n".join(["| field | kind | what it says |", "|---|---|---|", *rows])
 
 
 def _model_in(kind: Any) -> tuple[type[BaseModel] | None, bool]:
-    """The model that a field holds, and whether it holds a list of them."""
+    """Return the model that a field holds, and whether it holds a list of them."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind, False
     for inner in get_args(kind):

@@ -15,7 +15,7 @@ _STANDARD = str.maketrans("-_", "+/")
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
-    """Pre-authentication encoding: the bytes that are signed, so that the type is signed with the payload."""
+    """Return the pre-authentication encoding, the bytes that are signed: the type is signed with the payload."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
@@ -84,7 +84,14 @@ def _parts(envelope: Mapping[str, Any]) -> tuple[str, bytes, list[bytes]]:
 
 
 def _decoded(text: object, what: str) -> bytes:
-    """Base64, standard or URL-safe as DSSE allows, but only its one canonical spelling."""
+    """Decode base64, standard or URL-safe as DSSE allows, but only its one canonical spelling.
+
+    Returns:
+        What it spells.
+
+    Raises:
+        CertificateError: if it is something else.
+    """
     if not isinstance(text, str):
         raise CertificateError(f"this is no DSSE envelope: its {what} is missing")
     standard = text.translate(_STANDARD)

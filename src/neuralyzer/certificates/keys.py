@@ -60,12 +60,12 @@ def signing_key(workspace: Workspace) -> Ed25519PrivateKey:
 
 
 def public_pem(key: Ed25519PublicKey) -> bytes:
-    """A public key as PEM, as ``openssl`` reads it."""
+    """Return a public key as PEM, as ``openssl`` reads it."""
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def key_id(key: Ed25519PublicKey) -> str:
-    """A public key's name: hexadecimal SHA-256 of its 32 raw bytes."""
+    """Return a public key's name: hexadecimal SHA-256 of its 32 raw bytes."""
     return hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()
 
 
@@ -117,7 +117,14 @@ def commitment(workspace: Workspace, names: Iterable[str]) -> str:
 
 
 def _first_use(path: Path, make: Callable[[], bytes]) -> bytes:
-    """The key at ``path``, made first where there is none; of two processes that make one, both use the same."""
+    """Read the key at ``path``, made first where there is none; of two processes that make one, both use the same.
+
+    Returns:
+        The file's bytes.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
     if not path.exists():
         _private_folder(path.parent)
         new = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")

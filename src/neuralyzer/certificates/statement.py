@@ -14,12 +14,10 @@ STATEMENT_TYPE: Literal["https://in-toto.io/Statement/v1"] = "https://in-toto.io
 PREDICATE_TYPE: Literal["https://neuralyzer.dev/erasure/v1"] = "https://neuralyzer.dev/erasure/v1"
 
 LIMITS = (
-    "It assumes an honest operator: whoever runs the unlearning could certify weights that are not the ones in use, "
-    "or keep a copy of the old ones (arXiv 2408.00929).",
+    "It assumes an honest operator, who uses the weights certified and keeps no copy of the old (arXiv 2408.00929).",
     "It says nothing of attacks that were not run.",
     "It says nothing of backups, logs or copies elsewhere, nor of systems that were not registered.",
-    "The verdict is measured on the model's outputs and gradients; the guarantee names the class of the algorithm "
-    "and is no proof about these weights.",
+    "The verdict measures outputs and gradients; the guarantee names the algorithm's class, no proof of these weights.",
 )
 """What no certificate proves; every check prints them."""
 
@@ -135,7 +133,7 @@ class ProtocolRecord(Record):
         return cls(digest=digests.of_json(fields), **fields)
 
     def recomputed(self) -> str:
-        """The digest that the fields give; it differs from ``digest`` where one was changed."""
+        """Return the digest that the fields give; it differs from ``digest`` where one was changed."""
         return digests.of_json(self.model_dump(mode="json", exclude={"digest"}))
 
 
@@ -253,20 +251,19 @@ class Statement(Record):
     predicate: Predicate = Field(description="what is stated about it")
 
     def to_bytes(self) -> bytes:
-        """The statement as JSON with sorted keys: the payload that is signed.
-
-        Raises:
-            CertificateError: if a hyperparameter is not finite, which JSON cannot say.
-        """
+        """Return the statement as JSON with sorted keys: the payload that is signed."""
         content = self.model_dump(mode="json", by_alias=True)
-        try:
-            return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-        except ValueError as error:
-            raise CertificateError("a hyperparameter is NaN or infinite, which a certificate cannot say") from error
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Self:
         """Read a verified payload.
+
+        Args:
+            payload: as :meth:`to_bytes` writes it.
+
+        Returns:
+            The statement.
 
         Raises:
             CertificateError: if it is no statement of ours; the message names the first field that is wrong.

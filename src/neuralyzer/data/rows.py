@@ -239,14 +239,19 @@ class Data:
 
 def as_features(x: Any) -> Tensor:
     """Features as a tensor; floating point becomes float32, integers (tokens) stay."""
-    tensor = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x).detach().clone()
+    tensor = _own(x)
     return tensor.float() if tensor.dtype == torch.float64 or tensor.dtype == torch.bool else tensor
 
 
 def as_target(y: Any) -> Tensor:
     """Targets as a tensor; integers become int64 class numbers, floating point float32."""
-    tensor = torch.as_tensor(np.asarray(y) if not isinstance(y, Tensor) else y).detach().clone()
+    tensor = _own(y)
     return tensor.float() if tensor.is_floating_point() else tensor.long()
+
+
+def _own(values: Any) -> Tensor:
+    """A tensor that shares nothing with ``values``, which may be an array that must not be written."""
+    return values.detach().clone() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
 
 
 def _missing(name: Any) -> bool:

@@ -72,20 +72,28 @@ def from_table(
     for column in (target, subject, id, *(features or ())):
         if column is not None and column not in table.column_names:
             raise UsageError(f"{name} has no column {column!r}; it has {', '.join(table.column_names)}")
+    if not len(table):
+        raise UsageError(f"{name} has no rows")
+    if id is not None and table[id].null_count:
+        raise UsageError(f"{name}: {table[id].null_count} rows have no {id!r}; every row needs an id, or leave out id=")
     targets = table[target].combine_chunks()
-    if targets.null_count:
-        raise UsageError(f"{name}: {targets.null_count} rows have no {target!r}; every training row needs a target")
-    if pa.types.is_string(targets.type) or pa.types.is_large_string(targets.type):
+    if pa.types.is_dictionary(targets.type):
+        targets = targets.dictionary_decode()
+    missing = targets.is_null(nan_is_null=True).to_numpy(zero_copy_only=False).sum()
+    if missing:
+        raise UsageError(f"{name}: {missing} rows have no {target!r}; every training row needs a target")
+    if any(is_text(targets.type) for is_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
         texts = np.asarray(targets.to_pylist())
-        names = tuple(classes) if classes is not None else tuple(np.unique(texts).tolist())
-        unknown = sorted(set(texts) - set(names))
+        named = tuple(classes) if classes is not None else tuple(np.unique(texts).tolist())
+        unknown = sorted(set(texts) - set(named))
         if unknown:
-            raise UsageError(f"{name}: target {unknown[0]!r} is none of the classes {', '.join(names)}")
-        numbers = {label: number for number, label in enumerate(names)}
+            raise UsageError(f"{name}: target {str(unknown[0])!r} is none of the classes {', '.join(named)}")
+        numbers = {label: number for number, label in enumerate(named)}
+        names: tuple[str, ...] | None = named
         y = np.array([numbers[text] for text in texts])
     else:
         names = tuple(classes) if classes is not None else None
-        y = targets.to_numpy(zero_copy_only=False)
+        y = _numbers(targets, target, name)
     if transform is not None:
         x = transform(table)
     else:
@@ -100,12 +108,27 @@ def from_table(
     )
 
 
+def _numbers(targets: pa.Array, column: str, name: str) -> np.ndarray:
+    """Targets that are numbers, or lists of equal length of numbers."""
+    try:
+        y = np.array(targets.to_pylist()) if _is_list(targets.type) else targets.to_numpy(zero_copy_only=False)
+    except ValueError:
+        y = np.array(None)
+    if y.dtype.kind not in "biuf":
+        raise UsageError(f"{name}: target {column!r} is neither numbers nor text, but {targets.type}")
+    return y
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
 def _stack(table: pa.Table, columns: Sequence[str], name: str) -> np.ndarray:
     parts = []
     for column in columns:
         values = table[column].combine_chunks()
         try:
-            if pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
+            if _is_list(values.type):
                 part = np.array(values.to_pylist(), dtype=np.float32)
             else:
                 part = values.to_numpy(zero_copy_only=False).astype(np.float32)[:, None]
@@ -118,7 +141,10 @@ def _stack(table: pa.Table, columns: Sequence[str], name: str) -> np.ndarray:
         parts.append(part)
     if not parts:
         raise UsageError(f"{name} has no feature column besides target, subject and id")
-    return np.concatenate(parts, axis=1)
+    try:
+        return np.concatenate(parts, axis=1)
+    except ValueError:
+        raise UsageError(f"{name}: columns {', '.join(columns)} have shapes that do not go together; give transform=") from None
 
 
 def where(table: pa.Table, predicate: str) -> np.ndarray:
@@ -130,14 +156,12 @@ def where(table: pa.Table, predicate: str) -> np.ndarray:
         UsageError: if it is no such expression.
     """
     numbered = table.append_column("__position", pa.array(np.arange(len(table))))
-    with duckdb.connect(config={"threads": 2}) as connection:
-        connection.register("rows", numbered)
-        connection.execute("SET enable_external_access = false")
+    # replacements would let a predicate read the tables that Python variables hold
+    config = {"threads": 2, "python_enable_replacements": False, "enable_external_access": False}
+    with duckdb.connect(config=config) as connection:
         try:
-            statements = connection.extract_statements(f"SELECT __position FROM rows WHERE ({predicate}\n)")
-            if len(statements) != 1:
-                raise UsageError(f"predicate {predicate!r} is more than one expression")
-            found = connection.execute(statements[0]).fetchnumpy()["__position"]
+            # filter parses one expression; in a WHERE clause of text, a closing bracket could begin a UNION
+            found = connection.from_arrow(numbered).filter(predicate).fetchnumpy()["__position"]
         except duckdb.Error as error:
             raise UsageError(
                 f"predicate {predicate!r} cannot be evaluated ({str(error).splitlines()[0]}); "

@@ -8,14 +8,24 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from neuralyzer.errors import WeightsError
+from neuralyzer.errors import StorageError, WeightsError
 from neuralyzer.workspace import atomic, digests
 
 
 def save(module: nn.Module, path: Path) -> Path:
-    """Write a module's parameters and buffers to ``path`` atomically; tied tensors are written once a name."""
+    """Write a module's parameters and buffers to ``path`` atomically; tied tensors are written once a name.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        StorageError: if the disk is full or the folder cannot be written.
+    """
     state = {name: tensor.detach().contiguous().clone() for name, tensor in module.state_dict().items()}
-    return atomic.write_with(path, lambda part: safetensors.torch.save_file(state, part))
+    try:
+        return atomic.write_with(path, lambda part: safetensors.torch.save_file(state, part))
+    except safetensors.SafetensorError as error:
+        raise StorageError(f"cannot write {path}: {error}; free space or choose another folder") from error
 
 
 def digest(module: nn.Module) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from neuralyzer.errors import ReferencesError
-from numpy.typing import NDArray
+from neuralyzer.references.readings import Flags
 
 FEWEST_NEVER = 6  # members of a half that must have left a subject out
 
@@ -13,7 +13,7 @@ def share_for(members: int) -> float:
     return max(FEWEST_NEVER / members, 0.094)
 
 
-def leave_out(members: int, rows: np.ndarray, share: float, seed: int) -> NDArray[np.bool_]:
+def leave_out(members: int, rows: np.ndarray, share: float, seed: int) -> Flags:
     """A balanced design for one half.
 
     Args:
@@ -24,7 +24,7 @@ def leave_out(members: int, rows: np.ndarray, share: float, seed: int) -> NDArra
 
     Returns:
         Which member keeps which subject, ``(M, S)``: every subject is left out by the same number of members, and
-        members lack about equally many rows.
+        members lack nearly equally many rows.
 
     Raises:
         ReferencesError: if fewer than 6 members would leave a subject out, or all would.
@@ -44,4 +44,28 @@ def leave_out(members: int, rows: np.ndarray, share: float, seed: int) -> NDArra
         out = np.argsort(lacking + generator.uniform(0, jitter, members), kind="stable")[:count]
         keep[out, subject] = False
         lacking[out] += rows[subject]
+    _even_out(keep, rows, lacking)
     return keep
+
+
+def _even_out(keep: Flags, rows: np.ndarray, lacking: np.ndarray) -> None:
+    """Exchange subjects between the member that lacks most rows and the one that lacks fewest, while that helps.
+
+    Members that hold equally many rows take equally many steps, so that they can be trained stacked.
+    """
+    for _ in range(50 * len(keep)):
+        most, least = int(lacking.argmax()), int(lacking.argmin())
+        difference = lacking[most] - lacking[least]
+        give = np.flatnonzero(~keep[most] & keep[least])
+        take = np.flatnonzero(keep[most] & ~keep[least])
+        if difference < 2 or not len(give) or not len(take):
+            return
+        moved = rows[give][:, None] - rows[take][None, :]
+        best = np.unravel_index(np.abs(moved - difference / 2).argmin(), moved.shape)
+        if not 0 < moved[best] < difference:
+            return
+        out, back = give[best[0]], take[best[1]]
+        keep[[most, least], [out, out]] = [True, False]
+        keep[[most, least], [back, back]] = [False, True]
+        lacking[most] -= moved[best]
+        lacking[least] += moved[best]

@@ -6,7 +6,7 @@ import numpy as np
 
 from neuralyzer.trace.moments import Moments
 from neuralyzer.trace.prediction import Holdout, Shift
-from neuralyzer.trace.readings import Floats
+from neuralyzer.references.readings import Floats
 
 SMALLEST_UNIT = 0.3  # of |d|^2: keeps a trace finite where the bias correction eats the gap
 

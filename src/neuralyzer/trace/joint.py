@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuralyzer.trace.readings import Floats
+from neuralyzer.references.readings import Floats
 from neuralyzer.trace.table import Table
 
 

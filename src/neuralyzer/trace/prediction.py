@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuralyzer.trace.readings import Floats
+from neuralyzer.references.readings import Floats
 
 LARGEST_RESIDUAL = 4.0  # in spreads; a few odd holdout rows must not rule the model's noise
 

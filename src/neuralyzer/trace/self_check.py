@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuralyzer.trace.joint import joint_null
-from neuralyzer.trace.readings import Floats, Half, Indices, Part, Readings
+from neuralyzer.references.readings import Floats, Half, Indices, Part, Readings
 from neuralyzer.trace.table import FEWEST_NEVER, Table
 
 
@@ -43,7 +43,7 @@ def self_check(
     Returns:
         Alarms and tests.
     """
-    usable = [signal for signal in signals if tables[signal].readings.holdout.ndim == 2]
+    usable = [signal for signal in signals if tables[signal].readings.units is None]
     if not usable or not groups:
         return SelfCheck(0, 0)
     critical = float(np.quantile(joint_null(tables, usable), 1 - alpha))

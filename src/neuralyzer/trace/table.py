@@ -10,7 +10,7 @@ from neuralyzer.trace import moments as _moments
 from neuralyzer.trace.estimate import Gap, gap, score
 from neuralyzer.trace.moments import Moments, floored
 from neuralyzer.trace.prediction import Holdout
-from neuralyzer.trace.readings import Flags, Floats, Half, Part
+from neuralyzer.references.readings import Flags, Floats, Half, Part
 from neuralyzer.trace.scale import Prior, prior
 
 SMALLEST_GAP = 0.05  # of the mean absolute gap over all rows
@@ -53,7 +53,9 @@ class Table:
         self.subjects = [
             subject
             for subject, own in enumerate(half.positions)
-            if (~half.keep[:, subject]).sum() >= FEWEST_NEVER
+            if len(own)
+            and self.readings.reads(subject)
+            and (~half.keep[:, subject]).sum() >= FEWEST_NEVER
             and half.keep[:, subject].sum() >= 2
             and np.isfinite(rows[:, own]).all()
         ]
@@ -76,7 +78,7 @@ class Table:
 
     def holdout(self, subject: int) -> Holdout:
         """Mean and spread of all members on the holdout that goes with ``subject``."""
-        if self.readings.holdout.ndim == 2:
+        if self.readings.units is None:
             return self._common_holdout
         return _holdout(self.readings.holdout_of(subject))
 

@@ -17,18 +17,24 @@ class Readings:
 
     Attributes:
         rows: on the ``N`` training rows, ``(M, N)``; NaN where the signal has no value (relearning of small subjects).
-        holdout: on the ``H`` holdout rows, ``(M, H)``; or ``(M, S, H)`` where each subject has its own.
+        holdout: on the ``H`` holdout rows, ``(M, H)``; or ``(M, U, H)`` where each of ``U`` units has its own.
+        units: place of each unit's subject in ``holdout``; None where all share one.
     """
 
     rows: Floats
     holdout: Floats
+    units: Mapping[int, int] | None = None
+
+    def reads(self, subject: int) -> bool:
+        """Whether the signal has a value for a subject."""
+        return self.units is None or subject in self.units
 
     def holdout_of(self, subject: int) -> Floats:
         """The holdout that goes with a subject, ``(M, H)``."""
-        return self.holdout if self.holdout.ndim == 2 else self.holdout[:, subject]
+        return self.holdout if self.units is None else self.holdout[:, self.units[subject]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Half:
     """The tuning or the judging half of the references.
 
@@ -65,7 +71,7 @@ class Half:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one subject that a request asks for.
+    """Rows of one subject that a request asks for, all of them or some.
 
     Attributes:
         subject: index of the subject.

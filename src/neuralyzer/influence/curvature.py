@@ -1,0 +1,102 @@
+"""The curvature of a model's loss behind one small interface: a symmetric operator on flat vectors."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import jvp, vjp
+
+from neuralyzer.data.rows import Data
+from neuralyzer.models.objective import Objective
+from neuralyzer.models.reading import called
+
+CHUNK = 2048  # rows whose outputs are differentiated at once
+
+
+class Curvature(Protocol):
+    """A symmetric positive semi-definite operator."""
+
+    def __matmul__(self, vector: Tensor) -> Tensor:
+        """Apply it to ``vector (P,)``."""
+
+
+class Parameters:
+    """A module's trained parameters as one flat vector ``(P,)``."""
+
+    def __init__(self, module: nn.Module) -> None:
+        named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.shapes = {name: p.shape for name, p in named.items()}
+        self.sizes = [p.numel() for p in named.values()]
+        self.values = {name: p.detach() for name, p in named.items()}
+
+    def flat(self, tensors: dict[str, Tensor]) -> Tensor:
+        """Tensors by parameter name as one vector."""
+        return torch.cat([tensors[name].reshape(-1) for name in self.shapes])
+
+    def tree(self, vector: Tensor) -> dict[str, Tensor]:
+        """One vector as tensors by parameter name."""
+        return {
+            name: part.reshape(shape)
+            for (name, shape), part in zip(self.shapes.items(), vector.split(self.sizes), strict=True)
+        }
+
+
+class GaussNewton:
+    """The generalised Gauss-Newton matrix of the mean loss over rows: ``(1/n) sum J' H J`` (Schraudolph 2002).
+
+    A product is a forward-mode pass, the loss Hessian at the outputs, and a reverse-mode pass; nothing is formed.
+
+    Args:
+        module: in evaluation mode.
+        objective: gives outputs and the loss Hessian at them.
+        data: the ``n`` rows.
+    """
+
+    def __init__(self, module: nn.Module, objective: Objective, data: Data) -> None:
+        self.module, self.objective, self.data = module.eval(), objective, data
+        self.parameters = Parameters(module)
+
+    def __matmul__(self, vector: Tensor) -> Tensor:
+        """``G v`` for ``v (P,)``."""
+        tangents = self.parameters.tree(vector)
+        total = torch.zeros_like(vector)
+        for x, y in self.data.chunks(CHUNK):
+
+            def outputs(values: dict[str, Tensor], x: Tensor = x) -> Tensor:
+                return self.objective.outputs(called(self.module, values), x)
+
+            given, moved = jvp(outputs, (self.parameters.values,), (tangents,))
+            _, pull = vjp(outputs, self.parameters.values)
+            (back,) = pull(self.objective.curvature(given, y, moved))
+            total += self.parameters.flat(back)
+        return total / len(self.data)
+
+
+def mean_gradient(module: nn.Module, objective: Objective, data: Data) -> Tensor:
+    """Gradient of the mean loss over rows, flat ``(P,)``."""
+    module.eval()
+    parameters = Parameters(module)
+    total: Tensor | None = None
+    for x, y in data.chunks(CHUNK):
+        leaves = {name: value.clone().requires_grad_() for name, value in parameters.values.items()}
+        loss = objective.losses(objective.outputs(called(module, leaves), x), y).sum()
+        gradients = torch.autograd.grad(loss, list(leaves.values()))
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        total = flat if total is None else total + flat
+    assert total is not None
+    return total / len(data)
+
+
+def directional_losses(module: nn.Module, objective: Objective, data: Data, direction: Tensor) -> Tensor:
+    """Each row's gradient dotted with one direction ``(P,)``: ``(N,)``, in one forward-mode pass."""
+    module.eval()
+    parameters = Parameters(module)
+    tangents = parameters.tree(direction)
+    found = []
+    for x, y in data.chunks(CHUNK):
+
+        def losses(values: dict[str, Tensor], x: Tensor = x, y: Tensor = y) -> Tensor:
+            return objective.losses(objective.outputs(called(module, values), x), y)
+
+        found.append(jvp(losses, (parameters.values,), (tangents,))[1])
+    return torch.cat(found)

@@ -1,0 +1,90 @@
+"""Removal updates: what the parameters would be had some rows not been trained on."""
+
+import torch
+from torch import Tensor, nn
+
+from neuralyzer.data.rows import Data
+from neuralyzer.influence.curvature import Curvature, GaussNewton, Parameters, directional_losses, mean_gradient
+from neuralyzer.influence.krylov import Krylov, krylov
+from neuralyzer.models import weights
+from neuralyzer.models.objective import Objective
+
+PRODUCTS = 40
+
+
+def removal_space(
+    module: nn.Module,
+    objective: Objective,
+    retain: Data,
+    forget: Data,
+    products: int = PRODUCTS,
+    weight_decay: float = 0.0,
+    curvature: Curvature | None = None,
+) -> Krylov:
+    """The Krylov space in which removal updates of every damping lie.
+
+    Koh and Liang 2017 (arXiv 1703.04730, section 2.1) for a group of rows: with the model at a minimum over all
+    rows, removing ``forget`` moves it by ``(H_R + lambda I)^-1 (1/n_R) sum of forget gradients``; ``H_R`` is taken
+    over the retained rows, so that for quadratic losses the step is exact.
+
+    Args:
+        module: trained on both.
+        objective: gives the losses.
+        retain: the ``n_R`` retained rows.
+        forget: the rows to remove.
+        products: most products with the curvature.
+        weight_decay: L2 penalty ``weight_decay / 2 |theta|^2`` beside the mean loss; it is part of each row's loss,
+            and has to be added to the damping by the caller.
+        curvature: ``H_R``; by default the Gauss-Newton matrix of the retained rows.
+
+    Returns:
+        The space; ``space.solve(damping)`` is the change of the flat parameters.
+    """
+    gradient = mean_gradient(module, objective, forget)
+    if weight_decay:
+        parameters = Parameters(module)
+        gradient = gradient + weight_decay * parameters.flat(parameters.values)
+    operator = curvature if curvature is not None else GaussNewton(module, objective, retain)
+    return krylov(operator, gradient * (len(forget) / len(retain)), products)
+
+
+def moved(module: nn.Module, change: Tensor) -> nn.Module:
+    """A copy of ``module`` with the flat ``change (P,)`` added to its trained parameters."""
+    copy = weights.clone(module)
+    changes = Parameters(copy).tree(change)
+    with torch.no_grad():
+        for name, parameter in copy.named_parameters():
+            if name in changes:
+                parameter.add_(changes[name])
+    return copy.eval()
+
+
+def row_influence(
+    module: nn.Module,
+    objective: Objective,
+    rows: Data,
+    target: Data,
+    damping: float,
+    products: int = PRODUCTS,
+    curvature: Curvature | None = None,
+) -> Tensor:
+    """How much removing each row would change the mean loss on target rows.
+
+    Koh and Liang 2017, equation 2, with the sign of removal: ``(1/n) g_target' (H + damping I)^-1 g_i``. One solve and
+    one forward-mode pass serve all rows.
+
+    Args:
+        module: trained on ``rows``.
+        objective: gives the losses.
+        rows: the ``n`` training rows.
+        target: rows whose mean loss is asked about: holdout, or the forget set.
+        damping: ``lambda``.
+        products: most products with the curvature.
+        curvature: ``H``; by default the Gauss-Newton matrix of ``rows``.
+
+    Returns:
+        Predicted change of the target's mean loss, ``(n,)``; positive where the row helps.
+    """
+    operator = curvature if curvature is not None else GaussNewton(module, objective, rows)
+    solved = krylov(operator, mean_gradient(module, objective, target), products).solve(damping)
+    return directional_losses(module, objective, rows, solved) / len(rows)

@@ -1,0 +1,46 @@
+"""Finds the algorithms: every file of this folder, and the entry points of the group ``neuralyzer.methods``."""
+
+from functools import cache
+from typing import Any
+
+from neuralyzer.errors import UsageError
+from neuralyzer.methods.method import Method
+from neuralyzer.workspace.plugins import discover
+
+
+@cache
+def methods() -> dict[str, type[Any]]:
+    """All algorithms by name, the strongest guarantee first."""
+    found = list(discover("neuralyzer.methods", has=("name", "guarantee", "needs", "passes", "unlearn")))
+    return {kind.name: kind for kind in sorted(found, key=lambda kind: (-kind.guarantee.strength, kind.name))}
+
+
+def names() -> list[str]:
+    """Names of all algorithms."""
+    return list(methods())
+
+
+def get(name: str) -> type[Any]:
+    """The algorithm's class; called with hyperparameters it gives a ``Method``.
+
+    Raises:
+        UsageError: if there is none of that name.
+    """
+    if name not in methods():
+        raise UsageError(f"there is no method {name!r}; there are {', '.join(names())}")
+    return methods()[name]
+
+
+def make(name: str, **hyperparameters: Any) -> Method:
+    """The algorithm with its paper's defaults, or with the hyperparameters given.
+
+    Raises:
+        UsageError: if it has no such hyperparameter.
+    """
+    kind = get(name)
+    try:
+        method: Method = kind(**hyperparameters)
+    except TypeError as error:
+        known = ", ".join(getattr(kind, "__dataclass_fields__", {})) or "none"
+        raise UsageError(f"method {name} takes {known} ({error})") from error
+    return method

@@ -1,0 +1,17 @@
+"""Losses of the algorithms as pure functions of per-row losses."""
+
+from torch import Tensor
+
+
+def neggrad_plus(retain: Tensor, forget: Tensor, beta: float) -> Tensor:
+    """``beta mean(retain) - (1 - beta) mean(forget)`` (Kurmanji et al. 2023, arXiv 2302.09880, section 4).
+
+    Args:
+        retain: per-row losses on retained rows, ``(n,)``.
+        forget: per-row losses on forget rows, ``(m,)``.
+        beta: weight of the retained rows, between 0 and 1.
+
+    Returns:
+        A scalar.
+    """
+    return beta * retain.mean() - (1 - beta) * forget.mean()

@@ -1,0 +1,100 @@
+"""What an unlearning algorithm is."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from torch import nn
+
+from neuralyzer.data.request import Guarantee
+from neuralyzer.methods.task import Task
+from neuralyzer.progress import Progress
+
+
+class Need(StrEnum):
+    """What an algorithm cannot do without."""
+
+    RETAIN = "retained rows"
+    FORGET = "forget rows"
+    CHECKPOINTS = "checkpoints"
+    REFERENCES = "references"
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The work of an algorithm, for the cost model.
+
+    Attributes:
+        steps: training steps of one batch each.
+        gradients: rows whose gradient is taken in large chunks.
+        products: rows times products with the curvature.
+        forwards: rows read in large chunks.
+        readings: readings of the coach's trace.
+    """
+
+    steps: float = 0
+    gradients: float = 0
+    products: float = 0
+    forwards: float = 0
+    readings: float = 0
+
+    def __add__(self, other: "Passes") -> "Passes":
+        return Passes(
+            self.steps + other.steps,
+            self.gradients + other.gradients,
+            self.products + other.products,
+            self.forwards + other.forwards,
+            self.readings + other.readings,
+        )
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What an algorithm left behind and cost where it was measured (docs/methods.md says where).
+
+    Attributes:
+        trace: largest absolute trace over the families, 1.0 = 100 %.
+        utility_loss: in the objective's unit; negative where utility was won.
+    """
+
+    trace: float
+    utility_loss: float
+
+
+class Method(Protocol):
+    """An unlearning algorithm: a frozen dataclass of its hyperparameters with one ``unlearn``.
+
+    Attributes:
+        name: as on the command line.
+        summary: one line for the table of methods.
+        paper: where it comes from.
+        guarantee: what its class of algorithms promises.
+        needs: what it cannot do without.
+        expected: what it was measured to leave and cost.
+        repaired: whether ``repair`` follows it.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    paper: ClassVar[str]
+    guarantee: ClassVar[Guarantee]
+    needs: ClassVar[frozenset[Need]]
+    expected: ClassVar[Expectation]
+    repaired: ClassVar[bool]
+
+    def passes(self, task: Task) -> Passes:
+        """How much work it will be."""
+
+    def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
+        """A new module that forgot the task's forget rows; the task's own is never changed."""
+
+
+def obstacle(method: Method, task: Task) -> str | None:
+    """Why the method cannot work on this task; None where it can."""
+    if Need.REFERENCES in method.needs and task.references is None:
+        return "there are no references to aim at"
+    if Need.REFERENCES in method.needs and not task.traceable:
+        return "no signal of the references reads these rows, so there is nothing to aim at"
+    if Need.CHECKPOINTS in method.needs:
+        return task.checkpoint_obstacle
+    return None

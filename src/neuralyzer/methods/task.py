@@ -1,0 +1,202 @@
+"""``Task``: what an unlearning algorithm is given, and nothing of the judge."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import nn
+
+from neuralyzer.data.request import ErasureRequest
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import ReferencesError
+from neuralyzer.models import reading
+from neuralyzer.models.objective import Objective
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.progress import Progress
+from neuralyzer.references.pool import ReferenceHalf, References
+from neuralyzer.registry.history import Checkpoint, History
+from neuralyzer.trace.gauge import Gauge, Gauged
+
+HELD_BACK = 0.1  # of the retained rows: what repair stops by
+MOST_HELD_BACK = 1000
+
+
+@dataclass
+class Witness:
+    """Sees every step of an exact training and counts forget rows in it.
+
+    Attributes:
+        forget: ids of the rows that must not appear.
+        steps: optimizer steps seen.
+        rows: ids of the rows seen.
+        forget_rows: how many of them were forget rows.
+    """
+
+    forget: frozenset[str]
+    steps: int = 0
+    rows: set[str] = field(default_factory=set)
+    forget_rows: int = 0
+
+    def watch(self, data: Data) -> "Watch":
+        """An observer of a training on ``data``."""
+        return Watch(self, data)
+
+
+@dataclass
+class Watch:
+    """Tells the witness which rows of ``data`` each step was taken on."""
+
+    witness: Witness
+    data: Data
+
+    def begin(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Nothing is seen before the first step."""
+
+    def step(self, positions: np.ndarray) -> None:
+        """Note the rows of a step."""
+        ids = set(self.data.ids[positions].tolist())
+        self.witness.steps += 1
+        self.witness.rows |= ids
+        self.witness.forget_rows += len(ids & self.witness.forget)
+
+
+class Task:
+    """A model, a request, and the tuning half of the references.
+
+    Args:
+        oracle: the model; never changed.
+        request: what shall be forgotten.
+        references: a pool; only its tuning half is kept here. None where there are none.
+        alpha: error rate of the coach's joint test.
+        seed: of whatever the algorithm draws.
+
+    Attributes:
+        references: the tuning half, or None.
+        positions: of the forget rows among the oracle's data, ``(F,)``.
+        witness: what exact algorithms are watched by.
+    """
+
+    def __init__(
+        self,
+        oracle: TrainedModel,
+        request: ErasureRequest,
+        references: References | None = None,
+        alpha: float = 0.05,
+        seed: int = 0,
+    ) -> None:
+        self.oracle, self.request, self.alpha, self.seed = oracle, request, alpha, seed
+        self.positions = request.positions(oracle.data)
+        self.references: ReferenceHalf | None = None if references is None else references.tuning
+        self.parts = [] if references is None else references.parts(self.positions)
+        self.witness = Witness(frozenset(self.forget.ids.tolist()))
+
+    @property
+    def model(self) -> nn.Module:
+        """The original."""
+        return self.oracle.model
+
+    @property
+    def objective(self) -> Objective:
+        """What the model was trained for."""
+        return self.oracle.recipe.objective
+
+    @cached_property
+    def forget(self) -> Data:
+        """The rows to forget."""
+        return self.oracle.data.select(self.positions)
+
+    @cached_property
+    def retain(self) -> Data:
+        """All other training rows."""
+        return self.oracle.data.select(np.setdiff1d(np.arange(len(self.oracle.data)), self.positions))
+
+    @cached_property
+    def _split(self) -> tuple[np.ndarray, np.ndarray]:
+        count = len(self.retain)
+        order = np.random.default_rng(self.seed).permutation(count)
+        back = min(int(HELD_BACK * count), MOST_HELD_BACK)
+        return np.sort(order[back:]), np.sort(order[:back])
+
+    @cached_property
+    def repairing(self) -> Data:
+        """Retained rows that a repair trains on."""
+        return self.retain.select(self._split[0])
+
+    @cached_property
+    def held_back(self) -> Data:
+        """Retained rows that no repair trains on: it stops by them."""
+        return self.retain.select(self._split[1])
+
+    @cached_property
+    def gauge(self) -> Gauge:
+        """Reads the coach's trace.
+
+        Raises:
+            ReferencesError: if there are no references.
+        """
+        if self.references is None:
+            raise ReferencesError("this task has no references, so no trace can be read")
+        return Gauge(self.references, self.parts, self.alpha)
+
+    @property
+    def traceable(self) -> bool:
+        """Whether any signal of the references reads the request's rows."""
+        return self.references is not None and bool(self.gauge.signals)
+
+    def trace(self, model: nn.Module) -> Gauged:
+        """The coach's residual trace of a model on the forget rows, over all families that the request has."""
+        return self.gauge.read(model)
+
+    def losses(self, model: nn.Module) -> dict[str, float]:
+        """Mean losses to show while weights move: forget, retained (held back) and holdout rows."""
+        found = {
+            "forget": reading.mean_loss(model, self.objective, self.forget),
+            "retained": reading.mean_loss(model, self.objective, self.held_back),
+        }
+        if self.oracle.holdout is not None:
+            found["holdout"] = reading.mean_loss(model, self.objective, self.oracle.holdout)
+        return found
+
+    def show(self, progress: Progress, model: nn.Module) -> None:
+        """Show these losses."""
+        progress.show(**self.losses(model))
+
+    @cached_property
+    def never_seen_loss(self) -> float:
+        """Mean loss of tuning members on those forget rows whose subject they never saw."""
+        assert self.references is not None
+        total, rows = 0.0, 0
+        for part in self.parts:
+            outputs = self.references.never_outputs(part)
+            y = self.oracle.data.gather(part.rows)[1]
+            for own in outputs:
+                total += float(self.objective.losses(own, y).double().sum())
+                rows += len(y)
+        return total / rows
+
+    @cached_property
+    def history(self) -> History | None:
+        """The recorded training of the original, if there is one."""
+        return None if self.oracle.run is None else History.read(self.oracle.run)
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint with an optimizer's state that never saw a forget row."""
+        if self.history is None or self.history.data != self.oracle.data.digest:
+            return None
+        clean: Sequence[Checkpoint] = self.history.clean(self.positions)
+        whole = [checkpoint for checkpoint in clean if checkpoint.has_optimizer]
+        return whole[-1] if whole else None
+
+    @property
+    def checkpoint_obstacle(self) -> str | None:
+        """Why no rollback is possible; None where one is."""
+        if self.history is None:
+            return "the training was not recorded, so there is no checkpoint"
+        if self.history.data != self.oracle.data.digest:
+            return "the recorded training was on other rows than the model's present ones"
+        if self.checkpoint is None:
+            return "no checkpoint with an optimizer's state precedes the first step on these rows"
+        return None

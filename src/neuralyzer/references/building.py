@@ -1,0 +1,236 @@
+"""Making a pool: who is left out, training, settings, measuring, destroying; each step resumable."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from neuralyzer.errors import ReferencesError
+from neuralyzer.models import reading, weights
+from neuralyzer.models.objective import Objective
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.progress import Progress
+from neuralyzer.references import backends, design
+from neuralyzer.references.backends import Backend
+from neuralyzer.references.measuring import Meter, units_of
+from neuralyzer.references.roster import Roster
+from neuralyzer.references.store import Store
+from neuralyzer.signals.catalogue import signals
+from neuralyzer.signals.relearned import HOLDOUT_ROWS
+from neuralyzer.signals.signal import Batch, Context, Sample
+from neuralyzer.workspace import atomic, digests
+
+VERSION = 1
+SAMPLED = 8  # tuning members that the signals are set by
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a person asks of a pool; see ``References.fit``."""
+
+    size: int
+    leave_out: float | None
+    groups: tuple[str, ...]
+    backend: Backend | None
+    seed: int
+    keep_weights: bool
+
+
+def name_of(oracle: TrainedModel, groups: Sequence[str]) -> str:
+    """The folder of the pool for this recipe, data and holdout."""
+    return digests.of_json([oracle.recipe.digest, oracle.data_digest, list(groups)])[:16]
+
+
+def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) -> None:
+    """Make, finish or grow a pool."""
+    head = _begun(store, oracle, plan)
+    if head["finished"] and head["size"] >= plan.size:
+        return
+    roster = Roster.read(store.root)
+    if head["size"] < plan.size:
+        head = _grown(store, oracle, roster, head, plan)
+    held = roster.held(np.load(store.root / "keep.npy"))
+    _train(store, oracle, head, held, progress)
+    if not head["settings"]:
+        head |= _settings(store, oracle, roster, held, int(head["seed"]))
+        atomic.write_json(store.head, head)
+    _measure(store, oracle, roster, head, progress)
+    if not head["keep_weights"]:
+        store.destroy_weights()
+    atomic.write_json(store.head, head | {"finished": True})
+
+
+def _begun(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str, Any]:
+    if store.head.exists():
+        head = store.read_head()
+        odd = [
+            name
+            for name, wanted in (("groups", list(plan.groups)), ("leave_out", plan.leave_out), ("seed", plan.seed))
+            if head[name] != wanted
+        ]
+        if odd:
+            raise ReferencesError(
+                f"the references in {store.root} have another {odd[0]} ({head[odd[0]]}); "
+                "remove that folder to make them anew"
+            )
+        return head
+    Roster.of(oracle.data, plan.groups).write(store.root)
+    x = torch.cat([x for x, _ in oracle.data.chunks()]) if len(oracle.data) <= 100_000 else oracle.data.gather(
+        np.random.default_rng(plan.seed).choice(len(oracle.data), 100_000, replace=False)
+    )[0]
+    _save_array(store.root / "spread.npy", x.float().std(0).numpy())
+    head = {
+        "version": VERSION, "recipe": oracle.recipe.digest, "data": oracle.data.digest,
+        "holdout": oracle.require_holdout().digest, "size": 0, "groups": list(plan.groups),
+        "leave_out": plan.leave_out, "seed": plan.seed, "backend": None, "why": None, "chunks": [], "settings": {},
+        "scale": None, "outputs": None, "holdout_few": HOLDOUT_ROWS, "keep_weights": plan.keep_weights,
+        "finished": False,
+    }  # fmt: skip
+    atomic.write_json(store.head, head)
+    return head
+
+
+def _grown(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """Add members: even numbers tune, odd numbers judge; the added ones are a balanced design of their own."""
+    have, added = int(head["size"]), plan.size - int(head["size"])
+    if added % 2:
+        raise ReferencesError(f"references come in two halves: {plan.size} is odd")
+    share = plan.leave_out if plan.leave_out is not None else design.share_for(added // 2)
+    rows = np.array([len(own) for own in roster.positions])
+    keep = np.ones((plan.size, roster.subjects), dtype=bool)
+    if have:
+        keep[:have] = np.load(store.root / "keep.npy")
+    for half in (0, 1):
+        keep[have + half :: 2] = design.leave_out(added // 2, rows, share, plan.seed + 2 * have + half)
+    held = roster.held(keep[have:])
+    kept = [np.flatnonzero(line) for line in held]
+    backend, why = (
+        (plan.backend, f"{plan.backend}: asked for") if plan.backend else backends.choose(oracle.recipe, oracle.data, kept)
+    )
+    chunks = backends.chunks(oracle.recipe, backend, [len(own) for own in kept])
+    _save_array(store.root / "keep.npy", keep)
+    grown = head | {
+        "size": plan.size, "backend": str(backend), "why": why, "finished": False,
+        "chunks": head["chunks"] + [[str(backend), [have + member for member in chunk]] for chunk in chunks],
+    }  # fmt: skip
+    atomic.write_json(store.head, grown)
+    return grown
+
+
+def _train(store: Store, oracle: TrainedModel, head: dict[str, Any], held: np.ndarray, progress: Progress) -> None:
+    def missing(chunk: Sequence[int]) -> bool:
+        return any(not (store.weights(m).exists() or store.measured(m)) for m in chunk)
+
+    todo = [(Backend(backend), chunk) for backend, chunk in head["chunks"] if missing(chunk)]
+    members = sum(len(chunk) for _, chunk in todo)
+    progress.start(f"training {members} references", members * oracle.recipe.epochs)
+    for backend, chunk in todo:
+        # Stacked members are trained as one; in processes, each that is there already is left alone.
+        again = chunk if backend is Backend.VECTORISED else [m for m in chunk if missing([m])]
+        kept = [np.flatnonzero(held[member]) for member in again]
+        seeds = [seed_of(head, member) for member in again]
+        trained = backends.train(backend, oracle.recipe, oracle.data, kept, seeds, progress)
+        for member, module in zip(again, trained, strict=True):
+            weights.require_finite(dict(module.state_dict()), f"reference {member}")
+            weights.save(module, store.weights(member))
+    progress.finish()
+
+
+def seed_of(head: dict[str, Any], member: int) -> int:
+    """A member's own seed."""
+    return int(head["seed"]) + 1 + member
+
+
+def scaled(objective: Objective, scale: float | None) -> Objective:
+    """The objective with the scale that was set when the pool was made."""
+    return objective if scale is None else objective.scaled(torch.tensor([scale]))
+
+
+def _settings(store: Store, oracle: TrainedModel, roster: Roster, held: np.ndarray, seed: int) -> dict[str, Any]:
+    """What the signals need to know, from tuning members alone."""
+    recipe, holdout = oracle.recipe, oracle.require_holdout()
+    members = [
+        (number, weights.load_into(recipe.module(), store.weights(number)).eval())
+        for number in range(0, min(len(held), 2 * SAMPLED), 2)
+    ]
+    outputs = [reading.outputs(module, recipe.objective, holdout.x) for _, module in members]
+    scale = None
+    if not recipe.objective.counted:
+        losses = torch.cat([recipe.objective.losses(found, holdout.y) for found in outputs])
+        scale = float((2 * losses).mean().sqrt())
+    context = Context(
+        scaled(recipe.objective, scale), torch.tensor(np.load(store.root / "spread.npy")), recipe.augment, seed
+    )
+    samples = []
+    for number, module in members:
+        whole = [own for own in roster.positions if len(own)]
+        never = [own for own in whole if not held[number, own].any()]
+        seen = [own for own in whole if held[number, own].all()][: max(len(never), 1)]
+        samples.append(Sample(module, [_batch(oracle, own) for own in seen], [_batch(oracle, own) for own in never]))
+    settings = {name: signal.prepare(samples, context) for name, signal in signals().items()}
+    return {"settings": settings, "scale": scale, "outputs": int(outputs[0].shape[1])}
+
+
+def _batch(oracle: TrainedModel, positions: np.ndarray) -> Batch:
+    return Batch(*oracle.data.gather(positions))
+
+
+def _measure(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, Any], progress: Progress) -> None:
+    recipe, holdout = oracle.recipe, oracle.require_holdout()
+    context = Context(
+        scaled(recipe.objective, head["scale"]), torch.tensor(np.load(store.root / "spread.npy")), recipe.augment,
+        int(head["seed"]), head["settings"],
+    )  # fmt: skip
+    units = units_of(roster.positions)
+    meter = Meter(signals(), context, oracle.data, Batch(holdout.x, holdout.y), units)
+    todo = [member for member in range(head["size"]) if not store.measured(member)]
+    progress.start(f"measuring {len(todo)} references", len(todo))
+    for member in todo:
+        module = weights.load_into(recipe.module(), store.weights(member)).eval()
+        _measure_one(store, meter, head, member, module)
+        atomic.write_json(
+            store.mark(member), {"utility": reading.utility(module, recipe.objective, holdout), "member": member}
+        )
+        progress.advance()
+    progress.finish()
+
+
+def _measure_one(store: Store, meter: Meter, head: dict[str, Any], member: int, module: torch.nn.Module) -> None:
+    size, rows = head["size"], len(meter.data)
+
+    def line(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        return store.array(name, (size, *shape), write=True)
+
+    for name, signal in meter.signals.items():
+        found = line(f"{name}.rows", (rows,))
+        if signal.per_unit:
+            few = meter.holdout_few
+            outside = line(f"{name}.holdout", (len(meter.units), len(few)))
+            found[member] = np.nan
+            for place, own in enumerate(meter.units.values()):
+                values, beyond = signal.measure(module, meter.batch(own), few, meter.context)
+                found[member, own], outside[member, place] = values.numpy(), beyond.numpy()
+        else:
+            outside = line(f"{name}.holdout", (len(meter.holdout),))
+            everything = meter.batch(np.arange(rows))
+            values, beyond = signal.measure(module, everything, meter.holdout, meter.context)
+            found[member], outside[member] = values.numpy(), beyond.numpy()
+        found.flush()  # type: ignore[attr-defined]
+        outside.flush()  # type: ignore[attr-defined]
+    objective = meter.context.objective
+    outputs = line("outputs.rows", (rows, head["outputs"]))
+    for start in range(0, rows, reading.CHUNK):
+        x, _ = meter.data.gather(np.arange(start, min(start + reading.CHUNK, rows)))
+        outputs[member, start : start + len(x)] = reading.outputs(module, objective, x).numpy()
+    beyond_outputs = line("outputs.holdout", (len(meter.holdout), head["outputs"]))
+    beyond_outputs[member] = reading.outputs(module, objective, meter.holdout.x).numpy()
+
+
+def _save_array(path: Path, content: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, content, allow_pickle=False)
+    atomic.write_bytes(path, buffer.getvalue())

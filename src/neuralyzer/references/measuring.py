@@ -1,0 +1,90 @@
+"""Reading a model with every signal: the same way for a reference, for the Oracle and for what was unlearned."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from neuralyzer.data.rows import Data
+from neuralyzer.references.readings import Floats, Indices, Part
+from neuralyzer.signals.relearned import HOLDOUT_ROWS, SMALLEST_UNIT
+from neuralyzer.signals.signal import Batch, Context, Signal
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One signal's reading of one model on a request's parts: ``rows`` and ``holdout`` of each part."""
+
+    rows: Sequence[Floats]
+    holdout: Sequence[Floats]
+
+
+@dataclass(frozen=True, eq=False)
+class Meter:
+    """What every model of a lineage is read with.
+
+    Attributes:
+        signals: by name.
+        context: objective, perturbations and settings.
+        data: the training rows as they now are.
+        holdout: rows that no model saw.
+        units: rows of each subject that can be relearned as they were when references were made, by subject.
+    """
+
+    signals: Mapping[str, Signal]
+    context: Context
+    data: Data
+    holdout: Batch
+    units: Mapping[int, Indices]
+
+    @property
+    def holdout_few(self) -> Batch:
+        """The holdout rows that per-unit signals read."""
+        return Batch(self.holdout.x[:HOLDOUT_ROWS], self.holdout.y[:HOLDOUT_ROWS])
+
+    def batch(self, positions: Indices) -> Batch:
+        """Training rows in memory."""
+        return Batch(*self.data.gather(positions))
+
+    def measures(self, signal: Signal, parts: Sequence[Part]) -> bool:
+        """Whether a request of these parts has the signal: a per-unit one reads whole units only."""
+        return not signal.per_unit or all(
+            part.subject in self.units and np.array_equal(part.rows, self.units[part.subject]) for part in parts
+        )
+
+    def read(self, model: nn.Module, parts: Sequence[Part]) -> dict[str, Reading]:
+        """Read a model on a request's rows and on the holdout.
+
+        Args:
+            model: read in evaluation mode, not changed.
+            parts: what the request asks for, by subject.
+
+        Returns:
+            Readings by signal; a signal that the request does not have is missing.
+        """
+        found = {}
+        everything = self.batch(np.concatenate([part.rows for part in parts]))
+        splits = np.cumsum([len(part.rows) for part in parts])[:-1]
+        for name, signal in self.signals.items():
+            if not self.measures(signal, parts):
+                continue
+            if signal.per_unit:
+                pairs = [
+                    signal.measure(model, self.batch(part.rows), self.holdout_few, self.context) for part in parts
+                ]
+                found[name] = Reading([_floats(rows) for rows, _ in pairs], [_floats(outside) for _, outside in pairs])
+            else:
+                rows, outside = signal.measure(model, everything, self.holdout, self.context)
+                found[name] = Reading(np.split(_floats(rows), splits), [_floats(outside)] * len(parts))
+        return found
+
+
+def units_of(positions: Sequence[Indices]) -> dict[int, Indices]:
+    """The subjects that can be relearned: those with 8 rows or more."""
+    return {subject: rows for subject, rows in enumerate(positions) if len(rows) >= SMALLEST_UNIT}
+
+
+def _floats(values: torch.Tensor) -> Floats:
+    return values.detach().double().numpy()

@@ -1,0 +1,260 @@
+"""``References``: models that never saw some of the data, trained once, measured, then destroyed."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from neuralyzer.errors import ReferencesError
+from neuralyzer.models import weights
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.progress import Progress, Silent
+from neuralyzer.references import building
+from neuralyzer.references.backends import Backend
+from neuralyzer.references.looks import Looks
+from neuralyzer.references.measuring import Meter, units_of
+from neuralyzer.references.readings import Half, Indices, Part, Readings
+from neuralyzer.references.roster import Roster
+from neuralyzer.references.store import Store
+from neuralyzer.signals.catalogue import signals
+from neuralyzer.signals.signal import Batch, Context
+from neuralyzer.workspace import atomic, digests
+from neuralyzer.workspace.paths import Workspace, as_workspace
+
+DEFAULT_SIZE = 64
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceHalf:
+    """One half of a pool, bound to a model of its lineage.
+
+    Attributes:
+        half: readings and who saw what, in the model's present rows.
+        meter: reads any model the way these members were read.
+        utilities: each member's utility on the holdout, ``(M,)``.
+        outputs: of each member on each present row, ``(M, N, C)``.
+    """
+
+    half: Half
+    meter: Meter
+    utilities: np.ndarray
+    outputs: np.ndarray
+
+    def never_outputs(self, part: Part) -> torch.Tensor:
+        """Outputs on a part's rows of the members that never saw its subject, ``(n_never, n, C)``."""
+        never = ~self.half.keep[:, part.subject]
+        return torch.from_numpy(self.outputs[never][:, part.rows])
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """A pool of measured reference models, bound to a model of the lineage it was made for.
+
+    Attributes:
+        store: its folder.
+        oracle: the model.
+        roster: the rows and subjects that it was made of.
+    """
+
+    store: Store
+    oracle: TrainedModel
+    roster: Roster
+    _temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        oracle: TrainedModel,
+        size: int = DEFAULT_SIZE,
+        leave_out: float | None = None,
+        groups: Sequence[str] = (),
+        workspace: Workspace | Path | str | None = None,
+        *,
+        backend: Backend | str | None = None,
+        seed: int = 10_000,
+        keep_weights: bool = False,
+        progress: Progress | None = None,
+    ) -> "References":
+        """Train and measure references, or go on where an earlier call stopped.
+
+        Args:
+            oracle: the model that they are references for; its recipe, data and holdout are used.
+            size: members of both halves together; more than an existing pool has makes it grow in place.
+            leave_out: share of the subjects that each member leaves out; by default 6 members' worth.
+            groups: kinds of rows that are subjects too; ``class`` is known.
+            workspace: where they are kept; a temporary folder by default.
+            backend: ``vectorised`` or ``processes``; by default the faster, by a short timing.
+            seed: of the design and of the members.
+            keep_weights: keep the members' weights once they are measured.
+            progress: shown the work.
+
+        Returns:
+            The references.
+
+        Raises:
+            ReferencesError: if a pool there was made for other data, another recipe or with another design.
+        """
+        oracle.require_holdout()
+        temporary = None
+        if workspace is None:
+            temporary = tempfile.TemporaryDirectory(prefix="neuralyzer-", ignore_cleanup_errors=True)
+            workspace = temporary.name
+        store = Store(as_workspace(workspace).references / building.name_of(oracle, groups))
+        plan = building.Plan(size, leave_out, tuple(groups), backend and Backend(backend), seed, keep_weights)
+        building.build(store, oracle, plan, progress or Silent())
+        opened = cls.open(store.root, oracle)
+        return replace(opened, _temporary=temporary) if temporary else opened
+
+    @classmethod
+    def open(cls, path: Path | str, oracle: TrainedModel) -> "References":
+        """Measured references from their folder, for a model of their lineage.
+
+        Raises:
+            ReferencesError: if they were made for other data or another recipe, or are not finished.
+        """
+        store = Store(Path(path))
+        head = store.read_head()
+        if not head["finished"]:
+            raise ReferencesError(f"the references in {path} are not finished; run 'neuralyzer references' again")
+        if head["recipe"] != oracle.recipe.digest:
+            raise ReferencesError(
+                f"the references in {path} were made for another recipe ({head['recipe'][:12]}, this one is "
+                f"{oracle.recipe.digest[:12]}); make new ones"
+            )
+        holdout = oracle.require_holdout()
+        if head["holdout"] != holdout.digest:
+            raise ReferencesError(f"the references in {path} were read on another holdout; make new ones or give that one")
+        roster = Roster.read(store.root)
+        roster.places(oracle.data)  # refuses other data
+        return cls(store, oracle, roster)
+
+    @cached_property
+    def head(self) -> dict[str, Any]:
+        """The pool's description."""
+        return self.store.read_head()
+
+    @property
+    def size(self) -> int:
+        """Members of both halves together."""
+        return int(self.head["size"])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the description and who was left out of whom: what a protocol commits to."""
+        return digests.of_texts([digests.of_json(self.head), digests.of_file(self.store.root / "keep.npy")])
+
+    @cached_property
+    def tuning(self) -> ReferenceHalf:
+        """The coach: targets, damping, stopping and choice see only this."""
+        return self._half(0)
+
+    @cached_property
+    def judging(self) -> ReferenceHalf:
+        """The judge: opened for the verdict alone, and each look is counted."""
+        return self._half(1)
+
+    @property
+    def looks(self) -> Looks:
+        """Looks at the judging half."""
+        return Looks(self.store.root / "looks.json")
+
+    def parts(self, positions: Indices) -> list[Part]:
+        """A request's rows by subject, as positions among the model's present rows."""
+        owners = self.owners[positions]
+        return [Part(int(owner), positions[owners == owner]) for owner in np.unique(owners)]
+
+    @cached_property
+    def owners(self) -> Indices:
+        """Each present row's subject, ``(N,)``."""
+        return self.roster.owner[self.roster.places(self.oracle.data)]
+
+    def member(self, number: int) -> nn.Module:
+        """A member whose weights were kept.
+
+        Raises:
+            ReferencesError: if they were destroyed.
+        """
+        path = self.store.weights(number)
+        if not path.exists():
+            raise ReferencesError("the references' weights were destroyed once measured; make them with keep_weights")
+        return weights.load_into(self.oracle.recipe.module(), path)
+
+    def erase(self, positions: Indices) -> list[str]:
+        """Erase what was measured on rows, when their case closes.
+
+        Args:
+            positions: among the model's present rows.
+
+        Returns:
+            Names of the members that saw any of these rows; their measurements of other rows remain.
+        """
+        places = self.roster.places(self.oracle.data)[positions]
+        held = np.load(self.store.root / "keep.npy")[:, np.unique(self.roster.owner[places])].any(1)
+        units = {subject: place for place, subject in enumerate(units_of(self.roster.positions))}
+        for name, signal in signals().items():
+            rows = self.store.array(f"{name}.rows", (self.size, len(self.roster.owner)), write=True)
+            rows[:, places] = np.nan
+            if signal.per_unit:  # a unit is read as a whole; what is left of it has no reading
+                outside = self.store.array(f"{name}.holdout", self._unit_shape(len(units)), write=True)
+                for subject in np.unique(self.roster.owner[places]):
+                    rows[:, self.roster.positions[subject]] = np.nan
+                    if subject in units:
+                        outside[:, units[int(subject)]] = np.nan
+                outside.flush()  # type: ignore[attr-defined]
+            rows.flush()  # type: ignore[attr-defined]
+        outputs = self.store.array(
+            "outputs.rows", (self.size, len(self.roster.owner), self.head["outputs"]), write=True
+        )
+        outputs[:, places] = np.nan
+        outputs.flush()  # type: ignore[attr-defined]
+        self.roster.erase(places, self.store.root)
+        return [f"reference-{number:04d}" for number in np.flatnonzero(held)]
+
+    def _unit_shape(self, units: int) -> tuple[int, ...]:
+        few = min(self.head["holdout_few"], len(self.oracle.require_holdout()))
+        return (self.size, units, few)
+
+    def _half(self, which: int) -> ReferenceHalf:
+        members = np.arange(which, self.size, 2)
+        places = self.roster.places(self.oracle.data)
+        holdout = self.oracle.require_holdout()
+        keep = np.load(self.store.root / "keep.npy")[members]
+        positions = self.roster.present(places)
+        whole = units_of(self.roster.positions)
+        unit_place = {subject: place for place, subject in enumerate(whole)}
+        # A unit counts only while all of its rows are there: a rest of it was never read alone.
+        units = {s: positions[s] for s in whole if len(positions[s]) == len(self.roster.positions[s])}
+        found = {}
+        for name, signal in signals().items():
+            rows = self.store.array(f"{name}.rows", (self.size, len(self.roster.owner)))
+            shape = self._unit_shape(len(whole)) if signal.per_unit else (self.size, len(holdout))
+            outside = self.store.array(f"{name}.holdout", shape)
+            found[name] = Readings(
+                rows[members][:, places].astype(np.float64),
+                outside[members].astype(np.float64),
+                {subject: unit_place[subject] for subject in units} if signal.per_unit else None,
+            )
+        held = self.roster.held(keep)[:, places] if self.roster.groups else None
+        half = Half(keep, positions, found, held, float(1 - self.roster.held(keep).mean()))
+        marks = [atomic.read_json(self.store.mark(int(number))) for number in members]
+        outputs = self.store.array("outputs.rows", (self.size, len(self.roster.owner), self.head["outputs"]))
+        utilities = np.array([mark["utility"] for mark in marks])
+        return ReferenceHalf(half, self._meter(units), utilities, outputs[members][:, places])
+
+    def _meter(self, units: dict[int, Indices]) -> Meter:
+        recipe, holdout = self.oracle.recipe, self.oracle.require_holdout()
+        head = self.head
+        context = Context(
+            building.scaled(recipe.objective, head["scale"]),
+            torch.tensor(np.load(self.store.root / "spread.npy")),
+            recipe.augment,
+            int(head["seed"]),
+            head["settings"],
+        )
+        return Meter(signals(), context, self.oracle.data, Batch(holdout.x, holdout.y), units)

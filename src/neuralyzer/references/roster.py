@@ -1,0 +1,132 @@
+"""The rows and subjects that a pool was made of, and which of them are still there."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import ReferencesError, UsageError
+from neuralyzer.references.readings import Flags, Indices
+from neuralyzer.workspace import atomic
+
+
+@dataclass(frozen=True, eq=False)
+class Roster:
+    """The pool's rows, in the order in which they are measured.
+
+    Attributes:
+        ids: row ids ``(N,)``; empty where the row was erased.
+        digests: content digests ``(N,)``; empty where the row was erased.
+        owner: each row's subject ``(N,)``.
+        group: each row's group as a further subject ``(N,)``, or None.
+        subjects: how many subjects there are, groups included.
+    """
+
+    ids: np.ndarray
+    digests: np.ndarray
+    owner: Indices
+    group: Indices | None
+    subjects: int
+
+    @classmethod
+    def of(cls, data: Data, groups: tuple[str, ...]) -> "Roster":
+        """The roster of training rows.
+
+        Raises:
+            UsageError: if a group is asked for that is not known.
+        """
+        names, owner = np.unique(data.subjects, return_inverse=True)
+        group, count = None, len(names)
+        if groups:
+            if groups != ("class",):
+                raise UsageError(f"groups are {groups}; only ('class',) is known")
+            labels, own = np.unique(data.labels, return_inverse=True)
+            group, count = own + len(names), len(names) + len(labels)
+        return cls(data.ids, data.row_digests, owner, group, count)
+
+    @classmethod
+    def read(cls, root: Path) -> "Roster":
+        """The roster of a pool's folder."""
+        table = pa.parquet.read_table(root / "rows.parquet")
+        group = table["group"].to_numpy() if "group" in table.column_names else None
+        owner = table["owner"].to_numpy()
+        subjects = int((owner if group is None else group).max()) + 1
+        return cls(np.array(table["id"].to_pylist()), np.array(table["digest"].to_pylist()), owner, group, subjects)
+
+    def write(self, root: Path) -> None:
+        """Keep the roster in a pool's folder."""
+        columns = {"id": self.ids, "digest": self.digests, "owner": self.owner}
+        if self.group is not None:
+            columns["group"] = self.group
+        atomic.write_with(root / "rows.parquet", lambda part: pa.parquet.write_table(pa.table(columns), part))
+
+    @property
+    def groups(self) -> bool:
+        """Whether rows belong to groups besides their subject."""
+        return self.group is not None
+
+    @cached_property
+    def positions(self) -> list[Indices]:
+        """Each subject's rows, ``S`` arrays of places in the roster."""
+        found = _by_subject(self.owner, self.subjects)
+        if self.group is not None:
+            return [a if len(a) else b for a, b in zip(found, _by_subject(self.group, self.subjects), strict=True)]
+        return found
+
+    def held(self, keep: Flags) -> Flags:
+        """Which member held which row, ``(M, N)``, from who kept which subject, ``(M, S)``."""
+        held = keep[:, self.owner]
+        return held & keep[:, self.group] if self.group is not None else held
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {row: place for place, row in enumerate(self.ids) if row}
+
+    def places(self, data: Data) -> Indices:
+        """Where each row of ``data`` stands in the roster, ``(N',)``.
+
+        Raises:
+            ReferencesError: if the data is not the pool's, less what was erased.
+        """
+        missing = [row for row in data.ids if row not in self._place]
+        if missing:
+            raise ReferencesError(
+                f"these references were made for other data: they know no row {missing[0]!r} "
+                f"({len(missing)} such rows); make new ones"
+            )
+        places = np.array([self._place[row] for row in data.ids], dtype=np.int64)
+        changed = self.digests[places] != data.row_digests
+        if changed.any():
+            raise ReferencesError(
+                f"these references were made for other data: row {data.ids[changed][0]!r} has changed since "
+                f"({int(changed.sum())} such rows); make new ones"
+            )
+        lacking = len(self._place) - len(places)
+        if lacking:
+            raise ReferencesError(
+                f"these references were made for other data: {lacking} of their rows are missing and were never erased"
+            )
+        return places
+
+    def present(self, places: Indices) -> list[Indices]:
+        """Each subject's rows as positions in data whose rows stand at ``places``."""
+        at = np.full(len(self.owner), -1)
+        at[places] = np.arange(len(places))
+        return [np.sort(at[own][at[own] >= 0]) for own in self.positions]
+
+    def erase(self, places: Indices, root: Path) -> None:
+        """Take rows off the roster for good: neither id nor digest stays."""
+        self.ids[places] = ""
+        self.digests[places] = ""
+        self.__dict__.pop("_place", None)
+        self.write(root)
+
+
+def _by_subject(owner: Indices, subjects: int) -> list[Indices]:
+    order = np.argsort(owner, kind="stable")
+    bounds = np.searchsorted(owner[order], np.arange(subjects + 1))
+    return [order[bounds[s] : bounds[s + 1]] for s in range(subjects)]

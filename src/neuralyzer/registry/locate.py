@@ -1,0 +1,153 @@
+"""``locate``: where the rows of a request lie: data sets, training runs, checkpoints, copies."""
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from neuralyzer.data.request import ErasureRequest
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import UnknownSubjectError, UsageError
+from neuralyzer.registry import manifests
+from neuralyzer.registry.history import History, runs
+from neuralyzer.registry.location import Checkpoints, DatasetHit, Duplicate, Location, RunHit
+from neuralyzer.registry.manifests import DatasetVersion
+from neuralyzer.workspace.paths import Workspace
+
+GIVEN = "given"  # what a data set is called that was handed over without being registered
+
+
+def locate(request: ErasureRequest, workspace: Workspace | Path | str, data: Data | None = None) -> Location:
+    """Find the rows of a request in every registered data set, run and checkpoint.
+
+    Subjects and row ids are looked up in the manifests alone. Ids that were only counted mean nothing in another data
+    set: where ``data`` is given, they are looked up there alone.
+
+    Args:
+        request: whose rows.
+        workspace: where data sets and runs are registered.
+        data: the rows at hand; needed for requests by class or predicate, or where nothing is registered.
+
+    Returns:
+        What was found where.
+
+    Raises:
+        UsageError: if the request names classes or a predicate, and there is no ``data``.
+        UnknownSubjectError: if a subject or row is found nowhere.
+        ForgetSetError: if a class or predicate takes no row of ``data``, or all.
+        UnreadableError: if a manifest or a run is damaged.
+    """
+    began = time.perf_counter()
+    if data is None and (request.classes or request.where):
+        raise UsageError("a request by class or predicate needs the data itself: give data=")
+    versions = manifests.datasets(workspace)
+    if data is not None and all(version.digest != data.digest for version in versions):
+        versions.append(manifests.unregistered(GIVEN, data))
+    found = _found(request, versions, data)
+    holding = [(version, rows) for version, rows in zip(versions, found, strict=True) if len(rows)]
+    hits, unreachable, counts = _runs(holding, versions, runs(workspace))
+    return Location(
+        rows=_distinct((version, rows) for version, rows in holding if version.role == "training"),
+        datasets=tuple(DatasetHit(v.name, v.digest, len(rows), v.role) for v, rows in holding),
+        runs=hits,
+        unreachable=unreachable,
+        checkpoints=counts,
+        duplicates=_duplicates(versions, found),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _found(request: ErasureRequest, versions: Sequence[DatasetVersion], data: Data | None) -> list[pa.Table]:
+    """The requested rows of each version."""
+    own = None if data is None else data.digest
+    by_subject = manifests.rows_of([version.manifest for version in versions], request.subjects)
+    by_id = manifests.rows_by_id([version.manifest for version in versions], request.rows)
+    by_subject = [_meant(rows, version, own, "subject") for rows, version in zip(by_subject, versions, strict=True)]
+    by_id = [_meant(rows, version, own, "row_id") for rows, version in zip(by_id, versions, strict=True)]
+    for what, wanted, column, tables in (
+        ("subject", request.subjects, "subject", by_subject),
+        ("row", request.rows, "row_id", by_id),
+    ):
+        missing = sorted(set(wanted) - {name for rows in tables for name in rows[column].to_pylist()})
+        if missing:
+            names = ", ".join(map(repr, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+            raise UnknownSubjectError(
+                f"no data set has {what} {names}; check the name, or register the data set that holds it"
+                if versions
+                else f"{what} {names} cannot be looked up: no data set is registered here; register one or give data="
+            )
+    chosen = [by_subject, by_id]
+    if data is not None and (request.classes or request.where):
+        part = ErasureRequest(classes=request.classes, where=request.where)
+        ids = data.ids[part.positions(data)].tolist()
+        tables = manifests.rows_by_id([version.manifest for version in versions], ids)
+        chosen.append([_meant(rows, v, own, "row_id") for rows, v in zip(tables, versions, strict=True)])
+    return [_together(tables) for tables in zip(*chosen, strict=True)]
+
+
+def _meant(rows: pa.Table, version: DatasetVersion, own: str | None, column: str) -> pa.Table:
+    """``rows`` without those that carry a counted name of another data set than the one at hand."""
+    if not version.numbered or own is None or version.digest == own:
+        return rows
+    if column == "row_id":
+        return rows.slice(0, 0)
+    counted = pa.compute.equal(rows["subject"], pa.compute.binary_join_element_wise("row", rows["row_id"], ":"))
+    return rows.filter(pa.compute.invert(counted))
+
+
+def _together(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of several tables of one manifest, each once, by position."""
+    rows = pa.concat_tables(tables)
+    _, first = np.unique(rows["position"].to_numpy(), return_index=True)
+    return rows.take(pa.array(first))
+
+
+def _distinct(holding: Iterable[tuple[DatasetVersion, pa.Table]]) -> int:
+    """How many rows those are, a row that stands in several versions counted once."""
+    # given ids tell rows apart across versions; counted ids do so only together with the content
+    rows: set[tuple[str, bytes | None]] = set()
+    for version, table in holding:
+        contents = table["digest"].to_pylist() if version.numbered else [None] * len(table)
+        rows |= set(zip(table["row_id"].to_pylist(), contents, strict=True))
+    return len(rows)
+
+
+def _runs(
+    holding: Sequence[tuple[DatasetVersion, pa.Table]], versions: Sequence[DatasetVersion], histories: Sequence[History]
+) -> tuple[tuple[RunHit, ...], tuple[str, ...], Checkpoints]:
+    """The runs that saw the rows, those whose data nobody registered, and how many checkpoints hold the rows."""
+    held = {version.digest: rows["position"].to_numpy() for version, rows in holding}
+    known = {version.digest for version in versions}
+    hits, dirty, clean = [], 0, 0
+    for run in histories:
+        count = len(run.checkpoints)
+        if run.data in held:
+            without = run.clean(held[run.data])
+            hits.append(
+                RunHit(
+                    name=run.name,
+                    path=str(run.path),
+                    first_seen=run.earliest(held[run.data]),
+                    last_checkpoint=run.checkpoints[-1].step if count else None,
+                    newest_clean=without[-1].step if without else None,
+                    weights=run.weights,
+                    finished=run.finished,
+                )
+            )
+            dirty, clean = dirty + count - len(without), clean + len(without)
+        elif run.data in known:
+            clean += count
+    unreachable = tuple(run.name for run in histories if run.data not in known)
+    return tuple(hits), unreachable, Checkpoints(dirty, clean)
+
+
+def _duplicates(versions: Sequence[DatasetVersion], found: Sequence[pa.Table]) -> tuple[Duplicate, ...]:
+    same = manifests.duplicates([version.manifest for version in versions], found)
+    return tuple(
+        Duplicate(row["row_id"], row["subject"], version.label)
+        for version, rows in zip(versions, same, strict=True)
+        for row in rows.to_pylist()
+    )

@@ -1,0 +1,152 @@
+"""What ``locate`` found, as plain values and as a table for people."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+SHOWN = 10  # duplicates that a person is shown; to_dict has all
+
+
+@dataclass(frozen=True)
+class DatasetHit:
+    """A version of a data set that holds rows of the request.
+
+    Attributes:
+        name: the data set's.
+        digest: the version's.
+        rows: how many of the request's rows it holds.
+        role: ``training``, ``holdout`` or another.
+    """
+
+    name: str
+    digest: str
+    rows: int
+    role: str
+
+
+@dataclass(frozen=True)
+class RunHit:
+    """A training run on a data set that holds rows of the request.
+
+    Attributes:
+        name: the run's.
+        path: its folder.
+        first_seen: the first step that saw one of the rows; None where no recorded step did.
+        last_checkpoint: step of the newest checkpoint on the disk, or None.
+        newest_clean: step of the newest checkpoint that saw none of the rows, or None.
+        weights: digest of the final weights, or None where the run is unfinished.
+        finished: whether the run came to its end.
+    """
+
+    name: str
+    path: str
+    first_seen: int | None
+    last_checkpoint: int | None
+    newest_clean: int | None
+    weights: str | None
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Checkpoints of all known runs: those that saw rows of the request, and those that did not."""
+
+    dirty: int
+    clean: int
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A row of equal content that the request does not name.
+
+    Attributes:
+        row: its id.
+        subject: whose it is.
+        dataset: name and start of the digest of the version that holds it.
+    """
+
+    row: str
+    subject: str
+    dataset: str
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where the rows of a request lie.
+
+    Attributes:
+        rows: how many rows of the training data the request names, each counted once over all versions.
+        datasets: the versions that hold them.
+        runs: the runs trained on such versions.
+        unreachable: runs whose data set is not registered, so that nobody can say what they saw.
+        checkpoints: how many checkpoints saw the rows.
+        duplicates: other rows of equal content.
+        seconds: what the search took.
+    """
+
+    rows: int
+    datasets: tuple[DatasetHit, ...]
+    runs: tuple[RunHit, ...]
+    unreachable: tuple[str, ...]
+    checkpoints: Checkpoints
+    duplicates: tuple[Duplicate, ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The location as plain values for JSON."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    def __rich__(self) -> RenderableType:
+        """The location as tables for a terminal."""
+        parts: list[RenderableType] = [
+            Text(f"{_count(self.rows, 'training row')} found in {self.seconds:.2f} s"),
+            _table(
+                ("data set", "role", "rows", "digest"),
+                [(hit.name, hit.role, str(hit.rows), hit.digest[:12]) for hit in self.datasets],
+            ),
+        ]
+        if self.runs:
+            parts.append(
+                _table(
+                    ("run", "first seen", "last checkpoint", "newest clean", "weights"),
+                    [
+                        (
+                            hit.name,
+                            _step(hit.first_seen, "never"),
+                            _step(hit.last_checkpoint, "none"),
+                            _step(hit.newest_clean, "none"),
+                            hit.weights[:12] if hit.weights else "unfinished",
+                        )
+                        for hit in self.runs
+                    ],
+                )
+            )
+            parts.append(
+                Text(f"{_count(self.checkpoints.dirty, 'checkpoint')} saw the rows, {self.checkpoints.clean} did not")
+            )
+        if self.duplicates:
+            parts.append(Text(f"{_count(len(self.duplicates), 'other row')} of equal content:"))
+            shown = [(copy.row, copy.subject, copy.dataset) for copy in self.duplicates[:SHOWN]]
+            parts.append(_table(("row", "subject", "data set"), shown))
+        if self.unreachable:
+            parts.append(Text(f"not searched, data set not registered: {', '.join(self.unreachable)}"))
+        return Group(*parts)
+
+
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+    table = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*map(Text, row))  # text, for a name in brackets is no markup
+    return table
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _step(step: int | None, none: str) -> str:
+    return none if step is None else f"step {step}"

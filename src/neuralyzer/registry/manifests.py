@@ -1,0 +1,236 @@
+"""Manifests: which rows of which data set version belong to which subject, sorted so that a look-up reads little."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import StorageError, UnreadableError, UsageError
+from neuralyzer.workspace import atomic
+from neuralyzer.workspace.paths import Workspace, as_workspace
+
+ROW_GROUP = 20480  # the smallest group that DuckDB writes well: one subject's rows then cost one or two groups
+THREADS = 2
+SCHEMA = pa.schema(
+    [("row_id", pa.string()), ("subject", pa.string()), ("digest", pa.binary()), ("position", pa.uint32())]
+)
+
+Manifest: TypeAlias = "Path | pa.Table"
+"""A manifest's file, or the same columns in memory."""
+
+
+@dataclass(frozen=True)
+class DatasetVersion:
+    """One version of a data set that a project trains or judges with.
+
+    Attributes:
+        name: the data set's name, the same for all of its versions.
+        digest: of ids, subjects and contents of all rows, in order.
+        rows: how many.
+        role: ``training``, ``holdout``, or the person's own word.
+        numbered: whether the row ids were only counted, so that they mean nothing in another version.
+        manifest: the manifest: its file, or a table where the version is not registered.
+    """
+
+    name: str
+    digest: str
+    rows: int
+    role: str
+    numbered: bool
+    manifest: Manifest
+
+    @property
+    def label(self) -> str:
+        """Name and the start of the digest: the version's folder."""
+        return f"{self.name}-{self.digest[:12]}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The version as plain values, without its place on the disk."""
+        return {
+            "name": self.name,
+            "digest": self.digest,
+            "rows": self.rows,
+            "role": self.role,
+            "numbered": self.numbered,
+        }
+
+
+def register_dataset(
+    workspace: Workspace | Path | str, name: str, data: Data, role: str = "training"
+) -> DatasetVersion:
+    """Write down which rows of ``data`` belong to whom; a version already registered is left as it is.
+
+    Args:
+        workspace: where.
+        name: letters, digits, ``.``, ``_`` and ``-``; the same for all versions of one data set.
+        data: the rows.
+        role: ``training`` for rows that models learn from, ``holdout`` for those that no model sees.
+
+    Returns:
+        The version.
+
+    Raises:
+        UsageError: if the name cannot name a folder, or this version is registered in another role.
+        StorageError: if the disk is full.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
+        raise UsageError(f"data set name {name!r} may have only letters, digits, '.', '_' and '-'")
+    folder = as_workspace(workspace).datasets / f"{name}-{data.digest[:12]}"
+    facts = folder / "dataset.json"
+    version = DatasetVersion(name, data.digest, len(data), role, data.numbered, folder / "manifest.parquet")
+    if facts.exists():
+        registered = _read(facts)
+        if registered.role != role:
+            raise UsageError(
+                f"data set {version.label} is registered as {registered.role}, not {role}; give that role, "
+                f"or another name"
+            )
+        return registered
+    with _connected() as connection:
+        connection.register("rows", table_of(data))
+        write_manifest(connection.sql("SELECT * FROM rows"), folder / "manifest.parquet")
+    atomic.write_json(facts, version.to_dict())  # last: a folder without it is no version
+    return version
+
+
+def datasets(workspace: Workspace | Path | str) -> list[DatasetVersion]:
+    """All registered versions, by name and digest."""
+    return [_read(facts) for facts in sorted(as_workspace(workspace).datasets.glob("*/dataset.json"))]
+
+
+def unregistered(name: str, data: Data) -> DatasetVersion:
+    """Data at hand as a version whose manifest lies in memory."""
+    return DatasetVersion(name, data.digest, len(data), "training", data.numbered, table_of(data))
+
+
+def table_of(data: Data) -> pa.Table:
+    """A manifest's columns for all rows of ``data``, in the order of the data."""
+    contents = [bytes.fromhex(digest) for digest in data.row_digests.tolist()]
+    columns = [data.ids.tolist(), data.subjects.tolist(), contents, np.arange(len(data), dtype=np.uint32)]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def write_manifest(rows: Any, path: Path) -> Path:
+    """Write a manifest atomically.
+
+    Args:
+        rows: a DuckDB relation with the columns of ``SCHEMA``.
+        path: the Parquet file.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        StorageError: if the disk is full or the folder cannot be written.
+    """
+    ordered = rows.order("subject, row_id")
+    try:
+        return atomic.write_with(
+            path, lambda part: ordered.write_parquet(str(part), compression="zstd", row_group_size=ROW_GROUP)
+        )
+    except duckdb.IOException as error:
+        raise StorageError(f"cannot write {path}: {_first_line(error)}; free space or choose another folder") from error
+
+
+def rows_of(manifests: Sequence[Manifest], subjects: Sequence[str]) -> list[pa.Table]:
+    """The rows of some subjects.
+
+    Args:
+        manifests: where to look.
+        subjects: whose rows.
+
+    Returns:
+        One table a manifest, with the columns of ``SCHEMA``, by position.
+
+    Raises:
+        UnreadableError: if a manifest is missing or truncated.
+    """
+    return _matching(manifests, "subject", pa.array(subjects, pa.string()))
+
+
+def rows_by_id(manifests: Sequence[Manifest], ids: Sequence[str]) -> list[pa.Table]:
+    """The rows with some ids.
+
+    Args:
+        manifests: where to look.
+        ids: which rows.
+
+    Returns:
+        One table a manifest, with the columns of ``SCHEMA``, by position.
+
+    Raises:
+        UnreadableError: if a manifest is missing or truncated.
+    """
+    return _matching(manifests, "row_id", pa.array(ids, pa.string()))
+
+
+def duplicates(manifests: Sequence[Manifest], found: Sequence[pa.Table]) -> list[pa.Table]:
+    """Rows that have the content of rows found, under another id or another subject.
+
+    Args:
+        manifests: where to look.
+        found: for each manifest the rows that were asked for; they are no duplicates of themselves.
+
+    Returns:
+        One table a manifest, with the columns of ``SCHEMA``, by position.
+
+    Raises:
+        UnreadableError: if a manifest is missing or truncated.
+    """
+    contents = pa.concat_tables(found).select(["digest"]) if found else SCHEMA.empty_table()
+    same = _matching(manifests, "digest", contents["digest"].unique())
+    return [
+        table.filter(pa.compute.invert(pa.compute.is_in(table["position"], value_set=own["position"].combine_chunks())))
+        for table, own in zip(same, found, strict=True)
+    ]
+
+
+def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[pa.Table]:
+    found = []
+    with _connected() as connection:
+        connection.register("wanted", pa.table({"value": wanted}))
+        for manifest in manifests:
+            try:
+                rows = (
+                    connection.from_arrow(manifest) if isinstance(manifest, pa.Table) else _scan(connection, manifest)
+                )
+                rows.create_view("manifest", replace=True)
+                table = connection.sql(
+                    f"SELECT {', '.join(SCHEMA.names)} FROM manifest SEMI JOIN wanted ON {column} = value "
+                    "ORDER BY position"
+                ).to_arrow_table()
+            except duckdb.Error as error:
+                raise UnreadableError(
+                    f"{manifest} cannot be read ({_first_line(error)}); remove its folder and register again"
+                ) from error
+            found.append(table.cast(SCHEMA))
+    return found
+
+
+def _scan(connection: Any, path: Path) -> Any:
+    return connection.read_parquet(re.sub(r"([*?\[])", r"[\1]", str(path)))  # a path is no pattern
+
+
+@contextmanager
+def _connected() -> Iterator[Any]:
+    with duckdb.connect(config={"threads": THREADS, "python_enable_replacements": False}) as connection:
+        yield connection
+
+
+def _read(facts: Path) -> DatasetVersion:
+    try:
+        return DatasetVersion(**atomic.read_json(facts), manifest=facts.parent / "manifest.parquet")
+    except TypeError as error:
+        raise UnreadableError(f"{facts} does not describe a data set ({error})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,100 @@
+"""Reads the residual trace of any model for one request, on one half of the references."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from torch import nn
+
+from neuralyzer.references.pool import ReferenceHalf
+from neuralyzer.references.readings import Half, Part
+from neuralyzer.signals.signal import Family
+from neuralyzer.trace.joint import Joint, joint_test
+from neuralyzer.trace.residual import FOUND, Trace, residual_trace
+from neuralyzer.trace.table import Table
+
+
+@lru_cache(maxsize=4)
+def tables(half: Half, alpha: float) -> dict[str, Table]:
+    """The null distributions of a half's signals; made once and kept for the request after this one."""
+    return {signal: Table(half, signal, alpha) for signal in half.signals}
+
+
+@dataclass(frozen=True)
+class Gauged:
+    """What a half says of a model on a request.
+
+    Attributes:
+        traces: by signal; those that the request has.
+        joint: the joint test, or None where the request has no signal at all.
+    """
+
+    traces: Mapping[str, Trace]
+    joint: Joint | None
+
+    @property
+    def detectable(self) -> dict[str, float]:
+        """Detectable trace by signal."""
+        return {signal: trace.detectable for signal, trace in self.traces.items()}
+
+    @property
+    def rejects(self) -> bool:
+        """Whether the joint test rejects that the model never saw the rows."""
+        return self.joint is not None and self.joint.rejects
+
+
+class Gauge:
+    """Reads models for one request.
+
+    Args:
+        half: the references that read.
+        parts: what the request asks for, by subject.
+        alpha: error rate of the joint test.
+        found: normal quantile of the power that detectable traces speak of.
+    """
+
+    def __init__(self, half: ReferenceHalf, parts: Sequence[Part], alpha: float, found: float = FOUND) -> None:
+        self.half, self.parts, self.alpha, self.found = half, list(parts), alpha, found
+        self.tables = tables(half.half, alpha)
+        self.signals = [
+            name
+            for name, signal in half.meter.signals.items()
+            if half.meter.measures(signal, parts) and all(part.subject in self.tables[name] for part in parts)
+        ]
+
+    def family(self, signal: str) -> Family:
+        """The family of a signal."""
+        return self.half.meter.signals[signal].family
+
+    def read(self, model: nn.Module, counts: Sequence[str] | None = None) -> Gauged:
+        """Read a model.
+
+        Args:
+            model: any module of the recipe's kind.
+            counts: signals that the joint test is taken over; by default, or where empty, all that the request has.
+
+        Returns:
+            Traces and joint test.
+        """
+        readings = self.half.meter.read(model, self.parts)
+        traces = {
+            name: residual_trace(self.tables[name], self.parts, readings[name].rows, readings[name].holdout, self.found)
+            for name in self.signals
+        }
+        if not traces:
+            return Gauged({}, None)
+        taken = [name for name in self.signals if name in counts] if counts else self.signals
+        joint = joint_test(self.tables, {name: trace.z for name, trace in traces.items()}, taken, self.alpha)
+        return Gauged(traces, joint)
+
+
+def family_rows(gauge: Gauge, gauged: Gauged, counts: Sequence[str]) -> list[dict[str, Any]]:
+    """A line a signal: family, trace, interval, p-value, detectable trace, whether it counts."""
+    return [
+        {
+            "family": str(gauge.family(name)), "signal": name, "trace": trace.trace, "low": trace.low,
+            "high": trace.high, "p_value": trace.p_value, "detectable": trace.detectable, "counts": name in counts,
+        }
+        for name, trace in gauged.traces.items()
+    ]  # fmt: skip
