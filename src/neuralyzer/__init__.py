@@ -1,1 +1,73 @@
-"""Neuralyzer."""
+"""Neuralyzer makes a trained model forget chosen training data without destroying what else it knows, and proves it.
+
+    import neuralyzer as nz
+    case = nz.forget(oracle, nz.ErasureRequest(subjects=["AIFinn"]), references)
+
+Names are loaded when first used, so that importing this package loads no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuralyzer.cases.case import Case as Case
+    from neuralyzer.cases.forget import forget as forget
+    from neuralyzer.data.request import ErasureRequest as ErasureRequest
+    from neuralyzer.data.request import Guarantee as Guarantee
+    from neuralyzer.data.rows import Data as Data
+    from neuralyzer.errors import NeuralyzerError as NeuralyzerError
+    from neuralyzer.models.objective import Classification as Classification
+    from neuralyzer.models.objective import Objective as Objective
+    from neuralyzer.models.objective import Regression as Regression
+    from neuralyzer.models.recipe import Recipe as Recipe
+    from neuralyzer.models.trained import TrainedModel as TrainedModel
+    from neuralyzer.methods.task import Task as Task
+    from neuralyzer.planning.plan import plan as plan
+    from neuralyzer.references.pool import References as References
+    from neuralyzer.registry.locate import locate as locate
+    from neuralyzer.registry.record import record as record
+    from neuralyzer.trace.verdict import Verdict as Verdict
+    from neuralyzer.verification.audit import audit as audit
+    from neuralyzer.verification.verify import verify as verify
+    from neuralyzer.workspace.paths import Workspace as Workspace
+    from neuralyzer.workspace.policy import Policy as Policy
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Case": "cases.case",
+    "Classification": "models.objective",
+    "Data": "data.rows",
+    "ErasureRequest": "data.request",
+    "Guarantee": "data.request",
+    "NeuralyzerError": "errors",
+    "Objective": "models.objective",
+    "Policy": "workspace.policy",
+    "Recipe": "models.recipe",
+    "References": "references.pool",
+    "Regression": "models.objective",
+    "Task": "methods.task",
+    "TrainedModel": "models.trained",
+    "Verdict": "trace.verdict",
+    "Workspace": "workspace.paths",
+    "audit": "verification.audit",
+    "forget": "cases.forget",
+    "locate": "registry.locate",
+    "plan": "planning.plan",
+    "record": "registry.record",
+    "verify": "verification.verify",
+}
+
+__all__ = sorted([*_HOMES, "__version__", "methods"])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"neuralyzer.{_HOMES[name]}"), name)
+    if name == "methods":
+        return importlib.import_module("neuralyzer.methods")
+    raise AttributeError(f"module 'neuralyzer' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

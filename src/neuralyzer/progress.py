@@ -1,6 +1,10 @@
 """How long steps tell the person who watches what they are doing."""
 
-from typing import Protocol
+import time
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Progress(Protocol):
@@ -33,3 +37,60 @@ class Silent:
 
     def finish(self) -> None:
         """Ignore the end."""
+
+
+class Terminal:
+    """A progress that Rich draws: a bar a step, with the figures that move beside it.
+
+    Args:
+        console: a ``rich.console.Console``; where it is no terminal, one line a finished step is printed.
+    """
+
+    def __init__(self, console: "Console") -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self.console = console
+        self._columns = (
+            TextColumn("{task.description}"),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[figures]}"),
+        )
+        self._bars: Progress | None = None
+        self._make = Progress
+        self._step, self._figures, self._began, self._shown = "", "", 0.0, 0.0
+
+    def start(self, step: str, total: int) -> None:
+        """Draw a new bar."""
+        self.finish()
+        self._step, self._figures, self._began = step, "", time.perf_counter()
+        if self.console.is_terminal:
+            self._bars = self._make(*self._columns, console=self.console)
+            self._bars.start()
+            self._task = self._bars.add_task(step, total=max(total, 1), figures="")
+
+    def advance(self, amount: int = 1) -> None:
+        """Move the bar."""
+        if self._bars is not None:
+            self._bars.advance(self._task, amount)
+
+    def show(self, **values: float) -> None:
+        """Put mean losses or other figures beside the bar."""
+        self._figures = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+        if len(values) > 1:
+            self._figures = "loss: " + self._figures
+        if self._bars is not None:
+            self._bars.update(self._task, figures=self._figures)
+
+    def finish(self) -> None:
+        """Leave the bar as it is, or print its line."""
+        if self._bars is not None:
+            done = self._bars.tasks[0]
+            self._bars.update(self._task, completed=done.total)
+            self._bars.stop()
+            self._bars = None
+        elif self._step and not self.console.is_terminal:
+            seconds = time.perf_counter() - self._began
+            self.console.print(f"{self._step}: {seconds:.1f} s  {self._figures}".rstrip(), highlight=False)
+        self._step = ""

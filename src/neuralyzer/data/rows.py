@@ -93,7 +93,7 @@ class Data:
             raise UsageError(f"there are {count} rows and {len(self.ids)} ids; they must be equal")
         if len(np.unique(self.ids)) != count:
             values, counts = np.unique(self.ids, return_counts=True)
-            raise UsageError(f"row ids must be unique; {values[counts > 1][0]!r} stands {counts.max()} times")
+            raise UsageError(f"row ids must be unique; {str(values[counts > 1][0])!r} stands {counts.max()} times")
         if subjects is None:
             self.subjects = np.char.add("row:", self.ids) if count else self.ids
         else:
@@ -255,4 +255,4 @@ def _own(values: Any) -> Tensor:
 
 
 def _missing(name: Any) -> bool:
-    return name is None or (isinstance(name, float) and np.isnan(name))
+    return name is None or name == "" or (isinstance(name, float) and np.isnan(name))

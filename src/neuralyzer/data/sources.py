@@ -156,8 +156,8 @@ def where(table: pa.Table, predicate: str) -> np.ndarray:
         UsageError: if it is no such expression.
     """
     numbered = table.append_column("__position", pa.array(np.arange(len(table))))
-    # replacements would let a predicate read the tables that Python variables hold
-    config = {"threads": 2, "python_enable_replacements": False, "enable_external_access": False}
+    # without external access a predicate reads no file, and no table that a Python variable holds
+    config = {"threads": 2, "enable_external_access": False}
     with duckdb.connect(config=config) as connection:
         try:
             # filter parses one expression; in a WHERE clause of text, a closing bracket could begin a UNION

@@ -1,5 +1,6 @@
 """Finds the algorithms: every file of this folder, and the entry points of the group ``neuralyzer.methods``."""
 
+import dataclasses
 from functools import cache
 from typing import Any
 
@@ -41,6 +42,11 @@ def make(name: str, **hyperparameters: Any) -> Method:
     try:
         method: Method = kind(**hyperparameters)
     except TypeError as error:
-        known = ", ".join(getattr(kind, "__dataclass_fields__", {})) or "none"
+        known = ", ".join(field.name for field in dataclasses.fields(kind)) or "none"
         raise UsageError(f"method {name} takes {known} ({error})") from error
     return method
+
+
+def hyperparameters(method: Any) -> dict[str, Any]:
+    """A method's hyperparameters by name."""
+    return {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}

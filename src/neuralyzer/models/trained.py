@@ -136,7 +136,7 @@ def checked_holdout(data: Data, holdout: Data | None) -> tuple[Data | None, int]
         shared = np.intersect1d(data.ids, holdout.ids)
         if len(shared):
             raise HoldoutError(
-                f"row id {shared[0]!r} stands in both training rows and holdout ({len(shared)} such); "
+                f"row id {str(shared[0])!r} stands in both training rows and holdout ({len(shared)} such); "
                 "the holdout must be rows that no model saw"
             )
     if data.classes != holdout.classes:

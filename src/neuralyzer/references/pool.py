@@ -185,17 +185,19 @@ class References:
             raise ReferencesError("the references' weights were destroyed once measured; make them with keep_weights")
         return weights.load_into(self.oracle.recipe.module(), path)
 
-    def erase(self, positions: Indices) -> list[str]:
+    def saw(self, positions: Indices) -> list[int]:
+        """Numbers of the members that saw any of the rows at ``positions``; what they read of other rows remains."""
+        places = self.roster.places(self.oracle.data)[positions]
+        held = self.roster.held(np.load(self.store.root / "keep.npy"))[:, places]
+        return [int(number) for number in np.flatnonzero(held.any(1))]
+
+    def erase(self, positions: Indices) -> None:
         """Erase what was measured on rows, when their case closes.
 
         Args:
             positions: among the model's present rows.
-
-        Returns:
-            Names of the members that saw any of these rows; their measurements of other rows remain.
         """
         places = self.roster.places(self.oracle.data)[positions]
-        held = np.load(self.store.root / "keep.npy")[:, np.unique(self.roster.owner[places])].any(1)
         units = {subject: place for place, subject in enumerate(units_of(self.roster.positions))}
         for name, signal in signals().items():
             rows = self.store.array(f"{name}.rows", (self.size, len(self.roster.owner)), write=True)
@@ -214,7 +216,6 @@ class References:
         outputs[:, places] = np.nan
         outputs.flush()  # type: ignore[attr-defined]
         self.roster.erase(places, self.store.root)
-        return [f"reference-{number:04d}" for number in np.flatnonzero(held)]
 
     def _unit_shape(self, units: int) -> tuple[int, ...]:
         few = min(self.head["holdout_few"], len(self.oracle.require_holdout()))

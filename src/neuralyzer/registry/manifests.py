@@ -194,14 +194,15 @@ def duplicates(manifests: Sequence[Manifest], found: Sequence[pa.Table]) -> list
 
 
 def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[pa.Table]:
+    if not len(wanted):  # a scan for nothing would still read every row
+        return [SCHEMA.empty_table() for _ in manifests]
     found = []
     with _connected() as connection:
         connection.register("wanted", pa.table({"value": wanted}))
         for manifest in manifests:
             try:
-                rows = (
-                    connection.from_arrow(manifest) if isinstance(manifest, pa.Table) else _scan(connection, manifest)
-                )
+                in_memory = isinstance(manifest, pa.Table)
+                rows = connection.from_arrow(manifest) if in_memory else connection.read_parquet(str(manifest))
                 rows.create_view("manifest", replace=True)
                 table = connection.sql(
                     f"SELECT {', '.join(SCHEMA.names)} FROM manifest SEMI JOIN wanted ON {column} = value "
@@ -215,13 +216,9 @@ def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[p
     return found
 
 
-def _scan(connection: Any, path: Path) -> Any:
-    return connection.read_parquet(re.sub(r"([*?\[])", r"[\1]", str(path)))  # a path is no pattern
-
-
 @contextmanager
 def _connected() -> Iterator[Any]:
-    with duckdb.connect(config={"threads": THREADS, "python_enable_replacements": False}) as connection:
+    with duckdb.connect(config={"threads": THREADS}) as connection:
         yield connection
 
 

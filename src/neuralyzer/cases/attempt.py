@@ -1,0 +1,233 @@
+"""One attempt of a case: unlearn, repair, judge, accept; and the reasons why it was not enough."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from neuralyzer.cases.folder import Folder
+from neuralyzer.data.request import Guarantee
+from neuralyzer.errors import LooksSpentError, NeuralyzerError, StorageError
+from neuralyzer.methods import catalogue
+from neuralyzer.methods.repair import Repair
+from neuralyzer.methods.task import Task, Witness
+from neuralyzer.models import reading, weights
+from neuralyzer.planning.plan import Option
+from neuralyzer.progress import Progress
+from neuralyzer.references.pool import References
+from neuralyzer.trace.verdict import FIRST_LOOK, SECOND_LOOK, Verdict
+from neuralyzer.verification.acceptance import Acceptance, run_acceptance
+from neuralyzer.verification.protocol import Protocol
+from neuralyzer.verification.verify import Verification, verify
+from neuralyzer.workspace.policy import Policy
+
+CRASHES = (NeuralyzerError, ArithmeticError, RuntimeError, ValueError)  # what an algorithm may fail with
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an attempt came to.
+
+    Attributes:
+        method: the algorithm.
+        guarantee: of its class.
+        hyperparameters: as used.
+        seconds: unlearning, tuning and repair.
+        failures: why it was not enough; empty where it was.
+        weights: file of the new weights; None where it crashed.
+        verification: of the new model; None where it was not judged.
+        acceptance: of the team's tests; None where there are none or they were not reached.
+        utility: of the new model: ``holdout``, ``retained``, ``by_class``.
+    """
+
+    method: str
+    guarantee: Guarantee
+    hyperparameters: dict[str, Any]
+    seconds: float
+    failures: tuple[str, ...] = ()
+    weights: Path | None = None
+    verification: Verification | None = None
+    acceptance: Acceptance | None = None
+    utility: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attempt in short, as plain values."""
+        verdict = None if self.verification is None else str(self.verification.verdict)
+        return {
+            "method": self.method, "seconds": self.seconds, "verdict": verdict,
+            "reason": "; ".join(self.failures) or "accepted",
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every attempt of a case shares.
+
+    Attributes:
+        task: for the algorithms; it has the tuning half alone.
+        references: whose judging half the verdict opens.
+        protocol: declared before unlearning.
+        policy: limits.
+        members_utility: what the tuning members predict for the holdout.
+        answerable: why the pool cannot answer the request; None where it can.
+        folder: where acceptance tests run.
+        progress: shown the work.
+    """
+
+    task: Task
+    references: References | None
+    protocol: Protocol
+    policy: Policy
+    members_utility: float | None
+    answerable: str | None
+    folder: Path | None
+    progress: Progress
+
+
+def attempt(
+    setting: Setting, option: Option, hyperparameters: Mapping[str, Any], folder: Folder, last: bool
+) -> Outcome:
+    """Try one option, going on where an earlier try was killed.
+
+    Args:
+        setting: of the case.
+        option: which.
+        hyperparameters: of its algorithm.
+        folder: of this attempt.
+        last: whether nothing could follow it, so that lost utility does not turn it down.
+
+    Returns:
+        The outcome; its failures say why it was not enough.
+    """
+    exact = option.guarantee is Guarantee.EXACT
+    method = catalogue.make(option.method, **hyperparameters)
+    used = catalogue.hyperparameters(method)
+    spent = Outcome(option.method, option.guarantee, used, 0.0)
+    if not exact and _looks_spent(setting):
+        return _failed(spent, "the judging half was opened twice for these rows; only exact options remain")
+    try:
+        model, record = _unlearned(setting, option, hyperparameters, folder)
+    except StorageError:
+        raise
+    except CRASHES as error:
+        return _failed(spent, f"crashed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+    seconds = record["seconds"]
+    path = folder.path("weights.safetensors")
+    spent = Outcome(option.method, option.guarantee, used, seconds, (), path)
+    clean = exact and record["forget_rows"] == 0 and record["steps"] > 0
+    if exact and not clean:
+        return _failed(spent, "its training record does not show that no forget row was used")
+    if not exact and setting.task.traceable and setting.task.gauge.read(model, setting.protocol.counting).rejects:
+        return _failed(spent, "the tuning half already sees that it has not forgotten; no look was spent")
+    verification = folder.stage(
+        "verification", lambda: _verified(setting, model, clean, folder), Verification.to_dict, Verification.from_dict
+    )
+    utility = folder.stage("utility", lambda: _utility(setting, model), lambda u: u, lambda u: u)
+    acceptance = None
+    if setting.policy.acceptance is not None:
+        command = setting.policy.acceptance
+        acceptance = folder.stage(
+            "acceptance",
+            lambda: run_acceptance(command, path, setting.folder),
+            Acceptance.to_dict,
+            Acceptance.from_dict,
+        )
+    failures = []
+    if verification.verdict is Verdict.NOT_FORGOTTEN:
+        failures.append("not forgotten")
+    lost = _lost(setting, utility)
+    if lost is not None and not last:
+        failures.append(lost)
+    if acceptance is not None and acceptance.failed:
+        failures.append(f"{acceptance.failed} acceptance tests failed")
+    return Outcome(
+        option.method, option.guarantee, used, seconds, tuple(failures), path, verification, acceptance, utility
+    )
+
+
+def _failed(spent: Outcome, reason: str) -> Outcome:
+    return Outcome(
+        spent.method, spent.guarantee, spent.hyperparameters, spent.seconds, (reason,), spent.weights
+    )
+
+
+def _unlearned(
+    setting: Setting, option: Option, hyperparameters: Mapping[str, Any], folder: Folder
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Unlearn, then repair; each is kept once it is done."""
+    task, progress = setting.task, setting.progress
+    method = catalogue.make(option.method, **hyperparameters)
+    raw, final = folder.path("unlearned.safetensors"), folder.path("weights.safetensors")
+    if not folder.has("unlearned"):
+        task.witness = Witness(task.witness.forget)
+        began = time.perf_counter()
+        module = method.unlearn(task, progress)
+        seconds = time.perf_counter() - began
+        weights.require_finite(dict(module.state_dict()), f"what {method.name} left")
+        weights.save(module, raw)
+        witness = task.witness
+        folder.write(
+            "unlearned",
+            {"seconds": seconds, "steps": witness.steps or len(witness.rows), "forget_rows": witness.forget_rows},
+        )
+    record = folder.read("unlearned")
+    if not folder.has("repaired"):
+        module = weights.load_into(weights.clone(task.model), raw)
+        began = time.perf_counter()
+        module = Repair().mend(module, task, progress) if method.repaired else module
+        seconds = time.perf_counter() - began
+        weights.save(module, final)
+        folder.write("repaired", {"seconds": seconds if method.repaired else 0.0})
+    record["seconds"] += folder.read("repaired")["seconds"]
+    return weights.load_into(weights.clone(task.model), final).eval(), record
+
+
+def _subjects(task: Task) -> set[str]:
+    return set(task.forget.subjects.tolist())
+
+
+def _looks_spent(setting: Setting) -> bool:
+    if setting.references is None:
+        return False
+    oracle = setting.task.oracle
+    return setting.references.looks.taken(oracle.lineage, _subjects(setting.task)) >= 2
+
+
+def _verified(setting: Setting, model: nn.Module, exact: bool, folder: Folder) -> Verification:
+    task, number = setting.task, 0
+    if not exact and setting.references is not None and task.traceable:
+        # Counted before it is taken, and once: a killed case does not pay for the same look again.
+        if not folder.has("look"):
+            folder.write("look", {"number": setting.references.looks.take(task.oracle.lineage, _subjects(task))})
+        number = folder.read("look")["number"]
+        if number > 2:
+            raise LooksSpentError("the judging half was opened twice for these rows")
+    return verify(
+        model, task.oracle, task.request, setting.references, setting.policy, protocol=setting.protocol, exact=exact,
+        found=SECOND_LOOK if number == 2 else FIRST_LOOK, looks=number or None, answerable=setting.answerable,
+    )  # fmt: skip
+
+
+def _utility(setting: Setting, model: nn.Module) -> dict[str, Any]:
+    task = setting.task
+    found: dict[str, Any] = {"retained": reading.utility(model, task.objective, task.retain), "holdout": None}
+    found["by_class"] = {}
+    if task.oracle.holdout is not None:
+        found["holdout"] = reading.utility(model, task.objective, task.oracle.holdout)
+        found["by_class"] = reading.utility_by_class(model, task.objective, task.oracle.holdout)
+    return found
+
+
+def _lost(setting: Setting, utility: Mapping[str, Any]) -> str | None:
+    objective = setting.task.objective
+    if setting.members_utility is None or utility["holdout"] is None:
+        return None
+    lost = objective.utility_loss(setting.members_utility, utility["holdout"])
+    allowed = setting.policy.max_utility_loss
+    allowed = objective.max_utility_loss if allowed is None else allowed
+    if lost <= allowed:
+        return None
+    return f"lost {lost:.3f} of {objective.utility_name} against what the references predict, over {allowed:.3f}"

@@ -1,0 +1,85 @@
+"""``Case``: what came of a request, and where it lies."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.planning.plan import Plan
+from neuralyzer.trace.verdict import Verdict
+from neuralyzer.verification.audit import Audit
+from neuralyzer.verification.verify import Verification
+from neuralyzer.verification.words import colour
+
+
+@dataclass(frozen=True)
+class Case:
+    """A finished case.
+
+    Attributes:
+        id: of the case.
+        folder: everything that was written.
+        oracle: the unlearned model, ready for the next request: its data are the retained rows.
+        result: what ``--json`` prints.
+        certificate: the signed certificate.
+        report: the HTML report.
+    """
+
+    id: str
+    folder: Path
+    oracle: TrainedModel
+    result: dict[str, Any]
+    certificate: Path
+    report: Path
+
+    @property
+    def model(self) -> Any:
+        """The unlearned module."""
+        return self.oracle.model
+
+    @property
+    def weights(self) -> Path:
+        """The file of its weights."""
+        return Path(self.result["weights_file"])
+
+    @cached_property
+    def audit(self) -> Audit:
+        """The audit of the original."""
+        return Audit.from_dict(self.result["audit"])
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan."""
+        return Plan.from_dict(self.result["plan"])
+
+    @cached_property
+    def verification(self) -> Verification:
+        """The verification of the unlearned model."""
+        return Verification.from_dict(self.result["verification"])
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict's word."""
+        return Verdict(self.result["verification"]["verdict"])
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the rows are forgotten or untraceable and no acceptance test failed."""
+        done = self.verdict in (Verdict.FORGOTTEN, Verdict.UNTRACEABLE)
+        return done and not (self.result["acceptance"] or {}).get("failed")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain values."""
+        return self.result
+
+    def __rich__(self) -> RenderableType:
+        return Group(
+            Text(f"{self.verdict}: case {self.id}", style=f"bold {colour(self.verdict)}"),
+            Text(f"weights      {self.weights}"),
+            Text(f"certificate  {self.certificate}"),
+            Text(f"report       {self.report}"),
+        )

@@ -1,0 +1,142 @@
+"""Fills in the certificate from what a case came to know."""
+
+import datetime as dt
+import platform
+from functools import cache
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import neuralyzer
+from neuralyzer.cases.outcome import NOT_TESTED, Facts, utility_before
+from neuralyzer.certificates import statement as cert
+from neuralyzer.workspace import digests
+
+NAMED = ("torch", "numpy", "scipy", "safetensors", "curvlinops-for-pytorch")
+
+
+def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> cert.Predicate:
+    """The certificate's predicate.
+
+    Args:
+        facts: of the case.
+        protocol: as it was declared before unlearning.
+        envelope: where the certificate will lie, for the command that checks it.
+
+    Returns:
+        Every field filled in.
+    """
+    final, request, pool = facts.final, facts.task.request, facts.references
+    verification = final.verification
+    assert verification is not None and final.weights is not None
+    unlearned = digests.of_file(final.weights)
+    names = facts.names if facts.workspace.policy.name_subject else None
+    return cert.Predicate(
+        request=cert.RequestRecord(
+            id=facts.case, reason=request.reason, received=facts.received["received"], due=request.due,
+            done=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), decided_by=request.decided_by,
+            guarantee=str(request.guarantee), rows=len(facts.task.positions), commitment=facts.commitment,
+            subjects=names,
+        ),  # type: ignore[arg-type]  # fmt: skip
+        systems=[
+            cert.Holding(name="the model's lineage", digest=facts.oracle.lineage, state="erased",
+                         note="the unlearned weights replace the original in service; the operator must deploy them"),
+        ],  # fmt: skip
+        datasets=[
+            cert.Holding(name=hit["name"], digest=hit["digest"], state="found",
+                         note=f"{hit['rows']} rows; to be deleted there by the operator")
+            for hit in facts.location["datasets"]
+        ],  # fmt: skip
+        models=[
+            cert.Holding(name="original", digest=facts.oracle.digest, state="found",
+                         note="kept unchanged by Neuralyzer; to be withdrawn by the operator"),
+            cert.Holding(name="unlearned", digest=unlearned, state="erased"),
+        ],  # fmt: skip
+        derived_models=[],
+        checkpoints=[
+            cert.Holding(name=run["name"], digest=run["weights"], state="found",
+                         note="its checkpoints after the first step on these rows hold them")
+            for run in facts.location["runs"]
+        ],  # fmt: skip
+        references=_references(facts),
+        method=cert.MethodRecord(
+            name=final.method, guarantee=str(final.guarantee), basis=verification.basis,
+            hyperparameters={name: value for name, value in final.hyperparameters.items()}, seed=facts.seed,
+            code_digest=code_digest(), environment_digest=digests.of_json(environment()), versions=versions(),
+            escalated_from=[f"{o.method}: {'; '.join(o.failures)}" for o in facts.outcomes if o is not final],
+        ),  # type: ignore[arg-type]  # fmt: skip
+        protocol=protocol,
+        verification=cert.VerificationRecord(
+            verdict=str(verification.verdict), basis=verification.basis, p_value=verification.p_value,
+            detectable=verification.detectable, families=[_family(row) for row in verification.families],
+            self_check=None if verification.self_check is None else cert.SelfCheckRecord(
+                alarms=verification.self_check.alarms, groups=verification.self_check.groups),
+            looks=verification.looks,
+        ),  # type: ignore[arg-type]  # fmt: skip
+        utility=_utility(facts),
+        acceptance=None if final.acceptance is None else cert.AcceptanceRecord(
+            passed=final.acceptance.passed, failed=final.acceptance.failed),  # fmt: skip
+        attacks_run=[row["signal"] for row in verification.families],
+        attacks_not_run=list(NOT_TESTED),
+        weights=cert.WeightsRecord(original=facts.oracle.digest, unlearned=unlearned),
+        members_that_saw=[] if pool is None else pool.saw(facts.task.positions),
+        not_erased=[] if facts.oracle.recipe.train is None and facts.oracle.recipe.command is None else [
+            "what the user's own training code derives from rows, such as scalers and vocabularies"],  # fmt: skip
+        how_to_check=f"neuralyzer certificate verify {envelope.name} --weights {final.weights.name}",
+    )
+
+
+def _references(facts: Facts) -> list[cert.Holding]:
+    pool = facts.references
+    if pool is None:
+        return []
+    kept = pool.head["keep_weights"]
+    return [
+        cert.Holding(
+            name=f"{pool.size} reference models", digest=pool.digest, state="found" if kept else "erased",
+            note="their weights are kept" if kept else "their weights were destroyed once measured; what was "
+            "measured on these rows is erased when the case closes",
+        )
+    ]  # fmt: skip
+
+
+def _family(row: dict[str, Any]) -> cert.FamilyRecord:
+    return cert.FamilyRecord(
+        family=row["family"], signal=row["signal"], counts=row["counts"], detectable=row["detectable"],
+        before=cert.Reading(trace=row["original"], low=None, high=None),
+        after=cert.Reading(trace=row["unlearned"], low=row["low"], high=row["high"]),
+    )  # fmt: skip
+
+
+def _utility(facts: Facts) -> cert.UtilityRecord | None:
+    before, after = utility_before(facts), facts.final.utility
+    if before["holdout"] is None:
+        return None
+
+    def flat(utility: dict[str, Any]) -> dict[str, float | None]:
+        classes = {f"holdout, class {label}": value for label, value in utility["by_class"].items()}
+        return {"holdout": utility["holdout"], "retained": utility["retained"], **classes}
+
+    return cert.UtilityRecord(name=facts.task.objective.utility_name, before=flat(before), after=flat(after))
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 over the package's Python files."""
+    root = Path(neuralyzer.__file__).parent
+    return digests.of_texts(
+        text for path in sorted(root.rglob("*.py")) for text in (str(path.relative_to(root)), path.read_text())
+    )
+
+
+@cache
+def environment() -> tuple[str, ...]:
+    """Every installed distribution with its version."""
+    return tuple(sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what computes."""
+    found = {"python": platform.python_version(), "neuralyzer-unlearning": neuralyzer.__version__}
+    known = dict(entry.split("==", 1) for entry in environment())
+    return found | {name: known[name] for name in NAMED if name in known}

@@ -1,0 +1,205 @@
+"""``forget``: the whole way of a case, from the request to the signed certificate and the report."""
+
+import datetime as dt
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuralyzer.cases import certificate as certifying
+from neuralyzer.cases import outcome
+from neuralyzer.cases.attempt import Outcome, Setting, attempt
+from neuralyzer.cases.case import Case
+from neuralyzer.cases.folder import Folder
+from neuralyzer.cases.watch import Unwatched, Watch
+from neuralyzer.certificates import keys
+from neuralyzer.certificates.certify import certify
+from neuralyzer.certificates.statement import ProtocolRecord
+from neuralyzer.data.request import ErasureRequest
+from neuralyzer.errors import UsageError
+from neuralyzer.methods.task import Task
+from neuralyzer.models import weights
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.planning.cost import Rates
+from neuralyzer.planning.plan import Plan, make_plan
+from neuralyzer.progress import Progress, Silent
+from neuralyzer.references.pool import References
+from neuralyzer.registry.locate import locate
+from neuralyzer.report.page import write_report
+from neuralyzer.verification.audit import Audit, audit
+from neuralyzer.workspace import digests
+from neuralyzer.workspace.paths import Workspace, as_workspace
+
+References_ = References | Callable[[], References | None] | None
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person may ask of a case besides the request itself.
+
+    Attributes:
+        method: the algorithm, in place of the plan's choice.
+        hyperparameters: of that algorithm.
+        seed: of whatever the algorithms draw.
+        rates: seconds of each kind of work; timed where None.
+        retrain_seconds: what one retraining takes, where it was measured.
+        folder: where acceptance tests run.
+    """
+
+    method: str | None = None
+    hyperparameters: Mapping[str, Any] | None = None
+    seed: int = 0
+    rates: Rates | None = None
+    retrain_seconds: float | None = None
+    folder: Path | None = None
+
+
+def forget(
+    oracle: TrainedModel,
+    request: ErasureRequest,
+    references: References_ = None,
+    workspace: Workspace | Path | str | None = None,
+    *,
+    method: str | None = None,
+    wish: Wish | None = None,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
+) -> Case:
+    """Make a model forget, and prove it.
+
+    Each stage's result is written before the next begins: killed and called again with the same arguments, the case
+    goes on from its last finished stage and ends in the same weights. The original is never changed.
+
+    Args:
+        oracle: the model.
+        request: whose rows, how strongly, by when.
+        references: its pool, or a function that gives it; without one only exact options can be judged.
+        workspace: where the case is kept, and the policy; a temporary folder by default.
+        method: the person's own choice of algorithm, short for ``wish``.
+        wish: further wishes.
+        progress: shown the work.
+        watch: told each stage's result.
+
+    Returns:
+        The finished case.
+
+    Raises:
+        UsageError: if the chosen method cannot be used on this request.
+    """
+    place = as_workspace(tempfile.mkdtemp(prefix="neuralyzer-") if workspace is None else workspace)
+    wish = wish or Wish()
+    wish = replace(wish, method=method) if method is not None else wish
+    watch, progress = watch or Unwatched(), progress or Silent()
+    positions = request.positions(oracle.data)
+    case = case_id(place, oracle, request, wish)
+    folder = Folder(place.cases / case)
+    if folder.has("result"):
+        return _closed(folder, oracle, positions, references, case)
+    pool = references() if callable(references) else references
+    received = folder.stage("request", lambda: _received(request), lambda r: r, lambda r: r)
+    location = folder.stage(
+        "located", lambda: locate(request, place, oracle.data).to_dict(), lambda found: found, lambda found: found
+    )
+    watch.stage("located", location)
+    audited = folder.stage(
+        "audit", lambda: audit(oracle, request, pool, place.policy), Audit.to_dict, Audit.from_dict
+    )
+    watch.stage("audit", audited)
+    task = Task(oracle, request, pool, place.policy.alpha, wish.seed)
+    plan = folder.stage(
+        "plan",
+        lambda: make_plan(task, place.policy.max_utility_loss, wish.method, wish.hyperparameters, wish.rates),
+        Plan.to_dict,
+        Plan.from_dict,
+    )
+    watch.stage("plan", plan)
+    declared = folder.stage("protocol", lambda: _declared(audited), lambda p: p.model_dump(), lambda p: ProtocolRecord(**p))
+    setting = Setting(
+        task, pool, audited.protocol, place.policy, plan.members_utility, plan.answerable, wish.folder, progress
+    )
+    outcomes = _attempts(setting, plan, wish, folder, watch)
+    _finish(folder, place, case, oracle, setting, plan, audited, declared, outcomes, location, received, wish)
+    return _closed(folder, oracle, positions, pool, case)
+
+
+def case_id(place: Workspace, oracle: TrainedModel, request: ErasureRequest, wish: Wish) -> str:
+    """The case of this request on this model: the same whenever it is asked again, and no digest of a name."""
+    own = [digests.of_json(request.to_dict()), oracle.digest, str(wish.method), repr(wish.hyperparameters), str(wish.seed)]
+    return f"case-{keys.commitment(place, own).rpartition(':')[2][:12]}"
+
+
+def _received(request: ErasureRequest) -> dict[str, Any]:
+    return {"request": request.to_dict(), "received": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}
+
+
+def _declared(audited: Audit) -> ProtocolRecord:
+    own = audited.protocol
+    return ProtocolRecord.declare(
+        signals=list(own.signals), counting=list(own.counting), alpha=own.alpha, max_trace=own.max_trace,
+        references=own.references, declared_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+
+
+def _attempts(setting: Setting, plan: Plan, wish: Wish, folder: Folder, watch: Watch) -> list[Outcome]:
+    """Try the options in order until one is enough."""
+    outcomes: list[Outcome] = []
+    order = plan.order
+    for number, option in enumerate(order):
+        own = Folder(folder.root / "attempts" / f"{number}-{option.method}")
+        hyperparameters = (wish.hyperparameters or {}) if option.method == wish.method else {}
+        outcomes.append(attempt(setting, option, hyperparameters, own, last=number == len(order) - 1))
+        watch.stage("attempt", outcomes[-1])
+        if not outcomes[-1].failures:
+            break
+    if all(found.verification is None for found in outcomes):
+        raise UsageError(f"no option came to a verdict; the last one: {outcomes[-1].failures[0]}")
+    return outcomes
+
+
+def _finish(
+    folder: Folder,
+    place: Workspace,
+    case: str,
+    oracle: TrainedModel,
+    setting: Setting,
+    plan: Plan,
+    audited: Audit,
+    declared: ProtocolRecord,
+    outcomes: list[Outcome],
+    location: dict[str, Any],
+    received: dict[str, Any],
+    wish: Wish,
+) -> None:
+    """Certify, report, and write the result."""
+    facts = outcome.Facts(
+        case, oracle, setting.task, setting.references, place, plan, audited, outcomes, location, received, wish.seed,
+        wish.retrain_seconds,
+    )  # fmt: skip
+    final = facts.final
+    assert final.weights is not None
+    envelope, page = folder.path("certificate.json"), folder.path("report.html")
+    if not envelope.exists():
+        certify(certifying.predicate(facts, declared, envelope), final.weights, place, envelope)
+    result = outcome.result(facts, envelope, page)
+    if not page.exists():
+        write_report(result, outcome.margins(facts), page)
+    folder.write("result", result)
+
+
+def _closed(
+    folder: Folder, oracle: TrainedModel, positions: np.ndarray, references: References_, case: str
+) -> Case:
+    """Erase what was measured on the rows, and hand over the unlearned model."""
+    result = folder.read("result")
+    if not folder.has("closed"):
+        pool = references() if callable(references) else references
+        if pool is not None:
+            pool.erase(positions)
+        folder.write("closed", {"case": case})
+    module = weights.load_into(weights.clone(oracle.model), Path(result["weights_file"])).eval()
+    retained = oracle.data.select(np.setdiff1d(np.arange(len(oracle.data)), positions))
+    after = TrainedModel(module, oracle.recipe, retained, oracle.holdout, parent=oracle.lineage)
+    return Case(case, folder.root, after, result, Path(result["certificate"]), Path(result["report"]))

@@ -1,0 +1,158 @@
+"""A case's result as one JSON document, and the margins that its report draws."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuralyzer.cases.attempt import Outcome
+from neuralyzer.certificates import keys
+from neuralyzer.certificates.statement import LIMITS
+from neuralyzer.methods.task import Task
+from neuralyzer.models import reading, weights
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.planning.plan import Plan
+from neuralyzer.references.pool import References
+from neuralyzer.signals.margin import margins as margins_of
+from neuralyzer.signals.signal import Batch
+from neuralyzer.verification.audit import Audit
+from neuralyzer.workspace.paths import Workspace
+
+NOT_TESTED = (
+    "attacks on the references' training seeds",
+    "attacks by someone who holds earlier versions of the model",
+    "model inversion and reconstruction of rows",
+    "adversarially chosen fine-tuning beyond the relearning steps measured",
+    "other models, backups, logs and copies that were not registered",
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that a case came to know."""
+
+    case: str
+    oracle: TrainedModel
+    task: Task
+    references: References | None
+    workspace: Workspace
+    plan: Plan
+    audit: Audit
+    outcomes: list[Outcome]
+    location: dict[str, Any]
+    received: dict[str, Any]
+    seed: int
+    retrain_seconds: float | None
+
+    @property
+    def final(self) -> Outcome:
+        """The attempt that counts: the accepted one, else the last that was judged."""
+        judged = [found for found in self.outcomes if found.verification is not None]
+        accepted = [found for found in judged if not found.failures]
+        return (accepted or judged)[-1]
+
+    @property
+    def names(self) -> list[str]:
+        """What the request names, for the commitment."""
+        request = self.task.request
+        return [*request.subjects, *request.rows, *request.classes, *([request.where] if request.where else [])]
+
+    @property
+    def commitment(self) -> str:
+        """Keyed commitment to what the request names."""
+        return keys.commitment(self.workspace, self.names)
+
+
+def utility_before(facts: Facts) -> dict[str, Any]:
+    """The original's utility on the same rows as the new model's."""
+    task = facts.task
+    found: dict[str, Any] = {"retained": reading.utility(task.model, task.objective, task.retain), "holdout": None}
+    found["by_class"] = {}
+    if facts.oracle.holdout is not None:
+        found["holdout"] = reading.utility(task.model, task.objective, facts.oracle.holdout)
+        found["by_class"] = reading.utility_by_class(task.model, task.objective, facts.oracle.holdout)
+    return found
+
+
+def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
+    """The case as ``--json`` prints it; traces are fractions, 1.0 = 100 %."""
+    request, final, pool = facts.task.request, facts.final, facts.references
+    assert final.verification is not None and final.weights is not None
+    before, after = utility_before(facts), final.utility
+    name = facts.task.objective.utility_name
+    both = {key: {"original": before[key], "unlearned": after[key], "retrained": []} for key in ("holdout", "retained")}
+    asked = {
+        "id": facts.case, "reason": request.reason, "received": facts.received["received"], "due": request.due,
+        "decided_by": request.decided_by, "guarantee": str(request.guarantee), "budget": request.budget,
+        "rows": len(facts.task.positions), "commitment": facts.commitment,
+    }  # fmt: skip
+    if facts.workspace.policy.name_subject:
+        asked["subjects"] = facts.names
+    return {
+        "case": facts.case,
+        "request": asked,
+        "policy": facts.workspace.policy.to_dict(),
+        "located": _discreet(facts.location, facts.workspace.policy.name_subject),
+        "references": {
+            "size": pool.size if pool else 0, "tuning": pool.tuning.half.members if pool else 0,
+            "judging": pool.judging.half.members if pool else 0, "digest": pool.digest if pool else None,
+            "backend": pool.head["why"] if pool else None,
+        },  # fmt: skip
+        "audit": facts.audit.to_dict(),
+        "plan": facts.plan.to_dict(),
+        "unlearning": {
+            "method": final.method, "guarantee": str(final.guarantee), "hyperparameters": final.hyperparameters,
+            "seconds": sum(found.seconds for found in facts.outcomes), "retrain_seconds": facts.retrain_seconds,
+            "attempts": [found.to_dict() for found in facts.outcomes],
+        },  # fmt: skip
+        "verification": final.verification.to_dict(),
+        "acceptance": None if final.acceptance is None else final.acceptance.to_dict(),
+        "utility": {
+            "name": name, f"holdout_{name}": both["holdout"], f"retained_{name}": both["retained"],
+            "by_class": {
+                label: {"original": value, "unlearned": after["by_class"].get(label)}
+                for label, value in before["by_class"].items()
+            },
+        },  # fmt: skip
+        "weights": {"original": facts.oracle.digest, "unlearned": _digest(facts, final.weights)},
+        "weights_file": str(final.weights.absolute()),
+        "not_tested": list(NOT_TESTED),
+        "limits": list(LIMITS),
+        "certificate": str(certificate.absolute()),
+        "report": str(report.absolute()),
+    }
+
+
+def _digest(facts: Facts, path: Path) -> str:
+    return weights.digest(weights.load_into(weights.clone(facts.task.model), path))
+
+
+def _discreet(location: dict[str, Any], named: bool) -> dict[str, Any]:
+    """Where the rows lie, without the names of others whose rows are alike."""
+    if named:
+        return location
+    return location | {"duplicates": [{**copy, "subject": "(not named)"} for copy in location["duplicates"]]}
+
+
+def margins(facts: Facts) -> dict[str, list[float]]:
+    """Margins on the forget rows: original, unlearned, references that never saw them and those that did."""
+    task, final = facts.task, facts.final
+    assert final.weights is not None
+    if facts.references is None:
+        return {"original": [], "unlearned": [], "never_saw": [], "saw": []}
+    half = facts.references.judging
+    rows = Batch(task.forget.x, task.forget.y)
+    context = half.meter.context
+    module = weights.load_into(weights.clone(task.model), final.weights).eval()
+    never, saw = [], []
+    for part in task.parts:
+        keep, phi = half.half.keep[:, part.subject], half.half.signals["margin"].rows[:, part.rows]
+        never.append(phi[~keep].reshape(-1))
+        saw.append(phi[keep].reshape(-1))
+    return {
+        "original": margins_of(task.model, rows, context).tolist(),
+        "unlearned": margins_of(module, rows, context).tolist(),
+        "never_saw": np.concatenate(never).tolist(),
+        "saw": np.concatenate(saw).tolist(),
+    }

@@ -1,0 +1,1 @@
+"""The acceptance suite that the demo's team runs on new weights."""

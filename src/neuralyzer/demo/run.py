@@ -1,0 +1,146 @@
+"""The demo's way: train the Oracle and its references, then AIFinn's request from arrival to certificate."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from torch import nn
+
+from neuralyzer.cases.case import Case
+from neuralyzer.cases.forget import Wish, forget
+from neuralyzer.cases.watch import Watch
+from neuralyzer.data.request import ErasureRequest
+from neuralyzer.data.rows import Data
+from neuralyzer.demo import acceptance, digits
+from neuralyzer.models import reading, training, weights
+from neuralyzer.models.recipe import Recipe
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.progress import Progress
+from neuralyzer.references import vectorised
+from neuralyzer.references.backends import Backend
+from neuralyzer.references.pool import References
+from neuralyzer.registry.manifests import register_dataset
+from neuralyzer.registry.record import Recorder
+from neuralyzer.trace.gauge import Gauge
+from neuralyzer.workspace.paths import Workspace
+from neuralyzer.workspace.policy import Policy
+
+REFERENCES = 64
+RETRAINED = 8
+BUDGET_SHARE = 1 / 3  # of the time that one retraining takes
+RECORDED_EVERY = 2000  # steps
+RETRAINED_SEED = 500  # no seed of the Oracle or of a reference
+
+
+class Audience(Watch, Progress, Protocol):
+    """Who watches the demo."""
+
+    def say(self, text: str) -> None:
+        """A line of the story."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the demo ends with.
+
+    Attributes:
+        case: the case.
+        result: its JSON, with the columns of really retrained models filled in.
+    """
+
+    case: Case
+    result: dict[str, Any]
+
+
+def run(out: Path, audience: Audience, seed: int = 0, method: str | None = None) -> Shown:
+    """Run the demo.
+
+    Args:
+        out: folder for everything that it writes.
+        audience: who watches.
+        seed: of customers, weights and order.
+        method: the person's own choice of algorithm.
+
+    Returns:
+        The case and its JSON.
+    """
+    suite = Path(acceptance.__file__).parent
+    command = f"{sys.executable} -m pytest -q -p no:cacheprovider {suite}"
+    place = Workspace(out, Policy(acceptance=command))
+    data, holdout = digits.digits(seed)
+    recipe = digits.recipe(seed)
+    audience.say(f"The Oracle reads handwritten digits. Its {len(data):,} training rows belong to 30 customers.")
+    oracle = train_oracle(place, recipe, data, holdout, audience)
+    references = References.fit(
+        oracle, REFERENCES, workspace=place, backend=Backend.VECTORISED, seed=10_000 + 1000 * seed, progress=audience
+    )
+    audience.say(f"{digits.SUBJECT} demands that its data go, and their traces in the model, at once.")
+    plain = ErasureRequest(subjects=[digits.SUBJECT])
+    positions = plain.positions(data)
+    retain = data.select(np.setdiff1d(np.arange(len(data)), positions))
+    first, retrain_seconds = _timed_retraining(recipe, retain, audience)
+    budget = BUDGET_SHARE * retrain_seconds
+    audience.say(f"One retraining takes {retrain_seconds:.1f} s here; there are {budget:.1f} s.")
+    request = replace(plain, budget=budget, decided_by="data protection officer")
+    # Opened before the case closes and erases what was measured on the rows; the column of really retrained models
+    # is read with it afterwards, and nothing of the case depends on that.
+    gauge = Gauge(references.judging, references.parts(positions), place.policy.alpha)
+    case = forget(
+        oracle, request, references, place, wish=Wish(method=method, retrain_seconds=retrain_seconds),
+        progress=audience, watch=audience,
+    )  # fmt: skip
+    models = [first, *_retrained(recipe, retain, audience)]
+    result = with_retrained(case.result, gauge, models, recipe, holdout)
+    return Shown(case, result)
+
+
+def train_oracle(place: Workspace, recipe: Recipe, data: Data, holdout: Data, progress: Progress) -> TrainedModel:
+    """Train the Oracle with its history recorded, and register data set and run."""
+    register_dataset(place, "digits", data)
+    register_dataset(place, "digits-holdout", holdout, role="holdout")
+    folder = place.runs / "oracle"
+    if (folder / "run.json").exists() and (place.root / "oracle.safetensors").exists():
+        return TrainedModel.load(recipe, place.root / "oracle.safetensors", data, holdout, run=folder)
+    recorder = Recorder(folder, data, every=RECORDED_EVERY, recipe=recipe.digest, seed=recipe.seed)
+    oracle = TrainedModel.fit(recipe, data, holdout, progress, recorder, folder)
+    recorder.finish(oracle.model)
+    weights.save(oracle.model, place.root / "oracle.safetensors")
+    return oracle
+
+
+def _timed_retraining(recipe: Recipe, retain: Data, progress: Progress) -> tuple[nn.Module, float]:
+    began = time.perf_counter()
+    module = training.train(recipe, retain, recipe.seed + RETRAINED_SEED, progress)
+    return module, time.perf_counter() - began
+
+
+def _retrained(recipe: Recipe, retain: Data, progress: Progress) -> list[nn.Module]:
+    """Seven more models really retrained without the rows, side by side; shown, never used."""
+    count = RETRAINED - 1
+    seeds = [recipe.seed + RETRAINED_SEED + number for number in range(1, RETRAINED)]
+    progress.start(f"check of the measure: {count} models really retrained", count * recipe.epochs)
+    rows = [np.arange(len(retain))] * count
+    models = vectorised.train_stack(recipe, retain, rows, seeds, progress)
+    progress.finish()
+    return models
+
+
+def with_retrained(
+    result: dict[str, Any], gauge: Gauge, models: Sequence[nn.Module], recipe: Recipe, holdout: Data
+) -> dict[str, Any]:
+    """A case's JSON with what really retrained models read, by family and on the holdout."""
+    read = [gauge.read(model).traces for model in models]
+    families = [
+        row | {"retrained": [traces[row["signal"]].trace for traces in read]}
+        for row in result["verification"]["families"]
+    ]
+    name = f"holdout_{recipe.objective.utility_name}"
+    utilities = [reading.utility(model, recipe.objective, holdout) for model in models]
+    return result | {
+        "verification": result["verification"] | {"families": families},
+        "utility": result["utility"] | {name: result["utility"][name] | {"retrained": utilities}},
+    }

@@ -1,0 +1,104 @@
+"""What the demo's audience sees: the story in Rich, plain lines, or nothing."""
+
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from neuralyzer.cases.attempt import Outcome
+from neuralyzer.progress import Silent, Terminal
+from neuralyzer.verification.verify import Verification, verification_view
+from neuralyzer.verification.words import colour
+
+
+class Screen(Terminal):
+    """Shows each stage of a case as soon as it is there."""
+
+    def say(self, text: str) -> None:
+        """A line of the story."""
+        self.console.print()
+        self.console.print(Text(text, style="bold"))
+
+    def stage(self, name: str, result: Any) -> None:
+        """Show a stage's result."""
+        self.console.print()
+        if name == "located":
+            self.console.print(located_view(result))
+        elif name == "attempt":
+            self.console.print(attempt_view(result))
+        else:
+            self.console.print(result)
+
+
+class Blind(Silent):
+    """Sees nothing: for ``--json``."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def stage(self, name: str, result: Any) -> None:
+        """Nothing."""
+
+
+def located_view(found: dict[str, Any]) -> RenderableType:
+    """Where the rows lie."""
+    table = Table(title=f"located: {found['rows']} rows, in {found['seconds']:.2f} s", title_justify="left", box=None)
+    for head in ("what", "name", "rows or steps"):
+        table.add_column(head)
+    for hit in found["datasets"]:
+        table.add_row(f"data set ({hit['role']})", hit["name"], f"{hit['rows']} rows")
+    for run in found["runs"]:
+        clean = "none" if run["newest_clean"] is None else f"step {run['newest_clean']}"
+        table.add_row("training run", run["name"], f"first seen at step {run['first_seen']}, newest clean: {clean}")
+    if found["duplicates"]:
+        table.add_row("exact duplicates", "under other names", f"{len(found['duplicates'])} rows")
+    return table
+
+
+def attempt_view(outcome: Outcome) -> RenderableType:
+    """What an attempt came to: the tests one by one, or why it was turned down."""
+    parts: list[RenderableType] = [Text(f"{outcome.method}: {outcome.seconds:.2f} s, repair included")]
+    if outcome.failures:
+        parts.append(Text(f"turned down: {'; '.join(outcome.failures)}; the next option follows", style="yellow"))
+    if outcome.acceptance is not None:
+        parts.append(Text("acceptance tests on the new weights", style="bold"))
+        for test in outcome.acceptance.tests:
+            mark, style = ("✓", "green") if test["ok"] else ("✗", "red")
+            parts.append(Text(f"  {mark} {test['name']}", style=style))
+    return Group(*parts)
+
+
+def final_view(result: dict[str, Any]) -> RenderableType:
+    """Verification with the column of really retrained models, utility, verdict, and where things lie."""
+    verification = Verification.from_dict(result["verification"])
+    unlearning, name = result["unlearning"], result["utility"]["name"]
+    utility = result["utility"][f"holdout_{name}"]
+    table = Table(box=None)
+    for head in ("holdout " + name, "original", "unlearned", "really retrained (mean)"):
+        table.add_column(head, justify="right" if head != "holdout " + name else "left")
+    retrained = utility["retrained"]
+    table.add_row(
+        "", f"{utility['original']:.4f}", f"{utility['unlearned']:.4f}",
+        f"{sum(retrained) / len(retrained):.4f}" if retrained else "-",
+    )  # fmt: skip
+    speed = ""
+    if unlearning["retrain_seconds"]:
+        speed = (
+            f"unlearning took {unlearning['seconds']:.2f} s, "
+            f"{unlearning['retrain_seconds'] / unlearning['seconds']:.1f} times faster than retraining"
+        )
+    lines = [
+        Text(str(verification.verdict).upper(), style=f"bold {colour(verification.verdict)}"),
+        Text(speed),
+        Text(f"report       {result['report']}"),
+        Text(f"certificate  {result['certificate']}"),
+        Text(f"check it     neuralyzer certificate verify {result['certificate']} --weights {result['weights_file']}"),
+    ]
+    return Group(verification_view(verification, retrained=True), Text(), table, Panel(Group(*lines), expand=False))
+
+
+def console(plain: bool) -> Console:
+    """The terminal, or plain text of a fixed width without colour."""
+    return Console(no_color=True, force_terminal=False, width=120, highlight=False) if plain else Console(highlight=False)

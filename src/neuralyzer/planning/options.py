@@ -1,0 +1,113 @@
+"""Options: what each algorithm would take, leave and cost here, and whether it will do."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from neuralyzer.data.request import Guarantee
+from neuralyzer.methods.method import Method, obstacle
+from neuralyzer.methods.repair import Repair
+from neuralyzer.methods.task import Task
+from neuralyzer.models import reading
+from neuralyzer.planning.cost import Rates
+
+LARGEST_EXPECTED_TRACE = 0.5  # an option that is known to leave more is not worth the look that would show it
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way to answer a request.
+
+    Attributes:
+        method: name of the algorithm.
+        guarantee: what its class promises.
+        seconds: predicted computing, tuning and repair included; None where nobody can know.
+        trace: largest trace over the families that it is expected to leave; 1.0 = 100 %.
+        utility: expected utility on the holdout; None without one.
+        feasible: whether it satisfies guarantee, budget and policy.
+        reason: a sentence.
+        chosen: whether it is the one.
+    """
+
+    method: str
+    guarantee: Guarantee
+    seconds: float | None
+    trace: float
+    utility: float | None
+    feasible: bool
+    reason: str
+    chosen: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The option as plain values."""
+        return asdict(self) | {"guarantee": str(self.guarantee)}
+
+
+def predict(
+    method: Method, task: Task, rates: Rates, members: float | None, limit: float, answerable: str | None
+) -> Option:
+    """One algorithm as an option.
+
+    Args:
+        method: with its hyperparameters.
+        task: the request.
+        rates: seconds of each kind of work.
+        members: mean utility of the tuning members on the holdout.
+        limit: largest loss of utility against them.
+        answerable: why the references cannot judge the request; None where they can.
+
+    Returns:
+        The option, not chosen yet.
+    """
+    wrong = obstacle(method, task)
+    passes = method.passes(task)
+    if method.repaired and wrong is None:
+        passes = passes + Repair().passes(task)
+    seconds = rates.seconds(passes) if wrong is None else None
+    if seconds is not None and not math.isfinite(seconds):
+        seconds = None
+    exact = method.guarantee is Guarantee.EXACT
+    utility = _utility(method, task, members)
+    budget, request = task.request.budget, task.request
+    reasons = []
+    if wrong is not None:
+        reasons.append(wrong)
+    if not method.guarantee.satisfies(request.guarantee):
+        reasons.append(f"{method.guarantee} is weaker than the {request.guarantee} that was asked for")
+    if wrong is None and budget is not None and (seconds is None or seconds > budget):
+        reasons.append(
+            f"over the budget of {budget:.2f} s" if seconds is not None else "nobody knows how long its training takes"
+        )
+    if not exact and method.expected.trace > LARGEST_EXPECTED_TRACE:
+        reasons.append(f"is known to leave about {100 * method.expected.trace:.0f} % of the trace")
+    lost = None if exact or members is None or utility is None else task.objective.utility_loss(members, utility)
+    if lost is not None and lost > limit:
+        reasons.append(f"would cost {lost:.3f} of {task.objective.utility_name}, over the {limit:.3f} allowed")
+    if not exact and task.references is None:
+        reasons.append("without references nothing but an exact option can be judged")
+    feasible = not reasons
+    if feasible:
+        reasons.append(_praise(method, seconds, budget))
+        if not exact and answerable is not None:
+            reasons.append(f"but it would end inconclusive: {answerable}")
+    return Option(
+        method.name, method.guarantee, seconds, method.expected.trace, utility, feasible, "; ".join(reasons)
+    )
+
+
+def _utility(method: Method, task: Task, members: float | None) -> float | None:
+    """Exact options are expected to be as good as the tuning members, others as the original less what they cost."""
+    if method.guarantee is Guarantee.EXACT and members is not None:
+        return members
+    if task.oracle.holdout is None:
+        return None
+    before = reading.utility(task.model, task.objective, task.oracle.holdout)
+    cost = method.expected.utility_loss
+    return before - cost if task.objective.counted else before * (1 + cost)
+
+
+def _praise(method: Method, seconds: float | None, budget: float | None) -> str:
+    takes = "" if seconds is None or budget is None else f", {100 * seconds / budget:.0f} % of the budget"
+    if method.guarantee is Guarantee.EXACT:
+        return f"the same distribution as retraining, by construction{takes}"
+    return f"expected to leave {100 * method.expected.trace:.0f} % of the trace at most{takes}"

@@ -1,0 +1,170 @@
+"""The plan: every algorithm as an option, which ones will do, which one is chosen and why."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from neuralyzer.data.request import ErasureRequest, Guarantee
+from neuralyzer.errors import UsageError
+from neuralyzer.methods import catalogue
+from neuralyzer.methods.method import obstacle
+from neuralyzer.methods.task import Task
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.planning.cost import Rates, probe
+from neuralyzer.planning.options import Option, predict
+from neuralyzer.references.pool import References
+from neuralyzer.trace import screen
+from neuralyzer.workspace.policy import Policy
+
+@dataclass(frozen=True)
+class Plan:
+    """All options, the chosen one first in what will be tried.
+
+    Attributes:
+        options: every algorithm.
+        budget: seconds that the first choice may take; None for as long as it takes.
+        note: what the person should know of the choice.
+        members_utility: mean utility of the tuning members on the holdout; None without references.
+        answerable: why the references cannot judge this request; None where they can.
+    """
+
+    options: tuple[Option, ...]
+    budget: float | None
+    note: str
+    members_utility: float | None
+    answerable: str | None
+
+    @property
+    def chosen(self) -> Option:
+        """The option that is tried first."""
+        return next(option for option in self.options if option.chosen)
+
+    @property
+    def order(self) -> list[Option]:
+        """The chosen option and what a failure escalates to, down to retraining; the budget binds the first only."""
+        rest = [o for o in self.options if not o.chosen and (o.feasible or o.guarantee is Guarantee.EXACT)]
+        possible = [o for o in rest if o.seconds is not None or o.method == "retrain"]
+        return [self.chosen, *sorted(possible, key=lambda o: (o.method == "retrain", _rank(o)))]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain values."""
+        return {
+            "options": [option.to_dict() for option in self.options],
+            "budget": self.budget,
+            "note": self.note,
+            "members_utility": self.members_utility,
+            "answerable": self.answerable,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
+        """The plan that ``to_dict`` wrote down."""
+        options = tuple(Option(**o | {"guarantee": Guarantee(o["guarantee"])}) for o in values["options"])
+        return cls(options, values["budget"], values["note"], values["members_utility"], values["answerable"])
+
+    def __rich__(self) -> RenderableType:
+        table = RichTable(title="options", title_justify="left", caption=self.note, caption_justify="left")
+        for name, side in (("method", "left"), ("guarantee", "left"), ("seconds", "right"), ("trace left", "right"),
+                           ("utility", "right"), ("why", "left")):  # fmt: skip
+            table.add_column(name, justify=side)  # type: ignore[arg-type]
+        for o in self.options:
+            style = "bold bright_green" if o.chosen else ("" if o.feasible else "bright_black")
+            cells = (
+                ("> " if o.chosen else "  ") + o.method, str(o.guarantee),
+                "?" if o.seconds is None else f"{o.seconds:.2f}", f"{100 * o.trace:.0f} %",
+                "-" if o.utility is None else f"{o.utility:.4f}", o.reason,
+            )  # fmt: skip
+            table.add_row(*(Text(cell, style=style) for cell in cells))
+        return table
+
+
+def plan(
+    oracle: TrainedModel, request: ErasureRequest, references: References | None = None, policy: Policy | None = None
+) -> Plan:
+    """Every algorithm as an option for a request, and the one that is chosen.
+
+    Args:
+        oracle: the model.
+        request: whose rows, which guarantee, how many seconds.
+        references: its pool; the plan sees its tuning half alone.
+        policy: error rate and largest loss of utility.
+
+    Returns:
+        The plan.
+    """
+    policy = policy or Policy()
+    return make_plan(Task(oracle, request, references, policy.alpha), policy.max_utility_loss)
+
+
+def make_plan(
+    task: Task,
+    max_utility_loss: float | None = None,
+    method: str | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
+    rates: Rates | None = None,
+) -> Plan:
+    """Predict every option and choose.
+
+    Args:
+        task: the request, with the tuning half.
+        max_utility_loss: largest loss of holdout utility against what the tuning members predict; the objective's
+            default where None.
+        method: the person's own choice, which is then taken if it is possible at all.
+        hyperparameters: of that method.
+        rates: seconds of each kind of work; timed here where None.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UsageError: if the person's choice cannot work on this task.
+    """
+    rates = rates or probe(task)
+    limit = task.objective.max_utility_loss if max_utility_loss is None else max_utility_loss
+    members = float(task.references.utilities.mean()) if task.references is not None else None
+    answerable = None
+    if task.traceable:
+        answerable = screen.obstacle(task.gauge.tables[task.gauge.signals[0]], task.parts)
+    made = {
+        name: catalogue.make(name, **(hyperparameters or {})) if name == method else catalogue.make(name)
+        for name in catalogue.names()
+    }
+    options = [predict(one, task, rates, members, limit, answerable) for one in made.values()]
+    if method is not None:
+        wrong = obstacle(made.get(method) or catalogue.make(method), task)
+        if wrong is not None:
+            raise UsageError(f"method {method} cannot be used: {wrong}")
+        own = next(option for option in options if option.method == method)
+        note = f"{method} was chosen by the person, not by the plan"
+        note += "" if own.feasible else f"; the plan would not have: {own.reason}"
+    else:
+        own, note = _choice(options, task.request.budget)
+    chosen = [replace(o, chosen=True) if o is own else o for o in options]
+    ordered = sorted(chosen, key=lambda o: (not o.chosen, not o.feasible, _rank(o)))
+    return Plan(tuple(ordered), task.request.budget, note, members, answerable)
+
+
+def _rank(option: Option) -> tuple[bool, float, float]:
+    """Exact first; then what is expected to leave least; then the quickest."""
+    seconds = math.inf if option.seconds is None else option.seconds
+    return (option.guarantee is not Guarantee.EXACT, option.trace, seconds)
+
+
+def _choice(options: Sequence[Option], budget: float | None) -> tuple[Option, str]:
+    feasible = sorted((option for option in options if option.feasible), key=_rank)
+    retrain = next(option for option in options if option.method == "retrain")
+    if not feasible:
+        limit = "" if budget is None else f" within {budget:.2f} s"
+        return retrain, f"no option satisfies guarantee and policy{limit}; retraining is what remains"
+    own = feasible[0]
+    timed = [option.seconds for option in options if option.seconds is not None]
+    if retrain.seconds is not None and timed and retrain.seconds <= min(timed):
+        return own, "retraining is cheaper than every other option"
+    if own.guarantee is Guarantee.EXACT:
+        return own, f"time allows an exact option, so {own.method} is taken"
+    return own, f"{own.method}: the least expected trace that guarantee, budget and policy allow"

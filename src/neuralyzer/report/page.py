@@ -1,0 +1,199 @@
+"""Writes the report of a case as one HTML file that needs no network, no script and no other file."""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from neuralyzer.report import charts, formats, histograms, statement, wording
+from neuralyzer.workspace.atomic import write_bytes
+
+_TEMPLATE = "page.html.j2"
+
+
+def write_report(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]], path: Path) -> Path:
+    """Write the report of a case.
+
+    Args:
+        result: what ``neuralyzer forget --json`` prints. ``audit``, ``plan``, ``verification``, ``utility``,
+            ``acceptance`` and ``certificate`` may be None, and so may every number of a family.
+        margins: margins on the forget rows under the models ``original`` and ``unlearned``, and pooled over the
+            references that ``never_saw`` and that ``saw`` them; any may be missing.
+        path: where the file goes.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """  # what is raised comes from the atomic write
+    return write_bytes(path, _render(result, margins).encode())
+
+
+def _render(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("neuralyzer.report", "."),
+        autoescape=True,  # for every template, whatever its name ends in
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": formats.percent,
+        "seconds": formats.seconds,
+        "p_value": formats.p_value,
+        "utility": formats.utility,
+    }
+    environment.globals["interval"] = formats.interval
+    return environment.get_template(_TEMPLATE).render(_context(result, margins))
+
+
+def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    families = _families(result)
+    plan, verification = result.get("plan"), result.get("verification")
+    options = [_option(option) for option in plan["options"]] if plan else []
+    word, sentence = wording.verdict(result)
+    certificate = result.get("certificate")
+    return {
+        "case": result.get("case"),
+        "request": {"received": None, "due": None, "decided_by": None, "commitment": None} | result["request"],
+        "named": statement.named(result)
+        or ("names withheld" if result["request"].get("commitment") else "no person named"),
+        "verdict": word,
+        "verdict_class": word.replace(" ", "-") if word in wording.VERDICTS else "inconclusive",
+        "sentence": sentence,
+        "measured_sentence": (verification or {}).get("sentence"),
+        "tiles": _tiles(result, families),
+        "steps": wording.steps(result, families),
+        "families": families,
+        "retrained": max((len(family["retrained"]) for family in families), default=0),
+        "self_check": (verification or {}).get("self_check"),
+        "options": options,
+        "budget": plan.get("budget") if plan else None,
+        "undrawn": sum(option["seconds"] is None or option["trace"] is None for option in options),
+        "utility": _utility(result),
+        "acceptance": result.get("acceptance"),
+        "statement": statement.statement(result, families),
+        "tested": [family for family in families if family["unlearned"]["trace"] is not None],
+        "not_tested": _texts(result.get("not_tested")),
+        "limits": _texts(result.get("limits")),
+        "certificate": certificate,
+        "command": f"neuralyzer certificate verify {shlex.quote(Path(certificate).name)} --weights WEIGHTS"
+        if certificate
+        else None,
+        "weights": result.get("weights"),
+        "charts": {
+            "traces": charts.traces(families),
+            "options": charts.options(options, plan.get("budget") if plan else None),
+            "margins": histograms.margins(margins),
+        },
+        "saw": bool(len(margins.get("saw", ()))),
+    }
+
+
+def _families(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Join what the audit and the verification read of each signal.
+
+    Returns:
+        A mapping a signal: family, signal, label, counts, original, unlearned, detectable, null, retrained.
+    """
+    audited = {family["signal"]: family for family in (result.get("audit") or {}).get("families") or ()}
+    verified = {family["signal"]: family for family in (result.get("verification") or {}).get("families") or ()}
+    joined = []
+    for signal in [*verified, *(signal for signal in audited if signal not in verified)]:
+        before, after = audited.get(signal, {}), verified.get(signal, {})
+        latest = after or before
+        # The audit reads the original on its own half, with an interval; the verdict's half only repeats the trace.
+        original = _reading(before, "trace") if before.get("trace") is not None else _reading(after, "original")
+        if "trace" not in before:
+            original |= {"low": None, "high": None}
+        # A model that never saw the rows reads 0, give or take what the interval is wide.
+        low, high = latest.get("low"), latest.get("high")
+        joined.append(
+            {
+                "family": str(latest["family"]),
+                "signal": str(signal),
+                "label": str(latest["family"]).capitalize(),
+                "counts": bool(latest.get("counts")),
+                "original": original,
+                "unlearned": _reading(after, "unlearned"),
+                "detectable": latest.get("detectable"),
+                "null": (high - low) / 2 if low is not None and high is not None else None,
+                "retrained": [trace for trace in after.get("retrained") or () if trace is not None],
+            }
+        )
+    labels = [family["label"] for family in joined]
+    for family in joined:
+        if labels.count(family["label"]) > 1:
+            family["label"] += f" ({family['signal']})"
+    return joined
+
+
+def _reading(family: Mapping[str, Any], trace: str) -> dict[str, Any]:
+    return {"trace": family.get(trace), "low": family.get("low"), "high": family.get("high")}
+
+
+def _option(option: Mapping[str, Any]) -> dict[str, Any]:
+    return {"seconds": None, "trace": None, "utility": None, "chosen": False, "reason": ""} | dict(option)
+
+
+def _tiles(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """Pick the figures that stand beside the verdict.
+
+    Returns:
+        Caption, figure and remark of each.
+    """
+    tiles = []
+    speaker = wording.headline(families, "unlearned") or wording.headline(families, "original")
+    if speaker is not None:
+        for caption, reading in (("Trace before", speaker["original"]), ("Trace now", speaker["unlearned"])):
+            if reading["trace"] is not None:
+                between = formats.interval(reading["low"], reading["high"])
+                tiles.append(
+                    (caption, formats.percent(reading["trace"]), between if between != formats.MISSING else "")
+                )
+    verification = result.get("verification") or {}
+    if verification.get("detectable") is not None:
+        tiles.append(("Detectable trace", formats.percent(verification["detectable"]), "would have been found"))
+    utility = _utility(result)
+    if utility and utility["holdout"] and utility["rows"][0]["unlearned"] is not None:
+        row, name = utility["rows"][0], utility["name"]
+        tiles.append(
+            (
+                name.capitalize(),
+                formats.utility(row["unlearned"], name),
+                f"was {formats.utility(row['original'], name)}",
+            )
+        )
+    elif result.get("unlearning"):
+        tiles.append(("Unlearning took", formats.seconds(result["unlearning"].get("seconds")), ""))
+    return tiles
+
+
+def _utility(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    utility = result.get("utility")
+    if not utility:
+        return None
+    holdout = utility.get("holdout_accuracy") or {}
+    retrained = [value for value in holdout.get("retrained") or () if value is not None]
+    return {
+        "name": str(utility.get("name") or "accuracy"),
+        "holdout": bool(holdout),
+        "retrained": sum(retrained) / len(retrained) if retrained else None,
+        "rows": [
+            *([_change("All holdout rows", holdout)] if holdout else []),
+            *(_change(f"Class {label}", values) for label, values in (utility.get("by_class") or {}).items()),
+        ],
+    }
+
+
+def _change(label: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    before, after = values.get("original"), values.get("unlearned")
+    change = after - before if before is not None and after is not None else None
+    return {"label": label, "original": before, "unlearned": after, "change": change}
+
+
+def _texts(values: Iterable[Any] | None) -> list[str]:
+    return [str(value) for value in values or ()]

@@ -1,0 +1,180 @@
+"""What the report says in words: the verdict, and what was found at each step of the case."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from neuralyzer.report.formats import interval, p_value, percent, plural, seconds
+
+NOT_VERIFIED = "not verified"
+VERDICTS = {
+    "forgotten": "On this data the model can no longer be told apart from models that never saw it.",
+    "not forgotten": "The model still behaves on this data differently from models that never saw it.",
+    "untraceable": "Nothing of this data could be measured in the original model; it was removed all the same.",
+    "inconclusive": "The test could not have found all that there was to find, so nothing can be said with confidence.",
+    NOT_VERIFIED: "No verification was made; this report makes no claim that the data was forgotten.",
+}
+EXACT = "The model was made without this data, as its training record shows, so there is nothing left to forget."
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a case.
+
+    Attributes:
+        name: what was done.
+        found: what it found, in one or two sentences.
+        done: whether it took place.
+    """
+
+    name: str
+    found: str
+    done: bool = True
+
+
+def verdict(result: Mapping[str, Any]) -> tuple[str, str]:
+    """The verdict and what it means.
+
+    Args:
+        result: the case's result.
+
+    Returns:
+        The word and one sentence.
+    """
+    verification = result.get("verification")
+    if verification is None:
+        return NOT_VERIFIED, VERDICTS[NOT_VERIFIED]
+    word = str(verification["verdict"])
+    if word == "forgotten" and verification["basis"] == "exact":
+        return word, EXACT
+    return word, VERDICTS.get(word, VERDICTS["inconclusive"])
+
+
+def count(value: Any) -> int:
+    """Return how many there are, whether given as a number or as a list."""
+    return value if isinstance(value, int) else len(value or ())
+
+
+def headline(families: Sequence[Mapping[str, Any]], side: str) -> Mapping[str, Any] | None:
+    """Return the family that speaks for all in a sentence: one that counts if any does, retraining first.
+
+    Args:
+        families: as the page shows them.
+        side: ``original`` or ``unlearned``; the family must have been measured there.
+
+    Returns:
+        The family; None where none was measured.
+    """
+    measured = [f for f in families if f[side]["trace"] is not None]
+    return min(measured, key=lambda f: (not f["counts"], f["family"] != "retraining"), default=None)
+
+
+def steps(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> list[Step]:
+    """The way of the case.
+
+    Args:
+        result: the case's result.
+        families: as the page shows them.
+
+    Returns:
+        A step a stage, in order; those that did not take place say so.
+    """
+    references = result.get("references") or {}
+    unlearning, verification = result.get("unlearning") or {}, result.get("verification")
+    compared = f"{plural(count(references.get('size')), 'reference model')}" if references.get("size") else ""
+    return [
+        Step("Located", located(result)),
+        Step("References", *_or_not(compared and f"{compared}: {references.get('tuning', 0)} to steer by, "
+             f"{references.get('judging', 0)} opened only for the verdict.", "None were used.")),
+        Step("Audited", *_or_not(audited(result, families), "The original was not measured.")),
+        Step("Planned", *_or_not(_planned(result), "No plan was made.")),
+        Step("Unlearned", *_or_not(unlearned(unlearning), "The model was not changed.")),
+        Step("Verified", *_or_not(verification and _verified(verification), "No verification was made.")),
+        Step("Certified", *_or_not(
+            result.get("certificate") and "Signed; how to check the certificate stands at the end of this report.",
+            "No certificate was issued.")),
+    ]  # fmt: skip
+
+
+def _or_not(text: str | None, otherwise: str) -> tuple[str, bool]:
+    return (text, True) if text else (otherwise, False)
+
+
+def _sentence(text: object) -> str:
+    words = str(text or "").strip()
+    return words and words[0].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
+
+
+def located(result: Mapping[str, Any]) -> str:
+    """Return where the rows lie."""
+    located = result.get("located") or {}
+    text = f"{plural(count(located.get('rows')), 'row')} of training data"
+    places = [
+        plural(count(located[key]), one, many)
+        for key, one, many in (("datasets", "data set", "data sets"), ("runs", "training run", "training runs"))
+        if count(located.get(key))
+    ]
+    text += f" in {' and '.join(places)}." if places else "."
+    if copies := count(located.get("duplicates")):
+        text += (
+            f" {plural(copies, 'exact duplicate')} of these rows {'lies' if copies == 1 else 'lie'} under other names, "
+            "which the request does not cover."
+        )
+    return text
+
+
+def audited(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the original model held; nothing where there was no audit."""
+    audit = result.get("audit")
+    if audit is None:
+        return ""
+    speaker = headline(families, "original")
+    if speaker is None:
+        return "The original model's trace could not be measured."
+    reading = speaker["original"]
+    p = f", p\u202f=\u202f{p_value(audit['p_value'])}" if audit.get("p_value") is not None else ""
+    return (
+        f"The original model held {percent(reading['trace'])} of the data’s trace "
+        f"(interval {interval(reading['low'], reading['high'])}{p}), where {percent(1.0)} is a model trained on "
+        f"the data and {percent(0.0)} one that never saw it."
+    )
+
+
+def _planned(result: Mapping[str, Any]) -> str:
+    plan = result.get("plan")
+    if plan is None:
+        return ""
+    chosen = next((option for option in plan["options"] if option["chosen"]), None)
+    possible = sum(bool(option["feasible"]) for option in plan["options"])
+    text = f"{possible} of {plural(len(plan['options']), 'option')} feasible"
+    text += f" within {seconds(plan['budget'])} of computing" if plan.get("budget") else ""
+    return (
+        f"{text}; chosen: {chosen['method']}. {_sentence(chosen.get('reason'))}"
+        if chosen
+        else f"{text}; none was chosen."
+    )
+
+
+def unlearned(unlearning: Mapping[str, Any]) -> str:
+    """Return how the model was made to forget; nothing where it was not."""
+    if not unlearning:
+        return ""
+    text = f"The model was made to forget with {unlearning['method']} in {seconds(unlearning.get('seconds'))}"
+    if unlearning.get("retrain_seconds") is not None:
+        text += f"; one retraining takes {seconds(unlearning['retrain_seconds'])}"
+    earlier = [attempt for attempt in unlearning.get("attempts") or () if attempt["method"] != unlearning["method"]]
+    if earlier:
+        tried = "; ".join(f"{a['method']} ({a.get('verdict') or a.get('reason') or 'failed'})" for a in earlier)
+        text += f". Tried before and not good enough: {tried}"
+    return f"{text}. The original weights were not overwritten."
+
+
+def _verified(verification: Mapping[str, Any]) -> str:
+    if verification["basis"] == "exact":
+        return f"{str(verification['verdict']).capitalize()}: exact, by the training record."
+    text = f"{str(verification['verdict']).capitalize()}"
+    if verification.get("p_value") is not None:
+        text += f": p\u202f=\u202f{p_value(verification['p_value'])}"
+    if verification.get("detectable") is not None:
+        text += f"; a trace of {percent(verification['detectable'])} would have been found in every counting family"
+    return f"{text}."

@@ -1,0 +1,89 @@
+"""The team's own tests on the new weights: pytest, or any command."""
+
+import os
+import shlex
+import subprocess
+import tempfile
+import xml.etree.ElementTree as xml
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from neuralyzer.errors import AcceptanceError
+
+WEIGHTS_VARIABLE = "NEURALYZER_WEIGHTS"
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """What the acceptance tests said.
+
+    Attributes:
+        passed: how many passed.
+        failed: how many failed.
+        tests: each test's name and whether it passed; a command that is not pytest is one test.
+        command: what was run.
+    """
+
+    passed: int
+    failed: int
+    tests: tuple[dict[str, Any], ...]
+    command: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain values."""
+        return asdict(self) | {"tests": list(self.tests)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Acceptance":
+        """The result that ``to_dict`` wrote down."""
+        return cls(values["passed"], values["failed"], tuple(values["tests"]), values["command"])
+
+
+def run_acceptance(command: str, weights: Path, folder: Path | None = None) -> Acceptance:
+    """Run the team's command on new weights.
+
+    Args:
+        command: such as ``pytest tests/model``; exit code 0 means passed.
+        weights: path that the command finds in ``NEURALYZER_WEIGHTS``.
+        folder: where it runs; the present one by default.
+
+    Returns:
+        Each test's result where the command is pytest's, else the command's.
+
+    Raises:
+        AcceptanceError: if the command cannot be run, or runs no test.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        record = Path(scratch) / "junit.xml"
+        options = f"{os.environ.get('PYTEST_ADDOPTS', '')} --junitxml={shlex.quote(str(record))}".strip()
+        environment = os.environ | {WEIGHTS_VARIABLE: str(weights), "PYTEST_ADDOPTS": options}
+        words = shlex.split(command)
+        try:
+            done = subprocess.run(
+                words, env=environment, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            )
+        except (OSError, IndexError) as error:
+            raise AcceptanceError(f"the acceptance command {command!r} cannot be run: {error}") from error
+        if record.exists():
+            return _from_junit(record, command, done)
+        name = Path(words[0]).name
+        return Acceptance(int(done.returncode == 0), int(done.returncode != 0), (_test(name, done.returncode == 0),), command)
+
+
+def _test(name: str, ok: bool) -> dict[str, Any]:
+    return {"name": name, "ok": ok}
+
+
+def _from_junit(record: Path, command: str, done: "subprocess.CompletedProcess[str]") -> Acceptance:
+    cases = list(xml.parse(record).iter("testcase"))
+    if not cases:
+        last = ([line for line in (done.stdout + done.stderr).splitlines() if line.strip()] or ["no output"])[-1]
+        raise AcceptanceError(f"the acceptance command {command!r} ran no test: {last.strip()}")
+    tests = [
+        _test(case.get("name") or "?", case.find("failure") is None and case.find("error") is None)
+        for case in cases
+        if case.find("skipped") is None
+    ]
+    passed = sum(test["ok"] for test in tests)
+    return Acceptance(passed, len(tests) - passed, tuple(tests), command)

@@ -1,0 +1,134 @@
+"""The audit: how much of the requested rows the original remembers. It is read on the tuning half."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from neuralyzer.data.request import ErasureRequest
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.references.pool import References
+from neuralyzer.signals.signal import Family
+from neuralyzer.trace.gauge import Gauge, family_rows
+from neuralyzer.trace.verdict import Verdict, counting, decide
+from neuralyzer.verification.protocol import Protocol
+from neuralyzer.verification.words import colour, percent
+from neuralyzer.workspace.policy import Policy
+
+
+@dataclass(frozen=True)
+class Audit:
+    """How much of a request's rows a model remembers.
+
+    Attributes:
+        verdict: one of the four words.
+        p_value: of the joint test; None where nothing could be read.
+        detectable: the largest detectable trace among the counting families; None where none counts.
+        rows: how many rows were asked for.
+        families: a line a signal: family, signal, trace, low, high, p_value, detectable, counts.
+        protocol: what a verification of the same request will be held to.
+        sentence: the result in plain words.
+    """
+
+    verdict: Verdict
+    p_value: float | None
+    detectable: float | None
+    rows: int
+    families: tuple[dict[str, Any], ...]
+    protocol: Protocol
+    sentence: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The audit as plain values."""
+        return {
+            "verdict": str(self.verdict), "p_value": self.p_value, "detectable": self.detectable, "rows": self.rows,
+            "families": list(self.families), "protocol": self.protocol.to_dict(), "sentence": self.sentence,
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Audit":
+        """The audit that ``to_dict`` wrote down."""
+        return cls(
+            Verdict(values["verdict"]), values["p_value"], values["detectable"], values["rows"],
+            tuple(values["families"]), Protocol.from_dict(values["protocol"]), values["sentence"],
+        )  # fmt: skip
+
+    def __rich__(self) -> RenderableType:
+        table = RichTable(box=None, pad_edge=False)
+        for name in ("family", "signal", "trace", "interval", "p", "detectable", "counts"):
+            table.add_column(name, justify="left" if name in ("family", "signal") else "right")
+        for row in self.families:
+            table.add_row(
+                row["family"], row["signal"], percent(row["trace"]), f"{percent(row['low'])} to {percent(row['high'])}",
+                f"{row['p_value']:.3f}", percent(row["detectable"]), "yes" if row["counts"] else "no",
+            )  # fmt: skip
+        return Group(Text(self.sentence, style=f"bold {colour(self.verdict)}"), table)
+
+
+def audit(
+    oracle: TrainedModel, request: ErasureRequest, references: References | None, policy: Policy | None = None
+) -> Audit:
+    """Audit a model.
+
+    Args:
+        oracle: the model.
+        request: whose rows.
+        references: its pool; only the tuning half is read. Without one the audit is inconclusive.
+        policy: error rate and largest trace.
+
+    Returns:
+        The audit.
+    """
+    policy = policy or Policy()
+    positions = request.positions(oracle.data)
+    if references is None:
+        return _unread(len(positions), policy, None, "Without references nobody can say what the model remembers.")
+    gauge = Gauge(references.tuning, references.parts(positions), policy.alpha)
+    if not gauge.signals:
+        return _unread(len(positions), policy, references.digest, "No signal of these references reads these rows.")
+    gauged = gauge.read(oracle.model)
+    counts = counting(gauged.detectable)
+    if counts:
+        gauged = gauge.read(oracle.model, counts)
+    verdict = decide(
+        rejects=gauged.rejects,
+        original_rejected=gauged.rejects,
+        detectable=gauged.detectable,
+        counts=counts,
+        required=required(gauge),
+        max_trace=policy.max_trace,
+    )
+    assert gauged.joint is not None
+    families = tuple(family_rows(gauge, gauged, counts))
+    protocol = Protocol(
+        tuple(gauge.signals), counts, policy.alpha, policy.max_trace, references.digest, gauged.rejects
+    )
+    largest = max((gauged.detectable[signal] for signal in counts), default=None)
+    p = gauged.joint.p_value
+    return Audit(verdict, p, largest, len(positions), families, protocol, _sentence(verdict, families, p))
+
+
+def required(gauge: Gauge) -> list[list[str]]:
+    """Of which groups of signals one each must count: retraining or attack, and relearning where the request has it."""
+    groups = [[s for s in gauge.signals if gauge.family(s) in (Family.RETRAINING, Family.ATTACK)]]
+    relearning = [s for s in gauge.signals if gauge.family(s) is Family.RELEARNING]
+    return [*groups, relearning] if relearning else groups
+
+
+def _unread(rows: int, policy: Policy, references: str | None, sentence: str) -> Audit:
+    protocol = Protocol((), (), policy.alpha, policy.max_trace, references, False)
+    return Audit(Verdict.INCONCLUSIVE, None, None, rows, (), protocol, sentence)
+
+
+def _sentence(verdict: Verdict, families: tuple[dict[str, Any], ...], p: float) -> str:
+    first = next((row for row in families if row["counts"]), families[0])
+    reading = f"{percent(first['trace'])} of the rows' trace ({percent(first['low'])} to {percent(first['high'])})"
+    if verdict is Verdict.NOT_FORGOTTEN:
+        return f"The model holds {reading}, p = {p:.3f}."
+    if verdict is Verdict.UNTRACEABLE:
+        return f"Nothing measurable: the model reads {reading}, p = {p:.3f}; even a whole trace might not have been seen."
+    if verdict is Verdict.FORGOTTEN:
+        return f"The model behaves as one that never saw the rows: it reads {reading}, p = {p:.3f}."
+    return f"Inconclusive: the model reads {reading}, p = {p:.3f}; more rows or more references would settle it."

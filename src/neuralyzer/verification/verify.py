@@ -1,0 +1,219 @@
+"""The verdict on a model: does it still hold the requested rows? Read on the judging half."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+from torch import nn
+
+from neuralyzer.data.request import ErasureRequest
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.references.pool import References
+from neuralyzer.trace.gauge import Gauge, Gauged
+from neuralyzer.trace.residual import FOUND
+from neuralyzer.trace.self_check import SelfCheck, holdout_groups, self_check
+from neuralyzer.trace.verdict import Verdict, decide
+from neuralyzer.verification.audit import audit, required
+from neuralyzer.verification.protocol import Protocol
+from neuralyzer.verification.words import bar, colour, percent
+from neuralyzer.workspace.policy import Policy
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the judging half says of a model.
+
+    Attributes:
+        verdict: one of the four words.
+        basis: ``exact`` where the training record decides, ``statistical`` where the joint test does.
+        p_value: of the joint test; None where nothing could be read.
+        alpha: its error rate.
+        detectable: the largest detectable trace among the counting families; None where none counts.
+        families: a line a signal: family, signal, original, unlearned, low, high, detectable, counts, null_low,
+            null_high (where models that never saw the rows lie), p_value, retrained (filled in by the demo alone).
+        self_check: false alarms of the same test on holdout rows.
+        looks: how often the judging half was opened for this request, this time included.
+        sentence: the verdict in plain words.
+    """
+
+    verdict: Verdict
+    basis: str
+    p_value: float | None
+    alpha: float
+    detectable: float | None
+    families: tuple[dict[str, Any], ...]
+    self_check: SelfCheck | None
+    looks: int
+    sentence: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verification as plain values."""
+        return {
+            "verdict": str(self.verdict), "basis": self.basis, "p_value": self.p_value, "alpha": self.alpha,
+            "detectable": self.detectable, "families": list(self.families), "looks": self.looks,
+            "self_check": None if self.self_check is None else asdict(self.self_check), "sentence": self.sentence,
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Verification":
+        """The verification that ``to_dict`` wrote down."""
+        check = values["self_check"]
+        return cls(
+            Verdict(values["verdict"]), values["basis"], values["p_value"], values["alpha"], values["detectable"],
+            tuple(values["families"]), None if check is None else SelfCheck(**check), values["looks"],
+            values["sentence"],
+        )  # fmt: skip
+
+    def __rich__(self) -> RenderableType:
+        return verification_view(self)
+
+
+def verify(
+    model: nn.Module,
+    oracle: TrainedModel,
+    request: ErasureRequest,
+    references: References | None,
+    policy: Policy | None = None,
+    *,
+    protocol: Protocol | None = None,
+    exact: bool = False,
+    found: float = FOUND,
+    looks: int | None = None,
+    answerable: str | None = None,
+) -> Verification:
+    """Judge a model, also one that was unlearned elsewhere.
+
+    Args:
+        model: the model under test.
+        oracle: the original; its data is what the request refers to.
+        request: what should be forgotten.
+        references: the original's pool. Without one, only an exact basis gives a verdict.
+        policy: error rate and largest trace.
+        protocol: what was declared before unlearning; by default what an audit would declare.
+        exact: whether a training record shows that no forget row was trained on: that then decides.
+        found: normal quantile of the power that detectable traces speak of, higher at a second look.
+        looks: how often the judging half was opened, this time included; by default as the pool's store says.
+        answerable: why the pool cannot answer the request; its verdict is then inconclusive.
+
+    Returns:
+        The verification.
+    """
+    policy = policy or Policy()
+    positions = request.positions(oracle.data)
+    protocol = protocol or audit(oracle, request, references, policy).protocol
+    basis = "exact" if exact else "statistical"
+    gauge = None
+    if references is not None:
+        gauge = Gauge(references.judging, references.parts(positions), protocol.alpha, found)
+        if looks is None:
+            looks = references.looks.taken(oracle.lineage, set(oracle.data.subjects[positions].tolist()))
+    if gauge is None or not gauge.signals:
+        verdict = Verdict.FORGOTTEN if exact else Verdict.INCONCLUSIVE
+        return Verification(
+            verdict, basis, None, protocol.alpha, None, (), None, looks or 0, _sentence(verdict, exact, None)
+        )
+    counts = [signal for signal in gauge.signals if signal in protocol.counting]
+    before, after = gauge.read(oracle.model, counts), gauge.read(model, counts)
+    verdict = decide(
+        rejects=after.rejects,
+        original_rejected=protocol.original_rejected,
+        detectable=after.detectable,
+        counts=counts,
+        required=required(gauge),
+        max_trace=protocol.max_trace,
+    )
+    if answerable is not None:
+        verdict = Verdict.INCONCLUSIVE
+    if exact:
+        verdict = Verdict.FORGOTTEN
+    assert after.joint is not None
+    check = self_check(gauge.tables, after.joint.signals, groups_of(references), protocol.alpha)
+    return Verification(
+        verdict, basis, after.joint.p_value, protocol.alpha,
+        max((after.detectable[signal] for signal in counts), default=None),
+        tuple(_rows(gauge, before, after, counts)), check, looks or 0, _sentence(verdict, exact, after.joint.p_value),
+    )  # fmt: skip
+
+
+def groups_of(references: References | None) -> list[Any]:
+    """The holdout's groups for the self-check, cut when the pool is made: by its seed and its median subject."""
+    assert references is not None
+    sizes = [len(own) for own in references.roster.positions if len(own)]
+    size = max(1, int(sorted(sizes)[len(sizes) // 2]))
+    return holdout_groups(len(references.oracle.require_holdout()), size, int(references.head["seed"]))
+
+
+def _rows(gauge: Gauge, before: Gauged, after: Gauged, counts: Sequence[str]) -> list[dict[str, Any]]:
+    rows = []
+    for name, trace in after.traces.items():
+        reach = trace.high - trace.trace
+        rows.append(
+            {
+                "family": str(gauge.family(name)), "signal": name, "original": before.traces[name].trace,
+                "unlearned": trace.trace, "low": trace.low, "high": trace.high, "p_value": trace.p_value,
+                "detectable": trace.detectable, "counts": name in counts, "null_low": -reach, "null_high": reach,
+                "retrained": [],
+            }  # fmt: skip
+        )
+    return rows
+
+
+def _sentence(verdict: Verdict, exact: bool, p: float | None) -> str:
+    if exact:
+        return "Forgotten by construction: the training record shows no forget row."
+    if p is None:
+        return "Inconclusive: without references that read these rows nothing can be judged."
+    return {
+        Verdict.FORGOTTEN: f"Forgotten: the model behaves on these rows as one that never saw them, p = {p:.2f}.",
+        Verdict.NOT_FORGOTTEN: f"Not forgotten: no model that never saw these rows behaves like this, p = {p:.3f}.",
+        Verdict.UNTRACEABLE: f"Untraceable: neither original nor new model shows a measurable trace, p = {p:.2f}.",
+        Verdict.INCONCLUSIVE: f"Inconclusive: no trace was seen, but one might have been missed, p = {p:.2f}.",
+    }[verdict]
+
+
+def verification_view(verification: Verification, retrained: bool = False) -> RenderableType:
+    """The table of families, the bar of the trace, and the verdict.
+
+    Args:
+        verification: what to show.
+        retrained: whether to show the column of models that were really retrained.
+
+    Returns:
+        What Rich prints.
+    """
+    table = RichTable(title="verification, on the judging half", title_justify="left")
+    heads = ["family", "signal", "original", "unlearned", "interval", "models that never saw the rows", "ok"]
+    for head in [*heads, *(["really retrained (shown only)"] if retrained else [])]:
+        table.add_column(head, justify="left" if head in ("family", "signal") else "right")
+    for row in verification.families:
+        inside = row["null_low"] <= row["unlearned"] <= row["null_high"]
+        mark = Text("✓", style="green") if inside else Text("✗", style="bold red")
+        cells: list[Any] = [
+            row["family"] + ("" if row["counts"] else " *"), row["signal"], Text(percent(row["original"]), style="red"),
+            Text(percent(row["unlearned"]), style="green" if inside else "red"),
+            f"{percent(row['low'])} to {percent(row['high'])}",
+            f"{percent(row['null_low'])} to {percent(row['null_high'])}", mark,
+        ]  # fmt: skip
+        if retrained and row["retrained"]:
+            values = row["retrained"]
+            cells.append(f"mean {percent(sum(values) / len(values))} ({percent(min(values))} to {percent(max(values))})")
+        table.add_row(*cells)
+    parts: list[RenderableType] = [table]
+    if any(not row["counts"] for row in verification.families):
+        parts.append(Text("* does not count: it could not have found the original's whole trace", style="dim"))
+    if verification.families:
+        first = verification.families[0]
+        parts += [
+            Text.assemble("trace before ", (bar(first["original"]), "red"), f" {percent(first['original'])}"),
+            Text.assemble("trace after  ", (bar(first["unlearned"]), "green"), f" {percent(first['unlearned'])}"),
+        ]
+    check = verification.self_check
+    if check is not None:
+        parts.append(Text(f"self-check: {check.alarms} false alarms of {check.groups} tests on rows nobody saw"))
+    if verification.looks:
+        parts.append(Text(f"looks at the judging half for these rows: {verification.looks}"))
+    parts.append(Text(verification.sentence, style=f"bold {colour(verification.verdict)}"))
+    return Group(*parts)

@@ -1,0 +1,84 @@
+import shutil
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed, so the report was not looked at in a browser (apt install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[1280, 375])
+def page(request, browser, report):
+    page = browser.new_page(viewport={"width": request.param, "height": 800})
+    page.console_lines, page.requests = [], []
+    page.on("console", lambda message: page.console_lines.append(message.text))
+    page.on("pageerror", lambda error: page.console_lines.append(str(error)))
+    page.on("request", lambda sent: page.requests.append(sent.url))
+    page.goto(report.as_uri())
+    yield page
+    page.close()
+
+
+def test_it_needs_nothing_else(page, report):
+    page.wait_for_load_state("networkidle")
+    assert [url for url in page.requests if url != "data:,"] == [report.as_uri()]
+    assert page.console_lines == []
+
+
+def test_only_tables_scroll_sideways(page):
+    width = page.viewport_size["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll('main *')]
+            .filter(e => !e.closest('.scroll') && !e.closest('svg') && e.getBoundingClientRect().width)
+            .filter(e => e.getBoundingClientRect().right > innerWidth + 1 || e.getBoundingClientRect().left < -1)
+            .map(e => e.outerHTML.slice(0, 80))"""
+    )
+    assert outside == []
+
+
+def test_charts_are_seen_whole_and_can_be_read(page):
+    narrow = page.viewport_size["width"] == 375
+    charts = page.locator("figure svg:visible")
+    assert charts.count() == 3
+    for place in range(3):
+        box = charts.nth(place).bounding_box()
+        assert box["height"] > 150 and box["width"] > (300 if narrow else 600)
+    # Letters keep the size they were drawn in, for the chart is drawn anew for a phone, not shrunk.
+    letters = page.evaluate(
+        """() => [...document.querySelectorAll('figure svg text')].filter(e => e.getBoundingClientRect().width)
+            .map(e => parseFloat(getComputedStyle(e).fontSize) * Math.hypot(e.getScreenCTM().a, e.getScreenCTM().b))"""
+    )
+    assert letters and min(letters) >= 10
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll('figure svg text')].filter(e => e.getBoundingClientRect().width)
+            .filter(e => { const t = e.getBoundingClientRect(), s = e.ownerSVGElement.getBoundingClientRect();
+                return t.left < s.left - 1 || t.right > s.right + 1 || t.bottom > s.bottom + 1 })
+            .map(e => e.textContent)"""
+    )
+    assert cut == []
+
+
+def test_the_verdict_is_seen_first(page):
+    box = page.get_by_role("heading", level=1).bounding_box()
+    assert box["y"] + box["height"] < 400
+    assert page.get_by_role("heading", level=1).inner_text() == "Forgotten"
+    assert page.get_by_role("img").count() == 3
