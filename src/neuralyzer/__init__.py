@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from neuralyzer.data.request import Guarantee as Guarantee
     from neuralyzer.data.rows import Data as Data
     from neuralyzer.errors import NeuralyzerError as NeuralyzerError
+    from neuralyzer.methods.task import Task as Task
     from neuralyzer.models.objective import Classification as Classification
     from neuralyzer.models.objective import Objective as Objective
     from neuralyzer.models.objective import Regression as Regression
     from neuralyzer.models.recipe import Recipe as Recipe
     from neuralyzer.models.trained import TrainedModel as TrainedModel
-    from neuralyzer.methods.task import Task as Task
     from neuralyzer.planning.plan import plan as plan
     from neuralyzer.references.pool import References as References
     from neuralyzer.registry.locate import locate as locate

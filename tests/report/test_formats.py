@@ -27,9 +27,11 @@ def test_seconds(duration, text):
     assert plain(formats.seconds(duration)) == text
 
 
-@pytest.mark.parametrize(("p", "text"), [(0.64, "0.64"), (0.0061, "0.0061"), (0.0002, "below 0.001"), (None, "–")])
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.64, "p = 0.64"), (0.0061, "p = 0.0061"), (0.0002, "p < 0.001"), (None, "–")]
+)
 def test_p_value(p, text):
-    assert formats.p_value(p) == text
+    assert plain(formats.p_value(p)) == text
 
 
 @pytest.mark.parametrize(("p", "text"), [(0.64, "64 %"), (0.0061, "0.6 %"), (0.0002, "under 0.1 %")])

@@ -149,9 +149,7 @@ def attempt(
 
 
 def _failed(spent: Outcome, reason: str) -> Outcome:
-    return Outcome(
-        spent.method, spent.guarantee, spent.hyperparameters, spent.seconds, (reason,), spent.weights
-    )
+    return Outcome(spent.method, spent.guarantee, spent.hyperparameters, spent.seconds, (reason,), spent.weights)
 
 
 def _unlearned(

@@ -33,55 +33,88 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
     names = facts.names if facts.workspace.policy.name_subject else None
     return cert.Predicate(
         request=cert.RequestRecord(
-            id=facts.case, reason=request.reason, received=facts.received["received"], due=request.due,
-            done=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), decided_by=request.decided_by,
-            guarantee=str(request.guarantee), rows=len(facts.task.positions), commitment=facts.commitment,
+            id=facts.case,
+            reason=request.reason,
+            received=facts.received["received"],
+            due=request.due,
+            done=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            decided_by=request.decided_by,
+            guarantee=str(request.guarantee),
+            rows=len(facts.task.positions),
+            commitment=facts.commitment,
             subjects=names,
         ),  # type: ignore[arg-type]  # fmt: skip
         systems=[
-            cert.Holding(name="the model's lineage", digest=facts.oracle.lineage, state="erased",
-                         note="the unlearned weights replace the original in service; the operator must deploy them"),
+            cert.Holding(
+                name="the model's lineage",
+                digest=facts.oracle.lineage,
+                state="erased",
+                note="the unlearned weights replace the original in service; the operator must deploy them",
+            ),
         ],  # fmt: skip
         datasets=[
-            cert.Holding(name=hit["name"], digest=hit["digest"], state="found",
-                         note=f"{hit['rows']} rows; to be deleted there by the operator")
+            cert.Holding(
+                name=hit["name"],
+                digest=hit["digest"],
+                state="found",
+                note=f"{hit['rows']} rows; to be deleted there by the operator",
+            )
             for hit in facts.location["datasets"]
         ],  # fmt: skip
         models=[
-            cert.Holding(name="original", digest=facts.oracle.digest, state="found",
-                         note="kept unchanged by Neuralyzer; to be withdrawn by the operator"),
+            cert.Holding(
+                name="original",
+                digest=facts.oracle.digest,
+                state="found",
+                note="kept unchanged by Neuralyzer; to be withdrawn by the operator",
+            ),
             cert.Holding(name="unlearned", digest=unlearned, state="erased"),
         ],  # fmt: skip
         derived_models=[],
         checkpoints=[
-            cert.Holding(name=run["name"], digest=run["weights"], state="found",
-                         note="its checkpoints after the first step on these rows hold them")
+            cert.Holding(
+                name=run["name"],
+                digest=run["weights"],
+                state="found",
+                note="its checkpoints after the first step on these rows hold them",
+            )
             for run in facts.location["runs"]
         ],  # fmt: skip
         references=_references(facts),
         method=cert.MethodRecord(
-            name=final.method, guarantee=str(final.guarantee), basis=verification.basis,
-            hyperparameters={name: value for name, value in final.hyperparameters.items()}, seed=facts.seed,
-            code_digest=code_digest(), environment_digest=digests.of_json(environment()), versions=versions(),
+            name=final.method,
+            guarantee=str(final.guarantee),
+            basis=verification.basis,
+            hyperparameters={name: value for name, value in final.hyperparameters.items()},
+            seed=facts.seed,
+            code_digest=code_digest(),
+            environment_digest=digests.of_json(environment()),
+            versions=versions(),
             escalated_from=[f"{o.method}: {'; '.join(o.failures)}" for o in facts.outcomes if o is not final],
         ),  # type: ignore[arg-type]  # fmt: skip
         protocol=protocol,
         verification=cert.VerificationRecord(
-            verdict=str(verification.verdict), basis=verification.basis, p_value=verification.p_value,
-            detectable=verification.detectable, families=[_family(row) for row in verification.families],
-            self_check=None if verification.self_check is None else cert.SelfCheckRecord(
-                alarms=verification.self_check.alarms, groups=verification.self_check.groups),
+            verdict=str(verification.verdict),
+            basis=verification.basis,
+            p_value=verification.p_value,
+            detectable=verification.detectable,
+            families=[_family(row) for row in verification.families],
+            self_check=None
+            if verification.self_check is None
+            else cert.SelfCheckRecord(alarms=verification.self_check.alarms, groups=verification.self_check.groups),
             looks=verification.looks,
         ),  # type: ignore[arg-type]  # fmt: skip
         utility=_utility(facts),
-        acceptance=None if final.acceptance is None else cert.AcceptanceRecord(
-            passed=final.acceptance.passed, failed=final.acceptance.failed),  # fmt: skip
+        acceptance=None
+        if final.acceptance is None
+        else cert.AcceptanceRecord(passed=final.acceptance.passed, failed=final.acceptance.failed),  # fmt: skip
         attacks_run=[row["signal"] for row in verification.families],
         attacks_not_run=list(NOT_TESTED),
         weights=cert.WeightsRecord(original=facts.oracle.digest, unlearned=unlearned),
         members_that_saw=[] if pool is None else pool.saw(facts.task.positions),
-        not_erased=[] if facts.oracle.recipe.train is None and facts.oracle.recipe.command is None else [
-            "what the user's own training code derives from rows, such as scalers and vocabularies"],  # fmt: skip
+        not_erased=[]
+        if facts.oracle.recipe.train is None and facts.oracle.recipe.command is None
+        else ["what the user's own training code derives from rows, such as scalers and vocabularies"],  # fmt: skip
         how_to_check=f"neuralyzer certificate verify {envelope.name} --weights {final.weights.name}",
     )
 

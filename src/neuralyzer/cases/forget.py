@@ -104,9 +104,7 @@ def forget(
         "located", lambda: locate(request, place, oracle.data).to_dict(), lambda found: found, lambda found: found
     )
     watch.stage("located", location)
-    audited = folder.stage(
-        "audit", lambda: audit(oracle, request, pool, place.policy), Audit.to_dict, Audit.from_dict
-    )
+    audited = folder.stage("audit", lambda: audit(oracle, request, pool, place.policy), Audit.to_dict, Audit.from_dict)
     watch.stage("audit", audited)
     task = Task(oracle, request, pool, place.policy.alpha, wish.seed)
     plan = folder.stage(
@@ -116,7 +114,9 @@ def forget(
         Plan.from_dict,
     )
     watch.stage("plan", plan)
-    declared = folder.stage("protocol", lambda: _declared(audited), lambda p: p.model_dump(), lambda p: ProtocolRecord(**p))
+    declared = folder.stage(
+        "protocol", lambda: _declared(audited), lambda p: p.model_dump(), lambda p: ProtocolRecord(**p)
+    )
     setting = Setting(
         task, pool, audited.protocol, place.policy, plan.members_utility, plan.answerable, wish.folder, progress
     )
@@ -127,7 +127,13 @@ def forget(
 
 def case_id(place: Workspace, oracle: TrainedModel, request: ErasureRequest, wish: Wish) -> str:
     """The case of this request on this model: the same whenever it is asked again, and no digest of a name."""
-    own = [digests.of_json(request.to_dict()), oracle.digest, str(wish.method), repr(wish.hyperparameters), str(wish.seed)]
+    own = [
+        digests.of_json(request.to_dict()),
+        oracle.digest,
+        str(wish.method),
+        repr(wish.hyperparameters),
+        str(wish.seed),
+    ]
     return f"case-{keys.commitment(place, own).rpartition(':')[2][:12]}"
 
 
@@ -189,9 +195,7 @@ def _finish(
     folder.write("result", result)
 
 
-def _closed(
-    folder: Folder, oracle: TrainedModel, positions: np.ndarray, references: References_, case: str
-) -> Case:
+def _closed(folder: Folder, oracle: TrainedModel, positions: np.ndarray, references: References_, case: str) -> Case:
     """Erase what was measured on the rows, and hand over the unlearned model."""
     result = folder.read("result")
     if not folder.has("closed"):

@@ -95,21 +95,28 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
         "policy": facts.workspace.policy.to_dict(),
         "located": _discreet(facts.location, facts.workspace.policy.name_subject),
         "references": {
-            "size": pool.size if pool else 0, "tuning": pool.tuning.half.members if pool else 0,
-            "judging": pool.judging.half.members if pool else 0, "digest": pool.digest if pool else None,
+            "size": pool.size if pool else 0,
+            "tuning": pool.tuning.half.members if pool else 0,
+            "judging": pool.judging.half.members if pool else 0,
+            "digest": pool.digest if pool else None,
             "backend": pool.head["why"] if pool else None,
         },  # fmt: skip
         "audit": facts.audit.to_dict(),
         "plan": facts.plan.to_dict(),
         "unlearning": {
-            "method": final.method, "guarantee": str(final.guarantee), "hyperparameters": final.hyperparameters,
-            "seconds": sum(found.seconds for found in facts.outcomes), "retrain_seconds": facts.retrain_seconds,
+            "method": final.method,
+            "guarantee": str(final.guarantee),
+            "hyperparameters": final.hyperparameters,
+            "seconds": sum(found.seconds for found in facts.outcomes),
+            "retrain_seconds": facts.retrain_seconds,
             "attempts": [found.to_dict() for found in facts.outcomes],
         },  # fmt: skip
         "verification": final.verification.to_dict(),
         "acceptance": None if final.acceptance is None else final.acceptance.to_dict(),
         "utility": {
-            "name": name, f"holdout_{name}": both["holdout"], f"retained_{name}": both["retained"],
+            "name": name,
+            f"holdout_{name}": both["holdout"],
+            f"retained_{name}": both["retained"],
             "by_class": {
                 label: {"original": value, "unlearned": after["by_class"].get(label)}
                 for label, value in before["by_class"].items()

@@ -51,7 +51,7 @@ class ErasureRequest:
     rows: Sequence[str] = ()
     classes: Sequence[str] = ()
     where: str | None = None
-    guarantee: Guarantee = Guarantee.WEAK
+    guarantee: Guarantee | str = Guarantee.WEAK
     reason: str = "privacy"
     budget: float | None = None
     due: str | None = None

@@ -8,8 +8,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet
 
 from neuralyzer.data.rows import ArrayRows, Data, as_features, as_target
 from neuralyzer.errors import UnreadableError, UsageError
@@ -82,7 +80,9 @@ def from_table(
     missing = targets.is_null(nan_is_null=True).to_numpy(zero_copy_only=False).sum()
     if missing:
         raise UsageError(f"{name}: {missing} rows have no {target!r}; every training row needs a target")
-    if any(is_text(targets.type) for is_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
+    if any(
+        is_text(targets.type) for is_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    ):
         texts = np.asarray(targets.to_pylist())
         named = tuple(classes) if classes is not None else tuple(np.unique(texts).tolist())
         unknown = sorted(set(texts) - set(named))
@@ -144,7 +144,9 @@ def _stack(table: pa.Table, columns: Sequence[str], name: str) -> np.ndarray:
     try:
         return np.concatenate(parts, axis=1)
     except ValueError:
-        raise UsageError(f"{name}: columns {', '.join(columns)} have shapes that do not go together; give transform=") from None
+        raise UsageError(
+            f"{name}: columns {', '.join(columns)} have shapes that do not go together; give transform="
+        ) from None
 
 
 def where(table: pa.Table, predicate: str) -> np.ndarray:

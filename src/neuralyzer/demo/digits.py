@@ -17,9 +17,7 @@ WIDTH = 128
 
 def build() -> nn.Module:
     """The Oracle's architecture: 64 pixels, two hidden layers, ten digits."""
-    return nn.Sequential(
-        nn.Linear(64, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10)
-    )
+    return nn.Sequential(nn.Linear(64, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10))
 
 
 def optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

@@ -59,8 +59,15 @@ class Recipe:
             raise UsageError("a recipe has train= or command=, not both")
 
     @classmethod
-    def find(cls, name: str) -> "Recipe":
+    def find(cls, name: str, folder: Path | None = None) -> "Recipe":
         """The recipe that ``module:attribute`` names; a function of no arguments is called.
+
+        Args:
+            name: such as ``oracle:recipe``.
+            folder: where modules are looked for before anywhere else; the present one by default.
+
+        Returns:
+            The recipe.
 
         Raises:
             UsageError: if there is none.
@@ -68,8 +75,9 @@ class Recipe:
         module, _, attribute = name.partition(":")
         if not attribute:
             raise UsageError(f"recipe {name!r} is not of the form module:attribute")
-        if "" not in sys.path:
-            sys.path.insert(0, "")
+        place = str((folder or Path()).absolute())
+        if place not in sys.path:
+            sys.path.insert(0, place)
         try:
             found = importlib.import_module(module)
         except ModuleNotFoundError as error:

@@ -151,9 +151,7 @@ def _train_elsewhere(recipe: Recipe, data: Data, seed: int, progress: Progress) 
     with tempfile.TemporaryDirectory() as folder:
         rows, made = Path(folder) / "rows.parquet", Path(folder) / "weights.safetensors"
         pa.parquet.write_table(pa.table({"id": data.ids}), rows)
-        words = [
-            word.format(rows=rows, seed=seed, out=made, weights=made) for word in shlex.split(recipe.command)
-        ]
+        words = [word.format(rows=rows, seed=seed, out=made, weights=made) for word in shlex.split(recipe.command)]
         try:
             done = subprocess.run(words, capture_output=True, text=True, check=False)
         except OSError as error:

@@ -90,9 +90,7 @@ def predict(
         reasons.append(_praise(method, seconds, budget))
         if not exact and answerable is not None:
             reasons.append(f"but it would end inconclusive: {answerable}")
-    return Option(
-        method.name, method.guarantee, seconds, method.expected.trace, utility, feasible, "; ".join(reasons)
-    )
+    return Option(method.name, method.guarantee, seconds, method.expected.trace, utility, feasible, "; ".join(reasons))
 
 
 def _utility(method: Method, task: Task, members: float | None) -> float | None:

@@ -21,6 +21,7 @@ from neuralyzer.references.pool import References
 from neuralyzer.trace import screen
 from neuralyzer.workspace.policy import Policy
 
+
 @dataclass(frozen=True)
 class Plan:
     """All options, the chosen one first in what will be tried.

@@ -79,9 +79,11 @@ def _begun(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str, Any]:
             )
         return head
     Roster.of(oracle.data, plan.groups).write(store.root)
-    x = torch.cat([x for x, _ in oracle.data.chunks()]) if len(oracle.data) <= 100_000 else oracle.data.gather(
-        np.random.default_rng(plan.seed).choice(len(oracle.data), 100_000, replace=False)
-    )[0]
+    x = (
+        torch.cat([x for x, _ in oracle.data.chunks()])
+        if len(oracle.data) <= 100_000
+        else oracle.data.gather(np.random.default_rng(plan.seed).choice(len(oracle.data), 100_000, replace=False))[0]
+    )
     _save_array(store.root / "spread.npy", x.float().std(0).numpy())
     head = {
         "version": VERSION, "recipe": oracle.recipe.digest, "data": oracle.data.digest,
@@ -109,7 +111,9 @@ def _grown(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, A
     held = roster.held(keep[have:])
     kept = [np.flatnonzero(line) for line in held]
     backend, why = (
-        (plan.backend, f"{plan.backend}: asked for") if plan.backend else backends.choose(oracle.recipe, oracle.data, kept)
+        (plan.backend, f"{plan.backend}: asked for")
+        if plan.backend
+        else backends.choose(oracle.recipe, oracle.data, kept)
     )
     chunks = backends.chunks(oracle.recipe, backend, [len(own) for own in kept])
     _save_array(store.root / "keep.npy", keep)

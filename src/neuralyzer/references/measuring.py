@@ -71,9 +71,7 @@ class Meter:
             if not self.measures(signal, parts):
                 continue
             if signal.per_unit:
-                pairs = [
-                    signal.measure(model, self.batch(part.rows), self.holdout_few, self.context) for part in parts
-                ]
+                pairs = [signal.measure(model, self.batch(part.rows), self.holdout_few, self.context) for part in parts]
                 found[name] = Reading([_floats(rows) for rows, _ in pairs], [_floats(outside) for _, outside in pairs])
             else:
                 rows, outside = signal.measure(model, everything, self.holdout, self.context)

@@ -129,7 +129,9 @@ class References:
             )
         holdout = oracle.require_holdout()
         if head["holdout"] != holdout.digest:
-            raise ReferencesError(f"the references in {path} were read on another holdout; make new ones or give that one")
+            raise ReferencesError(
+                f"the references in {path} were read on another holdout; make new ones or give that one"
+            )
         roster = Roster.read(store.root)
         roster.places(oracle.data)  # refuses other data
         return cls(store, oracle, roster)

@@ -27,12 +27,12 @@ def train_each(
     Yields:
         The members in order, in evaluation mode, as soon as each is ready.
     """
-    jobs = (
-        joblib.delayed(_train)(recipe, data.select(rows), seed) for rows, seed in zip(kept, seeds, strict=True)
-    )
+    jobs = (joblib.delayed(_train)(recipe, data.select(rows), seed) for rows, seed in zip(kept, seeds, strict=True))
     for state in joblib.Parallel(n_jobs=workers, return_as="generator")(jobs):
         module = recipe.module(0)
-        yield weights.fill(module, {name: torch.from_numpy(value) for name, value in state.items()}, "a reference").eval()
+        yield weights.fill(
+            module, {name: torch.from_numpy(value) for name, value in state.items()}, "a reference"
+        ).eval()
 
 
 def _train(recipe: Recipe, data: Data, seed: int) -> dict[str, np.ndarray]:

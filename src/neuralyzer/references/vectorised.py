@@ -90,7 +90,9 @@ def train_stack(
     state, _ = stack_module_state(modules)  # type: ignore[arg-type]
     trained = {name for name, parameter in modules[0].named_parameters() if parameter.requires_grad}
     # Matrices lie with inputs before outputs, as their products and gradients come: saves a copy of each a step.
-    leaves = {name: _turned(value.detach()).contiguous().requires_grad_(name in trained) for name, value in state.items()}
+    leaves = {
+        name: _turned(value.detach()).contiguous().requires_grad_(name in trained) for name, value in state.items()
+    }
     optimizer = recipe.optimizer([leaves[name] for name in leaves if name in trained])
     total = training.steps_of(recipe, len(kept[0]))
     schedule = None if recipe.schedule is None else recipe.schedule(optimizer, total)
@@ -132,9 +134,7 @@ def _turned(value: Tensor) -> Tensor:
     return value.transpose(1, 2) if value.ndim == 3 else value
 
 
-def _batches(
-    recipe: Recipe, kept: Sequence[np.ndarray], seeds: Sequence[int]
-) -> Iterator[tuple[np.ndarray, Tensor]]:
+def _batches(recipe: Recipe, kept: Sequence[np.ndarray], seeds: Sequence[int]) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Each step's positions ``(M, B)`` and each row's weight in its member's mean; short batches weigh padding 0."""
     orders = [
         training.order(len(rows), recipe.epochs, recipe.batch_size, seed)

@@ -35,10 +35,11 @@ def seconds(duration: float | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """Return a p-value, such as ``0.64``; the smallest are ``below 0.001``."""
+    """Return a p-value, such as ``p = 0.64``; the smallest are ``p < 0.001``."""
     if p is None:
         return MISSING
-    return "below 0.001" if p < 0.001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+    sign, text = ("<", "0.001") if p < 0.001 else ("=", f"{p:.2g}" if p < 0.1 else f"{p:.2f}")
+    return f"p{_NARROW_SPACE}{sign}{_NARROW_SPACE}{text}"
 
 
 def chance(p: float) -> str:

@@ -43,7 +43,6 @@ def _render(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) -
     environment.filters |= {
         "percent": formats.percent,
         "seconds": formats.seconds,
-        "p_value": formats.p_value,
         "utility": formats.utility,
     }
     environment.globals["interval"] = formats.interval
@@ -183,7 +182,7 @@ def _utility(result: Mapping[str, Any]) -> dict[str, Any] | None:
         "holdout": bool(holdout),
         "retrained": sum(retrained) / len(retrained) if retrained else None,
         "rows": [
-            *([_change("All holdout rows", holdout)] if holdout else []),
+            *([_change("Holdout", holdout)] if holdout else []),
             *(_change(f"Class {label}", values) for label, values in (utility.get("by_class") or {}).items()),
         ],
     }

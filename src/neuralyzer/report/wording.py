@@ -132,7 +132,7 @@ def audited(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) ->
     if speaker is None:
         return "The original model's trace could not be measured."
     reading = speaker["original"]
-    p = f", p\u202f=\u202f{p_value(audit['p_value'])}" if audit.get("p_value") is not None else ""
+    p = f", {p_value(audit['p_value'])}" if audit.get("p_value") is not None else ""
     return (
         f"The original model held {percent(reading['trace'])} of the data’s trace "
         f"(interval {interval(reading['low'], reading['high'])}{p}), where {percent(1.0)} is a model trained on "
@@ -174,7 +174,7 @@ def _verified(verification: Mapping[str, Any]) -> str:
         return f"{str(verification['verdict']).capitalize()}: exact, by the training record."
     text = f"{str(verification['verdict']).capitalize()}"
     if verification.get("p_value") is not None:
-        text += f": p\u202f=\u202f{p_value(verification['p_value'])}"
+        text += f": {p_value(verification['p_value'])}"
     if verification.get("detectable") is not None:
         text += f"; a trace of {percent(verification['detectable'])} would have been found in every counting family"
     return f"{text}."

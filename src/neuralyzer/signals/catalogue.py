@@ -13,4 +13,6 @@ def signals() -> dict[str, Signal]:
     found: dict[str, Signal] = {
         kind.name: kind() for kind in discover("neuralyzer.signals", has=("name", "family", "measure"))
     }
-    return {name: found[name] for name in sorted(found, key=lambda n: (order.index(n) if n in order else len(order), n))}
+    return {
+        name: found[name] for name in sorted(found, key=lambda n: (order.index(n) if n in order else len(order), n))
+    }

@@ -33,7 +33,9 @@ class Relearned:
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """The rate of the steps."""
-        seen = [margins(s.model, unit, context).mean() for s in samples for unit in s.seen if len(unit) >= SMALLEST_UNIT]
+        seen = [
+            margins(s.model, unit, context).mean() for s in samples for unit in s.seen if len(unit) >= SMALLEST_UNIT
+        ]
         never = [(s.model, unit) for s in samples for unit in s.never if len(unit) >= SMALLEST_UNIT]
         if not seen or not never:
             return {"rate": RATES[0]}

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neuralyzer.references.readings import Floats
 from neuralyzer.trace.moments import Moments
 from neuralyzer.trace.prediction import Holdout, Shift
-from neuralyzer.references.readings import Floats
 
 SMALLEST_UNIT = 0.3  # of |d|^2: keeps a trace finite where the bias correction eats the gap
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuralyzer.trace.estimate import score
 from neuralyzer.references.readings import Floats, Part
+from neuralyzer.trace.estimate import score
 from neuralyzer.trace.table import Table
 
 FOUND = 1.645  # standard normal quantile at 95 %: the power that the detectable trace speaks of

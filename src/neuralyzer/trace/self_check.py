@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuralyzer.trace.joint import joint_null
 from neuralyzer.references.readings import Floats, Half, Indices, Part, Readings
+from neuralyzer.trace.joint import joint_null
 from neuralyzer.trace.table import FEWEST_NEVER, Table
 
 

@@ -6,11 +6,11 @@ from functools import cached_property
 
 import numpy as np
 
+from neuralyzer.references.readings import Flags, Floats, Half, Part
 from neuralyzer.trace import moments as _moments
 from neuralyzer.trace.estimate import Gap, gap, score
 from neuralyzer.trace.moments import Moments, floored
 from neuralyzer.trace.prediction import Holdout
-from neuralyzer.references.readings import Flags, Floats, Half, Part
 from neuralyzer.trace.scale import Prior, prior
 
 SMALLEST_GAP = 0.05  # of the mean absolute gap over all rows

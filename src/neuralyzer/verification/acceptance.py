@@ -61,14 +61,22 @@ def run_acceptance(command: str, weights: Path, folder: Path | None = None) -> A
         words = shlex.split(command)
         try:
             done = subprocess.run(
-                words, env=environment, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+                words,
+                env=environment,
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                check=False,
+                stdin=subprocess.DEVNULL,
             )
         except (OSError, IndexError) as error:
             raise AcceptanceError(f"the acceptance command {command!r} cannot be run: {error}") from error
         if record.exists():
             return _from_junit(record, command, done)
         name = Path(words[0]).name
-        return Acceptance(int(done.returncode == 0), int(done.returncode != 0), (_test(name, done.returncode == 0),), command)
+        return Acceptance(
+            int(done.returncode == 0), int(done.returncode != 0), (_test(name, done.returncode == 0),), command
+        )
 
 
 def _test(name: str, ok: bool) -> dict[str, Any]:

@@ -102,9 +102,7 @@ def audit(
     )
     assert gauged.joint is not None
     families = tuple(family_rows(gauge, gauged, counts))
-    protocol = Protocol(
-        tuple(gauge.signals), counts, policy.alpha, policy.max_trace, references.digest, gauged.rejects
-    )
+    protocol = Protocol(tuple(gauge.signals), counts, policy.alpha, policy.max_trace, references.digest, gauged.rejects)
     largest = max((gauged.detectable[signal] for signal in counts), default=None)
     p = gauged.joint.p_value
     return Audit(verdict, p, largest, len(positions), families, protocol, _sentence(verdict, families, p))
@@ -128,7 +126,9 @@ def _sentence(verdict: Verdict, families: tuple[dict[str, Any], ...], p: float) 
     if verdict is Verdict.NOT_FORGOTTEN:
         return f"The model holds {reading}, p = {p:.3f}."
     if verdict is Verdict.UNTRACEABLE:
-        return f"Nothing measurable: the model reads {reading}, p = {p:.3f}; even a whole trace might not have been seen."
+        return (
+            f"Nothing measurable: the model reads {reading}, p = {p:.3f}; even a whole trace might not have been seen."
+        )
     if verdict is Verdict.FORGOTTEN:
         return f"The model behaves as one that never saw the rows: it reads {reading}, p = {p:.3f}."
     return f"Inconclusive: the model reads {reading}, p = {p:.3f}; more rows or more references would settle it."

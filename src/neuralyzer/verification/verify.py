@@ -152,9 +152,17 @@ def _rows(gauge: Gauge, before: Gauged, after: Gauged, counts: Sequence[str]) ->
         reach = trace.high - trace.trace
         rows.append(
             {
-                "family": str(gauge.family(name)), "signal": name, "original": before.traces[name].trace,
-                "unlearned": trace.trace, "low": trace.low, "high": trace.high, "p_value": trace.p_value,
-                "detectable": trace.detectable, "counts": name in counts, "null_low": -reach, "null_high": reach,
+                "family": str(gauge.family(name)),
+                "signal": name,
+                "original": before.traces[name].trace,
+                "unlearned": trace.trace,
+                "low": trace.low,
+                "high": trace.high,
+                "p_value": trace.p_value,
+                "detectable": trace.detectable,
+                "counts": name in counts,
+                "null_low": -reach,
+                "null_high": reach,
                 "retrained": [],
             }  # fmt: skip
         )
@@ -199,7 +207,9 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
         ]  # fmt: skip
         if retrained and row["retrained"]:
             values = row["retrained"]
-            cells.append(f"mean {percent(sum(values) / len(values))} ({percent(min(values))} to {percent(max(values))})")
+            cells.append(
+                f"mean {percent(sum(values) / len(values))} ({percent(min(values))} to {percent(max(values))})"
+            )
         table.add_row(*cells)
     parts: list[RenderableType] = [table]
     if any(not row["counts"] for row in verification.families):

@@ -1,4 +1,4 @@
-"""What the demo's audience sees: the story in Rich, plain lines, or nothing."""
+"""What the person who watches a case sees: the story in Rich, plain lines, or nothing."""
 
 from typing import Any
 
@@ -70,7 +70,7 @@ def attempt_view(outcome: Outcome) -> RenderableType:
     return Group(*parts)
 
 
-def final_view(result: dict[str, Any]) -> RenderableType:
+def case_view(result: dict[str, Any]) -> RenderableType:
     """Verification with the column of really retrained models, utility, verdict, and where things lie."""
     verification = Verification.from_dict(result["verification"])
     unlearning, name = result["unlearning"], result["utility"]["name"]
@@ -101,4 +101,6 @@ def final_view(result: dict[str, Any]) -> RenderableType:
 
 def console(plain: bool) -> Console:
     """The terminal, or plain text of a fixed width without colour."""
-    return Console(no_color=True, force_terminal=False, width=120, highlight=False) if plain else Console(highlight=False)
+    return (
+        Console(no_color=True, force_terminal=False, width=120, highlight=False) if plain else Console(highlight=False)
+    )

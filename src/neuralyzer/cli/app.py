@@ -1,0 +1,74 @@
+"""The command's verbs, and what it does with errors: one line on stderr, exit code 2."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from neuralyzer import __version__
+from neuralyzer.cli import (
+    audit,
+    certificate,
+    demo,
+    forget,
+    init,
+    locate,
+    methods,
+    plan,
+    references,
+    signals,
+    train,
+    verify,
+)
+from neuralyzer.errors import NeuralyzerError
+
+WRONG_INPUT, INTERRUPTED = 2, 130
+
+UsageProblem = typer.BadParameter.__base__  # wrong options; Typer carries its own copy of click
+assert UsageProblem is not None and issubclass(UsageProblem, Exception)
+
+verbs = typer.Typer(
+    name="neuralyzer",
+    help="Make a trained model forget chosen training data, and prove it.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"neuralyzer {__version__}")
+        raise typer.Exit
+
+
+@verbs.callback()
+def _main(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+for verb in (demo, init, train, references, locate, audit, plan, forget, verify, methods, signals):
+    verbs.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EXAMPLE)(verb.run)
+verbs.add_typer(certificate.verbs, name="certificate")
+
+
+def app(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = typer.main.get_command(verbs).main(given or ["--help"], prog_name="neuralyzer", standalone_mode=False)
+    except UsageProblem as error:
+        _fail(f"{error.format_message()} See 'neuralyzer --help'.")  # type: ignore[attr-defined]
+    except NeuralyzerError as error:
+        _fail(str(error))
+    except (typer.Abort, KeyboardInterrupt):
+        print("neuralyzer: stopped; call it again to go on", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    print(f"neuralyzer: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(WRONG_INPUT)

@@ -1,0 +1,31 @@
+"""``neuralyzer certificate``: check what was signed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuralyzer.cli.options import Json
+from neuralyzer.cli.output import answer
+
+EXAMPLE = "Example: neuralyzer certificate verify certificate.json --weights weights.safetensors"
+Weights = Annotated[Path | None, typer.Option("--weights", help="The weights file that it should be about.")]
+Key = Annotated[Path | None, typer.Option("--key", help="The operator's public key (PEM); by default the one beside.")]
+
+verbs = typer.Typer(help="Check a signed certificate.", rich_markup_mode=None)
+
+
+@verbs.callback()
+def _certificate() -> None:
+    """Check a signed certificate."""
+
+
+@verbs.command(name="verify", epilog=EXAMPLE)
+def run(file: Path, weights: Weights = None, key: Key = None, json: Json = False) -> None:
+    """Check signature, digests and weights; always prints what a certificate does not prove. Exit 1 if it fails."""
+    from neuralyzer.certificates.check import check
+
+    found = check(file, weights, key)
+    answer(found.to_dict(), found, json)
+    if not found.ok:
+        raise typer.Exit(1)

@@ -1,0 +1,70 @@
+"""``neuralyzer forget``: the whole way of a case."""
+
+import typer
+
+from neuralyzer.cli.options import (
+    PROJECT,
+    Budget,
+    Class,
+    DecidedBy,
+    Due,
+    Json,
+    Method,
+    NameSubject,
+    ProjectFile,
+    Reason,
+    Row,
+    Subject,
+    Wanted,
+    Where,
+    request,
+)
+from neuralyzer.cli.output import answer
+
+EXAMPLE = "Example: neuralyzer forget --subject AIFinn --budget 60 --due 2026-12-31"
+
+
+def run(
+    subject: Subject = None,
+    row: Row = None,
+    class_: Class = None,
+    where: Where = None,
+    guarantee: Wanted = "weak",
+    reason: Reason = "privacy",
+    budget: Budget = None,
+    due: Due = None,
+    decided_by: DecidedBy = None,
+    method: Method = None,
+    seed: int = 0,
+    name_subject: NameSubject = False,
+    project: ProjectFile = PROJECT,
+    json: Json = False,
+) -> None:
+    """Make the model forget, judge the result, sign a certificate and write a report.
+
+    Stopped at any moment and called again, it goes on from the last finished stage. The original weights stay.
+    """
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from neuralyzer.cases.forget import Wish, forget
+    from neuralyzer.cases.screen import Blind, Screen, case_view
+    from neuralyzer.cli.project import Project
+
+    own = Project.read(project)
+    place = own.workspace
+    if name_subject:
+        place = replace(place, policy=replace(place.policy, name_subject=True))
+    asked = request(subject, row, class_, where, guarantee, reason, budget, due, decided_by)
+    audience = Blind() if json else Screen(Console(highlight=False))
+    oracle = own.oracle()
+    forgotten = oracle.data.select(asked.positions(oracle.data))
+    case = forget(
+        oracle, asked, lambda: own.references(oracle), place,
+        wish=Wish(method=method, seed=seed, folder=own.root), progress=audience, watch=audience,
+    )  # fmt: skip
+    own.succeed(oracle, case.weights, case.id, forgotten)
+    answer(case.to_dict(), case_view(case.result), json)
+    if not case.succeeded:
+        raise typer.Exit(1)

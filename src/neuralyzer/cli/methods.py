@@ -1,0 +1,27 @@
+"""``neuralyzer methods``: the catalogue of algorithms."""
+
+from neuralyzer.cli.options import Json
+from neuralyzer.cli.output import answer
+
+EXAMPLE = "Example: neuralyzer methods --json"
+
+
+def run(json: Json = False) -> None:
+    """List the unlearning algorithms."""
+    from rich.table import Table
+
+    from neuralyzer.methods.catalogue import hyperparameters, make, methods
+
+    table = Table(box=None)
+    for head in ("name", "guarantee", "what it does", "paper"):
+        table.add_column(head)
+    listed = []
+    for name, kind in methods().items():
+        table.add_row(name, str(kind.guarantee), kind.summary, kind.paper)
+        listed.append(
+            {
+                "name": name, "guarantee": str(kind.guarantee), "summary": kind.summary, "paper": kind.paper,
+                "needs": sorted(str(need) for need in kind.needs), "hyperparameters": hyperparameters(make(name)),
+            }
+        )  # fmt: skip
+    answer(listed, table, json)

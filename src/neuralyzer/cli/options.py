@@ -1,0 +1,48 @@
+"""Options that several verbs share, and the request that they make."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from neuralyzer.data.request import ErasureRequest
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Plain text: no colour, nothing that moves.")]
+ProjectFile = Annotated[Path, typer.Option("--project", help="The project file.")]
+Subject = Annotated[list[str] | None, typer.Option("--subject", help="A data subject; repeat for several.")]
+Row = Annotated[list[str] | None, typer.Option("--row", help="A row id; repeat for several.")]
+Class = Annotated[list[str] | None, typer.Option("--class", help="A class, all of whose rows go; repeat for several.")]
+Where = Annotated[str | None, typer.Option("--where", help="A predicate over the data's columns, such as 'age < 18'.")]
+Wanted = Annotated[
+    str, typer.Option("--guarantee", help="The weakest that will do: exact, clean, certified, strong, weak.")
+]
+Reason = Annotated[str, typer.Option("--reason", help="privacy, bias, stale, poison, or your own word.")]
+Budget = Annotated[float | None, typer.Option("--budget", help="Seconds that the first choice may take.")]
+Due = Annotated[str | None, typer.Option("--due", help="The legal date, such as 2026-12-31.")]
+DecidedBy = Annotated[str | None, typer.Option("--decided-by", help="Who decided.")]
+Method = Annotated[str | None, typer.Option("--method", help="Your own choice of algorithm; see 'neuralyzer methods'.")]
+NameSubject = Annotated[bool, typer.Option("--name-subject", help="Name the subject in certificate and report.")]
+
+PROJECT = Path("neuralyzer.toml")
+
+
+def request(
+    subject: list[str] | None,
+    row: list[str] | None,
+    class_: list[str] | None,
+    where: str | None,
+    guarantee: str = "weak",
+    reason: str = "privacy",
+    budget: float | None = None,
+    due: str | None = None,
+    decided_by: str | None = None,
+) -> "ErasureRequest":
+    """The request that the options make."""
+    from neuralyzer.data.request import ErasureRequest
+
+    return ErasureRequest(
+        subjects=subject or (), rows=row or (), classes=class_ or (), where=where, guarantee=guarantee,
+        reason=reason, budget=budget, due=due, decided_by=decided_by,
+    )  # fmt: skip

@@ -1,0 +1,30 @@
+"""How a verb answers: one JSON document, or what Rich prints."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuralyzer.progress import Progress
+
+
+def answer(values: Any, view: Any, as_json: bool) -> None:
+    """Print ``values`` as JSON, or ``view`` for a person."""
+    if as_json:
+        json.dump(values, sys.stdout, indent=1, allow_nan=False)
+        sys.stdout.write("\n")
+    else:
+        from rich.console import Console
+
+        Console(highlight=False).print(view)
+
+
+def progress(as_json: bool) -> "Progress":
+    """Shows long steps on stderr, or nothing beside a JSON document."""
+    from neuralyzer.progress import Silent, Terminal
+
+    if as_json:
+        return Silent()
+    from rich.console import Console
+
+    return Terminal(Console(stderr=True, highlight=False))

@@ -1,0 +1,38 @@
+"""``neuralyzer plan``: the options and the choice."""
+
+from neuralyzer.cli.options import (
+    PROJECT,
+    Budget,
+    Class,
+    Json,
+    ProjectFile,
+    Row,
+    Subject,
+    Wanted,
+    Where,
+    request,
+)
+from neuralyzer.cli.output import answer
+
+EXAMPLE = "Example: neuralyzer plan --subject AIFinn --budget 60"
+
+
+def run(
+    subject: Subject = None,
+    row: Row = None,
+    class_: Class = None,
+    where: Where = None,
+    guarantee: Wanted = "weak",
+    budget: Budget = None,
+    project: ProjectFile = PROJECT,
+    json: Json = False,
+) -> None:
+    """Show every algorithm with predicted seconds, trace and utility, and which one would be taken."""
+    from neuralyzer.cli.project import Project
+    from neuralyzer.planning.plan import plan
+
+    own = Project.read(project)
+    oracle = own.oracle()
+    asked = request(subject, row, class_, where, guarantee, budget=budget)
+    found = plan(oracle, asked, own.references(oracle), own.workspace.policy)
+    answer(found.to_dict(), found, json)

@@ -1,0 +1,200 @@
+"""A user's own project: what ``neuralyzer.toml`` says, and which model of the lineage is the present one."""
+
+import tomllib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import DataChangedError, UnreadableError, UsageError, WeightsError
+from neuralyzer.models.recipe import Recipe
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.references.building import name_of
+from neuralyzer.references.pool import References
+from neuralyzer.workspace import atomic, digests
+from neuralyzer.workspace.paths import Workspace
+from neuralyzer.workspace.policy import Policy
+
+FOLDER = ".neuralyzer"
+TABLES = {
+    "model": {"recipe", "weights"},
+    "data": {"train", "holdout", "target", "subject", "id", "features", "classes"},
+    "references": {"size", "leave_out", "groups", "backend", "keep_weights"},
+    "policy": set(Policy.__dataclass_fields__),
+}
+READERS = {".parquet": Data.from_parquet, ".csv": Data.from_csv, ".jsonl": Data.from_jsonl, ".json": Data.from_jsonl}
+
+TEMPLATE = """\
+# What Neuralyzer needs to know of this model. Paths are relative to this file.
+
+[model]
+recipe = "{recipe}"          # module:attribute, a neuralyzer.Recipe or a function that gives one
+weights = "{weights}"        # safetensors; 'neuralyzer train' writes it
+
+[data]
+train = "{train}"            # .parquet, .csv or .jsonl
+holdout = "{holdout}"        # 200 rows or more that the model never saw
+target = "{target}"
+subject = "{subject}"        # column that says whose row it is; without it each row is its own subject
+# id = "row_id"              # column of row ids; without it rows are numbered
+
+[references]
+size = 64                    # members of both halves together
+
+[policy]
+alpha = 0.05                 # error rate of the joint test
+max_trace = 1.0              # largest detectable trace with which a family may say forgotten
+# max_utility_loss = 0.01    # of accuracy; for regression a share of the RMSE
+# acceptance = "pytest tests/model"   # finds the new weights in NEURALYZER_WEIGHTS
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project file, read.
+
+    Attributes:
+        path: of the file.
+        tables: what it says.
+    """
+
+    path: Path
+    tables: dict[str, dict[str, Any]]
+
+    @classmethod
+    def read(cls, path: Path) -> "Project":
+        """Read a project file.
+
+        Raises:
+            UsageError: if it is missing, not TOML, or says what no project can say.
+        """
+        try:
+            tables = tomllib.loads(path.read_text())
+        except FileNotFoundError:
+            raise UsageError(f"{path} does not exist; make one with 'neuralyzer init'") from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(f"{path} is not readable TOML: {error}") from error
+        for table, content in tables.items():
+            if table not in TABLES or not isinstance(content, dict):
+                raise UsageError(f"{path} has a [{table}]; it knows {', '.join(f'[{name}]' for name in TABLES)}")
+            unknown = sorted(set(content) - TABLES[table])
+            if unknown:
+                raise UsageError(f"{path}: [{table}] has no {unknown[0]}; it knows {', '.join(sorted(TABLES[table]))}")
+        for table, key in (("model", "recipe"), ("model", "weights"), ("data", "train"), ("data", "target")):
+            if key not in tables.get(table, {}):
+                raise UsageError(f"{path} lacks {key} in [{table}]")
+        return cls(path, tables)
+
+    @property
+    def root(self) -> Path:
+        """The folder that paths are relative to."""
+        return self.path.absolute().parent
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """Where cases, references and keys lie."""
+        return Workspace(self.root / FOLDER, Policy.from_table(self.tables.get("policy", {})))
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """How the model is trained."""
+        return Recipe.find(self.tables["model"]["recipe"], self.root)
+
+    @cached_property
+    def data(self) -> Data:
+        """The training rows as the file has them."""
+        return self._rows(self.tables["data"]["train"])
+
+    @cached_property
+    def holdout(self) -> Data | None:
+        """The holdout, if there is one."""
+        name = self.tables["data"].get("holdout")
+        return self._rows(name) if name else None
+
+    @property
+    def weights(self) -> Path:
+        """The original weights."""
+        return self.root / str(self.tables["model"]["weights"])
+
+    @property
+    def run(self) -> Path:
+        """The recorded training."""
+        return self.workspace.runs / "train"
+
+    def _rows(self, name: str) -> Data:
+        table, path = self.tables["data"], self.root / name
+        reader = READERS.get(path.suffix.lower())
+        if reader is None:
+            raise UnreadableError(f"{path} is none of {', '.join(READERS)}")
+        columns = {key: table[key] for key in ("target", "subject", "id", "features", "classes") if key in table}
+        return reader(path, **columns)
+
+    def oracle(self) -> TrainedModel:
+        """The present model of the lineage, with the rows that are left.
+
+        Raises:
+            WeightsError: if there are no weights yet.
+            DataChangedError: if the training rows are not those that it was trained on.
+        """
+        if not self.weights.exists():
+            raise WeightsError(f"{self.weights} does not exist; 'neuralyzer train' makes it, or name your own weights")
+        trained = self.workspace.root / "trained.json"
+        data, erased = self.data, set(self._lineage()["erased"])
+        present = np.array(
+            [_mark(row, digest) not in erased for row, digest in zip(data.ids, data.row_digests, strict=True)]
+        )
+        if trained.exists() and present.all() and not erased:
+            was = atomic.read_json(trained)["data"]
+            if was != data.digest:
+                raise DataChangedError(
+                    f"{self.tables['data']['train']} has changed since training (digest {data.digest[:12]}, then "
+                    f"{was[:12]}); restore it or train again"
+                )
+        run = self.run if (self.run / "run.json").exists() else None
+        line = self._lineage()
+        if line["weights"] is None:
+            return TrainedModel.load(self.recipe, self.weights, data, self.holdout, run=run)
+        return TrainedModel.load(
+            self.recipe, Path(line["weights"]), data.select(present), self.holdout, run=run, parent=line["parent"]
+        )
+
+    def references(self, oracle: TrainedModel) -> References | None:
+        """The pool of the lineage, or None where none was made yet."""
+        path = self._pool(oracle)
+        return References.open(path, oracle) if path is not None and (path / "pool.json").exists() else None
+
+    def _pool(self, oracle: TrainedModel) -> Path | None:
+        if oracle.holdout is None:
+            return None
+        whole = replace(oracle, data=self.data)
+        name = self._lineage()["pool"] or name_of(whole, self.tables.get("references", {}).get("groups", ()))
+        return self.workspace.references / name
+
+    def _lineage(self) -> dict[str, Any]:
+        path = self.workspace.root / "lineage.json"
+        if not path.exists():
+            return {"weights": None, "parent": None, "erased": [], "pool": None, "cases": []}
+        content: dict[str, Any] = atomic.read_json(path)
+        return content
+
+    def succeed(self, oracle: TrainedModel, weights: Path, case: str, forgotten: Data) -> None:
+        """Make unlearned weights the present model of the lineage; their case's rows are no longer its data."""
+        line, pool = self._lineage(), self._pool(oracle)
+        if case in line["cases"]:
+            return
+        marks = [_mark(row, digest) for row, digest in zip(forgotten.ids, forgotten.row_digests, strict=True)]
+        atomic.write_json(
+            self.workspace.root / "lineage.json",
+            {
+                "weights": str(weights), "parent": oracle.lineage, "erased": sorted({*line["erased"], *marks}),
+                "pool": None if pool is None else pool.name, "cases": [*line["cases"], case],
+            },
+        )  # fmt: skip
+
+
+def _mark(row: str, digest: str) -> str:
+    """An erased row, recognisable without being named."""
+    return digests.of_texts([str(row), str(digest)])[:32]

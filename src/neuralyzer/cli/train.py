@@ -1,0 +1,37 @@
+"""``neuralyzer train``: the model by its recipe, with its training recorded."""
+
+from neuralyzer.cli.options import PROJECT, Json, ProjectFile
+from neuralyzer.cli.output import answer, progress
+from neuralyzer.errors import UsageError
+
+EXAMPLE = "Example: neuralyzer train --every 500"
+
+
+def run(every: int = 500, project: ProjectFile = PROJECT, json: Json = False) -> None:
+    """Train the model, record which rows each step saw, keep a checkpoint every so many steps."""
+    from neuralyzer.cli.project import Project
+    from neuralyzer.models import reading, weights
+    from neuralyzer.models.trained import TrainedModel
+    from neuralyzer.registry.manifests import register_dataset
+    from neuralyzer.registry.record import Recorder
+    from neuralyzer.workspace import atomic
+
+    own = Project.read(project)
+    if own.weights.exists():
+        raise UsageError(f"{own.weights} exists already, and nothing is overwritten; name other weights in {project}")
+    recipe, place = own.recipe, own.workspace
+    register_dataset(place, "train", own.data)
+    if own.holdout is not None:
+        register_dataset(place, "holdout", own.holdout, role="holdout")
+    recorder = Recorder(own.run, own.data, every=every, recipe=recipe.digest, seed=recipe.seed)
+    oracle = TrainedModel.fit(recipe, own.data, own.holdout, progress(json), recorder, own.run)
+    recorder.finish(oracle.model)
+    weights.save(oracle.model, own.weights)
+    facts = {
+        "weights": oracle.digest, "file": str(own.weights), "data": own.data.digest, "recipe": recipe.digest,
+        "seconds": oracle.seconds, "rows": len(own.data), "run": str(own.run), "holdout_dropped": oracle.dropped,
+        "utility": None if oracle.holdout is None else reading.utility(oracle.model, recipe.objective, oracle.holdout),
+    }  # fmt: skip
+    atomic.write_json(place.root / "trained.json", facts)
+    shown = "" if facts["utility"] is None else f", holdout {recipe.objective.utility_name} {facts['utility']:.4f}"
+    answer(facts, f"trained on {len(own.data):,} rows in {oracle.seconds:.1f} s{shown}; wrote {own.weights}", json)
