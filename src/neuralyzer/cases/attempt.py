@@ -88,7 +88,7 @@ class Setting:
 
 
 def attempt(
-    setting: Setting, option: Option, hyperparameters: Mapping[str, Any], folder: Folder, last: bool
+    setting: Setting, option: Option, hyperparameters: Mapping[str, Any], folder: Folder
 ) -> Outcome:
     """Try one option, going on where an earlier try was killed.
 
@@ -97,7 +97,6 @@ def attempt(
         option: which.
         hyperparameters: of its algorithm.
         folder: of this attempt.
-        last: whether nothing could follow it, so that lost utility does not turn it down.
 
     Returns:
         The outcome; its failures say why it was not enough.
@@ -138,8 +137,8 @@ def attempt(
     failures = []
     if verification.verdict is Verdict.NOT_FORGOTTEN:
         failures.append("not forgotten")
-    lost = _lost(setting, utility)
-    if lost is not None and not last:
+    lost = None if exact else _lost(setting, utility)  # what an exact option loses, every exact option loses
+    if lost is not None:
         failures.append(lost)
     if acceptance is not None and acceptance.failed:
         failures.append(f"{acceptance.failed} acceptance tests failed")

@@ -152,11 +152,10 @@ def _declared(audited: Audit) -> ProtocolRecord:
 def _attempts(setting: Setting, plan: Plan, wish: Wish, folder: Folder, watch: Watch) -> list[Outcome]:
     """Try the options in order until one is enough."""
     outcomes: list[Outcome] = []
-    order = plan.order
-    for number, option in enumerate(order):
+    for number, option in enumerate(plan.order):
         own = Folder(folder.root / "attempts" / f"{number}-{option.method}")
         hyperparameters = (wish.hyperparameters or {}) if option.method == wish.method else {}
-        outcomes.append(attempt(setting, option, hyperparameters, own, last=number == len(order) - 1))
+        outcomes.append(attempt(setting, option, hyperparameters, own))
         watch.stage("attempt", outcomes[-1])
         if not outcomes[-1].failures:
             break

@@ -22,12 +22,12 @@ def build() -> nn.Module:
 
 def optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     """AdamW, its update fused into one kernel."""
-    return torch.optim.AdamW(parameters, 1e-3, fused=True)
+    return torch.optim.AdamW(parameters, 3e-4, fused=True)
 
 
 def recipe(seed: int = 0) -> Recipe:
     """How the Oracle is trained."""
-    return Recipe(build=build, optimizer=optimizer, epochs=120, batch_size=16, seed=seed)
+    return Recipe(build=build, optimizer=optimizer, epochs=100, batch_size=16, seed=seed)
 
 
 def customers(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:

@@ -37,7 +37,7 @@ class Parameters:
         """One vector as tensors by parameter name."""
         return {
             name: part.reshape(shape)
-            for (name, shape), part in zip(self.shapes.items(), vector.split(self.sizes), strict=True)
+            for (name, shape), part in zip(self.shapes.items(), torch.split(vector, self.sizes), strict=True)
         }
 
 
@@ -65,8 +65,8 @@ class GaussNewton:
             def outputs(values: dict[str, Tensor], x: Tensor = x) -> Tensor:
                 return self.objective.outputs(called(self.module, values), x)
 
-            given, moved = jvp(outputs, (self.parameters.values,), (tangents,))
-            _, pull = vjp(outputs, self.parameters.values)
+            given, moved = jvp(outputs, (self.parameters.values,), (tangents,))  # type: ignore[misc]
+            _, pull = vjp(outputs, self.parameters.values)  # type: ignore[misc]
             (back,) = pull(self.objective.curvature(given, y, moved))
             total += self.parameters.flat(back)
         return total / len(self.data)

@@ -81,7 +81,7 @@ def krylov(curvature: Curvature, vector: Tensor, products: int) -> Krylov:
         if not np.isfinite(size):
             raise NotFiniteError("a product with the curvature is NaN or infinite; influence cannot be computed")
         if k + 1 == len(basis) or size <= 1e-6 * max(diagonal[0], 1e-30):
-            return Krylov(basis[: k + 1], np.array(diagonal), np.array(beside), norm)
+            break
         beside.append(size)
         basis[k + 1] = product / size
-    raise AssertionError("unreachable: the last product returns")
+    return Krylov(basis[: len(diagonal)], np.array(diagonal), np.array(beside), norm)

@@ -9,7 +9,7 @@ from neuralyzer.influence.krylov import Krylov, krylov
 from neuralyzer.models import weights
 from neuralyzer.models.objective import Objective
 
-PRODUCTS = 40
+PRODUCTS = 30
 
 
 def removal_space(

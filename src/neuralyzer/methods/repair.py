@@ -24,12 +24,14 @@ class Repair:
         share: of a pass over the retained rows that a round takes.
         rate: learning rate, as a multiple of the recipe's.
         slack: how much the joint z on the tuning half may grow, as a share of its critical value.
+        patience: rounds in a row that may fail to lower the loss before it stops.
     """
 
     rounds: int = 6
-    share: float = 0.25
-    rate: float = 0.1
+    share: float = 0.5
+    rate: float = 0.3
     slack: float = 0.25
+    patience: int = 2
 
     def passes(self, task: Task) -> Passes:
         """Its rounds' steps, with the held-back rows and the coach read after each."""
@@ -50,8 +52,8 @@ class Repair:
             progress: shown each round.
 
         Returns:
-            The last state whose loss on retained rows held back was lower than the one before, and whose joint z on
-            the tuning half stayed within the slack; ``model`` itself where no round was.
+            The state with the lowest loss on retained rows held back among those before the joint z on the tuning
+            half left the slack; ``model`` itself where no round lowered that loss.
         """
         progress = progress or Silent()
         recipe = continuing.unscheduled(task.oracle.recipe)
@@ -60,17 +62,21 @@ class Repair:
         order = iter(_endless(len(task.repairing), recipe.batch_size, task.seed))
         kept, loss = weights.clone(module), reading.mean_loss(module, task.objective, task.held_back)
         allowed = self._allowed(module, task)
+        waited = 0
         progress.start("repair", self.rounds)
         for turn in range(self.rounds):
             steps = (next(order) for _ in range(self._steps(task)))
             for _ in training.run_steps(recipe, module, optimizer, task.repairing, steps, task.seed + turn):
                 pass
             now = reading.mean_loss(module, task.objective, task.held_back)
-            if not now < loss or self._z(module, task) > allowed:
-                break
-            kept, loss = weights.clone(module), now
-            task.show(progress, module)
             progress.advance()
+            if not math.isfinite(now) or self._z(module, task) > allowed:
+                break
+            if now < loss:
+                kept, loss, waited = weights.clone(module), now, 0
+                task.show(progress, module)
+            elif (waited := waited + 1) >= self.patience:
+                break
         progress.finish()
         return kept.eval()
 

@@ -21,6 +21,7 @@ from neuralyzer.trace.gauge import Gauge, Gauged
 
 HELD_BACK = 0.1  # of the retained rows: what repair stops by
 MOST_HELD_BACK = 1000
+FEWEST_NEVER = 3  # members whose mean utility says something
 
 
 @dataclass
@@ -175,6 +176,20 @@ class Task:
                 total += float(self.objective.losses(own, y).double().sum())
                 rows += len(y)
         return total / rows
+
+    @cached_property
+    def predicted_utility(self) -> float | None:
+        """What the coach predicts for the holdout once the rows are gone; None without references.
+
+        It is the mean over the tuning members that never saw any of the requested subjects, or over all of them where
+        fewer than three are so.
+        """
+        if self.references is None:
+            return None
+        keep = self.references.half.keep[:, [part.subject for part in self.parts]]
+        never = ~keep.any(1)
+        utilities = self.references.utilities
+        return float((utilities[never] if never.sum() >= FEWEST_NEVER else utilities).mean())
 
     @cached_property
     def history(self) -> History | None:

@@ -7,13 +7,14 @@ model, never the judging half.
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
 
+ENOUGH = 0.5  # of the joint test's critical value
 
 @dataclass(frozen=True)
 class Trial:
@@ -21,17 +22,23 @@ class Trial:
 
     Attributes:
         settings: by hyperparameter.
-        score: largest ``|z|`` over all families on the tuning half; infinite where utility was lost.
+        z: largest ``|z|`` over all families on the tuning half; infinite where utility was lost.
+        loss: mean loss on retained rows held back.
         module: what it gave.
     """
 
     settings: dict[str, float]
-    score: float
+    z: float
+    loss: float
     module: nn.Module
 
 
 class Tuner:
-    """Tries settings and keeps the one with the smallest joint z.
+    """Tries settings and keeps the best: no trace that the coach sees, and of those the least harm.
+
+    A joint z under half of its critical value is within what never-seen members show too, so such trials count as
+    equal in it and the one with the smallest loss on retained rows held back is the best. Where there is none, the
+    smallest z is.
 
     Args:
         task: gives the coach.
@@ -44,15 +51,18 @@ class Tuner:
         self.limit = largest_utility_loss or 2 * task.objective.max_utility_loss
         self.ends = math.inf if seconds is None else time.perf_counter() + seconds
         self.trials: list[Trial] = []
+        self.enough = 0.0
         self._before = reading.utility(task.model, task.objective, task.held_back)
 
-    def score(self, module: nn.Module) -> float:
-        """Joint z of a candidate."""
+    def _z(self, module: nn.Module) -> float:
         after = reading.utility(module, self.task.objective, self.task.held_back)
         if not self.task.objective.utility_loss(self._before, after) <= self.limit:  # NaN is ruled out too
             return math.inf
         joint = self.task.trace(module).joint
-        return math.inf if joint is None else joint.statistic
+        if joint is None:
+            return math.inf
+        self.enough = ENOUGH * joint.critical
+        return joint.statistic
 
     def attempt(self, settings: Iterable[dict[str, float]], make: Callable[[dict[str, float]], nn.Module]) -> None:
         """Try settings in order, those tried before excepted."""
@@ -60,17 +70,20 @@ class Tuner:
             if any(trial.settings == chosen for trial in self.trials) or self._late():
                 continue
             module = make(chosen)
-            self.trials.append(Trial(chosen, self.score(module), module))
-            best = self.best
-            self.trials = [t if t is best else Trial(t.settings, t.score, self.task.model) for t in self.trials]
+            z = self._z(module)
+            loss = reading.mean_loss(module, self.task.objective, self.task.held_back)
+            self.trials.append(Trial(chosen, z, loss, module))
+            best = self.best  # only the best module is kept
+            self.trials = [t if t is best else replace(t, module=self.task.model) for t in self.trials]
 
     def _late(self) -> bool:
         return bool(self.trials) and time.perf_counter() > self.ends
 
     @property
     def best(self) -> Trial:
-        """The trial with the smallest score; the first of equals."""
-        return min(self.trials, key=lambda trial: trial.score)
+        """The best trial; the first of equals."""
+        good = [trial for trial in self.trials if trial.z <= self.enough]
+        return min(good, key=lambda trial: trial.loss) if good else min(self.trials, key=lambda trial: trial.z)
 
 
 def beside(values: Sequence[float], value: float) -> list[float]:

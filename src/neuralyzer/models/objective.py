@@ -157,7 +157,13 @@ class Regression:
 
 
 def labels(y: Tensor) -> Tensor:
-    """Class numbers ``(N,)``.
+    """Class numbers.
+
+    Args:
+        y: targets ``(N,)`` or ``(N, 1)``.
+
+    Returns:
+        ``(N,)``.
 
     Raises:
         UsageError: if the targets are real numbers or several a row (multi-label).

@@ -15,7 +15,10 @@ GRADIENT_CHUNK = 64  # rows whose whole gradients are held at once
 
 @torch.no_grad()
 def outputs(module: nn.Module, objective: Objective, x: Tensor, chunk: int = CHUNK) -> Tensor:
-    """Outputs ``(N, C)`` of a model in evaluation mode on ``x (N, ...)``.
+    """Outputs of a model in evaluation mode on ``x (N, ...)``.
+
+    Returns:
+        ``(N, C)``.
 
     Raises:
         NotFiniteError: if one is NaN or infinite.

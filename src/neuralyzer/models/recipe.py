@@ -94,6 +94,9 @@ class Recipe:
     def module(self, seed: int | None = None) -> nn.Module:
         """A new module with the weights that ``seed`` draws (or those of ``init``); no global state changes.
 
+        Returns:
+            The module.
+
         Raises:
             UsageError: if ``build`` gives no module.
         """

@@ -113,6 +113,9 @@ class TrainedModel:
     def require_holdout(self) -> Data:
         """The holdout.
 
+        Returns:
+            The rows that no model saw.
+
         Raises:
             HoldoutError: if there is none.
         """
@@ -125,7 +128,10 @@ class TrainedModel:
 
 
 def checked_holdout(data: Data, holdout: Data | None) -> tuple[Data | None, int]:
-    """The holdout without rows whose content stands in the training rows, and how many those were.
+    """The holdout without rows whose content stands in the training rows.
+
+    Returns:
+        What is left of it, and how many rows were dropped.
 
     Raises:
         HoldoutError: if it shares given row ids with the training rows, or is too small.

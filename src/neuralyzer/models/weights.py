@@ -37,6 +37,9 @@ def digest(module: nn.Module) -> str:
 def load_into(module: nn.Module, path: Path) -> nn.Module:
     """Load a safetensors file into ``module``.
 
+    Returns:
+        ``module``.
+
     Raises:
         WeightsError: if it is missing, truncated, a pickle, does not fit the module or holds NaN.
     """
@@ -54,13 +57,16 @@ def load_into(module: nn.Module, path: Path) -> nn.Module:
 def fill(module: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn.Module:
     """Put ``state`` into ``module``.
 
+    Returns:
+        ``module``.
+
     Raises:
         WeightsError: if names or shapes differ, or a value is not finite.
     """
     wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     given = {key: tuple(value.shape) for key, value in state.items()}
     if wanted != given:
-        odd = sorted(key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key))[0]
+        odd = min(key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key))
         raise WeightsError(
             f"{name} does not fit the recipe: {odd} is {given.get(odd, 'missing')}, the recipe has "
             f"{wanted.get(odd, 'no such tensor')}"

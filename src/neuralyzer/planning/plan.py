@@ -30,7 +30,7 @@ class Plan:
         options: every algorithm.
         budget: seconds that the first choice may take; None for as long as it takes.
         note: what the person should know of the choice.
-        members_utility: mean utility of the tuning members on the holdout; None without references.
+        members_utility: what the tuning members that never saw the rows predict for the holdout; None without references.
         answerable: why the references cannot judge this request; None where they can.
     """
 
@@ -127,7 +127,7 @@ def make_plan(
     """
     rates = rates or probe(task)
     limit = task.objective.max_utility_loss if max_utility_loss is None else max_utility_loss
-    members = float(task.references.utilities.mean()) if task.references is not None else None
+    members = task.predicted_utility
     answerable = None
     if task.traceable:
         answerable = screen.obstacle(task.gauge.tables[task.gauge.signals[0]], task.parts)

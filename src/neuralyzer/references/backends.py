@@ -50,6 +50,10 @@ def choose(recipe: Recipe, data: Data, kept: Sequence[np.ndarray]) -> tuple[Back
         for _ in training.run_steps(recipe, module, optimizer, data, iter(steps[:TIMED_STEPS]), 0):
             pass
 
+    try:
+        together()
+    except RuntimeError as error:  # such as a recurrent layer, or control flow that depends on values
+        return Backend.PROCESSES, f"processes: the module cannot be stacked ({str(error).splitlines()[0]})"
     stacked, single = _seconds(together) / stack, _seconds(alone) / workers()
     faster = Backend.VECTORISED if stacked <= single else Backend.PROCESSES
     return faster, (

@@ -51,9 +51,10 @@ def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) ->
     if head["finished"] and head["size"] >= plan.size:
         return
     roster = Roster.read(store.root)
+    roster.places(oracle.data)  # refuses data of which rows were erased
     if head["size"] < plan.size:
         head = _grown(store, oracle, roster, head, plan)
-    held = roster.held(np.load(store.root / "keep.npy"))
+    held = roster.held(np.load(store.root / "keep.npy")[: head["size"]])
     _train(store, oracle, head, held, progress)
     if not head["settings"]:
         head |= _settings(store, oracle, roster, held, int(head["seed"]))
@@ -102,12 +103,14 @@ def _grown(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, A
     if added % 2:
         raise ReferencesError(f"references come in two halves: {plan.size} is odd")
     share = plan.leave_out if plan.leave_out is not None else design.share_for(added // 2)
+    fewest = design.FEWEST_NEVER
     rows = np.array([len(own) for own in roster.positions])
     keep = np.ones((plan.size, roster.subjects), dtype=bool)
-    if have:
-        keep[:have] = np.load(store.root / "keep.npy")
+    if have:  # the new members are as the old ones, which have left every subject out often enough
+        keep[:have] = np.load(store.root / "keep.npy")[:have]  # longer where an earlier growth was cut off
+        share, fewest = float(1 - keep[:have].mean()), 1
     for half in (0, 1):
-        keep[have + half :: 2] = design.leave_out(added // 2, rows, share, plan.seed + 2 * have + half)
+        keep[have + half :: 2] = design.leave_out(added // 2, rows, share, plan.seed + 2 * have + half, fewest)
     held = roster.held(keep[have:])
     kept = [np.flatnonzero(line) for line in held]
     backend, why = (
@@ -171,9 +174,9 @@ def _settings(store: Store, oracle: TrainedModel, roster: Roster, held: np.ndarr
     )
     samples = []
     for number, module in members:
-        whole = [own for own in roster.positions if len(own)]
+        whole = [own for own in roster.owned if len(own)]
         never = [own for own in whole if not held[number, own].any()]
-        seen = [own for own in whole if held[number, own].all()][: max(len(never), 1)]
+        seen = [own[held[number, own]] for own in whole if held[number, own].any()][: max(len(never), 1)]
         samples.append(Sample(module, [_batch(oracle, own) for own in seen], [_batch(oracle, own) for own in never]))
     settings = {name: signal.prepare(samples, context) for name, signal in signals().items()}
     return {"settings": settings, "scale": scale, "outputs": int(outputs[0].shape[1])}
@@ -189,7 +192,7 @@ def _measure(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str,
         scaled(recipe.objective, head["scale"]), torch.tensor(np.load(store.root / "spread.npy")), recipe.augment,
         int(head["seed"]), head["settings"],
     )  # fmt: skip
-    units = units_of(roster.positions)
+    units = units_of(roster.owned)
     meter = Meter(signals(), context, oracle.data, Batch(holdout.x, holdout.y), units)
     todo = [member for member in range(head["size"]) if not store.measured(member)]
     progress.start(f"measuring {len(todo)} references", len(todo))

@@ -13,7 +13,7 @@ def share_for(members: int) -> float:
     return max(FEWEST_NEVER / members, 0.094)
 
 
-def leave_out(members: int, rows: np.ndarray, share: float, seed: int) -> Flags:
+def leave_out(members: int, rows: np.ndarray, share: float, seed: int, fewest: int = FEWEST_NEVER) -> Flags:
     """A balanced design for one half.
 
     Args:
@@ -21,19 +21,20 @@ def leave_out(members: int, rows: np.ndarray, share: float, seed: int) -> Flags:
         rows: rows of each subject, ``(S,)``.
         share: of the members that leave a subject out.
         seed: of the draw.
+        fewest: members that must leave a subject out.
 
     Returns:
         Which member keeps which subject, ``(M, S)``: every subject is left out by the same number of members, and
         members lack nearly equally many rows.
 
     Raises:
-        ReferencesError: if fewer than 6 members would leave a subject out, or all would.
+        ReferencesError: if fewer than ``fewest`` members would leave a subject out, or all would.
     """
     count = round(share * members)
-    if count < FEWEST_NEVER or count > members - 2:
+    if count < fewest or count > members - 2:
         raise ReferencesError(
             f"with {members} members a half and a share of {share:.2f}, {count} would leave a subject out; "
-            f"it takes {FEWEST_NEVER} to {members - 2}: use more references or another leave_out"
+            f"it takes {fewest} to {members - 2}: use more references or another leave_out"
         )
     generator = np.random.default_rng(seed)
     keep = np.ones((members, len(rows)), dtype=bool)

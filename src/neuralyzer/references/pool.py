@@ -106,7 +106,7 @@ class References:
             temporary = tempfile.TemporaryDirectory(prefix="neuralyzer-", ignore_cleanup_errors=True)
             workspace = temporary.name
         store = Store(as_workspace(workspace).references / building.name_of(oracle, groups))
-        plan = building.Plan(size, leave_out, tuple(groups), backend and Backend(backend), seed, keep_weights)
+        plan = building.Plan(size, leave_out, tuple(groups), Backend(backend) if backend else None, seed, keep_weights)
         building.build(store, oracle, plan, progress or Silent())
         opened = cls.open(store.root, oracle)
         return replace(opened, _temporary=temporary) if temporary else opened
@@ -114,6 +114,9 @@ class References:
     @classmethod
     def open(cls, path: Path | str, oracle: TrainedModel) -> "References":
         """Measured references from their folder, for a model of their lineage.
+
+        Returns:
+            The references.
 
         Raises:
             ReferencesError: if they were made for other data or another recipe, or are not finished.
@@ -179,6 +182,9 @@ class References:
     def member(self, number: int) -> nn.Module:
         """A member whose weights were kept.
 
+        Returns:
+            The member.
+
         Raises:
             ReferencesError: if they were destroyed.
         """
@@ -190,7 +196,7 @@ class References:
     def saw(self, positions: Indices) -> list[int]:
         """Numbers of the members that saw any of the rows at ``positions``; what they read of other rows remains."""
         places = self.roster.places(self.oracle.data)[positions]
-        held = self.roster.held(np.load(self.store.root / "keep.npy"))[:, places]
+        held = self.roster.held(np.load(self.store.root / "keep.npy")[: self.size])[:, places]
         return [int(number) for number in np.flatnonzero(held.any(1))]
 
     def erase(self, positions: Indices) -> None:
@@ -200,7 +206,7 @@ class References:
             positions: among the model's present rows.
         """
         places = self.roster.places(self.oracle.data)[positions]
-        units = {subject: place for place, subject in enumerate(units_of(self.roster.positions))}
+        units = {subject: place for place, subject in enumerate(units_of(self.roster.owned))}
         for name, signal in signals().items():
             rows = self.store.array(f"{name}.rows", (self.size, len(self.roster.owner)), write=True)
             rows[:, places] = np.nan
@@ -229,7 +235,7 @@ class References:
         holdout = self.oracle.require_holdout()
         keep = np.load(self.store.root / "keep.npy")[members]
         positions = self.roster.present(places)
-        whole = units_of(self.roster.positions)
+        whole = units_of(self.roster.owned)
         unit_place = {subject: place for place, subject in enumerate(whole)}
         # A unit counts only while all of its rows are there: a rest of it was never read alone.
         units = {s: positions[s] for s in whole if len(positions[s]) == len(self.roster.positions[s])}

@@ -36,6 +36,9 @@ class Roster:
     def of(cls, data: Data, groups: tuple[str, ...]) -> "Roster":
         """The roster of training rows.
 
+        Returns:
+            The roster.
+
         Raises:
             UsageError: if a group is asked for that is not known.
         """
@@ -72,10 +75,15 @@ class Roster:
     @cached_property
     def positions(self) -> list[Indices]:
         """Each subject's rows, ``S`` arrays of places in the roster."""
-        found = _by_subject(self.owner, self.subjects)
         if self.group is not None:
-            return [a if len(a) else b for a, b in zip(found, _by_subject(self.group, self.subjects), strict=True)]
-        return found
+            groups = _by_subject(self.group, self.subjects)
+            return [a if len(a) else b for a, b in zip(self.owned, groups, strict=True)]
+        return self.owned
+
+    @cached_property
+    def owned(self) -> list[Indices]:
+        """The like, empty for groups: a row is relearned with its subject alone."""
+        return _by_subject(self.owner, self.subjects)
 
     def held(self, keep: Flags) -> Flags:
         """Which member held which row, ``(M, N)``, from who kept which subject, ``(M, S)``."""
@@ -87,7 +95,10 @@ class Roster:
         return {row: place for place, row in enumerate(self.ids) if row}
 
     def places(self, data: Data) -> Indices:
-        """Where each row of ``data`` stands in the roster, ``(N',)``.
+        """Where each row of ``data`` stands in the roster.
+
+        Returns:
+            Places ``(N',)``.
 
         Raises:
             ReferencesError: if the data is not the pool's, less what was erased.

@@ -71,6 +71,9 @@ class Store:
     def read_head(self) -> dict[str, Any]:
         """The pool's description.
 
+        Returns:
+            It as plain values.
+
         Raises:
             ReferencesError: if there is none.
         """

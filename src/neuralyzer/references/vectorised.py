@@ -35,10 +35,24 @@ def obstacle(recipe: Recipe) -> str | None:
         return "the module has buffers, such as BatchNorm's"
     if any(isinstance(layer, STOCHASTIC) and getattr(layer, "p", 1) > 0 for layer in module.modules()):
         return "the module draws random numbers, such as dropout's"
-    optimizer = type(recipe.optimizer(training.trainable(module))).__name__
-    if optimizer not in ELEMENTWISE:
-        return f"{optimizer} does not update element by element"
+    plain = training.trainable(module)
+    optimizer = recipe.optimizer(plain)
+    name = type(optimizer).__name__
+    if name not in ELEMENTWISE:
+        return f"{name} does not update element by element"
+    stacked = [parameter.detach()[None].clone().requires_grad_() for parameter in plain]
+    if _treatment(optimizer, plain) != _treatment(recipe.optimizer(stacked), stacked):
+        return "the optimizer treats parameters by their shape"
     return None
+
+
+def _treatment(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> list[tuple[list[int], str]]:
+    """By group of parameters: which they are and what is set for them."""
+    place = {id(parameter): at for at, parameter in enumerate(parameters)}
+    return [
+        ([place[id(p)] for p in group["params"]], repr({key: group[key] for key in group if key != "params"}))
+        for group in optimizer.param_groups
+    ]
 
 
 def stacks(recipe: Recipe, kept: Sequence[int], largest: int) -> list[list[int]]:
@@ -87,7 +101,7 @@ def train_stack(
         NotFiniteError: if a member's loss is NaN or infinite.
     """
     modules = [recipe.module(seed) for seed in seeds]
-    state, _ = stack_module_state(modules)  # type: ignore[arg-type]
+    state, _ = stack_module_state(modules)
     trained = {name for name, parameter in modules[0].named_parameters() if parameter.requires_grad}
     # Matrices lie with inputs before outputs, as their products and gradients come: saves a copy of each a step.
     leaves = {
@@ -114,7 +128,7 @@ def train_stack(
         loss = stacked(
             parameters, x.reshape(*positions.shape, *x.shape[1:]), y.reshape(*positions.shape, *y.shape[1:]), weight
         )
-        loss.sum().backward()
+        loss.sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if schedule is not None:
             schedule.step()

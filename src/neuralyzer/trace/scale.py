@@ -27,9 +27,9 @@ class Prior:
         trend = self.intercept + self.slope * np.log(seen)
         return np.asarray(np.exp(trend + digamma(self.freedom / 2) - np.log(self.freedom / 2)))
 
-    def shrink(self, variance: Floats, freedom: Floats | float, seen: Floats) -> Floats:
+    def shrink(self, variance: Floats | float, freedom: Floats | float, seen: Floats) -> Floats:
         """Posterior variances of own ``variance`` on ``freedom`` degrees of freedom."""
-        return (freedom * variance + self.freedom * self.variance(seen)) / (freedom + self.freedom)
+        return np.asarray((freedom * variance + self.freedom * self.variance(seen)) / (freedom + self.freedom))
 
 
 def prior(variance: Floats, freedom: Floats, seen: Floats) -> Prior:

@@ -73,7 +73,9 @@ def _scores(table: Table, groups: Sequence[Indices]) -> Floats:
             null = played.null(Part(index, group))
             for place in range(len(null.scores)):
                 others = np.delete(null.scores, place)
-                variance = table.prior.shrink(np.var(others, ddof=1), len(others) - 1, np.array(null.seen_variance))
+                variance = table.prior.shrink(
+                    float(np.var(others, ddof=1)), len(others) - 1, np.array(null.seen_variance)
+                )
                 found.append((null.scores[place] - table.centre) / np.sqrt(variance))
     return np.array(found)
 

@@ -107,20 +107,24 @@ class Table:
         return Null(whole, whole_gap, never_mean, members, scores, seen_variance)
 
     def _seen_variance(self, part: Part, whole: Moments, whole_gap: Gap, never: Floats) -> float:
-        """``u``: variance, among members that saw the rows, of their weighted excess over one another."""
+        """``u``: variance, among members that saw the subject, of their weighted excess over one another.
+
+        A member that lacks some of the rows, as members of a pool with groups do, is read on those that it held.
+        """
         _, saw = self._never_seen(part.subject)
         held = self.half.rows_held(part.subject, part.rows)
-        complete = held.all(1)
-        members = np.flatnonzero(saw)[complete]
-        phi, holdout_phi = self.readings.rows[:, part.rows], self.readings.holdout_of(part.subject)
-        holdout, count = self.holdout(part.subject), len(members)
-        total = phi[members].sum(0)
-        values = np.empty(count)
-        for place, member in enumerate(members):
-            others = (total - phi[member]) / (count - 1)
-            shift = holdout.shift(holdout_phi[member], never)
-            values[place] = whole_gap.weights @ (phi[member] - others - shift.on(whole.never, whole.spread))
-        return float(np.var(values / whole_gap.norm, ddof=1))
+        phi, outside = self.readings.rows[saw][:, part.rows], self.readings.holdout_of(part.subject)[saw]
+        holdout, count = self.holdout(part.subject), held.sum(0)
+        total = np.where(held, phi, 0.0).sum(0)
+        squares = np.square(whole_gap.weights * whole.spread)
+        values = []
+        for reading, own, beyond in zip(phi, held & (count > 1), outside, strict=True):
+            if own.any():
+                others = (total[own] - reading[own]) / (count[own] - 1)
+                shift = holdout.shift(beyond, never).on(whole.never[own], whole.spread[own])
+                excess = whole_gap.weights[own] @ (reading[own] - others - shift)
+                values.append(float(excess) / float(np.sqrt(squares[own].sum())))
+        return float(np.var(values, ddof=1))
 
     @cached_property
     def nulls(self) -> dict[int, Null]:
@@ -144,7 +148,7 @@ class Table:
 
     def sd(self, null: Null) -> float:
         """Shrunk standard deviation of a part's scores."""
-        variance = np.var(null.scores, ddof=1)
+        variance = float(np.var(null.scores, ddof=1))
         return float(np.sqrt(self.prior.shrink(variance, len(null.scores) - 1, np.array(null.seen_variance))))
 
     def null_z(self, null: Null) -> Floats:
@@ -152,7 +156,7 @@ class Table:
         z = np.empty(len(null.scores))
         for place, value in enumerate(null.scores):
             others = np.delete(null.scores, place)
-            variance = self.prior.shrink(np.var(others, ddof=1), len(others) - 1, np.array(null.seen_variance))
+            variance = self.prior.shrink(float(np.var(others, ddof=1)), len(others) - 1, np.array(null.seen_variance))
             z[place] = (value - self.centre) / np.sqrt(variance)
         return z
 
@@ -164,7 +168,7 @@ class Table:
     @cached_property
     def pooled(self) -> Floats:
         """All null ``|z|`` of all subjects."""
-        return np.abs(np.concatenate(list(self.subject_z.values())))
+        return np.asarray(np.abs(np.concatenate(list(self.subject_z.values()))))
 
     @cached_property
     def critical(self) -> float:

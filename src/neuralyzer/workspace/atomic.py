@@ -65,6 +65,9 @@ def write_with(path: Path, write: Callable[[Path], object]) -> Path:
 def read_json(path: Path) -> Any:
     """Read JSON.
 
+    Returns:
+        What the file holds.
+
     Raises:
         UnreadableError: if the file is missing, truncated or not JSON.
     """

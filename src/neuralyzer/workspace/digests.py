@@ -24,6 +24,9 @@ def of_json(content: Any) -> str:
 def of_file(path: Path) -> str:
     """Digest of a file's bytes.
 
+    Returns:
+        Hexadecimal SHA-256.
+
     Raises:
         UnreadableError: if the file cannot be read.
     """

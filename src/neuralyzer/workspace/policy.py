@@ -38,6 +38,9 @@ class Policy:
     def from_table(cls, table: dict[str, Any]) -> "Policy":
         """Read the ``[policy]`` table of a project file.
 
+        Returns:
+            The policy.
+
         Raises:
             UsageError: if it has keys that no policy has.
         """

@@ -1,0 +1,128 @@
+"""Writes what the docs can take from the code: the methods, the errors, the command line.
+
+``python docs/generate.py`` writes; with ``--check`` it only says what differs, and exits 1 if anything does.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from neuralyzer import errors
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def methods(folder: str) -> str:
+    """The table of methods.
+
+    Args:
+        folder: where the docs lie, seen from the page that the table is for.
+
+    Returns:
+        Markdown.
+    """
+    from neuralyzer.methods.catalogue import methods as catalogue
+
+    lines = ["| method | guarantee | what it does | expected trace | paper |", "|---|---|---|---:|---|"]
+    for name, kind in catalogue().items():
+        if not kind.__module__.startswith("neuralyzer."):
+            continue  # what a third party registered here is no part of these docs
+        page = Path("methods") / f"{name}.md"
+        shown = f"[`{name}`]({folder}{page.as_posix()})" if (ROOT / "docs" / page).exists() else f"`{name}`"
+        trace = f"{100 * kind.expected.trace:.0f} %"
+        lines.append(f"| {shown} | {kind.guarantee} | {kind.summary} | {trace} | {linked(kind.paper)} |")
+    return "\n".join(lines)
+
+
+def linked(paper: str) -> str:
+    """A paper's name with its arXiv number as a link."""
+    return re.sub(r"arXiv (\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", paper)
+
+
+def error_table() -> str:
+    """The errors, from their docstrings."""
+    lines = ["| error | what it means |", "|---|---|"]
+    for name, kind in vars(errors).items():
+        if inspect.isclass(kind) and kind.__module__ == errors.__name__:
+            lines.append(f"| `{name}` | {inspect.cleandoc(kind.__doc__ or '').splitlines()[0]} |")
+    return "\n".join(lines)
+
+
+def command_line() -> str:
+    """Every verb with its arguments, options and example, from Typer."""
+    import typer
+
+    from neuralyzer.cli.app import verbs
+
+    return "\n\n".join(_verbs(typer.main.get_command(verbs), "neuralyzer"))
+
+
+def _verbs(group: Any, name: str) -> Iterator[str]:
+    for verb in group.commands.values():
+        own = f"{name} {verb.name}"
+        if hasattr(verb, "commands"):
+            yield from _verbs(verb, own)
+        else:
+            yield _verb(verb, own)
+
+
+def _verb(verb: Any, name: str) -> str:
+    told = re.sub(r"\s+", " ", inspect.cleandoc(verb.help or ""))
+    context = verb.context_class(verb)
+    arguments = [p.name.upper() for p in verb.params if p.param_type_name == "argument"]
+    records = [p.get_help_record(context) for p in verb.params if p.param_type_name == "option"]
+    rows = [f"| `{own}` | {told.replace('|', chr(92) + '|')} |" for own, told in filter(None, records)]
+    parts = [f"## {name}", told, f"```text\n{' '.join([name, *arguments, '[OPTIONS]'])}\n```"]
+    parts.append("\n".join(["| option | meaning |", "|---|---|", *rows]))
+    example = (verb.epilog or "").removeprefix("Example: ")
+    return "\n\n".join([*parts, *([f"```bash\n{example}\n```"] if example else [])])
+
+
+PARTS: dict[str, tuple[str, Callable[[], str]]] = {
+    "README.md": ("methods", lambda: methods("docs/")),
+    "docs/methods.md": ("methods", lambda: methods("")),
+    "docs/errors.md": ("errors", error_table),
+    "docs/cli.md": ("cli", command_line),
+}
+
+
+def filled(text: str, part: str, content: str) -> str:
+    """A page with a part filled in between its markers.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: if the page lacks the markers.
+    """
+    begin, end = f"<!-- {part}:begin -->", f"<!-- {part}:end -->"
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"a page needs {begin} and {end}, once each")
+    return text[: text.index(begin)] + f"{begin}\n{content}\n{end}" + text[text.index(end) + len(end) :]
+
+
+def main(check: bool) -> int:
+    """Write the pages, or say which differ.
+
+    Returns:
+        The exit code.
+    """
+    stale = []
+    for name, (part, render) in PARTS.items():
+        page = ROOT / name
+        was = page.read_text()
+        now = filled(was, part, render())
+        if now != was:
+            stale.append(name)
+            if not check:
+                page.write_text(now)
+    if check and stale:
+        print(f"out of date: {', '.join(stale)}; run python docs/generate.py", file=sys.stderr)
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))

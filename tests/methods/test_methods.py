@@ -1,0 +1,172 @@
+"""What every algorithm must do, run over the whole catalogue on one model."""
+
+import numpy as np
+import pytest
+import torch
+
+from neuralyzer.data.request import ErasureRequest, Guarantee
+from neuralyzer.errors import UsageError
+from neuralyzer.methods import catalogue
+from neuralyzer.methods.method import obstacle
+from neuralyzer.methods.task import Task
+from neuralyzer.models import weights
+from neuralyzer.progress import Silent
+
+NAMES = ["retrain", "rollback", "influence", "finetune", "neggrad-plus"]
+
+
+@pytest.fixture(scope="module")
+def task(made_world):
+    oracle = made_world.oracle
+    return Task(oracle, ErasureRequest(subjects=["c0"]), made_world.references(oracle))
+
+
+def test_the_catalogue_finds_every_file():
+    assert sorted(catalogue.names()) == sorted(NAMES)
+    assert catalogue.names()[:2] == ["retrain", "rollback"]  # the strongest first
+
+
+def test_unknown_names_and_hyperparameters_are_one_clear_line():
+    with pytest.raises(UsageError, match="no method 'bogus'; there are retrain"):
+        catalogue.get("bogus")
+    with pytest.raises(UsageError, match="method finetune takes epochs, rate"):
+        catalogue.make("finetune", bogus=1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_original_is_never_changed_and_weights_repeat(task, name):
+    before = weights.digest(task.model)
+    first = catalogue.make(name).unlearn(task, Silent())
+    second = catalogue.make(name).unlearn(task)
+    assert weights.digest(task.model) == before
+    assert weights.digest(first) == weights.digest(second) != before
+    assert not first.training
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_passes_are_positive_and_nothing_stands_in_the_way(task, name):
+    method = catalogue.make(name)
+    assert obstacle(method, task) is None
+    passes = method.passes(task)
+    assert passes.steps + passes.products > 0
+
+
+def test_the_coach_never_holds_the_judging_half(task, made_world):
+    judging = made_world.references().judging
+    assert task.references.half.members == judging.half.members
+    assert not np.array_equal(task.references.half.keep, judging.half.keep)
+    assert not any(getattr(value, "judging", None) for value in vars(task).values())
+
+
+@pytest.mark.parametrize("name", ["retrain", "rollback"])
+def test_exact_methods_are_witnessed_to_see_no_forget_row(task, name):
+    task.witness.steps, task.witness.forget_rows = 0, 0
+    catalogue.make(name).unlearn(task)
+    assert task.witness.steps > 0 and task.witness.forget_rows == 0
+    assert task.witness.rows == set(task.retain.ids.tolist())
+
+
+def test_the_witness_sees_a_forget_row_where_there_is_one(task):
+    watch = task.witness.watch(task.oracle.data)
+    before = task.witness.forget_rows
+    watch.step(task.positions[:3])
+    assert task.witness.forget_rows == before + 3
+    task.witness.forget_rows = before
+
+
+def test_retraining_is_the_recipe_on_the_retained_rows(task):
+    from neuralyzer.models import training
+
+    expected = training.train(task.oracle.recipe, task.retain)
+    assert weights.digest(catalogue.make("retrain").unlearn(task)) == weights.digest(expected)
+
+
+def test_rollback_without_forget_rows_after_the_checkpoint_is_the_recorded_training(made_world):
+    """Replaying every recorded step, nothing left out, gives the original weights bit by bit."""
+    from neuralyzer.models import training
+    from neuralyzer.registry.history import History
+
+    oracle = made_world.oracle
+    history = History.read(made_world.root / "runs" / "train")
+    checkpoint = history.checkpoints[1]
+    module = oracle.recipe.module()
+    optimizer = oracle.recipe.optimizer(training.trainable(module))
+    history.load(checkpoint, module, optimizer)
+    steps = history.batches_from(checkpoint.step)
+    for _ in training.run_steps(oracle.recipe, module, optimizer, oracle.data, steps, 0, done=checkpoint.step):
+        pass
+    assert weights.digest(module) == oracle.digest
+
+
+def test_influence_forgets_on_the_judging_half_and_keeps_utility(task, made_world):
+    from neuralyzer.methods.repair import Repair
+    from neuralyzer.models import reading
+    from neuralyzer.trace.gauge import Gauge
+
+    unlearned = Repair().mend(catalogue.make("influence").unlearn(task), task)
+    gauge = Gauge(made_world.references().judging, task.parts, 0.05)
+    before, after = gauge.read(task.model), gauge.read(unlearned)
+    assert before.rejects and not after.rejects
+    assert max(abs(trace.trace) for trace in after.traces.values()) < 0.5
+    kept = reading.utility(unlearned, task.objective, made_world.holdout)
+    assert kept >= task.predicted_utility - 0.02
+
+
+def test_influence_takes_damping_and_step_as_given(task):
+    free = catalogue.make("influence").unlearn(task)
+    fixed = catalogue.make("influence", damping=1e-3, step=1.0).unlearn(task)
+    assert weights.digest(free) != weights.digest(fixed)
+
+
+def test_neggrad_plus_stops_at_the_forget_loss_of_never_seen_members(task):
+    from neuralyzer.models import reading
+
+    unlearned = catalogue.make("neggrad-plus").unlearn(task)
+    before = reading.mean_loss(task.model, task.objective, task.forget)
+    after = reading.mean_loss(unlearned, task.objective, task.forget)
+    assert before < task.never_seen_loss <= after < 4 * task.never_seen_loss
+
+
+def test_obstacles_name_what_is_missing(made_world):
+    oracle = made_world.oracle
+    bare = Task(oracle, ErasureRequest(subjects=["c0"]))
+    assert "no references" in obstacle(catalogue.make("influence"), bare)
+    unrecorded = Task(type(oracle)(oracle.model, oracle.recipe, oracle.data, oracle.holdout), bare.request)
+    assert "not recorded" in obstacle(catalogue.make("rollback"), unrecorded)
+    with pytest.raises(UsageError, match="not recorded"):
+        catalogue.make("rollback").unlearn(unrecorded)
+
+
+def test_guarantees_are_ordered():
+    order = [Guarantee.EXACT, Guarantee.CLEAN, Guarantee.CERTIFIED, Guarantee.STRONG, Guarantee.WEAK]
+    for place, stronger in enumerate(order):
+        assert all(stronger.satisfies(weaker) for weaker in order[place:])
+        assert not any(weaker.satisfies(stronger) for weaker in order[place + 1 :])
+
+
+def test_a_third_partys_method_is_found_through_its_entry_point(monkeypatch):
+    from neuralyzer.methods.finetune import Finetune
+    from neuralyzer.workspace import plugins
+
+    class Theirs(Finetune):
+        name = "theirs"
+
+    class Entry:
+        name = "theirs"
+
+        def load(self):
+            return Theirs
+
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [Entry()] if group == "neuralyzer.methods" else [])
+    catalogue.methods.cache_clear()
+    try:
+        assert catalogue.get("theirs") is Theirs
+    finally:
+        catalogue.methods.cache_clear()
+
+
+def test_losses_by_hand():
+    from neuralyzer.methods.losses import neggrad_plus
+
+    value = neggrad_plus(torch.tensor([1.0, 3.0]), torch.tensor([4.0, 6.0]), beta=0.9)
+    assert value.item() == pytest.approx(0.9 * 2 - 0.1 * 5)

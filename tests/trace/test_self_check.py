@@ -1,0 +1,58 @@
+"""The self-check alarms about as often as it should where nothing is wrong, and more where something is."""
+
+import numpy as np
+import pytest
+
+from neuralyzer.references.readings import Half, Readings
+from neuralyzer.trace.self_check import SelfCheck, holdout_groups, self_check
+from neuralyzer.trace.table import Table
+from tests.trace.world import gaussian
+
+
+def checked(half, groups, signals=("own",)):
+    return self_check({signal: Table(half, signal) for signal in signals}, signals, groups, 0.05)
+
+
+GROUPS = holdout_groups(600, 30, 0)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_alarms_on_gaussian_references(seed):
+    found = checked(gaussian(seed, holdout=600).half, GROUPS)
+    assert found.groups == 10 * 30  # groups of 30 rows, and 30 of the 32 members in fives of six
+    assert 0.005 <= found.alarms / found.groups <= 0.1
+
+
+def test_alarms_of_several_signals_are_of_the_joint_test():
+    found = checked(gaussian(2, holdout=600, signals=("a", "b", "c")).half, GROUPS, ("a", "b", "c"))
+    assert found.groups == 300 and 0.005 <= found.alarms / found.groups <= 0.1
+
+
+def test_a_planted_shift_alarms():
+    """Two members read the groups' rows three spreads too high, which no other holdout row shows."""
+    world = gaussian(0, holdout=600)
+    outside = world.half.signals["own"].holdout.copy()
+    rows = np.concatenate(GROUPS)
+    outside[np.ix_([1, 8], rows)] += 3 * world.outside_spread[rows]
+    half = Half(world.half.keep, world.half.positions, {"own": Readings(world.half.signals["own"].rows, outside)})
+    before, after = checked(world.half, GROUPS), checked(half, GROUPS)
+    assert after.alarms - before.alarms >= 15  # of the 2 x 10 tests of these two
+
+
+def test_groups_are_half_of_the_holdout_cut_without_overlap():
+    groups = holdout_groups(101, 8, 3)
+    rows = np.concatenate(groups)
+    assert [len(group) for group in groups] == [8] * 6 and len(np.unique(rows)) == 48 and rows.max() < 101
+    assert all((again == group).all() for again, group in zip(holdout_groups(101, 8, 3), groups, strict=True))
+    assert any((again != group).any() for again, group in zip(holdout_groups(101, 8, 4), groups, strict=True))
+
+
+def test_nothing_to_check_with():
+    world = gaussian(0, subjects=12, size=7, holdout=80)
+    assert checked(world.half, []) == SelfCheck(0, 0)
+    rows, outside = world.half.signals["own"].rows, world.half.signals["own"].holdout
+    units = {subject: subject for subject in range(12)}
+    half = Half(
+        world.half.keep, world.half.positions, {"own": Readings(rows, np.repeat(outside[:, None], 12, 1), units)}
+    )
+    assert checked(half, GROUPS) == SelfCheck(0, 0)
