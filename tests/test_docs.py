@@ -197,7 +197,7 @@ def write_rows(folder: Path) -> None:
     """Small noisy data with a customer AIFinn, under the names that 'neuralyzer init' expects."""
     generator = np.random.default_rng(0)
     x = generator.normal(size=(700, 6))
-    label = (x[:, 0] + generator.normal(size=700) > 0).astype(int)
+    label = (x[:, 0] + 0.3 * generator.normal(size=700) > 0).astype(int)
     names = np.array(["AIFinn", *(f"customer-{number}" for number in range(2, 13))])
     columns = {f"x{place}": x[:, place] for place in range(6)}
     rows = pa.table(columns | {"label": label, "customer": names[generator.integers(0, 12, 700)]})
@@ -282,7 +282,7 @@ def test_demo_commands_run(tmp_path):
 def oracle():
     generator = np.random.default_rng(0)
     x = generator.normal(size=(520, 5)).astype(np.float32)
-    y = (x[:, 0] + 1.5 * generator.normal(size=520) > 0).astype(int)
+    y = (x[:, 0] + 0.3 * generator.normal(size=520) > 0).astype(int)
     data = nz.Data.from_arrays(x[:300], y[:300], subjects=np.arange(300) % 15)
     recipe = nz.Recipe(
         lambda: torch.nn.Sequential(torch.nn.Linear(5, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2)),

@@ -198,9 +198,11 @@ def _closed(folder: Folder, oracle: TrainedModel, positions: np.ndarray, referen
     """Erase what was measured on the rows, and hand over the unlearned model."""
     result = folder.read("result")
     if not folder.has("closed"):
-        pool = references() if callable(references) else references
-        if pool is not None:
-            pool.erase(positions)
+        path = result["references"]["folder"]
+        if path is not None and not References.closed(path, case):
+            pool = references() if callable(references) else references
+            if pool is not None:
+                pool.erase(positions, case)
         folder.write("closed", {"case": case})
     module = weights.load_into(weights.clone(oracle.model), Path(result["weights_file"])).eval()
     retained = oracle.data.select(np.setdiff1d(np.arange(len(oracle.data)), positions))

@@ -99,6 +99,7 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
             "tuning": pool.tuning.half.members if pool else 0,
             "judging": pool.judging.half.members if pool else 0,
             "digest": pool.digest if pool else None,
+            "folder": str(pool.store.root) if pool else None,
             "backend": pool.head["why"] if pool else None,
         },  # fmt: skip
         "audit": facts.audit.to_dict(),

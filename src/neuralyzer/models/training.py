@@ -4,6 +4,7 @@ import math
 import shlex
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -119,8 +120,11 @@ def run_steps(
         Each step's mean loss, detached.
     """
     schedule = None if recipe.schedule is None else recipe.schedule(optimizer, steps_of(recipe, len(data)))
-    for _ in range(done if schedule is not None else 0):
-        schedule.step()  # type: ignore[union-attr]  # brings the rate to where the steps already taken left it
+    if schedule is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch wants an optimizer step before each
+            for _ in range(done):
+                schedule.step()  # brings the rate to where the steps already taken left it
     generator = torch.Generator().manual_seed(seed + 1)
     module.train()
     with torch.random.fork_rng(devices=[]):  # dropout draws from torch's global generator

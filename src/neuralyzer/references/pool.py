@@ -139,6 +139,11 @@ class References:
         roster.places(oracle.data)  # refuses other data
         return cls(store, oracle, roster)
 
+    @staticmethod
+    def closed(path: Path | str, case: str) -> bool:
+        """Whether a case's rows were erased from the pool in a folder."""
+        return case in Roster.read(Path(path)).closed
+
     @cached_property
     def head(self) -> dict[str, Any]:
         """The pool's description."""
@@ -199,11 +204,12 @@ class References:
         held = self.roster.held(np.load(self.store.root / "keep.npy")[: self.size])[:, places]
         return [int(number) for number in np.flatnonzero(held.any(1))]
 
-    def erase(self, positions: Indices) -> None:
+    def erase(self, positions: Indices, case: str) -> None:
         """Erase what was measured on rows, when their case closes.
 
         Args:
             positions: among the model's present rows.
+            case: its id, by which ``closed`` knows it.
         """
         places = self.roster.places(self.oracle.data)[positions]
         units = {subject: place for place, subject in enumerate(units_of(self.roster.owned))}
@@ -223,7 +229,7 @@ class References:
         )
         outputs[:, places] = np.nan
         outputs.flush()  # type: ignore[attr-defined]
-        self.roster.erase(places, self.store.root)
+        self.roster.erase(places, case, self.store.root)
 
     def _unit_shape(self, units: int) -> tuple[int, ...]:
         few = min(self.head["holdout_few"], len(self.oracle.require_holdout()))

@@ -1,6 +1,7 @@
 """The rows and subjects that a pool was made of, and which of them are still there."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from neuralyzer.errors import ReferencesError, UsageError
 from neuralyzer.references.readings import Flags, Indices
 from neuralyzer.workspace import atomic
 
+CLOSED = b"closed cases"
+
 
 @dataclass(frozen=True, eq=False)
 class Roster:
@@ -24,6 +27,7 @@ class Roster:
         owner: each row's subject ``(N,)``.
         group: each row's group as a further subject ``(N,)``, or None.
         subjects: how many subjects there are, groups included.
+        closed: cases whose rows were erased.
     """
 
     ids: np.ndarray
@@ -31,6 +35,7 @@ class Roster:
     owner: Indices
     group: Indices | None
     subjects: int
+    closed: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, data: Data, groups: tuple[str, ...]) -> "Roster":
@@ -55,17 +60,19 @@ class Roster:
     def read(cls, root: Path) -> "Roster":
         """The roster of a pool's folder."""
         table = pa.parquet.read_table(root / "rows.parquet")
+        closed = tuple(json.loads((table.schema.metadata or {}).get(CLOSED, b"[]")))
         group = table["group"].to_numpy() if "group" in table.column_names else None
         owner = table["owner"].to_numpy()
         subjects = int((owner if group is None else group).max()) + 1
-        return cls(np.array(table["id"].to_pylist()), np.array(table["digest"].to_pylist()), owner, group, subjects)
+        return cls(np.array(table["id"].to_pylist()), np.array(table["digest"].to_pylist()), owner, group, subjects, closed)
 
     def write(self, root: Path) -> None:
         """Keep the roster in a pool's folder."""
         columns = {"id": self.ids, "digest": self.digests, "owner": self.owner}
         if self.group is not None:
             columns["group"] = self.group
-        atomic.write_with(root / "rows.parquet", lambda part: pa.parquet.write_table(pa.table(columns), part))
+        table = pa.table(columns).replace_schema_metadata({CLOSED: json.dumps(self.closed)})
+        atomic.write_with(root / "rows.parquet", lambda part: pa.parquet.write_table(table, part))
 
     @property
     def groups(self) -> bool:
@@ -129,12 +136,12 @@ class Roster:
         at[places] = np.arange(len(places))
         return [np.sort(at[own][at[own] >= 0]) for own in self.positions]
 
-    def erase(self, places: Indices, root: Path) -> None:
-        """Take rows off the roster for good: neither id nor digest stays."""
+    def erase(self, places: Indices, case: str, root: Path) -> None:
+        """Take rows off the roster for good: neither id nor digest stays. With the same write their case is closed."""
         self.ids[places] = ""
         self.digests[places] = ""
         self.__dict__.pop("_place", None)
-        self.write(root)
+        replace(self, closed=(*self.closed, case)).write(root)
 
 
 def _by_subject(owner: Indices, subjects: int) -> list[Indices]:

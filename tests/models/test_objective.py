@@ -1,0 +1,100 @@
+"""Objectives against closed forms in float64 and against autograd."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from neuralyzer.errors import UsageError
+from neuralyzer.models.objective import Classification, Regression
+
+LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0], [-3.0, 4.0, 1.0]], dtype=torch.float64)
+CLASSES = torch.tensor([0, 2, 2])
+PREDICTED = torch.tensor([[1.0, 2.0], [0.5, -1.0]], dtype=torch.float64)
+TARGETS = torch.tensor([[1.0, 2.0], [3.5, 3.0]], dtype=torch.float64)
+
+
+def softmax(logits):
+    p = np.exp(np.asarray(logits, dtype=np.float64))
+    return p / p.sum(1, keepdims=True)
+
+
+def test_margin_of_classes_is_the_log_odds():
+    p = softmax(LOGITS)[np.arange(3), CLASSES]
+    got = Classification().margin(LOGITS, CLASSES)
+    np.testing.assert_allclose(got, np.log(p) - np.log1p(-p), rtol=1e-12)
+    np.testing.assert_allclose(Classification().losses(LOGITS, CLASSES), -np.log(p), rtol=1e-12)
+
+
+@pytest.mark.parametrize("lead", [40.0, -40.0, 300.0])
+def test_margin_is_exact_where_probabilities_are_not(lead):
+    """In float32 p is 1 or 0 long before; the margin of two classes is their difference."""
+    got = Classification().margin(torch.tensor([[lead, 0.0]]), torch.tensor([0]))
+    assert got.item() == lead
+    three = Classification().margin(torch.tensor([[lead, 0.0, 0.0]]), torch.tensor([0]))
+    assert three.item() == pytest.approx(lead - np.log(2), rel=1e-6)
+
+
+def test_a_single_logit_is_one_of_two():
+    z = torch.tensor([[1.5], [-0.3]])
+    model = nn.Identity()
+    for given in (z, z[:, 0]):
+        outputs = Classification().outputs(model, given)
+        assert outputs.tolist() == [[0.0, 1.5], [0.0, pytest.approx(-0.3)]]
+    y = torch.tensor([1, 0])
+    got = Classification().losses(outputs, y)
+    want = nn.functional.binary_cross_entropy_with_logits(z[:, 0], y.float(), reduction="none")
+    torch.testing.assert_close(got, want)
+    torch.testing.assert_close(Classification().margin(outputs, y), torch.tensor([1.5, 0.3]))
+
+
+def test_right_and_wrong():
+    assert Classification().correct(LOGITS, CLASSES).tolist() == [1, 0, 0]
+    assert Classification().utility(LOGITS, CLASSES) == pytest.approx(1 / 3)
+    assert Classification().utility_loss(0.9, 0.85) == pytest.approx(0.05)
+
+
+def test_regression_by_hand():
+    """Squared residuals: 0, and 9 + 16 = 25."""
+    objective = Regression(scale=2.0)
+    assert objective.losses(PREDICTED, TARGETS).tolist() == [0.0, 12.5]
+    want = [-0.5 * np.log(0.02**2), -0.5 * np.log(25 + 0.02**2)]
+    assert objective.margin(PREDICTED, TARGETS).tolist() == pytest.approx(want)
+    assert objective.correct(PREDICTED, TARGETS).tolist() == [0.0, -2.5]
+    assert objective.utility(PREDICTED, TARGETS) == pytest.approx(np.sqrt(12.5))
+    assert objective.utility_loss(2.0, 2.1) == pytest.approx(0.05)
+    assert objective.scaled(torch.tensor([3.0, 4.0])).scale == pytest.approx(np.sqrt(12.5))
+
+
+def test_regression_takes_targets_of_one_dimension():
+    one = Regression().losses(torch.tensor([[1.0], [2.0]]), torch.tensor([3.0, 2.0]))
+    assert one.tolist() == [2.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("objective", "outputs", "y"),
+    [(Classification(), LOGITS, CLASSES), (Regression(), PREDICTED, TARGETS)],
+    ids=["classes", "regression"],
+)
+def test_curvature_is_the_hessian_at_the_outputs(objective, outputs, y):
+    tangents = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    got = objective.curvature(outputs, y, tangents)
+    for row in range(len(y)):
+        hessian = torch.autograd.functional.hessian(
+            lambda own, row=row: objective.losses(own[None], y[row : row + 1])[0], outputs[row]
+        )
+        torch.testing.assert_close(got[row], hessian @ tangents[row])
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [(torch.zeros(3, 2, dtype=torch.int64), "2 values a row: multi-label"), (torch.zeros(3), "use Regression")],
+)
+def test_targets_that_are_no_classes(y, message):
+    with pytest.raises(UsageError, match=message):
+        Classification().losses(LOGITS, y)
+
+
+def test_outputs_that_are_no_logits():
+    with pytest.raises(UsageError, match=r"needs outputs \(N, C\); the model gave \(2, 3, 4\)"):
+        Classification().outputs(nn.Identity(), torch.zeros(2, 3, 4))

@@ -1,0 +1,170 @@
+"""Training against a loop written out, and what makes it deterministic."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import NotFiniteError, UsageError, WeightsError
+from neuralyzer.models import training, weights
+from neuralyzer.models.recipe import Recipe
+from tests.models.cases import CASES, mlp, normed
+
+X, Y = CASES["mlp"].rows(50)
+DATA = Data.from_arrays(X, Y)
+
+
+def same(a, b):
+    return all(torch.equal(a.state_dict()[name], value) for name, value in b.state_dict().items())
+
+
+def test_the_order_of_rows():
+    steps = list(training.order(10, 3, 4, seed=1))
+    assert [len(step) for step in steps] == [4, 4, 2] * 3
+    passes = [np.concatenate(steps[at : at + 3]) for at in (0, 3, 6)]
+    assert all(sorted(one) == list(range(10)) for one in passes) and not (passes[0] == passes[1]).all()
+    assert all((a == b).all() for a, b in zip(steps, training.order(10, 3, 4, seed=1), strict=True))
+    assert any((a != b).any() for a, b in zip(steps, training.order(10, 3, 4, seed=2), strict=True))
+    assert training.steps_of(Recipe(build=mlp, epochs=3, batch_size=4), 10) == 9
+
+
+def cosine(optimizer, steps):
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+
+
+@pytest.mark.parametrize("schedule", [None, cosine], ids=["constant", "schedule"])
+def test_training_is_the_loop_written_out(schedule):
+    recipe = Recipe(build=mlp, epochs=3, batch_size=16, seed=5, schedule=schedule)
+    got = training.train(recipe, DATA)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        module = mlp()
+    optimizer = torch.optim.AdamW(module.parameters(), 1e-3)
+    rate = schedule(optimizer, 12) if schedule else None
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(3):
+        for batch in torch.randperm(50, generator=generator).split(16):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(module(X[batch]), Y[batch]).backward()
+            optimizer.step()
+            if rate:
+                rate.step()
+    assert not got.training
+    for name, value in module.state_dict().items():
+        torch.testing.assert_close(got.state_dict()[name], value, rtol=0, atol=1e-6)
+
+
+def dropping():
+    return nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Dropout(0.5), nn.Linear(9, 4))
+
+
+def jitter(x, generator):
+    return x + torch.randn(x.shape, generator=generator)
+
+
+@pytest.mark.parametrize("given", [{}, {"augment": jitter}, {"build": dropping}, {"build": normed}], ids=str)
+def test_a_seed_gives_the_weights_bit_by_bit(given):
+    recipe = Recipe(**({"build": mlp, "epochs": 2, "batch_size": 16} | given))
+    torch.manual_seed(123)
+    first = training.train(recipe, DATA, seed=3)
+    torch.manual_seed(321)
+    torch.rand(7)
+    second = training.train(recipe, DATA, seed=3)
+    assert same(first, second) and not same(first, training.train(recipe, DATA, seed=4))
+
+
+def test_augmentation_is_applied():
+    plain, changed = (
+        training.train(Recipe(build=mlp, epochs=1, batch_size=16, augment=augment), DATA) for augment in (None, jitter)
+    )
+    assert not same(plain, changed)
+
+
+def test_going_on_where_the_schedule_was_left():
+    recipe = Recipe(build=mlp, epochs=2, batch_size=25, schedule=cosine)
+    module = recipe.module(0)
+    optimizer = torch.optim.SGD(module.parameters(), 0.5)
+    steps = iter([np.arange(5)])
+    list(training.run_steps(recipe, module, optimizer, DATA, steps, 0, done=2))
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.25 * (1 + np.cos(np.pi * 3 / 4)))
+
+
+class Noting:
+    def __init__(self):
+        self.begun, self.rows = 0, []
+
+    def begin(self, module, optimizer):
+        self.begun += 1
+
+    def step(self, positions):
+        self.rows.append(positions)
+
+
+def test_an_observer_sees_every_row_of_every_pass():
+    noting = Noting()
+    training.train(Recipe(build=mlp, epochs=2, batch_size=16), DATA, observer=noting)
+    assert noting.begun == 1 and len(noting.rows) == 8
+    assert sorted(np.concatenate(noting.rows[:4])) == list(range(50))
+
+
+def test_own_training_code():
+    def own(data, seed, device, progress):
+        module = mlp()
+        nn.init.constant_(module[2].bias, seed + len(data))
+        return module
+
+    got = training.train(Recipe(build=mlp, train=own), DATA, seed=7)
+    assert got[2].bias.tolist() == [57.0] * 4 and not got.training
+    with pytest.raises(WeightsError, match="what the recipe's train returned does not fit"):
+        training.train(Recipe(build=mlp, train=lambda *_: nn.Linear(2, 2)), DATA)
+
+
+SCRIPT = """
+import sys, pyarrow.parquet, safetensors.torch, torch
+rows, seed, weights = sys.argv[1:]
+ids = pyarrow.parquet.read_table(rows)["id"].to_pylist()
+state = {"weight": torch.full((1, 1), float(len(ids))), "bias": torch.full((1,), float(seed))}
+safetensors.torch.save_file(state, weights)
+"""
+
+
+def test_own_training_command(tmp_path):
+    script = tmp_path / "own.py"
+    script.write_text(SCRIPT)
+    command = f"{sys.executable} {script} {{rows}} {{seed}} {{weights}}"
+    got = training.train(Recipe(build=lambda: nn.Linear(1, 1), command=command), DATA, seed=3)
+    assert got.weight.item() == 50 and got.bias.item() == 3
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "message"),
+    [
+        ("raise SystemExit('no such column')", UsageError, "exited 1: no such column"),
+        ("", WeightsError, "wrote no weights"),
+    ],
+)
+def test_a_training_command_that_fails(tmp_path, script, error, message):
+    (tmp_path / "own.py").write_text(script)
+    recipe = Recipe(build=mlp, command=f"{sys.executable} {tmp_path / 'own.py'}")
+    with pytest.raises(error, match=message):
+        training.train(recipe, DATA)
+
+
+def test_a_training_command_that_cannot_be_run():
+    with pytest.raises(UsageError, match="'/none/such' cannot be run"):
+        training.train(Recipe(build=mlp, command="/none/such {rows}"), DATA)
+
+
+def test_divergence_is_seen_at_the_end_of_the_pass():
+    recipe = Recipe(build=dropping, optimizer=lambda ps: torch.optim.SGD(ps, 1e30), epochs=5, batch_size=16)
+    with pytest.raises(NotFiniteError, match="after 4 steps; lower the rate"):
+        training.train(recipe, DATA)
+
+
+def test_weights_survive_the_disk(tmp_path):
+    module = training.train(Recipe(build=normed, epochs=1, batch_size=16), DATA)
+    again = weights.load_into(normed(), weights.save(module, tmp_path / "w.safetensors"))
+    assert same(module, again) and not list(tmp_path.glob(".*"))

@@ -1,0 +1,53 @@
+"""The catalogue finds every signal of the folder, and those of third parties."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from neuralyzer.errors import UsageError
+from neuralyzer.signals import catalogue
+from neuralyzer.signals.signal import Family
+from neuralyzer.workspace import plugins
+
+
+@pytest.fixture
+def third_party(monkeypatch):
+    """Registers a class as an entry point of the group ``neuralyzer.signals``."""
+
+    def register(kind):
+        entry = SimpleNamespace(name="theirs", load=lambda: kind)
+        monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] if group == "neuralyzer.signals" else [])
+        catalogue.signals.cache_clear()
+
+    yield register
+    monkeypatch.undo()
+    catalogue.signals.cache_clear()
+
+
+class Entropy:
+    name, family, per_unit = "entropy", Family.INFORMATION, False
+
+    def prepare(self, samples, context):
+        return {}
+
+    def measure(self, model, rows, holdout, context):
+        raise NotImplementedError
+
+
+def test_the_five_families():
+    found = catalogue.signals()
+    assert list(found) == ["margin", "augmented", "relearned", "correct", "fisher"]
+    assert sorted(signal.family for signal in found.values()) == sorted(Family)
+    assert [name for name, signal in found.items() if signal.per_unit] == ["relearned"]
+
+
+def test_a_third_partys_signal(third_party):
+    third_party(Entropy)
+    found = catalogue.signals()
+    assert list(found)[-1] == "entropy" and isinstance(found["entropy"], Entropy) and len(found) == 6
+
+
+def test_a_third_partys_class_that_is_no_signal(third_party):
+    third_party(dict)
+    with pytest.raises(UsageError, match=r"entry point theirs of neuralyzer\.signals has no name, family, measure"):
+        catalogue.signals()

@@ -1,0 +1,94 @@
+"""The relearned signal, against a loop of SGD steps written out."""
+
+import copy
+
+import pytest
+import torch
+
+from neuralyzer.signals.relearned import RATES, STEPS, Relearned
+from neuralyzer.signals.signal import Batch, Context, Sample
+from tests.models.cases import CASES
+
+
+def relearned(case, module, batch, rate, steps=4):
+    """A copy after plain SGD on one batch, in evaluation mode."""
+    again = copy.deepcopy(module).eval()
+    optimizer = torch.optim.SGD([p for p in again.parameters() if p.requires_grad], rate)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        case.objective.losses(case.objective.outputs(again, batch.x), batch.y).mean().backward()
+        optimizer.step()
+    return again
+
+
+def margins(case, module, batch):
+    return case.objective.margin(case.objective.outputs(module, batch.x), batch.y).detach()
+
+
+@pytest.mark.parametrize("count", [12, 9], ids=["even", "odd"])
+def test_each_half_after_relearning_the_other(case, context, holdout, count):
+    rows, module = Batch(*case.rows(count)), case.module()
+    found, outside = Relearned().measure(module, rows, holdout, context)
+    beyond = []
+    for own, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
+        again = relearned(case, module, Batch(rows.x[other], rows.y[other]), 0.05)
+        torch.testing.assert_close(
+            found[own], margins(case, again, Batch(rows.x[own], rows.y[own])), rtol=1e-4, atol=1e-5
+        )
+        beyond.append(margins(case, again, holdout))
+    torch.testing.assert_close(outside, torch.stack(beyond).mean(0), rtol=1e-4, atol=1e-5)
+    assert STEPS == 4
+
+
+def test_it_is_not_the_plain_margin(case, context, rows, holdout):
+    """A test of the tests: the steps do something, buffers of BatchNorm excepted."""
+    module = case.module()
+    found, _ = Relearned().measure(module, rows, holdout, context)
+    assert (found - margins(case, module, rows)).abs().max() > 1e-3
+
+
+def test_frozen_parameters_stay():
+    case = CASES["frozen"]
+    context = Context(case.objective, torch.ones(6), settings={"relearned": {"rate": 0.5}})
+    rows = Batch(*case.rows(12))
+    module = case.module()
+    frozen, _ = Relearned().measure(module, rows, rows, context)
+    free, _ = Relearned().measure(module.requires_grad_(True), rows, rows, context)
+    assert (frozen - free).abs().max() > 1e-3
+
+
+def samples(gap):
+    """Members for whom seen rows read ``gap`` higher on average than those never seen."""
+    case = CASES["mlp"]
+    modules = [case.module(seed) for seed in range(3)]
+    never = Batch(*case.rows(10, seed=4))
+    made = []
+    for module in modules:
+        seen = relearned(case, module, never, 0.3, steps=gap)
+        made += [Sample(module, [], [never]), Sample(seen, [never], [])]
+    return case, made, never
+
+
+@pytest.mark.parametrize("gap", [5, 40])
+def test_the_rate_is_the_smallest_that_comes_half_way(gap):
+    case, made, never = samples(gap)
+    rate = Relearned().prepare(made, Context(case.objective, torch.ones(6)))["rate"]
+    start = torch.stack([margins(case, s.model, never).mean() for s in made if s.never]).mean()
+    seen = torch.stack([margins(case, s.model, never).mean() for s in made if s.seen]).mean()
+
+    def reached(rate):
+        return torch.stack(
+            [margins(case, relearned(case, s.model, never, rate), never).mean() for s in made if s.never]
+        ).mean()
+
+    place = RATES.index(rate)
+    assert reached(rate) >= (start + seen) / 2 > reached(RATES[place - 1])
+    assert 0 < place < len(RATES) - 1
+
+
+def test_the_rate_where_nothing_can_be_compared():
+    case, made, never = samples(5)
+    context = Context(case.objective, torch.ones(6))
+    small = Batch(never.x[:7], never.y[:7])  # too few rows to be a unit
+    for given in ([], made[:1], made[1:2], [Sample(made[0].model, [small], [small])]):
+        assert Relearned().prepare(given, context) == {"rate": RATES[0]}
