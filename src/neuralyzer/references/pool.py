@@ -1,6 +1,8 @@
 """``References``: models that never saw some of the data, trained once, measured, then destroyed."""
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -52,6 +54,14 @@ class ReferenceHalf:
         return torch.from_numpy(self.outputs[never][:, part.rows])
 
 
+class _Temporary:
+    """A folder that goes when the last pool that lies in it does."""
+
+    def __init__(self) -> None:
+        self.path = tempfile.mkdtemp(prefix="neuralyzer-")
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
 @dataclass(frozen=True, eq=False)
 class References:
     """A pool of measured reference models, bound to a model of the lineage it was made for.
@@ -65,7 +75,7 @@ class References:
     store: Store
     oracle: TrainedModel
     roster: Roster
-    _temporary: tempfile.TemporaryDirectory[str] | None = None
+    _temporary: "_Temporary | None" = None
 
     @classmethod
     def fit(
@@ -103,8 +113,8 @@ class References:
         oracle.require_holdout()
         temporary = None
         if workspace is None:
-            temporary = tempfile.TemporaryDirectory(prefix="neuralyzer-", ignore_cleanup_errors=True)
-            workspace = temporary.name
+            temporary = _Temporary()
+            workspace = temporary.path
         store = Store(as_workspace(workspace).references / building.name_of(oracle, groups))
         plan = building.Plan(size, leave_out, tuple(groups), Backend(backend) if backend else None, seed, keep_weights)
         building.build(store, oracle, plan, progress or Silent())

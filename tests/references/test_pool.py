@@ -1,0 +1,427 @@
+"""Pools: what is measured, what is kept, what is refused, what stays after a kill and after an erasure."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import ReferencesError, UsageError
+from neuralyzer.models import reading, training
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.references import building
+from neuralyzer.references.pool import References
+from neuralyzer.references.readings import Part
+from neuralyzer.signals.margin import Margin
+from neuralyzer.trace.gauge import Gauge
+from neuralyzer.trace.table import Table
+from neuralyzer.workspace import atomic
+from tests.references import world
+
+BOTH = ("tuning", "judging")
+
+
+def made(oracle, place, size=16, **given):
+    return References.fit(oracle, size, workspace=place, **({"backend": "vectorised"} | given))
+
+
+def contents(references):
+    """Everything that was measured, by file."""
+    root = references.store.root
+    found = {path.name: path.read_bytes() for path in sorted((root / "signals").glob("*.f32"))}
+    found |= {path.name: path.read_bytes() for path in sorted((root / "measured").glob("*.json"))}
+    return found | {"keep": (root / "keep.npy").read_bytes(), "settings": str(references.head["settings"])}
+
+
+@pytest.mark.parametrize("number", [0, 3, 15])
+def test_a_member_is_the_recipe_on_its_rows(kept, number):
+    keep = np.load(kept.store.root / "keep.npy")[number]
+    rows = np.flatnonzero(keep[[int(name[1:]) for name in kept.oracle.data.subjects]])
+    assert 0 < len(rows) < len(kept.oracle.data)
+    alone = training.train(world.RECIPE, kept.oracle.data.select(rows), 10_001 + number)
+    for name, value in alone.state_dict().items():
+        torch.testing.assert_close(kept.member(number).state_dict()[name], value, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("which", BOTH)
+def test_what_was_measured_is_what_the_meter_reads(kept, which):
+    half = getattr(kept, which)
+    parts = kept.parts(np.arange(len(kept.oracle.data)))
+    units = [part for part in parts if len(part.rows) >= 8]
+    assert len(parts) == 12 and len(units) == 3
+    for place in (0, 5):
+        model = kept.member(2 * place + BOTH.index(which))
+        for asked in (parts, units):
+            got = half.meter.read(model, asked)
+            assert ("relearned" in got) == (asked is units) and len(got) == 4 + (asked is units)
+            for name, own in got.items():
+                stored = half.half.signals[name]
+                for part, rows, outside in zip(asked, own.rows, own.holdout, strict=True):
+                    np.testing.assert_allclose(rows, stored.rows[place][part.rows], rtol=1e-4, atol=1e-5)
+                    np.testing.assert_allclose(outside, stored.holdout_of(part.subject)[place], rtol=1e-4, atol=1e-5)
+        outputs = reading.outputs(model, world.RECIPE.objective, kept.oracle.data.x)
+        np.testing.assert_allclose(half.outputs[place], outputs, rtol=1e-5, atol=1e-6)
+        utility = reading.utility(model, world.RECIPE.objective, kept.oracle.holdout)
+        assert half.utilities[place] == pytest.approx(utility)
+
+
+def test_only_whole_units_are_relearned(kept):
+    signal, whole = kept.tuning.meter.signals["relearned"], kept.parts(np.flatnonzero(world.SUBJECTS == "s01"))
+    assert kept.tuning.meter.measures(signal, whole)
+    assert not kept.tuning.meter.measures(signal, [Part(1, whole[0].rows[:-1])])
+    assert not kept.tuning.meter.measures(signal, kept.parts(np.flatnonzero(world.SUBJECTS == "s05")))
+    relearned = kept.tuning.half.signals["relearned"].rows
+    assert np.isfinite(relearned[:, world.SUBJECTS < "s03"]).all()
+    assert np.isnan(relearned[:, world.SUBJECTS >= "s03"]).all()
+
+
+def test_the_halves_share_nothing(kept):
+    keep = np.load(kept.store.root / "keep.npy")
+    assert (kept.tuning.half.keep == keep[::2]).all() and (kept.judging.half.keep == keep[1::2]).all()
+    for half in (kept.tuning, kept.judging):
+        assert ((~half.half.keep).sum(0) == 6).all()
+    lacking = 1 - kept.roster.held(keep[::2]).mean()
+    assert kept.tuning.half.share == pytest.approx(lacking)
+
+
+def test_outputs_of_members_that_never_saw_the_rows(kept):
+    (part,) = kept.parts(np.flatnonzero(world.SUBJECTS == "s01"))
+    got = kept.tuning.never_outputs(part)
+    never = [number for number in range(0, 16, 2) if number not in kept.saw(part.rows)]
+    assert len(never) == 6 and got.shape == (6, 10, 3)
+    x = kept.oracle.data.x[part.rows]
+    for own, number in zip(got, never, strict=True):
+        want = reading.outputs(kept.member(number), world.RECIPE.objective, x)
+        torch.testing.assert_close(own, want, rtol=1e-5, atol=1e-6)
+
+
+def test_parts_and_owners(kept):
+    wanted = np.flatnonzero((world.SUBJECTS == "s01") | (world.SUBJECTS == "s04"))[1:-2]
+    parts = kept.parts(wanted)
+    assert [part.subject for part in parts] == [1, 4] and [len(part.rows) for part in parts] == [9, 4]
+    assert (np.concatenate([part.rows for part in parts]) == wanted).all()
+    assert [f"s{owner:02d}" for owner in kept.owners] == list(world.SUBJECTS)
+
+
+def test_weights_are_destroyed_once_measured(oracle, tmp_path, kept):
+    references = made(oracle, tmp_path)
+    assert not list(references.store.root.rglob("*.safetensors"))
+    with pytest.raises(ReferencesError, match="destroyed once measured; make them with keep_weights"):
+        references.member(0)
+    assert contents(references) == contents(kept)  # the same seed, the same pool
+
+
+def test_without_a_workspace_a_pool_lives_as_long_as_its_object(oracle, kept, monkeypatch, tmp_path):
+    monkeypatch.setattr(building, "build", lambda store, *_: shutil.copytree(kept.store.root, store.root))
+    references = References.fit(oracle, 16)
+    root = references.store.root
+    assert root.exists() and references.tuning.half.members == 8
+    del references
+    assert not root.exists()
+
+
+class Killed(KeyboardInterrupt):
+    pass
+
+
+def killing(call, after):
+    """``call``, until it has been called ``after`` times."""
+    count = 0
+
+    def killed(*given, **named):
+        nonlocal count
+        count += 1
+        if count > after:
+            raise Killed
+        return call(*given, **named)
+
+    return killed
+
+
+# where the roster, the spreads, the description, 16 weights, the settings and 16 marks are written
+@pytest.mark.parametrize("after", [1, 3, 4, 9, 21, 22, 30, 38])
+def test_killed_before_any_write_and_made_again(oracle, kept, tmp_path, monkeypatch, after):
+    with monkeypatch.context() as patched:
+        patched.setattr(atomic, "replacing", killing(atomic.replacing, after))
+        with pytest.raises(Killed):
+            made(oracle, tmp_path)
+    name = kept.store.root.name
+    if (tmp_path / "references" / name / "pool.json").exists():
+        with pytest.raises(ReferencesError, match="not finished; run 'neuralyzer references' again"):
+            References.open(tmp_path / "references" / name, oracle)
+    assert contents(made(oracle, tmp_path)) == contents(kept)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("target", ["in training", "in measuring"])
+def test_killed_in_the_middle_of_a_step(oracle, kept, tmp_path, monkeypatch, target):
+    with monkeypatch.context() as patched:
+        if target == "in training":
+            patched.setattr(torch.optim.AdamW, "step", killing(torch.optim.AdamW.step, 5))
+        else:
+            patched.setattr(Margin, "measure", killing(Margin.measure, 3))
+        with pytest.raises(Killed):
+            made(oracle, tmp_path)
+    assert contents(made(oracle, tmp_path)) == contents(kept)
+
+
+def test_what_was_measured_is_not_measured_again(oracle, tmp_path, monkeypatch):
+    measure_one = building._measure_one
+    with monkeypatch.context() as patched:
+        patched.setattr(building, "_measure_one", killing(measure_one, 10))
+        with pytest.raises(Killed):
+            made(oracle, tmp_path)
+        assert len(list(tmp_path.rglob("measured/*.json"))) == 10
+        patched.setattr(building, "_measure_one", killing(measure_one, 6))
+        patched.setattr(building.backends, "train", killing(building.backends.train, 0))
+        assert made(oracle, tmp_path).size == 16
+        patched.setattr(building, "_measure_one", killing(measure_one, 0))
+        assert made(oracle, tmp_path).size == 16  # a finished pool is only opened
+
+
+def test_members_trained_in_processes_read_the_same(oracle, kept, tmp_path, monkeypatch):
+    """And after a kill those that are there already are left alone."""
+    with monkeypatch.context() as patched:
+        patched.setattr(building.weights, "save", killing(building.weights.save, 11))
+        with pytest.raises(Killed):
+            made(oracle, tmp_path, backend="processes")
+    numbers = []
+    train = building.backends.train
+
+    def noting(backend, recipe, data, kept, seeds, progress):
+        numbers.extend(seed - 10_001 for seed in seeds)
+        return train(backend, recipe, data, kept, seeds, progress)
+
+    monkeypatch.setattr(building.backends, "train", noting)
+    references = made(oracle, tmp_path, backend="processes")
+    assert numbers == [11, 12, 13, 14, 15] and references.head["why"] == "processes: asked for"
+    for which in BOTH:
+        got, want = (getattr(pool, which).half.signals for pool in (references, kept))
+        for name in ("margin", "augmented", "fisher"):
+            np.testing.assert_allclose(got[name].rows, want[name].rows, rtol=1e-2, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def half_left_out(oracle, tmp_path_factory):
+    """A pool of 24: each subject is left out by half of the members."""
+    return made(oracle, tmp_path_factory.mktemp("growing"), 24)
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["", "cut off between design and description"])
+def test_a_pool_grows_in_place(oracle, half_left_out, tmp_path, monkeypatch, cut):
+    shutil.copytree(half_left_out.store.root.parent, tmp_path / "references")
+    if cut:
+        with monkeypatch.context() as patched:
+            patched.setattr(atomic, "replacing", killing(atomic.replacing, 1))
+            with pytest.raises(Killed):
+                made(oracle, tmp_path, 32)
+        assert made(oracle, tmp_path, 24).saw(np.arange(3)) == half_left_out.saw(np.arange(3))
+    grown = made(oracle, tmp_path, 32)
+    assert grown.store.root.name == half_left_out.store.root.name and grown.size == 32
+    assert grown.digest != half_left_out.digest
+    for which in BOTH:
+        old, new = getattr(half_left_out, which), getattr(grown, which)
+        assert new.half.members == 16
+        assert (new.half.keep[:12] == old.half.keep).all()
+        # the new members lack as much as the old ones did, each subject equally often
+        assert ((~new.half.keep[12:]).sum(0) == 2).all()
+        for name, own in old.half.signals.items():
+            assert np.array_equal(new.half.signals[name].rows[:12], own.rows, equal_nan=True)
+            assert np.array_equal(new.half.signals[name].holdout[:12], own.holdout)
+        assert np.isfinite(new.half.signals["margin"].rows).all() and (new.utilities[:12] == old.utilities).all()
+    assert grown.head["settings"] == half_left_out.head["settings"]
+
+
+def changed(what):
+    training_rows, holdout = world.data()
+    x, y = training_rows.x.clone(), training_rows.y
+    if what == "row":
+        x[7, 2] += 1
+    if what == "id":
+        return Data.from_arrays(x, y, world.SUBJECTS, ["other", *training_rows.ids[1:]]), holdout
+    if what == "holdout":
+        return training_rows, holdout.select(np.arange(205))
+    if what == "missing":
+        return training_rows.select(np.arange(2, world.ROWS)), holdout
+    return Data.from_arrays(x, y, world.SUBJECTS, training_rows.ids), holdout
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("row", r"row 'id-7' has changed since \(1 such rows\)"),
+        ("id", r"they know no row 'other' \(1 such rows\)"),
+        ("holdout", "read on another holdout"),
+        ("missing", "2 of their rows are missing and were never erased"),
+    ],
+)
+def test_a_pool_for_other_data_is_refused(kept, oracle, what, message):
+    other = TrainedModel(oracle.model, world.RECIPE, *changed(what))
+    with pytest.raises(ReferencesError, match=message):
+        References.open(kept.store.root, other)
+
+
+def test_a_pool_of_another_recipe_is_refused(kept, oracle):
+    other = TrainedModel(oracle.model, replace(world.RECIPE, epochs=5), oracle.data, oracle.holdout)
+    with pytest.raises(ReferencesError, match="made for another recipe"):
+        References.open(kept.store.root, other)
+
+
+def test_rows_in_another_order_are_the_same_data(kept, oracle):
+    order = np.random.default_rng(1).permutation(world.ROWS)
+    other = References.open(
+        kept.store.root, TrainedModel(oracle.model, world.RECIPE, oracle.data.select(order), oracle.holdout)
+    )
+    for name in ("margin", "relearned"):
+        want = kept.tuning.half.signals[name].rows[:, order]
+        assert np.array_equal(other.tuning.half.signals[name].rows, want, equal_nan=True)
+    for subject, rows in enumerate(other.tuning.half.positions):
+        assert (other.oracle.data.subjects[rows] == f"s{subject:02d}").all()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"seed": 1}, r"have another seed \(10000\)"),
+        ({"leave_out": 0.8}, "have another leave_out"),
+        ({"size": 21}, "two halves: 21 is odd"),
+    ],
+    ids=str,
+)
+def test_a_pool_of_another_design_is_refused(kept, oracle, given, message):
+    with pytest.raises(ReferencesError, match=message):
+        made(oracle, kept.store.root.parent.parent, **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"size": 12}, ReferencesError, "use more references"),
+        ({"groups": ("colour",)}, UsageError, r"only \('class',\) is known"),
+        ({"backend": "clouds"}, ValueError, "clouds"),
+    ],
+    ids=str,
+)
+def test_pools_that_cannot_be_made(oracle, tmp_path, given, error, message):
+    with pytest.raises(error, match=message):
+        made(oracle, tmp_path, **given)
+
+
+def retained(oracle, positions):
+    rest = oracle.data.select(np.setdiff1d(np.arange(len(oracle.data)), positions))
+    return TrainedModel(oracle.model, world.RECIPE, rest, oracle.holdout)
+
+
+@pytest.mark.parametrize("asked", ["unit", "rest of a unit", "small subject"])
+def test_erasing(copied, oracle, kept, asked):
+    subject = 4 if asked == "small subject" else 1
+    positions = np.flatnonzero(world.SUBJECTS == f"s{subject:02d}")
+    positions = positions[:4] if asked == "rest of a unit" else positions
+    copied.erase(positions)
+    root = copied.store.root
+    for path in sorted((root / "signals").glob("*.rows.f32")):
+        lines = np.fromfile(path, np.float32).reshape(16, world.ROWS, -1)
+        assert np.isnan(lines[:, positions]).all(), path.name
+    rows = (root / "rows.parquet").read_bytes()
+    for position in positions:
+        assert oracle.data.row_digests[position].encode() not in rows
+    with pytest.raises(ReferencesError, match="know no row"):
+        References.open(root, oracle)
+    with pytest.raises(ReferencesError, match="know no row"):
+        made(oracle, root.parent.parent, 32)  # and it does not grow on what was erased
+    again = References.open(root, retained(oracle, positions))
+    rest = np.setdiff1d(np.arange(world.ROWS), positions)
+    for which in BOTH:
+        old, new = getattr(kept, which), getattr(again, which)
+        for name, own in new.half.signals.items():
+            gone = np.isin(np.arange(world.ROWS), positions) | (
+                (name == "relearned") & (world.SUBJECTS == f"s{subject:02d}")
+            )
+            want = old.half.signals[name].rows.copy()
+            want[:, gone] = np.nan
+            assert np.array_equal(own.rows, want[:, rest], equal_nan=True)
+        assert np.array_equal(new.outputs, old.outputs[:, rest])
+        table = Table(new.half, "margin")
+        assert (subject in table) == (asked == "rest of a unit")
+        assert np.array_equal(table.nulls[2].moments.never, Table(old.half, "margin").nulls[2].moments.never)
+    units = {"unit": {0, 2}, "rest of a unit": {0, 2}, "small subject": {0, 1, 2}}[asked]
+    assert set(again.tuning.meter.units) == units == set(again.tuning.half.signals["relearned"].units)
+    if subject == 1:
+        outside = np.fromfile(root / "signals" / "relearned.holdout.f32", np.float32).reshape(16, 3, -1)
+        assert np.isnan(outside[:, 1]).all() and np.isfinite(outside[:, [0, 2]]).all()
+
+
+def test_erasing_twice_in_a_row(copied, oracle):
+    """The second request counts its positions among the rows that are left."""
+    first = np.flatnonzero(world.SUBJECTS == "s00")
+    copied.erase(first)
+    left = retained(oracle, first)
+    middle = References.open(copied.store.root, left)
+    middle.erase(np.flatnonzero(left.data.subjects == "s03"))
+    both = np.flatnonzero((world.SUBJECTS == "s00") | (world.SUBJECTS == "s03"))
+    last = References.open(copied.store.root, retained(oracle, both))
+    assert np.isfinite(last.tuning.half.signals["margin"].rows).all()
+    assert [len(own) for own in last.tuning.half.positions] == [0, 10, 9, 0, *[6] * 8]
+
+
+def test_single_rows_as_subjects(tmp_path):
+    """No unit is large enough to be relearned, and everything else works."""
+    owned = world.data(subjects=None)
+    references = made(TrainedModel.fit(world.RECIPE, *owned), tmp_path)
+    assert references.tuning.half.signals["relearned"].units == {}
+    gauge = Gauge(references.tuning, references.parts(np.array([3])), 0.05)
+    assert gauge.signals == ["margin", "augmented", "correct", "fisher"]
+
+
+def test_classes_as_subjects(oracle, tmp_path):
+    """Each class is left out six times too; a row is held by members that keep both its subject and its class."""
+    references = made(oracle, tmp_path, 24, groups=("class",))
+    half = references.tuning.half
+    assert half.keep.shape == (12, 15) and len(half.positions) == 15
+    assert ((~half.keep).sum(0) == 6).all()
+    labels = oracle.data.y.numpy()
+    for subject in (0, 5):
+        saw = np.flatnonzero(half.keep[:, subject])
+        rows = half.positions[subject]
+        want = half.keep[saw][:, 12 + labels[rows]]
+        assert (half.rows_held(subject, rows) == want).all() and not want.all()
+    assert half.share == pytest.approx(1 - half.held.mean()) and half.share > 0.5
+    for name in half.signals:
+        table = Table(half, name)
+        assert table.subjects == ([0, 1, 2] if name == "relearned" else list(range(15)))
+        assert np.isfinite(table.pooled).all()
+    # a unit's rows are read as that subject's and not as their class's
+    meter, place = references.tuning.meter, 4
+    assert set(meter.units) == {0, 1, 2}
+    assert np.isfinite(half.signals["relearned"].rows[place][world.SUBJECTS < "s03"]).all()
+
+
+def test_units_are_relearned_as_subjects_where_classes_are_subjects_too(oracle, tmp_path):
+    references = made(oracle, tmp_path, 24, groups=("class",), keep_weights=True)
+    parts = references.parts(np.flatnonzero(world.SUBJECTS == "s01"))
+    got = references.tuning.meter.read(references.member(8), parts)["relearned"]
+    stored = references.tuning.half.signals["relearned"]
+    np.testing.assert_allclose(got.rows[0], stored.rows[4][parts[0].rows], rtol=1e-4, atol=1e-5)
+
+
+def test_regression(tmp_path):
+    references = made(world.oracle(world.REGRESSION, real=True), tmp_path, keep_weights=True)
+    holdout = references.oracle.holdout
+    residuals = torch.cat([(references.member(m)(holdout.x) - holdout.y).detach() for m in range(0, 16, 2)])
+    scale = references.head["scale"]
+    assert scale == pytest.approx(residuals.square().mean().sqrt().item(), rel=1e-5)
+    assert references.tuning.meter.context.objective.scale == pytest.approx(scale)
+    parts = references.parts(np.flatnonzero(world.SUBJECTS == "s02"))
+    for half in (references.tuning, references.judging):
+        gauged = Gauge(half, parts, 0.05).read(references.oracle.model)
+        assert set(gauged.traces) == {"margin", "augmented", "relearned", "correct", "fisher"}
+        assert all(np.isfinite(trace.trace) and trace.se > 0 for trace in gauged.traces.values())
+        assert 0 < gauged.joint.p_value <= 1
+    residual = (references.member(2)(references.oracle.data.x) - references.oracle.data.y).detach()[:, 0]
+    want = -0.5 * torch.log(residual**2 + (scale / 100) ** 2)
+    np.testing.assert_allclose(references.tuning.half.signals["margin"].rows[1], want, rtol=1e-4, atol=1e-4)
+    assert references.tuning.utilities[1] == pytest.approx(
+        (references.member(2)(holdout.x) - holdout.y).square().mean().sqrt().item(), rel=1e-5
+    )
