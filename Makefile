@@ -8,12 +8,12 @@ export GOMP_SPINCOUNT := 0
 
 .venv/.core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -c constraints.txt setuptools torch==2.13.0 torchvision==0.28.0
+	$(BIN)/pip install -q -c constraints.txt setuptools torch==2.13.0
 	$(BIN)/pip install -q -c constraints.txt -e .
 	touch $@
 
 .venv/.dev: .venv/.core
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -q -c constraints.txt torchvision==0.28.0 -e '.[dev]'
 	touch $@
 
 .PHONY: help demo test test-slow lint bench docs clean

@@ -58,8 +58,6 @@ _HOMES = {
     "verify": "verification.verify",
 }
 
-__all__ = sorted([*_HOMES, "__version__", "methods"])
-
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
@@ -70,4 +68,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted([*_HOMES, "__version__", "methods"])

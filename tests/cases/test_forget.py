@@ -153,7 +153,18 @@ def test_when_a_case_closes_the_measured_rows_go_and_the_lineage_goes_on(world):
         world.references(world.oracle)
 
 
-STAGES = ["located", "audit", "plan", "protocol", "unlearned", "repaired", "verification", "utility", "result", "closed"]
+STAGES = [
+    "located",
+    "audit",
+    "plan",
+    "protocol",
+    "unlearned",
+    "repaired",
+    "verification",
+    "utility",
+    "result",
+    "closed",
+]
 
 
 @pytest.fixture(scope="module")

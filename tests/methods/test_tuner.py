@@ -23,7 +23,7 @@ def played(tuner, monkeypatch, z_of, loss_of):
         last.update(settings)
         return weights.clone(tuner.task.model)
 
-    joint = lambda module: SimpleNamespace(joint=SimpleNamespace(statistic=z_of(last["s"]), critical=2.0))  # noqa: E731
+    joint = lambda module: SimpleNamespace(joint=SimpleNamespace(statistic=z_of(last["s"]), critical=2.0))
     monkeypatch.setattr(tuner.task, "trace", joint)
     monkeypatch.setattr("neuralyzer.methods.tuner.reading.mean_loss", lambda *_: loss_of(last["s"]))
     return make

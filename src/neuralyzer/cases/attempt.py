@@ -15,7 +15,7 @@ from neuralyzer.methods import catalogue
 from neuralyzer.methods.repair import Repair
 from neuralyzer.methods.task import Task, Witness
 from neuralyzer.models import reading, weights
-from neuralyzer.planning.plan import Option
+from neuralyzer.planning.options import Option
 from neuralyzer.progress import Progress
 from neuralyzer.references.pool import References
 from neuralyzer.trace.verdict import FIRST_LOOK, SECOND_LOOK, Verdict
@@ -87,9 +87,7 @@ class Setting:
     progress: Progress
 
 
-def attempt(
-    setting: Setting, option: Option, hyperparameters: Mapping[str, Any], folder: Folder
-) -> Outcome:
+def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any], folder: Folder) -> Outcome:
     """Try one option, going on where an earlier try was killed.
 
     Args:
@@ -100,6 +98,9 @@ def attempt(
 
     Returns:
         The outcome; its failures say why it was not enough.
+
+    Raises:
+        StorageError: if the disk is full: no other option would fare better.
     """
     exact = option.guarantee is Guarantee.EXACT
     method = catalogue.make(option.method, **hyperparameters)

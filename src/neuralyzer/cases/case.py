@@ -69,8 +69,7 @@ class Case:
     @property
     def succeeded(self) -> bool:
         """Whether the rows are forgotten or untraceable and no acceptance test failed."""
-        done = self.verdict in (Verdict.FORGOTTEN, Verdict.UNTRACEABLE)
-        return done and not (self.result["acceptance"] or {}).get("failed")
+        return succeeded(self.result)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values."""
@@ -83,3 +82,9 @@ class Case:
             Text(f"certificate  {self.certificate}"),
             Text(f"report       {self.report}"),
         )
+
+
+def succeeded(result: dict[str, Any]) -> bool:
+    """Whether a case's rows are forgotten or untraceable and no acceptance test failed: only then does it close."""
+    done = Verdict(result["verification"]["verdict"]) in (Verdict.FORGOTTEN, Verdict.UNTRACEABLE)
+    return done and not (result["acceptance"] or {}).get("failed")

@@ -30,6 +30,8 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
     verification = final.verification
     assert verification is not None and final.weights is not None
     unlearned = digests.of_file(final.weights)
+    # Checked by the certificate's own model, which lists the words that it knows.
+    wanted, promised, verdict, basis = _words(facts)
     names = facts.names if facts.workspace.policy.name_subject else None
     return cert.Predicate(
         request=cert.RequestRecord(
@@ -39,11 +41,11 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             due=request.due,
             done=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             decided_by=request.decided_by,
-            guarantee=str(request.guarantee),
+            guarantee=wanted,
             rows=len(facts.task.positions),
             commitment=facts.commitment,
             subjects=names,
-        ),  # type: ignore[arg-type]  # fmt: skip
+        ),
         systems=[
             cert.Holding(
                 name="the model's lineage",
@@ -51,7 +53,7 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
                 state="erased",
                 note="the unlearned weights replace the original in service; the operator must deploy them",
             ),
-        ],  # fmt: skip
+        ],
         datasets=[
             cert.Holding(
                 name=hit["name"],
@@ -60,7 +62,7 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
                 note=f"{hit['rows']} rows; to be deleted there by the operator",
             )
             for hit in facts.location["datasets"]
-        ],  # fmt: skip
+        ],
         models=[
             cert.Holding(
                 name="original",
@@ -69,7 +71,7 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
                 note="kept unchanged by Neuralyzer; to be withdrawn by the operator",
             ),
             cert.Holding(name="unlearned", digest=unlearned, state="erased"),
-        ],  # fmt: skip
+        ],
         derived_models=[],
         checkpoints=[
             cert.Holding(
@@ -79,23 +81,23 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
                 note="its checkpoints after the first step on these rows hold them",
             )
             for run in facts.location["runs"]
-        ],  # fmt: skip
+        ],
         references=_references(facts),
         method=cert.MethodRecord(
             name=final.method,
-            guarantee=str(final.guarantee),
-            basis=verification.basis,
+            guarantee=promised,
+            basis=basis,
             hyperparameters={name: value for name, value in final.hyperparameters.items()},
             seed=facts.seed,
             code_digest=code_digest(),
             environment_digest=digests.of_json(environment()),
             versions=versions(),
             escalated_from=[f"{o.method}: {'; '.join(o.failures)}" for o in facts.outcomes if o is not final],
-        ),  # type: ignore[arg-type]  # fmt: skip
+        ),
         protocol=protocol,
         verification=cert.VerificationRecord(
-            verdict=str(verification.verdict),
-            basis=verification.basis,
+            verdict=verdict,
+            basis=basis,
             p_value=verification.p_value,
             detectable=verification.detectable,
             families=[_family(row) for row in verification.families],
@@ -103,19 +105,30 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             if verification.self_check is None
             else cert.SelfCheckRecord(alarms=verification.self_check.alarms, groups=verification.self_check.groups),
             looks=verification.looks,
-        ),  # type: ignore[arg-type]  # fmt: skip
+        ),
         utility=_utility(facts),
         acceptance=None
         if final.acceptance is None
-        else cert.AcceptanceRecord(passed=final.acceptance.passed, failed=final.acceptance.failed),  # fmt: skip
+        else cert.AcceptanceRecord(passed=final.acceptance.passed, failed=final.acceptance.failed),
         attacks_run=[row["signal"] for row in verification.families],
         attacks_not_run=list(NOT_TESTED),
         weights=cert.WeightsRecord(original=facts.oracle.digest, unlearned=unlearned),
         members_that_saw=[] if pool is None else pool.saw(facts.task.positions),
         not_erased=[]
         if facts.oracle.recipe.train is None and facts.oracle.recipe.command is None
-        else ["what the user's own training code derives from rows, such as scalers and vocabularies"],  # fmt: skip
+        else ["what the user's own training code derives from rows, such as scalers and vocabularies"],
         how_to_check=f"neuralyzer certificate verify {envelope.name} --weights {final.weights.name}",
+    )
+
+
+def _words(facts: Facts) -> tuple[Any, Any, Any, Any]:
+    verification = facts.final.verification
+    assert verification is not None
+    return (
+        str(facts.task.request.guarantee),
+        str(facts.final.guarantee),
+        str(verification.verdict),
+        verification.basis,
     )
 
 
@@ -126,19 +139,26 @@ def _references(facts: Facts) -> list[cert.Holding]:
     kept = pool.head["keep_weights"]
     return [
         cert.Holding(
-            name=f"{pool.size} reference models", digest=pool.digest, state="found" if kept else "erased",
-            note="their weights are kept" if kept else "their weights were destroyed once measured; what was "
+            name=f"{pool.size} reference models",
+            digest=pool.digest,
+            state="found" if kept else "erased",
+            note="their weights are kept"
+            if kept
+            else "their weights were destroyed once measured; what was "
             "measured on these rows is erased when the case closes",
         )
-    ]  # fmt: skip
+    ]
 
 
 def _family(row: dict[str, Any]) -> cert.FamilyRecord:
     return cert.FamilyRecord(
-        family=row["family"], signal=row["signal"], counts=row["counts"], detectable=row["detectable"],
+        family=row["family"],
+        signal=row["signal"],
+        counts=row["counts"],
+        detectable=row["detectable"],
         before=cert.Reading(trace=row["original"], low=None, high=None),
         after=cert.Reading(trace=row["unlearned"], low=row["low"], high=row["high"]),
-    )  # fmt: skip
+    )
 
 
 def _utility(facts: Facts) -> cert.UtilityRecord | None:

@@ -12,7 +12,7 @@ import numpy as np
 from neuralyzer.cases import certificate as certifying
 from neuralyzer.cases import outcome
 from neuralyzer.cases.attempt import Outcome, Setting, attempt
-from neuralyzer.cases.case import Case
+from neuralyzer.cases.case import Case, succeeded
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.watch import Unwatched, Watch
 from neuralyzer.certificates import keys
@@ -195,9 +195,9 @@ def _finish(
 
 
 def _closed(folder: Folder, oracle: TrainedModel, positions: np.ndarray, references: References_, case: str) -> Case:
-    """Erase what was measured on the rows, and hand over the unlearned model."""
+    """Erase what was measured on the rows where the case succeeded, and hand over the unlearned model."""
     result = folder.read("result")
-    if not folder.has("closed"):
+    if succeeded(result) and not folder.has("closed"):
         path = result["references"]["folder"]
         if path is not None and not References.closed(path, case):
             pool = references() if callable(references) else references

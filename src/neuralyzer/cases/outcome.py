@@ -83,10 +83,16 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
     name = facts.task.objective.utility_name
     both = {key: {"original": before[key], "unlearned": after[key], "retrained": []} for key in ("holdout", "retained")}
     asked = {
-        "id": facts.case, "reason": request.reason, "received": facts.received["received"], "due": request.due,
-        "decided_by": request.decided_by, "guarantee": str(request.guarantee), "budget": request.budget,
-        "rows": len(facts.task.positions), "commitment": facts.commitment,
-    }  # fmt: skip
+        "id": facts.case,
+        "reason": request.reason,
+        "received": facts.received["received"],
+        "due": request.due,
+        "decided_by": request.decided_by,
+        "guarantee": str(request.guarantee),
+        "budget": request.budget,
+        "rows": len(facts.task.positions),
+        "commitment": facts.commitment,
+    }
     if facts.workspace.policy.name_subject:
         asked["subjects"] = facts.names
     return {
@@ -101,7 +107,7 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
             "digest": pool.digest if pool else None,
             "folder": str(pool.store.root) if pool else None,
             "backend": pool.head["why"] if pool else None,
-        },  # fmt: skip
+        },
         "audit": facts.audit.to_dict(),
         "plan": facts.plan.to_dict(),
         "unlearning": {
@@ -111,7 +117,7 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
             "seconds": sum(found.seconds for found in facts.outcomes),
             "retrain_seconds": facts.retrain_seconds,
             "attempts": [found.to_dict() for found in facts.outcomes],
-        },  # fmt: skip
+        },
         "verification": final.verification.to_dict(),
         "acceptance": None if final.acceptance is None else final.acceptance.to_dict(),
         "utility": {
@@ -122,7 +128,7 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
                 label: {"original": value, "unlearned": after["by_class"].get(label)}
                 for label, value in before["by_class"].items()
             },
-        },  # fmt: skip
+        },
         "weights": {"original": facts.oracle.digest, "unlearned": _digest(facts, final.weights)},
         "weights_file": str(final.weights.absolute()),
         "not_tested": list(NOT_TESTED),

@@ -76,12 +76,13 @@ def case_view(result: dict[str, Any]) -> RenderableType:
     unlearning, name = result["unlearning"], result["utility"]["name"]
     utility = result["utility"][f"holdout_{name}"]
     table = Table(box=None)
-    for head in ("holdout " + name, "original", "unlearned", "really retrained (mean)"):
-        table.add_column(head, justify="right" if head != "holdout " + name else "left")
     retrained = utility["retrained"]
+    last = ["really retrained (mean)"] if retrained else []
+    for head in ("holdout " + name, "original", "unlearned", *last):
+        table.add_column(head, justify="right" if head != "holdout " + name else "left")
     table.add_row(
         "", f"{utility['original']:.4f}", f"{utility['unlearned']:.4f}",
-        f"{sum(retrained) / len(retrained):.4f}" if retrained else "-",
+        *([f"{sum(retrained) / len(retrained):.4f}"] if retrained else []),
     )  # fmt: skip
     speed = ""
     if unlearning["retrain_seconds"]:
@@ -96,7 +97,7 @@ def case_view(result: dict[str, Any]) -> RenderableType:
         Text(f"certificate  {result['certificate']}"),
         Text(f"check it     neuralyzer certificate verify {result['certificate']} --weights {result['weights_file']}"),
     ]
-    return Group(verification_view(verification, retrained=True), Text(), table, Panel(Group(*lines), expand=False))
+    return Group(verification_view(verification, bool(retrained)), Text(), table, Panel(Group(*lines), expand=False))
 
 
 def console(plain: bool) -> Console:

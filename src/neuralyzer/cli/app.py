@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -24,8 +25,7 @@ from neuralyzer.errors import NeuralyzerError
 
 WRONG_INPUT, INTERRUPTED = 2, 130
 
-UsageProblem = typer.BadParameter.__base__  # wrong options; Typer carries its own copy of click
-assert UsageProblem is not None and issubclass(UsageProblem, Exception)
+UsageProblem: Any = typer.BadParameter.__base__  # wrong options; Typer may carry its own copy of click
 
 verbs = typer.Typer(
     name="neuralyzer",
@@ -60,7 +60,7 @@ def app(arguments: Sequence[str] | None = None) -> None:
     try:
         code = typer.main.get_command(verbs).main(given or ["--help"], prog_name="neuralyzer", standalone_mode=False)
     except UsageProblem as error:
-        _fail(f"{error.format_message()} See 'neuralyzer --help'.")  # type: ignore[attr-defined]
+        _fail(f"{error.format_message()} See 'neuralyzer --help'.")
     except NeuralyzerError as error:
         _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):

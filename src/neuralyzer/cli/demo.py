@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from neuralyzer.cli.options import Json, Method, Plain
+from neuralyzer.cli.options import Json, Method, Plain, Seed
 from neuralyzer.cli.output import answer
 
 EXAMPLE = "Example: neuralyzer demo --out neuralyzer-demo --plain"
@@ -13,7 +13,7 @@ Out = Annotated[Path, typer.Option("--out", help="Folder for everything that it 
 
 
 def run(
-    out: Out = Path("neuralyzer-demo"), method: Method = None, seed: int = 0, plain: Plain = False, json: Json = False
+    out: Out = Path("neuralyzer-demo"), method: Method = None, seed: Seed = 0, plain: Plain = False, json: Json = False
 ) -> None:
     """Train the Oracle and its references on real digits, then answer AIFinn's request while you watch."""
     from neuralyzer.cases.screen import Blind, Screen, case_view, console

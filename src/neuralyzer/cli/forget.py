@@ -14,6 +14,7 @@ from neuralyzer.cli.options import (
     ProjectFile,
     Reason,
     Row,
+    Seed,
     Subject,
     Wanted,
     Where,
@@ -35,7 +36,7 @@ def run(
     due: Due = None,
     decided_by: DecidedBy = None,
     method: Method = None,
-    seed: int = 0,
+    seed: Seed = 0,
     name_subject: NameSubject = False,
     project: ProjectFile = PROJECT,
     json: Json = False,
@@ -58,13 +59,17 @@ def run(
         place = replace(place, policy=replace(place.policy, name_subject=True))
     asked = request(subject, row, class_, where, guarantee, reason, budget, due, decided_by)
     audience = Blind() if json else Screen(Console(highlight=False))
+    earlier = own.answered(asked)
+    if earlier is not None:
+        answer(earlier, case_view(earlier), json)
+        return
     oracle = own.oracle()
-    forgotten = oracle.data.select(asked.positions(oracle.data))
     case = forget(
         oracle, asked, lambda: own.references(oracle), place,
         wish=Wish(method=method, seed=seed, folder=own.root), progress=audience, watch=audience,
     )  # fmt: skip
-    own.succeed(oracle, case.weights, case.id, forgotten)
+    if case.succeeded:
+        own.succeed(oracle, case.weights, case.id, asked)
     answer(case.to_dict(), case_view(case.result), json)
     if not case.succeeded:
         raise typer.Exit(1)

@@ -1,21 +1,32 @@
 """``neuralyzer init``: a project file and its folder."""
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from neuralyzer.cli.options import PROJECT, Json, ProjectFile
 from neuralyzer.cli.output import answer
 from neuralyzer.errors import UsageError
 
+Recipe = Annotated[str, typer.Option(help="module:attribute of the recipe.")]
+Weights = Annotated[str, typer.Option(help="Safetensors file of the model's weights.")]
+Train = Annotated[str, typer.Option(help="Training rows: .parquet, .csv or .jsonl.")]
+Holdout = Annotated[str, typer.Option(help="200 rows or more that the model never saw.")]
+Target = Annotated[str, typer.Option(help="Column of the targets.")]
+Column = Annotated[str, typer.Option(help="Column that says whose row it is.")]
+Id = Annotated[str, typer.Option(help="Column of the row ids; without it rows are numbered.")]
 EXAMPLE = "Example: neuralyzer init --recipe oracle:recipe --train train.parquet --target label --subject customer"
 
 
 def run(
-    recipe: str = "oracle:recipe",
-    weights: str = "oracle.safetensors",
-    train: str = "train.parquet",
-    holdout: str = "holdout.parquet",
-    target: str = "label",
-    subject: str = "customer",
+    recipe: Recipe = "oracle:recipe",
+    weights: Weights = "oracle.safetensors",
+    train: Train = "train.parquet",
+    holdout: Holdout = "holdout.parquet",
+    target: Target = "label",
+    subject: Column = "customer",
+    id: Id = "",
     project: ProjectFile = PROJECT,
     json: Json = False,
 ) -> None:
@@ -26,7 +37,13 @@ def run(
     if project.exists():
         raise UsageError(f"{project} exists already; edit it, or remove it first")
     content = TEMPLATE.format(
-        recipe=recipe, weights=weights, train=train, holdout=holdout, target=target, subject=subject
+        recipe=recipe,
+        weights=weights,
+        train=train,
+        holdout=holdout,
+        target=target,
+        subject=subject,
+        id=f'id = "{id}"                  ' if id else '# id = "row_id"              ',
     )
     atomic.write_bytes(project, content.encode())
     folder = Path(project).absolute().parent / FOLDER

@@ -11,9 +11,15 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Plain text: no colour, nothing that moves.")]
 ProjectFile = Annotated[Path, typer.Option("--project", help="The project file.")]
-Subject = Annotated[list[str] | None, typer.Option("--subject", help="A data subject; repeat for several.")]
-Row = Annotated[list[str] | None, typer.Option("--row", help="A row id; repeat for several.")]
-Class = Annotated[list[str] | None, typer.Option("--class", help="A class, all of whose rows go; repeat for several.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
+Subject = Annotated[
+    list[str] | None, typer.Option("--subject", metavar="NAME", help="A data subject; repeat for several.")
+]
+Row = Annotated[list[str] | None, typer.Option("--row", metavar="ID", help="A row id; repeat for several.")]
+Class = Annotated[
+    list[str] | None,
+    typer.Option("--class", metavar="LABEL", help="A class, all of whose rows go; repeat for several."),
+]
 Where = Annotated[str | None, typer.Option("--where", help="A predicate over the data's columns, such as 'age < 18'.")]
 Wanted = Annotated[
     str, typer.Option("--guarantee", help="The weakest that will do: exact, clean, certified, strong, weak.")

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from neuralyzer.certificates import keys
+from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import DataChangedError, UnreadableError, UsageError, WeightsError
 from neuralyzer.models.recipe import Recipe
@@ -39,7 +41,7 @@ train = "{train}"            # .parquet, .csv or .jsonl
 holdout = "{holdout}"        # 200 rows or more that the model never saw
 target = "{target}"
 subject = "{subject}"        # column that says whose row it is; without it each row is its own subject
-# id = "row_id"              # column of row ids; without it rows are numbered
+{id}# column of row ids; without it rows are numbered
 
 [references]
 size = 64                    # members of both halves together
@@ -176,21 +178,32 @@ class Project:
     def _lineage(self) -> dict[str, Any]:
         path = self.workspace.root / "lineage.json"
         if not path.exists():
-            return {"weights": None, "parent": None, "erased": [], "pool": None, "cases": []}
+            return {"weights": None, "parent": None, "erased": [], "pool": None, "cases": {}}
         content: dict[str, Any] = atomic.read_json(path)
         return content
 
-    def succeed(self, oracle: TrainedModel, weights: Path, case: str, forgotten: Data) -> None:
+    def answered(self, asked: ErasureRequest) -> dict[str, Any] | None:
+        """The result of the case that answered this very request on an earlier model of the lineage, or None."""
+        case = self._lineage()["cases"].get(self._asked(asked))
+        if case is None:
+            return None
+        content: dict[str, Any] = atomic.read_json(self.workspace.cases / case / "result.json")
+        return content
+
+    def _asked(self, asked: ErasureRequest) -> str:
+        """A request, recognisable without being named."""
+        return keys.commitment(self.workspace, [digests.of_json(asked.to_dict())])
+
+    def succeed(self, oracle: TrainedModel, weights: Path, case: str, asked: ErasureRequest) -> None:
         """Make unlearned weights the present model of the lineage; their case's rows are no longer its data."""
         line, pool = self._lineage(), self._pool(oracle)
-        if case in line["cases"]:
-            return
+        forgotten = oracle.data.select(asked.positions(oracle.data))
         marks = [_mark(row, digest) for row, digest in zip(forgotten.ids, forgotten.row_digests, strict=True)]
         atomic.write_json(
             self.workspace.root / "lineage.json",
             {
                 "weights": str(weights), "parent": oracle.lineage, "erased": sorted({*line["erased"], *marks}),
-                "pool": None if pool is None else pool.name, "cases": [*line["cases"], case],
+                "pool": None if pool is None else pool.name, "cases": line["cases"] | {self._asked(asked): case},
             },
         )  # fmt: skip
 

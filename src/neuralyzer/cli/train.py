@@ -1,5 +1,9 @@
 """``neuralyzer train``: the model by its recipe, with its training recorded."""
 
+from typing import Annotated
+
+import typer
+
 from neuralyzer.cli.options import PROJECT, Json, ProjectFile
 from neuralyzer.cli.output import answer, progress
 from neuralyzer.errors import UsageError
@@ -7,7 +11,10 @@ from neuralyzer.errors import UsageError
 EXAMPLE = "Example: neuralyzer train --every 500"
 
 
-def run(every: int = 500, project: ProjectFile = PROJECT, json: Json = False) -> None:
+Every = Annotated[int, typer.Option("--every", help="Steps between checkpoints.")]
+
+
+def run(every: Every = 500, project: ProjectFile = PROJECT, json: Json = False) -> None:
     """Train the model, record which rows each step saw, keep a checkpoint every so many steps."""
     from neuralyzer.cli.project import Project
     from neuralyzer.models import reading, weights

@@ -5,12 +5,16 @@ A new algorithm is a file with a class here, or an entry point in the group ``ne
 
 from typing import Any
 
-__all__ = ["get", "names"]
+
+def names() -> list[str]:
+    """Names of all algorithms."""
+    from neuralyzer.methods import catalogue  # loaded when used: the algorithms need torch
+
+    return catalogue.names()
 
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:  # loaded when used: the algorithms need torch
-        from neuralyzer.methods import catalogue
+def get(name: str) -> type[Any]:
+    """The algorithm's class; called with hyperparameters it gives a ``Method``."""
+    from neuralyzer.methods import catalogue
 
-        return getattr(catalogue, name)
-    raise AttributeError(f"module 'neuralyzer.methods' has no attribute {name!r}")
+    return catalogue.get(name)

@@ -24,6 +24,12 @@ def names() -> list[str]:
 def get(name: str) -> type[Any]:
     """The algorithm's class; called with hyperparameters it gives a ``Method``.
 
+    Args:
+        name: as on the command line.
+
+    Returns:
+        The class.
+
     Raises:
         UsageError: if there is none of that name.
     """
@@ -34,6 +40,13 @@ def get(name: str) -> type[Any]:
 
 def make(name: str, **hyperparameters: Any) -> Method:
     """The algorithm with its paper's defaults, or with the hyperparameters given.
+
+    Args:
+        name: as on the command line.
+        hyperparameters: in place of the defaults.
+
+    Returns:
+        The method.
 
     Raises:
         UsageError: if it has no such hyperparameter.

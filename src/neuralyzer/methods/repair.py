@@ -21,16 +21,16 @@ class Repair:
 
     Attributes:
         rounds: most rounds.
-        share: of a pass over the retained rows that a round takes.
+        share: passes over the retained rows that a round takes.
         rate: learning rate, as a multiple of the recipe's.
         slack: how much the joint z on the tuning half may grow, as a share of its critical value.
         patience: rounds in a row that may fail to lower the loss before it stops.
     """
 
-    rounds: int = 6
-    share: float = 0.5
-    rate: float = 0.3
-    slack: float = 0.25
+    rounds: int = 3
+    share: float = 2.0
+    rate: float = 1.0
+    slack: float = 0.5
     patience: int = 2
 
     def passes(self, task: Task) -> Passes:

@@ -40,6 +40,13 @@ class Rollback:
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Load and replay; the witness sees each step.
 
+        Args:
+            task: with a recorded training.
+            progress: shown the steps.
+
+        Returns:
+            The module.
+
         Raises:
             UsageError: if there is no such checkpoint.
         """

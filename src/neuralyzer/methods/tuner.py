@@ -16,6 +16,7 @@ from neuralyzer.models import reading
 
 ENOUGH = 0.5  # of the joint test's critical value
 
+
 @dataclass(frozen=True)
 class Trial:
     """One setting that was tried.

@@ -72,7 +72,7 @@ def predict(
     reasons = []
     if wrong is not None:
         reasons.append(wrong)
-    if not method.guarantee.satisfies(request.guarantee):
+    if not method.guarantee.satisfies(Guarantee(request.guarantee)):
         reasons.append(f"{method.guarantee} is weaker than the {request.guarantee} that was asked for")
     if wrong is None and budget is not None and (seconds is None or seconds > budget):
         reasons.append(

@@ -64,7 +64,9 @@ class Roster:
         group = table["group"].to_numpy() if "group" in table.column_names else None
         owner = table["owner"].to_numpy()
         subjects = int((owner if group is None else group).max()) + 1
-        return cls(np.array(table["id"].to_pylist()), np.array(table["digest"].to_pylist()), owner, group, subjects, closed)
+        return cls(
+            np.array(table["id"].to_pylist()), np.array(table["digest"].to_pylist()), owner, group, subjects, closed
+        )
 
     def write(self, root: Path) -> None:
         """Keep the roster in a pool's folder."""
@@ -113,14 +115,14 @@ class Roster:
         missing = [row for row in data.ids if row not in self._place]
         if missing:
             raise ReferencesError(
-                f"these references were made for other data: they know no row {missing[0]!r} "
+                f"these references were made for other data: they know no row {str(missing[0])!r} "
                 f"({len(missing)} such rows); make new ones"
             )
         places = np.array([self._place[row] for row in data.ids], dtype=np.int64)
         changed = self.digests[places] != data.row_digests
         if changed.any():
             raise ReferencesError(
-                f"these references were made for other data: row {data.ids[changed][0]!r} has changed since "
+                f"these references were made for other data: row {str(data.ids[changed][0])!r} has changed since "
                 f"({int(changed.sum())} such rows); make new ones"
             )
         lacking = len(self._place) - len(places)

@@ -53,7 +53,7 @@ class Store:
         path = self.root / "signals" / f"{name}.f32"
         size = int(np.prod(shape)) * 4
         if size == 0:  # no unit is large enough to be relearned
-            return np.zeros(shape, dtype=np.float32)
+            return np.zeros(shape, dtype=np.float32).view(np.memmap)
         if write:
             path.parent.mkdir(parents=True, exist_ok=True)
             have = path.stat().st_size if path.exists() else 0

@@ -12,6 +12,7 @@ from neuralyzer.signals.signal import Batch, Context, Family, Sample, join
 
 COPIES = 16
 TARGET = 0.8  # how often never-seen members shall be right: about four times in five
+LEAST_HARM = 0.9  # of the plain rows' share of right answers: the most that may be left under noise
 SEARCH_COPIES = 4
 LARGEST_NOISE = 8.0
 
@@ -29,17 +30,20 @@ class Correct:
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """The noise level, in features' standard deviations, by bisection on never-seen rows."""
-        if not context.objective.counted:
+        if not context.objective.counted or not any(sample.never for sample in samples):
             return {"noise": 0.15}
+        never = [(sample.model, join(sample.never)) for sample in samples if sample.never]
+
+        def right(noise: float) -> float:
+            shares = [_right(model, rows, context, noise, SEARCH_COPIES).mean() for model, rows in never]
+            return float(torch.stack(shares).mean())
+
+        # A model that is not even right four times in five on plain rows still needs noise, or no copy would differ.
+        target = min(TARGET, LEAST_HARM * right(0.0))
         low, high = 0.0, LARGEST_NOISE
         for _ in range(12):
             noise = (low + high) / 2
-            right = [
-                _right(sample.model, join(sample.never), context, noise, SEARCH_COPIES).mean()
-                for sample in samples
-                if sample.never
-            ]
-            low, high = (noise, high) if float(torch.stack(right).mean()) > TARGET else (low, noise)
+            low, high = (noise, high) if right(noise) > target else (low, noise)
         return {"noise": (low + high) / 2}
 
     def measure(self, model: nn.Module, rows: Batch, holdout: Batch, context: Context) -> tuple[Tensor, Tensor]:

@@ -48,6 +48,12 @@ def moments(never: Floats, seen: Floats, held: Flags, floor: float = 0.0) -> Mom
     return Moments(mu, nu, np.maximum(sigma, floor), len(never), n_seen)
 
 
+def smallest_spread(spread: Floats) -> float:
+    """A quarter of the median over the rows on which members differ at all; 0 where they differ on none."""
+    differing = spread[spread > 0]
+    return SMALLEST_SPREAD * float(np.median(differing)) if len(differing) else 0.0
+
+
 def floored(spread: Floats) -> Floats:
-    """Spreads, none below a quarter of their median."""
-    return np.maximum(spread, SMALLEST_SPREAD * np.median(spread))
+    """Spreads, none below the smallest one allowed."""
+    return np.maximum(spread, smallest_spread(spread))

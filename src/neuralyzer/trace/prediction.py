@@ -10,6 +10,7 @@ import numpy as np
 
 from neuralyzer.references.readings import Floats
 
+SMALLEST_NOISE = 1e-6  # in spreads; keeps scores finite for a model that reads just as the members' mean
 LARGEST_RESIDUAL = 4.0  # in spreads; a few odd holdout rows must not rule the model's noise
 
 
@@ -46,7 +47,8 @@ class Holdout:
         y = (reading - never) / self.spread
         x = self.mean / self.spread
         centred = x - x.mean()
-        c1 = float(centred @ y / (centred @ centred))
+        across = float(centred @ centred)
+        c1 = float(centred @ y) / across if across > 0 else 0.0
         c0 = float(y.mean() - c1 * x.mean())
         residuals = np.clip(y - c0 - c1 * x, -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
-        return Shift(c0, c1, float(np.sqrt(np.square(residuals).mean())))
+        return Shift(c0, c1, max(float(np.sqrt(np.square(residuals).mean())), SMALLEST_NOISE))

@@ -60,9 +60,11 @@ class Table:
             and np.isfinite(rows[:, own]).all()
         ]
         plain = [self._moments(Part(subject, half.positions[subject])) for subject in self.subjects]
-        if plain:
-            self.spread_floor = _moments.SMALLEST_SPREAD * float(np.median(np.concatenate([m.spread for m in plain])))
-            self.gap_floor = SMALLEST_GAP * float(np.abs(np.concatenate([m.seen - m.never for m in plain])).mean())
+        self.spread_floor = _moments.smallest_spread(np.concatenate([m.spread for m in plain])) if plain else 0.0
+        if not self.spread_floor or not self.readings.holdout.std(0).any():
+            self.subjects = []  # a signal by which no two members differ says nothing
+            return
+        self.gap_floor = SMALLEST_GAP * float(np.abs(np.concatenate([m.seen - m.never for m in plain])).mean())
 
     def __contains__(self, subject: int) -> bool:
         return subject in self.nulls
@@ -110,6 +112,9 @@ class Table:
         """``u``: variance, among members that saw the subject, of their weighted excess over one another.
 
         A member that lacks some of the rows, as members of a pool with groups do, is read on those that it held.
+
+        Returns:
+            The variance.
         """
         _, saw = self._never_seen(part.subject)
         held = self.half.rows_held(part.subject, part.rows)

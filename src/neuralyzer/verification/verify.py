@@ -52,20 +52,32 @@ class Verification:
     def to_dict(self) -> dict[str, Any]:
         """The verification as plain values."""
         return {
-            "verdict": str(self.verdict), "basis": self.basis, "p_value": self.p_value, "alpha": self.alpha,
-            "detectable": self.detectable, "families": list(self.families), "looks": self.looks,
-            "self_check": None if self.self_check is None else asdict(self.self_check), "sentence": self.sentence,
-        }  # fmt: skip
+            "verdict": str(self.verdict),
+            "basis": self.basis,
+            "p_value": self.p_value,
+            "alpha": self.alpha,
+            "detectable": self.detectable,
+            "families": list(self.families),
+            "looks": self.looks,
+            "self_check": None if self.self_check is None else asdict(self.self_check),
+            "sentence": self.sentence,
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Verification":
         """The verification that ``to_dict`` wrote down."""
         check = values["self_check"]
         return cls(
-            Verdict(values["verdict"]), values["basis"], values["p_value"], values["alpha"], values["detectable"],
-            tuple(values["families"]), None if check is None else SelfCheck(**check), values["looks"],
+            Verdict(values["verdict"]),
+            values["basis"],
+            values["p_value"],
+            values["alpha"],
+            values["detectable"],
+            tuple(values["families"]),
+            None if check is None else SelfCheck(**check),
+            values["looks"],
             values["sentence"],
-        )  # fmt: skip
+        )
 
     def __rich__(self) -> RenderableType:
         return verification_view(self)
@@ -132,10 +144,16 @@ def verify(
     assert after.joint is not None
     check = self_check(gauge.tables, after.joint.signals, groups_of(references), protocol.alpha)
     return Verification(
-        verdict, basis, after.joint.p_value, protocol.alpha,
+        verdict,
+        basis,
+        after.joint.p_value,
+        protocol.alpha,
         max((after.detectable[signal] for signal in counts), default=None),
-        tuple(_rows(gauge, before, after, counts)), check, looks or 0, _sentence(verdict, exact, after.joint.p_value),
-    )  # fmt: skip
+        tuple(_rows(gauge, before, after, counts)),
+        check,
+        looks or 0,
+        _sentence(verdict, exact, after.joint.p_value),
+    )
 
 
 def groups_of(references: References | None) -> list[Any]:
@@ -164,7 +182,7 @@ def _rows(gauge: Gauge, before: Gauged, after: Gauged, counts: Sequence[str]) ->
                 "null_low": -reach,
                 "null_high": reach,
                 "retrained": [],
-            }  # fmt: skip
+            }
         )
     return rows
 
@@ -200,11 +218,14 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
         inside = row["null_low"] <= row["unlearned"] <= row["null_high"]
         mark = Text("✓", style="green") if inside else Text("✗", style="bold red")
         cells: list[Any] = [
-            row["family"] + ("" if row["counts"] else " *"), row["signal"], Text(percent(row["original"]), style="red"),
+            row["family"] + ("" if row["counts"] else " *"),
+            row["signal"],
+            Text(percent(row["original"]), style="red"),
             Text(percent(row["unlearned"]), style="green" if inside else "red"),
             f"{percent(row['low'])} to {percent(row['high'])}",
-            f"{percent(row['null_low'])} to {percent(row['null_high'])}", mark,
-        ]  # fmt: skip
+            f"{percent(row['null_low'])} to {percent(row['null_high'])}",
+            mark,
+        ]
         if retrained and row["retrained"]:
             values = row["retrained"]
             cells.append(
