@@ -123,6 +123,14 @@ def test_processes_make_what_the_loop_makes(build):
             torch.testing.assert_close(module.state_dict()[name], value, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
+def test_processes_that_are_stopped_say_nothing():
+    """Closing the generator is what an interrupt comes to; warnings are errors here."""
+    made = processes.train_each(Recipe(build=mlp, epochs=300, batch_size=8), DATA, KEPT * 4, list(range(12)), 2)
+    next(made)
+    made.close()
+
+
 def test_chunks():
     recipe = Recipe(build=mlp, batch_size=8)
     assert backends.chunks(recipe, Backend.PROCESSES, [40, 8, 40]) == [[0, 1, 2]]

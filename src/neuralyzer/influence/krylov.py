@@ -38,7 +38,8 @@ class Krylov:
         banded[0, 1:], banded[1] = self.beside, self.diagonal + damping
         right = np.zeros(len(self.diagonal))
         right[0] = self.norm
-        return torch.as_tensor(solveh_banded(banded, right), dtype=self.basis.dtype) @ self.basis
+        solved = solveh_banded(banded, right) if len(right) > 1 else right / banded[1]
+        return torch.as_tensor(solved, dtype=self.basis.dtype) @ self.basis
 
     @property
     def largest(self) -> float:

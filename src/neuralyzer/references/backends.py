@@ -16,7 +16,7 @@ from neuralyzer.progress import Progress, Silent
 from neuralyzer.references import processes, vectorised
 
 TIMED_STEPS = 30
-LARGEST_STACK = 32  # beyond it a step's time grows with the stack, and a kill would cost more work
+LARGEST_STACK = 64  # a larger stack gains little more, and a kill costs the whole of it
 
 
 class Backend(StrEnum):

@@ -1,5 +1,6 @@
 """Members trained one by one in worker processes, through joblib: for any recipe at all."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 
 import joblib
@@ -28,11 +29,17 @@ def train_each(
         The members in order, in evaluation mode, as soon as each is ready.
     """
     jobs = (joblib.delayed(_train)(recipe, data.select(rows), seed) for rows, seed in zip(kept, seeds, strict=True))
-    for state in joblib.Parallel(n_jobs=workers, return_as="generator")(jobs):
-        module = recipe.module(0)
-        yield weights.fill(
-            module, {name: torch.from_numpy(value) for name, value in state.items()}, "a reference"
-        ).eval()
+    states = joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)
+    try:
+        for state in states:
+            module = recipe.module(0)
+            yield weights.fill(
+                module, {name: torch.from_numpy(value) for name, value in state.items()}, "a reference"
+            ).eval()
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # joblib warns of those that a stop leaves untrained
+            states.close()
 
 
 def _train(recipe: Recipe, data: Data, seed: int) -> dict[str, np.ndarray]:

@@ -56,7 +56,7 @@ class Table:
             if len(own)
             and self.readings.reads(subject)
             and (~half.keep[:, subject]).sum() >= FEWEST_NEVER
-            and half.keep[:, subject].sum() >= 2
+            and half.rows_held(subject, own).sum(0).min() >= 2
             and np.isfinite(rows[:, own]).all()
         ]
         plain = [self._moments(Part(subject, half.positions[subject])) for subject in self.subjects]

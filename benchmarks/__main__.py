@@ -1,0 +1,22 @@
+"""Runs the benchmarks: ``python -m benchmarks [name ...]``; all of the quick ones by default."""
+
+import sys
+
+from benchmarks import curvature, locate, methods, pool
+
+ALL = {"locate": locate, "pool": pool, "curvature": curvature, "methods": methods}
+QUICK = ["locate", "pool", "curvature"]
+
+
+def main() -> None:
+    names = sys.argv[1:] or QUICK
+    for name in names:
+        if name not in ALL:
+            sys.exit(f"there is no benchmark {name!r}; there are {', '.join(ALL)}")
+    for name in names:
+        print(f"-- {name}")
+        ALL[name].main([])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+import shutil
+import sys
+
+import pytest
+
+from neuralyzer.cli.app import app
+from tests.cli.project import Project, lay_out
+
+
+def must(*arguments):
+    with pytest.raises(SystemExit) as left:
+        app(list(arguments))
+    assert left.value.code == 0
+
+
+@pytest.fixture(scope="session")
+def made_project(tmp_path_factory):
+    """A project with a model and its references, as the command itself makes them."""
+    root = tmp_path_factory.mktemp("project")
+    lay_out(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setattr(sys, "path", sys.path.copy())
+        must("init", "--json", "--id", "row_id")
+        settings = (root / "neuralyzer.toml").read_text()
+        assert "size = 64" in settings and "# max_utility_loss" in settings
+        settings = settings.replace("size = 64", 'leave_out = 0.4\nbackend = "vectorised"\nsize = 64')
+        # The small network may lose more than a percent; the tests that are about the limit set their own.
+        (root / "neuralyzer.toml").write_text(settings.replace("# max_utility_loss = 0.01", "max_utility_loss = 0.05"))
+        must("train", "--every", "200", "--json")
+        must("references", "--size", "32", "--json")
+    return root
+
+
+@pytest.fixture
+def in_folder(monkeypatch, capsys):
+    """Stand in a project's folder; modules that the command imports from there are forgotten afterwards."""
+
+    def enter(root):
+        monkeypatch.chdir(root)
+        monkeypatch.setattr(sys, "path", sys.path.copy())
+        return Project(root, capsys)
+
+    before = set(sys.modules)
+    yield enter
+    for name in set(sys.modules) - before:
+        if not name.startswith("neuralyzer") and getattr(sys.modules[name], "nz", None) is not None:
+            del sys.modules[name]
+
+
+@pytest.fixture
+def project(made_project, tmp_path, in_folder):
+    """A copy of the project that a test may change."""
+    root = tmp_path / "project"
+    shutil.copytree(made_project, root, ignore=shutil.ignore_patterns("__pycache__"))
+    return in_folder(root)
+
+
+@pytest.fixture
+def files(tmp_path, in_folder):
+    """A folder with data and recipe where Neuralyzer was never called."""
+    root = tmp_path / "files"
+    root.mkdir()
+    lay_out(root)
+    return in_folder(root)
+
+
+@pytest.fixture(scope="session")
+def made_answer(made_project, tmp_path_factory):
+    """The project after one request, c0's, was answered; read by tests, never changed."""
+    root = tmp_path_factory.mktemp("answered") / "project"
+    shutil.copytree(made_project, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setattr(sys, "path", sys.path.copy())
+        must("forget", "--subject", "c0", "--method", "influence", "--json")
+    return root
+
+
+@pytest.fixture
+def answered(made_answer, in_folder):
+    """The answered project itself: look, do not touch."""
+    return in_folder(made_answer)

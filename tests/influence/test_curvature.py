@@ -1,0 +1,120 @@
+"""Gauss-Newton products and gradients, against explicit Jacobian matrices and against curvlinops."""
+
+import numpy as np
+import pytest
+import torch
+from curvlinops import GGNLinearOperator
+from torch import nn
+from torch.func import functional_call, jacrev
+
+from neuralyzer.data.rows import Data
+from neuralyzer.influence import curvature
+from neuralyzer.influence.curvature import GaussNewton, Parameters, directional_losses, mean_gradient
+from neuralyzer.models.objective import Regression
+from tests.models.cases import CASES, Double
+
+
+@pytest.fixture(params=list(CASES), name="case")
+def _case(request):
+    return CASES[request.param]
+
+
+@pytest.fixture
+def module(case):
+    return nn.Sequential(Double(), case.module().double())
+
+
+@pytest.fixture
+def data(case):
+    return Data.from_arrays(*case.rows(13))
+
+
+def trained(module):
+    return {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+
+
+def jacobian(module, x):
+    """Of one row's outputs with respect to the trained parameters, ``(C, P)``."""
+    parameters = trained(module)
+    parts = jacrev(lambda values: functional_call(module, values, (x[None],))[0])(parameters)
+    return torch.cat([part.flatten(1) for part in parts.values()], 1)
+
+
+def hessian(case, outputs, y):
+    return torch.autograd.functional.hessian(lambda own: case.objective.losses(own[None], y[None])[0], outputs)
+
+
+def dense(case, module, data):
+    """``(1/n) sum J' H J``."""
+    total = 0
+    for x, y in zip(data.x, data.y, strict=True):
+        own = jacobian(module, x)
+        outputs = module(x[None]).detach()[0]
+        if len(outputs) == 1:  # a single logit z stands for (0, z)
+            own, outputs = torch.cat([torch.zeros_like(own), own]), torch.cat([torch.zeros(1).double(), outputs])
+        total = total + own.T @ hessian(case, outputs, y) @ own
+    return total / len(data)
+
+
+@pytest.mark.parametrize("chunk", [5, 2048])
+def test_products_with_the_gauss_newton_matrix(case, module, data, chunk, monkeypatch):
+    monkeypatch.setattr(curvature, "CHUNK", chunk)
+    matrix = dense(case, module, data)
+    operator = GaussNewton(module, case.objective, data)
+    vectors = torch.randn(3, len(matrix), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for vector in vectors:
+        torch.testing.assert_close(operator @ vector, matrix @ vector, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv", "regression"])
+def test_products_agree_with_curvlinops(name):
+    case = CASES[name]
+    module, data = nn.Sequential(Double(), case.module().double()), Data.from_arrays(*case.rows(13))
+    regression = isinstance(case.objective, Regression)
+    # torch halves no squared error
+    loss, share = (
+        (nn.MSELoss(reduction="sum"), 0.5 / 13) if regression else (nn.CrossEntropyLoss(reduction="mean"), 1.0)
+    )
+    batches = [(data.x, data.y.double() if regression else data.y)]
+    parameters = list(module.parameters())
+    theirs = GGNLinearOperator(module, loss, parameters, batches, check_deterministic=False)
+    vector = torch.randn(sum(p.numel() for p in parameters), dtype=torch.float64)
+    torch.testing.assert_close(GaussNewton(module, case.objective, data) @ vector, share * (theirs @ vector))
+
+
+def test_the_mean_gradient(case, module, data, monkeypatch):
+    loss = case.objective.losses(case.objective.outputs(module, data.x), data.y).mean()
+    want = torch.cat(
+        [g.flatten() for g in torch.autograd.grad(loss, [p for p in module.parameters() if p.requires_grad])]
+    )
+    for chunk in (5, 2048):
+        monkeypatch.setattr(curvature, "CHUNK", chunk)
+        torch.testing.assert_close(mean_gradient(module, case.objective, data), want, rtol=1e-10, atol=1e-12)
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
+def test_losses_along_a_direction(case, module, data, monkeypatch):
+    """Against central differences of each row's loss."""
+    monkeypatch.setattr(curvature, "CHUNK", 5)
+    parameters = Parameters(module)
+    start = parameters.flat(parameters.values)
+    direction = torch.randn(len(start), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def losses(step):
+        moved = parameters.tree(start + step * direction)
+        outputs = functional_call(module, moved, (data.x,))
+        outputs = torch.cat([torch.zeros_like(outputs), outputs], 1) if outputs.shape[1] == 1 else outputs
+        return case.objective.losses(outputs, data.y).detach()
+
+    got = directional_losses(module, case.objective, data, direction)
+    want = (losses(1e-5) - losses(-1e-5)) / 2e-5
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-6)
+
+
+def test_flat_vectors_and_trees(module):
+    parameters = Parameters(module)
+    flat = parameters.flat(parameters.values)
+    again = parameters.tree(flat)
+    assert list(again) == list(trained(module)) and len(flat) == sum(parameters.sizes)
+    assert all(torch.equal(again[name], value) for name, value in trained(module).items())
+    assert np.isclose(float(flat.square().sum()), sum(float(v.square().sum()) for v in trained(module).values()))

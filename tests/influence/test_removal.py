@@ -1,0 +1,214 @@
+"""Removal updates and row influences, against models really trained without the rows."""
+
+import numpy as np
+import pytest
+import scipy.optimize
+import scipy.stats
+import torch
+from sklearn.datasets import load_digits
+from sklearn.linear_model import Ridge
+from torch import nn
+
+from neuralyzer.data.rows import Data
+from neuralyzer.influence.curvature import directional_losses
+from neuralyzer.influence.removal import moved, removal_space, row_influence
+from neuralyzer.models.objective import Classification, Regression
+from neuralyzer.models.recipe import Recipe
+from neuralyzer.progress import Silent
+from neuralyzer.references.vectorised import train_stack
+from tests.models.cases import CASES, Double
+
+GENERATOR = np.random.default_rng(0)
+X = GENERATOR.normal(size=(300, 12)).astype(np.float32)
+NOISY = (X @ GENERATOR.normal(size=12) + GENERATOR.normal(size=300)).astype(np.float32)
+WHOLE, DECAY = Data.from_arrays(X, NOISY), 0.03
+
+
+def linear(weights):
+    """A linear model in float64 with these weights ``(C, d)``."""
+    layer = nn.Linear(weights.shape[1], len(weights), bias=False).double()
+    with torch.no_grad():
+        layer.weight.copy_(torch.as_tensor(weights))
+    return nn.Sequential(Double(), layer).eval()
+
+
+def ridge(rows, penalty):
+    """Minimiser of the summed squared error plus ``penalty |w|^2``, ``(1, d)``."""
+    fitted = Ridge(alpha=penalty, fit_intercept=False, solver="cholesky")
+    return fitted.fit(X[rows].astype(np.float64), NOISY[rows].astype(np.float64)).coef_[None]
+
+
+def split(forget):
+    return WHOLE.select(np.setdiff1d(np.arange(300), forget)), WHOLE.select(forget)
+
+
+@pytest.mark.parametrize("size", [1, 30, 150])
+def test_ridge_is_exact(size):
+    """The mean loss with weight decay is scikit-learn's ridge with alpha = decay n, and decay n_R without the rows."""
+    forget = np.sort(np.random.default_rng(size).choice(300, size, replace=False))
+    retain, gone = split(forget)
+    model = linear(ridge(np.arange(300), DECAY * 300))
+    space = removal_space(model, Regression(), retain, gone, weight_decay=DECAY)
+    got = moved(model, space.solve(DECAY))[1].weight.detach().numpy()
+    want = ridge(retain.ids.astype(int), DECAY * len(retain))
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-6 * np.abs(want).max())
+    assert np.abs(model[1].weight.detach().numpy() - want).max() > 1e-3 * np.abs(want).max()
+
+
+def test_the_original_is_not_changed():
+    model = linear(ridge(np.arange(300), DECAY * 300))
+    before = model[1].weight.clone()
+    retain, gone = split(np.arange(30))
+    after = moved(model, removal_space(model, Regression(), retain, gone, weight_decay=DECAY).solve(DECAY))
+    assert torch.equal(model[1].weight, before) and not torch.equal(after[1].weight, before)
+
+
+def test_only_trained_parameters_are_moved():
+    case = CASES["frozen"]
+    module, data = case.module(), Data.from_arrays(*case.rows(40))
+    space = removal_space(module, case.objective, data.select(np.arange(5, 40)), data.select(np.arange(5)))
+    after = moved(module, space.solve(0.1))
+    assert torch.equal(after[0].weight, module[0].weight) and torch.equal(after[0].bias, module[0].bias)
+    assert not torch.equal(after[2].weight, module[2].weight)
+
+
+@pytest.mark.parametrize("name", ["tied", "BatchNorm"])
+def test_tied_parameters_and_buffers(name):
+    case = CASES[name]
+    module, data = case.module(), Data.from_arrays(*case.rows(40))
+    space = removal_space(module, case.objective, data.select(np.arange(5, 40)), data.select(np.arange(5)))
+    after = moved(module, space.solve(0.1))
+    if name == "tied":
+        assert after[2].weight is after[0].weight and after[0].weight is not module[0].weight
+    for key, value in module.named_buffers():
+        assert torch.equal(dict(after.named_buffers())[key], value)
+
+
+def test_a_curvature_of_ones_own():
+    class Identity:
+        def __matmul__(self, vector):
+            return vector
+
+    model = linear(ridge(np.arange(300), DECAY * 300))
+    retain, gone = split(np.arange(30))
+    got = removal_space(model, Regression(), retain, gone, curvature=Identity()).solve(1.0)
+    w = model[1].weight.detach().numpy()[0]
+    gradient = (X[:30].astype(float) @ w - NOISY[:30]) @ X[:30] / 270
+    np.testing.assert_allclose(got, gradient / 2, rtol=1e-6)
+
+
+CLUSTERS = GENERATOR.normal(size=(3, 8)) * 1.2
+LABELS = GENERATOR.integers(0, 3, 2000)
+POINTS = (CLUSTERS[LABELS] + GENERATOR.normal(size=(2000, 8))).astype(np.float32)
+
+
+def logistic(rows, start=None):
+    """Weights ``(3, 8)`` at the minimum of the mean cross-entropy with weight decay, by L-BFGS in float64."""
+    x, y = POINTS[rows].astype(np.float64), LABELS[rows]
+
+    def objective(flat):
+        w = flat.reshape(3, 8)
+        logits = x @ w.T
+        logits -= logits.max(1, keepdims=True)
+        p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        loss = -np.log(p[np.arange(len(y)), y]).mean() + 0.5 * 0.01 * flat @ flat
+        p[np.arange(len(y)), y] -= 1
+        return loss, (p.T @ x / len(y)).ravel() + 0.01 * flat
+
+    start = np.zeros(24) if start is None else start.ravel()
+    found = scipy.optimize.minimize(
+        objective, start, jac=True, method="L-BFGS-B", options={"ftol": 0, "gtol": 1e-12, "maxiter": 5000}
+    )
+    assert np.abs(found.jac).max() < 1e-8
+    return found.x.reshape(3, 8)
+
+
+def logistic_errors(sizes=(2, 10, 20), draws=4):
+    """Relative error of the parameters' predicted change, by group."""
+    data, full = Data.from_arrays(POINTS, LABELS), logistic(np.arange(2000))
+    model = linear(full)
+    errors = []
+    for size in sizes:
+        for seed in range(draws):
+            # half of the draws take the rows of one class that lie farthest out
+            far = np.argsort(-np.linalg.norm(POINTS - CLUSTERS[LABELS], axis=1))[:200]
+            pool = far[LABELS[far] == seed % 3] if seed % 2 else np.arange(2000)
+            forget = np.sort(np.random.default_rng(seed).choice(pool, size, replace=False))
+            rest = np.setdiff1d(np.arange(2000), forget)
+            space = removal_space(model, Classification(), data.select(rest), data.select(forget), weight_decay=0.01)
+            predicted = space.solve(0.01).numpy().reshape(3, 8)
+            real = logistic(rest, full) - full
+            errors.append(np.linalg.norm(predicted - real) / np.linalg.norm(real))
+    return errors
+
+
+def test_logistic_regression_within_five_hundredths():
+    """Groups of up to one row in a hundred, the unusual ones among them."""
+    assert max(logistic_errors()) < 0.05
+
+
+def test_row_influence_is_that_of_leaving_the_row_out():
+    """On the holdout loss of a ridge whose total penalty stays, row by row; leverage is what is left of an error."""
+    target = Data.from_arrays(*(part[200:] for part in (X, NOISY)))
+    penalty = 6.0  # = decay times 200 rows
+    full = ridge(np.arange(200), penalty)
+
+    def loss(w):
+        return 0.5 * np.mean((X[200:].astype(float) @ w[0] - NOISY[200:]) ** 2)
+
+    got = row_influence(linear(full), Regression(), WHOLE.select(np.arange(200)), target, penalty / 200).numpy()
+    real = np.array([loss(ridge(np.setdiff1d(np.arange(200), [row]), penalty)) - loss(full) for row in range(200)])
+    large = np.abs(real) > np.quantile(np.abs(real), 0.3)
+    assert (np.sign(got) == np.sign(real))[large].all()
+    assert np.corrcoef(got, real)[0, 1] > 0.99
+    assert np.median(np.abs(got - real)[large] / np.abs(real)[large]) < 0.12
+
+
+def test_row_influence_on_the_row_itself_is_positive():
+    """Removing a row never makes it better known."""
+    rows = WHOLE.select(np.arange(200))
+    model = linear(ridge(np.arange(200), 6.0))
+    for row in (3, 77):
+        assert row_influence(model, Regression(), rows, rows.select([row]), 0.03)[row] > 0
+
+
+SEEDS = [11, 12, 13, 14]
+GROUPS, GROUP_ROWS = 50, 30
+
+
+def digits_network():
+    return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+
+
+def spearman_on_digits(damping=1e-2, products=60):
+    """Predicted and retrained change of each group's own mean loss."""
+    bunch = load_digits()
+    data = Data.from_arrays((bunch.data[:1437] / 16).astype(np.float32), bunch.target[:1437])
+    recipe = Recipe(build=digits_network, epochs=60, batch_size=32)
+    generator = np.random.default_rng(0)
+    groups = [np.sort(generator.choice(1437, GROUP_ROWS, replace=False)) for _ in range(GROUPS)]
+    rest = [np.setdiff1d(np.arange(1437), group) for group in groups]
+    everything = [np.arange(1437)] * len(SEEDS)
+    bases = train_stack(recipe, data, everything, SEEDS, Silent())
+    objective = Classification()
+
+    def losses(module, rows):
+        with torch.no_grad():
+            x, y = data.gather(rows)
+            return float(objective.losses(module(x), y).mean())
+
+    real, predicted = np.zeros(GROUPS), np.zeros(GROUPS)
+    for seed, base in zip(SEEDS, bases, strict=True):
+        retrained = train_stack(recipe, data, rest, [seed] * GROUPS, Silent())
+        for at, group in enumerate(groups):
+            real[at] += losses(retrained[at], group) - losses(base, group)
+            space = removal_space(base, objective, data.select(rest[at]), data.select(group), products)
+            direction = space.solve(damping)
+            predicted[at] += float(directional_losses(base, objective, data.select(group), direction).mean())
+    return scipy.stats.spearmanr(predicted, real).statistic
+
+
+@pytest.mark.slow
+def test_groups_of_digits_rank_as_when_retrained():
+    """Koh and Liang 2017's test, for 50 random groups of 30 rows, losses averaged over 4 seeds."""
+    assert spearman_on_digits() > 0.8
