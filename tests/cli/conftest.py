@@ -34,18 +34,16 @@ def made_project(tmp_path_factory):
 
 @pytest.fixture
 def in_folder(monkeypatch, capsys):
-    """Stand in a project's folder; modules that the command imports from there are forgotten afterwards."""
+    """Stand in a project's folder; modules that an earlier test imported from its own are forgotten."""
 
     def enter(root):
         monkeypatch.chdir(root)
         monkeypatch.setattr(sys, "path", sys.path.copy())
+        for name in ("oracle", "other"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
         return Project(root, capsys)
 
-    before = set(sys.modules)
-    yield enter
-    for name in set(sys.modules) - before:
-        if not name.startswith("neuralyzer") and getattr(sys.modules[name], "nz", None) is not None:
-            del sys.modules[name]
+    return enter
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ def test_row_influence_is_that_of_leaving_the_row_out():
 
     got = row_influence(linear(full), Regression(), WHOLE.select(np.arange(200)), target, penalty / 200).numpy()
     real = np.array([loss(ridge(np.setdiff1d(np.arange(200), [row]), penalty)) - loss(full) for row in range(200)])
-    large = np.abs(real) > np.quantile(np.abs(real), 0.3)
+    large = np.abs(real) > np.quantile(np.abs(real), 0.5)
     assert (np.sign(got) == np.sign(real))[large].all()
     assert np.corrcoef(got, real)[0, 1] > 0.99
     assert np.median(np.abs(got - real)[large] / np.abs(real)[large]) < 0.12
@@ -180,8 +180,8 @@ def digits_network():
     return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 
 
-def spearman_on_digits(damping=1e-2, products=60):
-    """Predicted and retrained change of each group's own mean loss."""
+def changes_on_digits(damping=1e-3, products=40):
+    """Each group's own mean loss, and its change as predicted and as retrained, averaged over seeds."""
     bunch = load_digits()
     data = Data.from_arrays((bunch.data[:1437] / 16).astype(np.float32), bunch.target[:1437])
     recipe = Recipe(build=digits_network, epochs=60, batch_size=32)
@@ -197,18 +197,24 @@ def spearman_on_digits(damping=1e-2, products=60):
             x, y = data.gather(rows)
             return float(objective.losses(module(x), y).mean())
 
-    real, predicted = np.zeros(GROUPS), np.zeros(GROUPS)
+    before, real, predicted = np.zeros((3, GROUPS))
     for seed, base in zip(SEEDS, bases, strict=True):
         retrained = train_stack(recipe, data, rest, [seed] * GROUPS, Silent())
         for at, group in enumerate(groups):
-            real[at] += losses(retrained[at], group) - losses(base, group)
+            before[at] += losses(base, group) / len(SEEDS)
+            real[at] += (losses(retrained[at], group) - losses(base, group)) / len(SEEDS)
             space = removal_space(base, objective, data.select(rest[at]), data.select(group), products)
             direction = space.solve(damping)
-            predicted[at] += float(directional_losses(base, objective, data.select(group), direction).mean())
-    return scipy.stats.spearmanr(predicted, real).statistic
+            moving = directional_losses(base, objective, data.select(group), direction).mean()
+            predicted[at] += float(moving) / len(SEEDS)
+    return before, predicted, real
 
 
 @pytest.mark.slow
 def test_groups_of_digits_rank_as_when_retrained():
     """Koh and Liang 2017's test, for 50 random groups of 30 rows, losses averaged over 4 seeds."""
-    assert spearman_on_digits() > 0.8
+    before, predicted, real = changes_on_digits()
+    spearman = scipy.stats.spearmanr(predicted, real).statistic
+    assert spearman > 0.8
+    assert spearman > scipy.stats.spearmanr(before, real).statistic + 0.05  # than what needs no influence at all
+    assert 0.4 < predicted.mean() / real.mean() < 2  # and about as large

@@ -164,9 +164,14 @@ class Project:
         )
 
     def references(self, oracle: TrainedModel) -> References | None:
-        """The pool of the lineage, or None where none was made yet."""
+        """The pool of the lineage, or None where none was made yet; one made for something else is refused."""
         path = self._pool(oracle)
-        return References.open(path, oracle) if path is not None and (path / "pool.json").exists() else None
+        if path is None:
+            return None
+        made = sorted(self.workspace.references.glob("*/pool.json"))
+        if path / "pool.json" in made:
+            return References.open(path, oracle)
+        return References.open(made[-1].parent, oracle) if made else None
 
     def _pool(self, oracle: TrainedModel) -> Path | None:
         if oracle.holdout is None:

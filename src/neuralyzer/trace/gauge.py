@@ -60,7 +60,9 @@ class Gauge:
         self.signals = [
             name
             for name, signal in half.meter.signals.items()
-            if half.meter.measures(signal, parts) and all(part.subject in self.tables[name] for part in parts)
+            if half.meter.measures(signal, parts)
+            and all(part.subject in self.tables[name] for part in parts)
+            and 1 / (1 + len(self.tables[name].pooled)) <= alpha  # else not even the oddest model could be told
         ]
 
     def family(self, signal: str) -> Family:
