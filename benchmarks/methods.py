@@ -49,7 +49,9 @@ def main(argv: list[str] | None = None) -> None:
             "seconds_median": float(np.median([line["seconds"] for line in own])),
         }
     originals = {line["subject"]: line["original_rejects"] for line in lines}
-    results.write("methods", {"seeds": options.seeds, "methods": table, "power": float(np.mean(list(originals.values())))})
+    results.write(
+        "methods", {"seeds": options.seeds, "methods": table, "power": float(np.mean(list(originals.values())))}
+    )
 
 
 def _world(folder: Path, seed: int, count: int) -> list[dict]:

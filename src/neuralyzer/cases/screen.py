@@ -9,12 +9,23 @@ from rich.text import Text
 
 from neuralyzer.cases.attempt import Outcome
 from neuralyzer.progress import Silent, Terminal
+from neuralyzer.verification.audit import audit_view
 from neuralyzer.verification.verify import Verification, verification_view
 from neuralyzer.verification.words import colour
 
 
 class Screen(Terminal):
-    """Shows each stage of a case as soon as it is there."""
+    """Shows each stage of a case as soon as it is there.
+
+    Args:
+        console: where.
+        model: what the model is called.
+        whose: whose trace it is, in the genitive.
+    """
+
+    def __init__(self, console: Console, model: str = "The model", whose: str = "the rows'") -> None:
+        super().__init__(console)
+        self.model, self.whose = model, whose
 
     def say(self, text: str) -> None:
         """A line of the story."""
@@ -26,6 +37,8 @@ class Screen(Terminal):
         self.console.print()
         if name == "located":
             self.console.print(located_view(result))
+        elif name == "audit":
+            self.console.print(audit_view(result, self.model, self.whose))
         elif name == "attempt":
             self.console.print(attempt_view(result))
         else:

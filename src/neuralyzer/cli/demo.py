@@ -17,9 +17,10 @@ def run(
 ) -> None:
     """Train the Oracle and its references on real digits, then answer AIFinn's request while you watch."""
     from neuralyzer.cases.screen import Blind, Screen, case_view, console
+    from neuralyzer.demo.digits import SUBJECT
     from neuralyzer.demo.run import run as run_demo
 
-    screen = Blind() if json else Screen(console(plain))
+    screen = Blind() if json else Screen(console(plain), "The Oracle", f"{SUBJECT}'s")
     shown = run_demo(out, screen, seed, method)
     if json:
         answer(shown.result, None, True)

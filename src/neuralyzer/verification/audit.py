@@ -56,15 +56,7 @@ class Audit:
         )  # fmt: skip
 
     def __rich__(self) -> RenderableType:
-        table = RichTable(box=None, pad_edge=False)
-        for name in ("family", "signal", "trace", "interval", "p", "detectable", "counts"):
-            table.add_column(name, justify="left" if name in ("family", "signal") else "right")
-        for row in self.families:
-            table.add_row(
-                row["family"], row["signal"], percent(row["trace"]), f"{percent(row['low'])} to {percent(row['high'])}",
-                f"{row['p_value']:.3f}", percent(row["detectable"]), "yes" if row["counts"] else "no",
-            )  # fmt: skip
-        return Group(Text(self.sentence, style=f"bold {colour(self.verdict)}"), table)
+        return audit_view(self)
 
 
 def audit(
@@ -120,15 +112,49 @@ def _unread(rows: int, policy: Policy, references: str | None, sentence: str) ->
     return Audit(Verdict.INCONCLUSIVE, None, None, rows, (), protocol, sentence)
 
 
-def _sentence(verdict: Verdict, families: tuple[dict[str, Any], ...], p: float) -> str:
+def _sentence(
+    verdict: Verdict,
+    families: tuple[dict[str, Any], ...],
+    p: float,
+    model: str = "The model",
+    whose: str = "the rows'",
+) -> str:
     first = next((row for row in families if row["counts"]), families[0])
-    reading = f"{percent(first['trace'])} of the rows' trace ({percent(first['low'])} to {percent(first['high'])})"
+    found = f"{percent(first['trace'])} of {whose} trace ({100 * first['low']:.0f} to {percent(first['high'])})"
     if verdict is Verdict.NOT_FORGOTTEN:
-        return f"The model holds {reading}, p = {p:.3f}."
+        return f"{model} holds {found}, p = {p:.3f}."
     if verdict is Verdict.UNTRACEABLE:
-        return (
-            f"Nothing measurable: the model reads {reading}, p = {p:.3f}; even a whole trace might not have been seen."
-        )
+        return f"Nothing measurable: {found} is read, p = {p:.3f}, and even a whole trace might not have been seen."
     if verdict is Verdict.FORGOTTEN:
-        return f"The model behaves as one that never saw the rows: it reads {reading}, p = {p:.3f}."
-    return f"Inconclusive: the model reads {reading}, p = {p:.3f}; more rows or more references would settle it."
+        return f"{model} behaves as one that never saw the rows: {found} is read, p = {p:.3f}."
+    return f"Inconclusive: {found} is read, p = {p:.3f}; more rows or more references would settle it."
+
+
+def audit_view(audit: Audit, model: str = "The model", whose: str = "the rows'") -> RenderableType:
+    """The audit's sentence and its table of families.
+
+    Args:
+        audit: what to show.
+        model: what the model is called.
+        whose: whose trace it is, in the genitive.
+
+    Returns:
+        What Rich prints.
+    """
+    table = RichTable(box=None, pad_edge=False)
+    for name in ("family", "signal", "trace", "interval", "p", "detectable", "counts"):
+        table.add_column(name, justify="left" if name in ("family", "signal") else "right")
+    for row in audit.families:
+        table.add_row(
+            row["family"],
+            row["signal"],
+            percent(row["trace"]),
+            f"{percent(row['low'])} to {percent(row['high'])}",
+            f"{row['p_value']:.3f}",
+            percent(row["detectable"]),
+            "yes" if row["counts"] else "no",
+        )
+    sentence = audit.sentence
+    if audit.families and audit.p_value is not None:
+        sentence = _sentence(audit.verdict, audit.families, audit.p_value, model, whose)
+    return Group(Text(sentence, style=f"bold {colour(audit.verdict)}"), table)

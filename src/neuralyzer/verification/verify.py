@@ -212,7 +212,7 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
     """
     table = RichTable(title="verification, on the judging half", title_justify="left")
     heads = ["family", "signal", "original", "unlearned", "interval", "models that never saw the rows", "ok"]
-    for head in [*heads, *(["really retrained (shown only)"] if retrained else [])]:
+    for head in [*heads, *(["really retrained, mean (range)"] if retrained else [])]:
         table.add_column(head, justify="left" if head in ("family", "signal") else "right")
     for row in verification.families:
         inside = row["null_low"] <= row["unlearned"] <= row["null_high"]
@@ -228,9 +228,8 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
         ]
         if retrained and row["retrained"]:
             values = row["retrained"]
-            cells.append(
-                f"mean {percent(sum(values) / len(values))} ({percent(min(values))} to {percent(max(values))})"
-            )
+            mean = percent(sum(values) / len(values))
+            cells.append(f"{mean} ({100 * min(values):.0f} to {percent(max(values))})")
         table.add_row(*cells)
     parts: list[RenderableType] = [table]
     if any(not row["counts"] for row in verification.families):
