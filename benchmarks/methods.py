@@ -43,8 +43,9 @@ def main(argv: list[str] | None = None) -> None:
         table[method] = {
             "subjects": len(own),
             "not_rejected": float(np.mean([not line["rejects"] for line in own])),
+            "trace_mean": {name: float(np.mean([line["traces"][name] for line in own])) for name in own[0]["traces"]},
             "largest_trace_median": float(np.median([line["largest"] for line in own])),
-            "relearned_minus_margin_median": float(np.median([line["relearned"] - line["margin"] for line in own])),
+            "relearned_minus_margin_median": float(np.median([line["traces"]["relearned"] - line["traces"]["margin"] for line in own])),
             "utility_loss_mean": float(np.mean([line["loss"] for line in own])),
             "seconds_median": float(np.median([line["seconds"] for line in own])),
         }
@@ -78,7 +79,7 @@ def _world(folder: Path, seed: int, count: int) -> list[dict]:
                 {
                     "subject": f"{seed} {subject}", "method": name, "rejects": read.rejects, "seconds": seconds,
                     "largest": max(abs(value) for value in traces.values()), "loss": task.predicted_utility - utility,
-                    "margin": traces["margin"], "relearned": traces["relearned"], "original_rejects": before,
+                    "traces": traces, "original_rejects": before,
                 }
             )  # fmt: skip
             print(lines[-1], flush=True)

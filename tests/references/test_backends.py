@@ -136,4 +136,4 @@ def test_chunks():
     assert backends.chunks(recipe, Backend.PROCESSES, [40, 8, 40]) == [[0, 1, 2]]
     assert backends.chunks(recipe, Backend.VECTORISED, [40, 8, 40]) == [[1], [0, 2]]
     many = backends.chunks(recipe, Backend.VECTORISED, [40] * 70)
-    assert [len(chunk) for chunk in many] == [32, 32, 6] and np.concatenate(many).tolist() == list(range(70))
+    assert [len(chunk) for chunk in many] == [64, 6] and np.concatenate(many).tolist() == list(range(70))

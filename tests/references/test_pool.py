@@ -421,7 +421,8 @@ def test_regression(tmp_path):
     parts = references.parts(np.flatnonzero(world.SUBJECTS == "s02"))
     for half in (references.tuning, references.judging):
         gauged = Gauge(half, parts, 0.05).read(references.oracle.model)
-        assert set(gauged.traces) == {"margin", "augmented", "relearned", "correct", "fisher"}
+        # too few subjects have 8 rows: with a null of 18 scores relearning could not tell even the oddest model
+        assert set(gauged.traces) == {"margin", "augmented", "correct", "fisher"}
         assert all(np.isfinite(trace.trace) and trace.se > 0 for trace in gauged.traces.values())
         assert 0 < gauged.joint.p_value <= 1
     residual = (references.member(2)(references.oracle.data.x) - references.oracle.data.y).detach()[:, 0]

@@ -54,11 +54,18 @@ def test_the_noise_makes_never_seen_rows_right_four_times_in_five():
     assert torch.stack(shares).mean().item() == pytest.approx(0.8, abs=0.1)
 
 
-def test_the_noise_ends_where_nothing_helps():
-    """Rows that are wrong already need none; rows that no noise turns get the most."""
-    context = Context(CLASSES, torch.ones(1))
-    assert Correct().prepare(samples([-1.0] * 5), context)["noise"] < 0.01
-    assert Correct().prepare(samples([1e4] * 5), context)["noise"] > 7.9
+def test_rows_that_no_noise_turns_get_the_most():
+    assert Correct().prepare(samples([1e4] * 5), Context(CLASSES, torch.ones(1)))["noise"] > 7.9
+
+
+def test_a_model_that_is_right_less_often_still_gets_noise_that_matters():
+    """Without noise no copy would differ, and the signal would say nothing."""
+    distances = [-3.0] * 40 + torch.linspace(0.1, 2, 60).tolist()
+    context = Context(CLASSES, torch.ones(1), seed=0)
+    noise = Correct().prepare(samples(distances), context)["noise"]
+    rows = samples(distances)[0].never[0]
+    shares = torch.stack([(copy[:, 0] > 0).float().mean() for copy in noisy(rows.x, 4, context, noise)])
+    assert noise > 0.1 and shares.mean() == pytest.approx(0.9 * 0.6, abs=0.03)
 
 
 def test_regression_reads_the_mean_residual_of_copies():

@@ -32,4 +32,10 @@ def test_members_that_did_not_hold_a_row_count_nothing_on_it():
 
 def test_floor():
     assert moments(NEVER, SEEN, ALL, floor=2.0).spread.tolist() == pytest.approx([2.0, np.sqrt(26 / 5)])
-    assert floored(np.array([0.0, 1.0, 4.0, 8.0, 16.0])).tolist() == [1.0, 1.0, 4.0, 8.0, 16.0]
+    # a quarter of the median over rows on which members differ: of 1, 4, 8, 16
+    assert floored(np.array([0.0, 1.0, 4.0, 8.0, 16.0])).tolist() == [1.5, 1.5, 4.0, 8.0, 16.0]
+
+
+def test_a_signal_that_saturates_on_most_rows_still_has_a_floor():
+    assert floored(np.array([0.0, 0.0, 0.0, 4.0])).tolist() == [1.0, 1.0, 1.0, 4.0]
+    assert floored(np.zeros(3)).tolist() == [0.0, 0.0, 0.0]

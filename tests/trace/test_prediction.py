@@ -41,4 +41,5 @@ def test_residuals_are_clipped_at_four_in_the_noise_alone(given):
 def test_a_model_that_is_a_member_needs_no_shift(given):
     holdout, never, _ = given
     got = holdout.shift(never, never)
-    assert (got.c0, got.c1, got.noise) == (0, 0, 0)
+    assert (got.c0, got.c1) == (0, 0)
+    assert 0 < got.noise < 1e-5  # floored, so that scores stay finite

@@ -31,7 +31,7 @@ class Finetune:
     paper: ClassVar[str] = "Golatkar et al. 2020, arXiv 1911.04933 (baseline)"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
-    expected: ClassVar[Expectation] = Expectation(trace=0.9, utility_loss=0.0)
+    expected: ClassVar[Expectation] = Expectation(trace=0.95, utility_loss=-0.003)
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:

@@ -41,7 +41,7 @@ class Influence:
     paper: ClassVar[str] = "Koh and Liang 2017, arXiv 1703.04730"
     guarantee: ClassVar[Guarantee] = Guarantee.STRONG
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.REFERENCES})
-    expected: ClassVar[Expectation] = Expectation(trace=0.2, utility_loss=0.003)
+    expected: ClassVar[Expectation] = Expectation(trace=0.06, utility_loss=-0.004)
     repaired: ClassVar[bool] = True
 
     def passes(self, task: Task) -> Passes:

@@ -53,8 +53,8 @@ class Expectation:
     """What an algorithm left behind and cost where it was measured (docs/methods.md says where).
 
     Attributes:
-        trace: largest absolute trace over the families, 1.0 = 100 %.
-        utility_loss: in the objective's unit; negative where utility was won.
+        trace: of the family that shows most, as the mean over subjects, 1.0 = 100 %.
+        utility_loss: against references that never saw the rows, in the objective's unit; negative where it is better.
     """
 
     trace: float

@@ -38,7 +38,7 @@ class NegGradPlus:
     paper: ClassVar[str] = "Kurmanji et al. 2023, arXiv 2302.09880"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.REFERENCES})
-    expected: ClassVar[Expectation] = Expectation(trace=0.7, utility_loss=0.015)
+    expected: ClassVar[Expectation] = Expectation(trace=0.3, utility_loss=0.001)
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:
