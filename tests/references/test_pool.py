@@ -141,7 +141,7 @@ def killing(call, after):
 
 
 # where the roster, the spreads, the description, 16 weights, the settings and 16 marks are written
-@pytest.mark.parametrize("after", [1, 3, 9, 22, 30, 38])
+@pytest.mark.parametrize("after", [1, 3, 9, 22, 38])
 def test_killed_before_any_write_and_made_again(oracle, kept, tmp_path, monkeypatch, after):
     with monkeypatch.context() as patched:
         patched.setattr(atomic, "replacing", killing(atomic.replacing, after))
@@ -420,9 +420,9 @@ def test_regression(tmp_path):
     assert references.tuning.meter.context.objective.scale == pytest.approx(scale)
     parts = references.parts(np.flatnonzero(world.SUBJECTS == "s02"))
     for half in (references.tuning, references.judging):
-        gauged = Gauge(half, parts, 0.05).read(references.oracle.model)
-        # too few subjects have 8 rows: with a null of 18 scores relearning could not tell even the oddest model
-        assert set(gauged.traces) == {"margin", "augmented", "correct", "fisher"}
+        gauged = Gauge(half, parts, 0.1).read(references.oracle.model)
+        # alpha .1: few subjects have 8 rows, and with a null of 18 scores relearning cannot reject at .05
+        assert set(gauged.traces) == {"margin", "augmented", "relearned", "correct", "fisher"}
         assert all(np.isfinite(trace.trace) and trace.se > 0 for trace in gauged.traces.values())
         assert 0 < gauged.joint.p_value <= 1
     residual = (references.member(2)(references.oracle.data.x) - references.oracle.data.y).detach()[:, 0]

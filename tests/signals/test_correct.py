@@ -68,6 +68,11 @@ def test_a_model_that_is_right_less_often_still_gets_noise_that_matters():
     assert noise > 0.1 and shares.mean() == pytest.approx(0.9 * 0.6, abs=0.03)
 
 
+def test_the_noise_where_nothing_is_known():
+    context = Context(CLASSES, torch.ones(1))
+    assert Correct().prepare(samples([1.0])[1:], context) == {"noise": 0.15}
+
+
 def test_regression_reads_the_mean_residual_of_copies():
     case = CASES["regression"]
     module, rows = case.module(), Batch(*case.rows(6))

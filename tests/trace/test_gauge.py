@@ -73,6 +73,15 @@ def test_a_subject_that_the_pool_cannot_judge(worked):
     assert Gauge(bound, parts, 0.05).signals == []
 
 
+def test_a_null_too_small_to_reject_is_no_test(worked):
+    """Three subjects, left out by six members each: 18 scores, of which no model can be odder than one in 19."""
+    half = Half(worked.half.keep, worked.half.positions[:3], worked.half.signals)
+    case = next(c for c in range(40) if worked.want["case_subject"][c] < 3)
+    bound = SimpleNamespace(half=half, meter=PlayedMeter(worked))
+    assert Gauge(bound, [worked.part(case)], 0.05).signals == []
+    assert Gauge(bound, [worked.part(case)], 1 / 19).signals == list(SIGNALS)
+
+
 def test_a_line_a_family(worked):
     own = gauge(worked, 0)
     rows = family_rows(own, own.read(0), counts=["margin"])

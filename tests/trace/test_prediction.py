@@ -43,3 +43,10 @@ def test_a_model_that_is_a_member_needs_no_shift(given):
     got = holdout.shift(never, never)
     assert (got.c0, got.c1) == (0, 0)
     assert 0 < got.noise < 1e-5  # floored, so that scores stay finite
+
+
+def test_rows_that_are_all_alike_have_no_slope(given):
+    _, never, reading = given
+    alike = Holdout(np.full(50, 2.0), np.ones(50))
+    got = alike.shift(reading, never)
+    assert (got.c0, got.c1) == (pytest.approx(np.mean(reading - never)), 0)

@@ -117,6 +117,15 @@ def test_subjects_without_a_null(reason):
     assert 2 not in table and 3 in table and np.isfinite(table.pooled).all()
 
 
+@pytest.mark.parametrize("where", ["rows", "holdout"])
+def test_a_signal_by_which_no_two_members_differ(where):
+    world = gaussian(6, subjects=12, size=7, holdout=80)
+    rows, outside = (np.array(part) for part in (world.half.signals["own"].rows, world.half.signals["own"].holdout))
+    (rows if where == "rows" else outside)[:] = 3.0
+    table = Table(Half(world.half.keep, world.half.positions, {"own": Readings(rows, outside)}), "own")
+    assert not table.nulls
+
+
 def test_each_unit_is_held_against_its_own_holdout():
     """Another holdout of one unit changes that unit's scores and no other's."""
     world = gaussian(7, subjects=12, size=7, holdout=80)
