@@ -30,6 +30,15 @@ def test_the_model_is_not_changed(signal, case, context, rows, holdout):
     assert all(parameter.grad is None for parameter in module.parameters()) and not module.training
 
 
+def test_a_model_left_in_training_mode_is_read_in_evaluation_mode(signal, case, context, rows, holdout):
+    want = signal.measure(case.module(), rows, holdout, context)
+    module = case.module().train()
+    before = copy.deepcopy(module.state_dict())
+    got = signal.measure(module, rows, holdout, context)
+    assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1])
+    assert all(torch.equal(module.state_dict()[name], value) for name, value in before.items())
+
+
 def test_reading_again_gives_the_same(signal, case, context, rows, holdout):
     module = case.module()
     first = signal.measure(module, rows, holdout, context)

@@ -39,6 +39,39 @@ def test_a_planted_shift_alarms():
     assert after.alarms - before.alarms >= 15  # of the 2 x 10 tests of these two
 
 
+def test_members_that_play_the_seen_ones_get_the_gap_of_such_rows(monkeypatch):
+    """The gap, in spreads, that a line through the training rows' gaps gives for the never-seen mean."""
+    world = gaussian(0, subjects=12, size=7, holdout=80)
+    table, groups = Table(world.half, "own"), holdout_groups(80, 7, 0)
+    played = []
+
+    def noting(half, signal, level):
+        played.append(half)
+        return Table(half, signal, level)
+
+    monkeypatch.setattr("neuralyzer.trace.self_check.Table", noting)
+    self_check({"own": table}, ["own"], groups, 0.05)
+    x = np.concatenate([null.moments.never / null.moments.spread for null in table.nulls.values()])
+    nulls = [null.moments for null in table.nulls.values()]
+    y = np.concatenate([(own.seen - own.never) / own.spread for own in nulls])
+    slope, intercept = np.polyfit(x, y, 1)
+    assert intercept + slope * x.mean() == pytest.approx(1, abs=0.2)  # as the world was made
+    phi, inside = world.half.signals["own"].holdout, np.concatenate(groups)
+    assert len(played) == 5
+    for number, half in enumerate(played):
+        never = np.arange(6 * number, 6 * number + 6)
+        saw = np.setdiff1d(np.arange(32), never)
+        assert (~half.keep[never]).all() and half.keep[saw].all()
+        own = half.signals["own"]
+        # what plays subjects plays holdout no more
+        assert np.array_equal(own.holdout, phi[:, np.setdiff1d(np.arange(80), inside)])
+        lift = own.rows[:, inside] - phi[:, inside]
+        spread = np.maximum(phi[:, inside].std(0, ddof=1), table.spread_floor)
+        want = intercept * spread + slope * phi[never][:, inside].mean(0)
+        np.testing.assert_allclose(lift[saw], np.tile(want, (26, 1)), atol=1e-9)
+        assert not lift[never].any()
+
+
 def test_groups_are_half_of_the_holdout_cut_without_overlap():
     groups = holdout_groups(101, 8, 3)
     rows = np.concatenate(groups)

@@ -123,7 +123,7 @@ class Table:
         total = np.where(held, phi, 0.0).sum(0)
         squares = np.square(whole_gap.weights * whole.spread)
         values = []
-        for reading, own, beyond in zip(phi, held & (count > 1), outside, strict=True):
+        for reading, own, beyond in zip(phi, held, outside, strict=True):
             if own.any():
                 others = (total[own] - reading[own]) / (count[own] - 1)
                 shift = holdout.shift(beyond, never).on(whole.never[own], whole.spread[own])

@@ -58,8 +58,8 @@ def run_acceptance(command: str, weights: Path, folder: Path | None = None) -> A
         record = Path(scratch) / "junit.xml"
         options = f"{os.environ.get('PYTEST_ADDOPTS', '')} --junitxml={shlex.quote(str(record))}".strip()
         environment = os.environ | {WEIGHTS_VARIABLE: str(weights), "PYTEST_ADDOPTS": options}
-        words = shlex.split(command)
         try:
+            words = shlex.split(command)
             done = subprocess.run(
                 words,
                 env=environment,
@@ -69,7 +69,7 @@ def run_acceptance(command: str, weights: Path, folder: Path | None = None) -> A
                 check=False,
                 stdin=subprocess.DEVNULL,
             )
-        except (OSError, IndexError) as error:
+        except (OSError, IndexError, ValueError) as error:
             raise AcceptanceError(f"the acceptance command {command!r} cannot be run: {error}") from error
         if record.exists():
             return _from_junit(record, command, done)
@@ -84,14 +84,13 @@ def _test(name: str, ok: bool) -> dict[str, Any]:
 
 
 def _from_junit(record: Path, command: str, done: "subprocess.CompletedProcess[str]") -> Acceptance:
-    cases = list(xml.parse(record).iter("testcase"))
-    if not cases:
-        last = ([line for line in (done.stdout + done.stderr).splitlines() if line.strip()] or ["no output"])[-1]
-        raise AcceptanceError(f"the acceptance command {command!r} ran no test: {last.strip()}")
     tests = [
         _test(case.get("name") or "?", case.find("failure") is None and case.find("error") is None)
-        for case in cases
+        for case in xml.parse(record).iter("testcase")
         if case.find("skipped") is None
     ]
+    if not tests:
+        last = ([line for line in (done.stdout + done.stderr).splitlines() if line.strip()] or ["no output"])[-1]
+        raise AcceptanceError(f"the acceptance command {command!r} ran no test: {last.strip()}")
     passed = sum(test["ok"] for test in tests)
     return Acceptance(passed, len(tests) - passed, tuple(tests), command)
