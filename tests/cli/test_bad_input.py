@@ -142,8 +142,8 @@ def test_a_project_file_that_is_no_text(project):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("size = 64", 'size = "many"', "size"),
-        ("size = 64", "size = 33", "odd"),
+        ("size = 32", 'size = "many"', "size"),
+        ("size = 32", "size = 33", "odd"),
         ("leave_out = 0.4", "leave_out = 0.3", "another leave_out"),
         ('backend = "vectorised"', 'backend = "magic"', "backend"),
         ("[references]", '[references]\ngroups = ["age"]', "class"),
@@ -400,20 +400,18 @@ class Full:
         return self.call(*arguments)
 
 
-@pytest.mark.parametrize(
-    ("call", "room"), [("replace", 0), ("fsync", 5), ("replace", 10), ("fsync", 17), ("replace", 22)]
-)
+@pytest.mark.parametrize(("call", "room"), [("replace", 0), ("fsync", 8), ("replace", 22)])
 def test_a_disk_that_fills_up_while_forgetting(project, call, room):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, call, Full(getattr(os, call), room))
         refused(project, "forget", *INFLUENCE, "--json", says="No space left on device")
-    if room in (10, 22):
+    if room == 22:
         again = project("forget", *INFLUENCE, "--json")
         assert again.code == 0 and again.json["verification"]["looks"] == 1
         assert digests.of_file(project.weights) == again.json["weights"]["original"]
 
 
-@pytest.mark.parametrize("room", [0, 8, 12])
+@pytest.mark.parametrize("room", [8, 12])
 def test_a_disk_that_fills_up_while_training(files, room):
     files("init", "--id", "row_id")
     with pytest.MonkeyPatch.context() as patch:

@@ -54,6 +54,7 @@ def goes_on(project, original, undisturbed):
     [
         9,
         pytest.param(6, marks=pytest.mark.slow),
+        pytest.param(11, marks=pytest.mark.slow),
         pytest.param(20, marks=pytest.mark.slow),
         pytest.param(22, marks=pytest.mark.slow),
     ],

@@ -1,5 +1,6 @@
 """Requests that follow one another on the lineage of one model: what each leaves for the next."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -56,12 +57,13 @@ def test_a_project_that_was_moved_goes_on(project, in_folder):
     assert answer.code == 0 and answer.json["verdict"] == "not forgotten"
 
 
-def test_another_recipe_is_refused_by_the_lineages_references(project):
-    assert project("forget", "--subject", "c0", *BY_INFLUENCE).code == 0
-    text = project.path("oracle.py").read_text()
-    project.path("other.py").write_text(text.replace("epochs=40", "epochs=41"))
-    project.edit("oracle:recipe", "other:recipe")
-    assert "another recipe" in project("audit", "--subject", "c1").complaint
+def test_another_recipe_is_refused_by_the_lineages_references(answered):
+    text = answered.path("oracle.py").read_text()
+    answered.path("other.py").write_text(text.replace("epochs=40", "epochs=41"))
+    settings = answered.path("neuralyzer.toml").read_text()
+    answered.path("other.toml").write_text(settings.replace("oracle:recipe", "other:recipe"))
+    assert "another recipe" in answered("audit", "--subject", "c1", "--project", "other.toml").complaint
+    assert answered("audit", "--subject", "c1").code == 0
 
 
 def test_changed_rows_are_noticed_on_a_lineage_without_references(project):
@@ -93,9 +95,9 @@ def test_a_model_that_does_not_forget_enough_exits_1(project):
     """No option passes the team's test, retraining neither: said, recorded, and the original stays the present one."""
     project.edit('# acceptance = "pytest tests/model"', 'acceptance = "false"')
     original = digests.of_file(project.weights)
-    answer = project("forget", "--subject", "c0", *BY_INFLUENCE)
+    answer = project("forget", "--subject", "c0", "--guarantee", "exact", "--method", "rollback", "--json")
     assert answer.code == 1
-    assert [attempt["method"] for attempt in answer.json["unlearning"]["attempts"]][-1] == "retrain"
+    assert [attempt["method"] for attempt in answer.json["unlearning"]["attempts"]] == ["rollback", "retrain"]
     assert answer.json["acceptance"] == {
         "passed": 0, "failed": 1, "tests": [{"name": "false", "ok": False}], "command": "false",
     }  # fmt: skip
@@ -103,7 +105,7 @@ def test_a_model_that_does_not_forget_enough_exits_1(project):
     assert project("audit", "--subject", "c0", "--json").json["verdict"] == "not forgotten"
 
 
-def test_the_teams_tests_see_the_new_weights(project):
+def test_a_person_watches_the_case_and_the_teams_tests(project):
     project.path("check.py").write_text(
         "import hashlib, os, sys\n"
         "print('noise on stdout')\n"
@@ -111,15 +113,14 @@ def test_the_teams_tests_see_the_new_weights(project):
         "open('seen', 'w').write(hashlib.sha256(weights).hexdigest())\n"
     )
     project.edit('# acceptance = "pytest tests/model"', f'acceptance = "{sys.executable} check.py"')
-    answer = project("forget", "--subject", "c0", *BY_INFLUENCE)
-    assert answer.code == 0 and answer.json["acceptance"]["passed"] == 1
-    assert project.path("seen").read_text() == answer.json["weights"]["unlearned"]
-
-
-def test_a_person_watches_the_case(project):
     answer = project("forget", "--subject", "c0", "--method", "influence")
-    assert answer.code == 0
-    story = ["located", "The model holds", "options", "influence", "verification", "Forgotten", "FORGOTTEN", "report"]
+    assert answer.code == 0 and "noise" not in answer.out + answer.err
+    story = [
+        "located", "The model holds", "options", "influence", "acceptance tests on the new weights", "✓ python",
+        "verification", "Forgotten", "FORGOTTEN", "report",
+    ]  # fmt: skip
     places = [answer.out.find(word) for word in story]
     assert -1 not in places and places == sorted(places)
     assert project.cases[0].name in answer.out
+    (result,) = project.root.glob(".neuralyzer/cases/*/result.json")
+    assert project.path("seen").read_text() == json.loads(result.read_text())["weights"]["unlearned"]

@@ -189,8 +189,8 @@ def test_the_demos_column_is_shown_where_it_is_filled_in(setting, retrained):
     oracle, references = setting
     found = verify(retrained, oracle, REQUEST, references)
     rows = tuple(row | {"retrained": [0.1, -0.3]} for row in found.families)
-    shown = render(verification_view(replace(found, families=rows), retrained=True), 160)
-    assert "mean -10 % (-30 % to 10 %)" in shown
+    shown = render(verification_view(replace(found, families=rows), retrained=True), 240)
+    assert "-10 % (-30 to 10 %)" in shown
 
 
 def test_a_signal_that_does_not_count_is_marked(setting, retrained):

@@ -163,9 +163,9 @@ def _choice(options: Sequence[Option], budget: float | None) -> tuple[Option, st
         limit = "" if budget is None else f" within {budget:.2f} s"
         return retrain, f"no option satisfies guarantee and policy{limit}; retraining is what remains"
     own = feasible[0]
-    timed = [option.seconds for option in options if option.seconds is not None]
-    if retrain.seconds is not None and timed and retrain.seconds <= min(timed):
-        return own, "retraining is cheaper than every other option"
+    others = [option.seconds for option in feasible if option is not retrain and option.seconds is not None]
+    if own is retrain and own.seconds is not None and others and own.seconds <= min(others):
+        return own, "retraining is cheaper than every other option that would do"
     if own.guarantee is Guarantee.EXACT:
         return own, f"time allows an exact option, so {own.method} is taken"
     return own, f"{own.method}: the least expected trace that guarantee, budget and policy allow"

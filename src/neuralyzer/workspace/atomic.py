@@ -10,6 +10,8 @@ from typing import Any
 
 from neuralyzer.errors import StorageError, UnreadableError
 
+PART = ".part"
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -26,7 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        _sweep(path)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.", suffix=PART)
         os.close(handle)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
@@ -40,6 +43,24 @@ def replacing(path: Path) -> Iterator[Path]:
         raise StorageError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of ``path`` left that were killed; those that still live keep theirs."""
+    for left in path.parent.glob(f".{path.name}.*{PART}"):
+        writer = left.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if writer.isdigit() and not _lives(int(writer)):
+            left.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> Path:

@@ -1,0 +1,75 @@
+"""Predicted seconds: rates times passes, and rates that are timed on this machine."""
+
+import math
+import time
+from dataclasses import fields, replace
+
+import pytest
+
+import neuralyzer as nz
+from neuralyzer.methods import catalogue
+from neuralyzer.methods.method import Passes
+from neuralyzer.methods.repair import Repair
+from neuralyzer.methods.task import Task
+from neuralyzer.models import weights
+from neuralyzer.planning import cost
+from neuralyzer.planning.cost import Rates, probe
+from tests.conftest import small_recipe
+
+
+def test_seconds_are_rates_times_passes():
+    rates = Rates(step=2, gradient=3, product=5, forward=7, reading=11)
+    assert rates.seconds(Passes()) == 0
+    for name, value in {"steps": 2, "gradients": 3, "products": 5, "forwards": 7, "readings": 11}.items():
+        assert rates.seconds(Passes(**{name: 10})) == 10 * value
+    assert rates.seconds(Passes(1, 1, 1, 1, 1)) == 2 + 3 + 5 + 7 + 11
+    assert rates.seconds(Passes(1, 0, 2) + Passes(3, 4, 0, 1, 1)) == 4 * 2 + 4 * 3 + 2 * 5 + 7 + 11
+    assert len(fields(Rates)) == len(fields(Passes)) == 5, "a new kind of work needs a rate of its own"
+
+
+def test_every_kind_of_work_is_timed(task):
+    own = task()
+    before = weights.digest(own.model)
+    rates = probe(own)
+    assert all(0 < getattr(rates, field.name) < 1 for field in fields(rates))
+    assert rates.forward < rates.gradient, "a forward pass is part of a gradient"
+    assert weights.digest(own.model) == before
+
+
+def test_without_references_no_reading_is_timed(task):
+    assert probe(task(references=None)).reading == 0
+
+
+def test_the_timer_tells_the_time():
+    assert cost._seconds(lambda: time.sleep(0.02)) == pytest.approx(0.02, abs=0.015)
+
+
+def test_training_code_of_ones_own_is_timed_by_the_original(setting):
+    """Nobody can time a step of it; what the original's training took says what a retraining will."""
+    oracle = setting[0]
+    recipe = small_recipe(train=lambda data, seed, device, progress: weights.clone(oracle.model))
+    request = nz.ErasureRequest(subjects=["c0"])
+    known = nz.TrainedModel(oracle.model, recipe, oracle.data, oracle.holdout, seconds=80.0)
+    rates = probe(Task(known, request))
+    assert rates.step == pytest.approx(80.0 / 800)
+    passes = catalogue.make("retrain").passes(Task(known, request))
+    assert rates.seconds(passes) == pytest.approx(80.0 * 19 / 20)  # 460 rows are 19 batches, 500 are 20
+    assert math.isinf(probe(Task(replace(known, seconds=None), request)).step)
+
+
+@pytest.mark.slow
+def test_predicted_seconds_are_near_those_measured(task):
+    for name, times in (("retrain", 3), ("influence", 3)):
+        method = catalogue.make(name)
+        taken, predicted = [], []
+        for _ in range(times):
+            own = task()
+            passes = method.passes(own) + (Repair().passes(own) if method.repaired else Passes())
+            assert own.traceable  # the tables of the null are made once a pool, not once a request
+            predicted.append(probe(own).seconds(passes))
+            began = time.perf_counter()
+            module = method.unlearn(own)
+            if method.repaired:
+                Repair().mend(module, own)
+            taken.append(time.perf_counter() - began)
+        assert min(taken) / 3 < sorted(predicted)[1] < 3 * max(taken), (name, taken, predicted)
