@@ -45,7 +45,9 @@ def main(argv: list[str] | None = None) -> None:
             "not_rejected": float(np.mean([not line["rejects"] for line in own])),
             "trace_mean": {name: float(np.mean([line["traces"][name] for line in own])) for name in own[0]["traces"]},
             "largest_trace_median": float(np.median([line["largest"] for line in own])),
-            "relearned_minus_margin_median": float(np.median([line["traces"]["relearned"] - line["traces"]["margin"] for line in own])),
+            "relearned_minus_margin_median": float(
+                np.median([line["traces"]["relearned"] - line["traces"]["margin"] for line in own])
+            ),
             "utility_loss_mean": float(np.mean([line["loss"] for line in own])),
             "seconds_median": float(np.median([line["seconds"] for line in own])),
         }

@@ -73,7 +73,7 @@ def test_the_demo_reaches_what_it_must(runs):
     (chosen,) = [option for option in result["plan"]["options"] if option["chosen"]]
     assert chosen["method"] == unlearning["method"] and chosen["seconds"] <= result["plan"]["budget"] / 2
     assert 1 / 1.5 <= chosen["seconds"] / unlearning["seconds"] <= 1.5
-    assert result["references"]["size"] == result["references"]["tuning"] + result["references"]["judging"] == 64
+    assert result["references"]["size"] == result["references"]["tuning"] + result["references"]["judging"] == 56
 
 
 @pytest.mark.slow

@@ -88,15 +88,15 @@ def case_view(result: dict[str, Any]) -> RenderableType:
     verification = Verification.from_dict(result["verification"])
     unlearning, name = result["unlearning"], result["utility"]["name"]
     utility = result["utility"][f"holdout_{name}"]
-    table = Table(box=None)
     retrained = utility["retrained"]
-    last = ["really retrained (mean)"] if retrained else []
-    for head in ("holdout " + name, "original", "unlearned", *last):
-        table.add_column(head, justify="right" if head != "holdout " + name else "left")
-    table.add_row(
-        "", f"{utility['original']:.4f}", f"{utility['unlearned']:.4f}",
-        *([f"{sum(retrained) / len(retrained):.4f}"] if retrained else []),
-    )  # fmt: skip
+    known = {"original": utility["original"], "unlearned": utility["unlearned"]}
+    if retrained:
+        known["really retrained (mean)"] = sum(retrained) / len(retrained)
+    table = Table(box=None)
+    table.add_column(f"holdout {name}")
+    for head in known:
+        table.add_column(head, justify="right")
+    table.add_row("", *("-" if value is None else f"{value:.4f}" for value in known.values()))
     speed = ""
     if unlearning["retrain_seconds"]:
         speed = (

@@ -69,7 +69,7 @@ def run(
         wish=Wish(method=method, seed=seed, folder=own.root), progress=audience, watch=audience,
     )  # fmt: skip
     if case.succeeded:
-        own.succeed(oracle, case.weights, case.id, asked)
+        own.succeed(oracle, case, asked)
     answer(case.to_dict(), case_view(case.result), json)
     if not case.succeeded:
         raise typer.Exit(1)

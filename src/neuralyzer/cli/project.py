@@ -1,5 +1,6 @@
 """A user's own project: what ``neuralyzer.toml`` says, and which model of the lineage is the present one."""
 
+import os
 import tomllib
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from neuralyzer.cases.case import Case
 from neuralyzer.certificates import keys
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
@@ -21,12 +23,21 @@ from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
 
 FOLDER = ".neuralyzer"
-TABLES = {
-    "model": {"recipe", "weights"},
-    "data": {"train", "holdout", "target", "subject", "id", "features", "classes"},
-    "references": {"size", "leave_out", "groups", "backend", "keep_weights"},
-    "policy": set(Policy.__dataclass_fields__),
-}
+NUMBER, TEXTS = (int, float), (list,)
+TABLES: dict[str, dict[str, tuple[type, ...]]] = {
+    "model": {"recipe": (str,), "weights": (str,)},
+    "data": {
+        **dict.fromkeys(("train", "holdout", "target", "subject", "id"), (str,)),
+        **dict.fromkeys(("features", "classes"), TEXTS),
+    },
+    "references": {
+        "size": (int,), "leave_out": NUMBER, "groups": TEXTS, "backend": (str,), "keep_weights": (bool,),
+    },
+    "policy": {
+        **dict.fromkeys(("alpha", "max_trace", "max_utility_loss"), NUMBER),
+        "acceptance": (str,), "name_subject": (bool,), "keep_weights": (bool,),
+    },
+}  # fmt: skip
 READERS = {".parquet": Data.from_parquet, ".csv": Data.from_csv, ".jsonl": Data.from_jsonl, ".json": Data.from_jsonl}
 
 TEMPLATE = """\
@@ -82,9 +93,15 @@ class Project:
         for table, content in tables.items():
             if table not in TABLES or not isinstance(content, dict):
                 raise UsageError(f"{path} has a [{table}]; it knows {', '.join(f'[{name}]' for name in TABLES)}")
-            unknown = sorted(set(content) - TABLES[table])
+            unknown = sorted(set(content) - set(TABLES[table]))
             if unknown:
                 raise UsageError(f"{path}: [{table}] has no {unknown[0]}; it knows {', '.join(sorted(TABLES[table]))}")
+            for key, value in content.items():
+                kinds = TABLES[table][key]
+                plain = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
+                if not plain or (kinds is TEXTS and not all(isinstance(entry, str) for entry in value)):
+                    wanted = "a list of texts" if kinds is TEXTS else " or ".join(kind.__name__ for kind in kinds)
+                    raise UsageError(f"{path}: {key} in [{table}] is {value!r}; it must be {wanted}")
         for table, key in (("model", "recipe"), ("model", "weights"), ("data", "train"), ("data", "target")):
             if key not in tables.get(table, {}):
                 raise UsageError(f"{path} lacks {key} in [{table}]")
@@ -159,8 +176,14 @@ class Project:
         line = self._lineage()
         if line["weights"] is None:
             return TrainedModel.load(self.recipe, self.weights, data, self.holdout, run=run)
+        left = data.select(present)
+        if left.digest != line["data"]:
+            raise DataChangedError(
+                f"{self.tables['data']['train']} has changed since the last case (digest {left.digest[:12]} without the "
+                f"erased rows, then {line['data'][:12]}); restore it or train again"
+            )
         return TrainedModel.load(
-            self.recipe, Path(line["weights"]), data.select(present), self.holdout, run=run, parent=line["parent"]
+            self.recipe, self.root / line["weights"], left, self.holdout, run=run, parent=line["parent"]
         )
 
     def references(self, oracle: TrainedModel) -> References | None:
@@ -183,7 +206,7 @@ class Project:
     def _lineage(self) -> dict[str, Any]:
         path = self.workspace.root / "lineage.json"
         if not path.exists():
-            return {"weights": None, "parent": None, "erased": [], "pool": None, "cases": {}}
+            return {"weights": None, "parent": None, "data": None, "erased": [], "pool": None, "cases": {}}
         content: dict[str, Any] = atomic.read_json(path)
         return content
 
@@ -199,7 +222,7 @@ class Project:
         """A request, recognisable without being named."""
         return keys.commitment(self.workspace, [digests.of_json(asked.to_dict())])
 
-    def succeed(self, oracle: TrainedModel, weights: Path, case: str, asked: ErasureRequest) -> None:
+    def succeed(self, oracle: TrainedModel, case: Case, asked: ErasureRequest) -> None:
         """Make unlearned weights the present model of the lineage; their case's rows are no longer its data."""
         line, pool = self._lineage(), self._pool(oracle)
         forgotten = oracle.data.select(asked.positions(oracle.data))
@@ -207,10 +230,14 @@ class Project:
         atomic.write_json(
             self.workspace.root / "lineage.json",
             {
-                "weights": str(weights), "parent": oracle.lineage, "erased": sorted({*line["erased"], *marks}),
-                "pool": None if pool is None else pool.name, "cases": line["cases"] | {self._asked(asked): case},
+                "weights": os.path.relpath(case.weights, self.root),
+                "parent": oracle.lineage,
+                "data": case.oracle.data.digest,
+                "erased": sorted({*line["erased"], *marks}),
+                "pool": None if pool is None else pool.name,
+                "cases": line["cases"] | {self._asked(asked): case.id},
             },
-        )  # fmt: skip
+        )
 
 
 def _mark(row: str, digest: str) -> str:

@@ -1,5 +1,6 @@
 """``neuralyzer train``: the model by its recipe, with its training recorded."""
 
+import shutil
 from typing import Annotated
 
 import typer
@@ -30,6 +31,8 @@ def run(every: Every = 500, project: ProjectFile = PROJECT, json: Json = False) 
     register_dataset(place, "train", own.data)
     if own.holdout is not None:
         register_dataset(place, "holdout", own.holdout, role="holdout")
+    if own.run.exists():  # a training that was stopped before its end left no model, so it begins anew
+        shutil.rmtree(own.run)
     recorder = Recorder(own.run, own.data, every=every, recipe=recipe.digest, seed=recipe.seed)
     oracle = TrainedModel.fit(recipe, own.data, own.holdout, progress(json), recorder, own.run)
     recorder.finish(oracle.model)

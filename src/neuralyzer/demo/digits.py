@@ -27,7 +27,7 @@ def optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
 
 def recipe(seed: int = 0) -> Recipe:
     """How the Oracle is trained."""
-    return Recipe(build=build, optimizer=optimizer, epochs=120, batch_size=16, seed=seed)
+    return Recipe(build=build, optimizer=optimizer, epochs=100, batch_size=16, seed=seed)
 
 
 def customers(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The demo's way: train the Oracle and its references, then AIFinn's request from arrival to certificate."""
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -26,10 +27,12 @@ from neuralyzer.references.pool import References
 from neuralyzer.registry.manifests import register_dataset
 from neuralyzer.registry.record import Recorder
 from neuralyzer.trace.gauge import Gauge
+from neuralyzer.workspace import atomic
 from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
 
-REFERENCES = 64
+FINISHED = "demo.json"  # stands once the demo came to its end
+REFERENCES = 56
 RETRAINED = 8
 BUDGET_SHARE = 1 / 3  # of the time that one retraining takes
 RECORDED_EVERY = 2000  # steps
@@ -68,6 +71,7 @@ def run(out: Path, audience: Audience, seed: int = 0, method: str | None = None)
     Returns:
         The case and its JSON.
     """
+    _begin_anew(out)
     suite = Path(acceptance.__file__).parent
     command = f"{sys.executable} -m pytest -q -p no:cacheprovider {suite}"
     place = Workspace(out, Policy(acceptance=command))
@@ -95,7 +99,17 @@ def run(out: Path, audience: Audience, seed: int = 0, method: str | None = None)
     )  # fmt: skip
     models = [first, *_retrained(recipe, retain, audience)]
     result = with_retrained(case.result, gauge, models, recipe, holdout)
+    atomic.write_json(out / FINISHED, {"case": case.id})
     return Shown(case, result)
+
+
+def _begin_anew(out: Path) -> None:
+    """Clear away a demo that came to its end in the same folder; one that was stopped goes on instead."""
+    if (out / FINISHED).exists():
+        for name in ("cases", "references", "datasets", "runs"):
+            shutil.rmtree(out / name, ignore_errors=True)
+        (out / "oracle.safetensors").unlink(missing_ok=True)
+        (out / FINISHED).unlink()
 
 
 def train_oracle(place: Workspace, recipe: Recipe, data: Data, holdout: Data, progress: Progress) -> TrainedModel:

@@ -14,7 +14,7 @@ from neuralyzer.methods.tuner import Tuner, beside
 from neuralyzer.progress import Progress, Silent
 
 DAMPINGS = [10.0**power for power in np.arange(-5.0, -1.5, 0.5)]  # of the curvature's largest eigenvalue
-STEPS = [0.5, 0.7, 1.0, 1.4, 2.0]
+STEPS = [0.7, 1.0, 1.4]
 TRIALS = len(DAMPINGS) + 2 + len(STEPS) - 1
 
 

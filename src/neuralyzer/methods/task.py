@@ -199,7 +199,7 @@ class Task:
     @cached_property
     def checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint with an optimizer's state that never saw a forget row."""
-        if self.history is None or self.history.data != self.oracle.data.digest:
+        if self.history is None or self.history.data != self.oracle.data.digest or not self.history.whole:
             return None
         clean: Sequence[Checkpoint] = self.history.clean(self.positions)
         whole = [checkpoint for checkpoint in clean if checkpoint.has_optimizer]
@@ -212,6 +212,8 @@ class Task:
             return "the training was not recorded, so there is no checkpoint"
         if self.history.data != self.oracle.data.digest:
             return "the recorded training was on other rows than the model's present ones"
+        if not self.history.whole:
+            return "the record of the training is not whole, so its steps cannot be replayed"
         if self.checkpoint is None:
             return "no checkpoint with an optimizer's state precedes the first step on these rows"
         return None

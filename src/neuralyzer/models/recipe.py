@@ -16,6 +16,19 @@ from neuralyzer.errors import UsageError
 from neuralyzer.models.objective import Classification, Objective
 from neuralyzer.workspace import digests
 
+# What a user's own module may fail with while it is imported or called.
+FAILURES = (
+    ImportError,
+    SyntaxError,
+    NameError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    OSError,
+)
+
 
 def adamw(parameters: Any) -> torch.optim.Optimizer:
     """AdamW at a learning rate of 1e-3, the default optimizer."""
@@ -73,7 +86,7 @@ class Recipe:
             UsageError: if there is none.
         """
         module, _, attribute = name.partition(":")
-        if not attribute:
+        if not (module and attribute):
             raise UsageError(f"recipe {name!r} is not of the form module:attribute")
         place = str((folder or Path()).absolute())
         if place not in sys.path:
@@ -82,11 +95,16 @@ class Recipe:
             found = importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise UsageError(f"recipe {name!r}: no module {error.name!r} can be imported from here") from error
+        except FAILURES as error:
+            raise UsageError(f"recipe {name!r}: importing {module} failed: {type(error).__name__}: {error}") from error
         for part in attribute.split("."):
             if not hasattr(found, part):
                 raise UsageError(f"recipe {name!r}: {module} has no {attribute}")
             found = getattr(found, part)
-        recipe = found() if inspect.isfunction(found) else found
+        try:
+            recipe = found() if inspect.isfunction(found) else found
+        except FAILURES as error:
+            raise UsageError(f"recipe {name!r} cannot be called: {type(error).__name__}: {error}") from error
         if not isinstance(recipe, cls):
             raise UsageError(f"recipe {name!r} is a {type(recipe).__name__}, not a neuralyzer.Recipe")
         return recipe

@@ -54,7 +54,7 @@ def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) ->
     roster.places(oracle.data)  # refuses data of which rows were erased
     if head["size"] < plan.size:
         head = _grown(store, oracle, roster, head, plan)
-    held = roster.held(np.load(store.root / "keep.npy")[: head["size"]])
+    held = roster.held(store.load("keep.npy")[: head["size"]])
     _train(store, oracle, head, held, progress)
     if not head["settings"]:
         head |= _settings(store, oracle, roster, held, int(head["seed"]))
@@ -107,7 +107,7 @@ def _grown(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, A
     rows = np.array([len(own) for own in roster.positions])
     keep = np.ones((plan.size, roster.subjects), dtype=bool)
     if have:  # the new members are as the old ones, which have left every subject out often enough
-        keep[:have] = np.load(store.root / "keep.npy")[:have]  # longer where an earlier growth was cut off
+        keep[:have] = store.load("keep.npy")[:have]  # longer where an earlier growth was cut off
         share, fewest = float(1 - keep[:have].mean()), 1
     for half in (0, 1):
         keep[have + half :: 2] = design.leave_out(added // 2, rows, share, plan.seed + 2 * have + half, fewest)
@@ -169,9 +169,7 @@ def _settings(store: Store, oracle: TrainedModel, roster: Roster, held: np.ndarr
     if not recipe.objective.counted:
         losses = torch.cat([recipe.objective.losses(found, holdout.y) for found in outputs])
         scale = float((2 * losses).mean().sqrt())
-    context = Context(
-        scaled(recipe.objective, scale), torch.tensor(np.load(store.root / "spread.npy")), recipe.augment, seed
-    )
+    context = Context(scaled(recipe.objective, scale), torch.tensor(store.load("spread.npy")), recipe.augment, seed)
     samples = []
     for number, module in members:
         whole = [own for own in roster.owned if len(own)]
@@ -189,7 +187,7 @@ def _batch(oracle: TrainedModel, positions: np.ndarray) -> Batch:
 def _measure(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, Any], progress: Progress) -> None:
     recipe, holdout = oracle.recipe, oracle.require_holdout()
     context = Context(
-        scaled(recipe.objective, head["scale"]), torch.tensor(np.load(store.root / "spread.npy")), recipe.augment,
+        scaled(recipe.objective, head["scale"]), torch.tensor(store.load("spread.npy")), recipe.augment,
         int(head["seed"]), head["settings"],
     )  # fmt: skip
     units = units_of(roster.owned)

@@ -22,8 +22,13 @@ class Looks:
         counts = self._read().get(lineage, {})
         return max((counts.get(_key(lineage, subject), 0) for subject in subjects), default=0)
 
-    def take(self, lineage: str, subjects: Iterable[str]) -> int:
+    def take(self, lineage: str, subjects: Iterable[str], taker: str | None = None) -> int:
         """Count one more look, before it is taken.
+
+        Args:
+            lineage: the model's.
+            subjects: whose rows are looked at.
+            taker: who looks; one that was killed and asks again does not pay twice.
 
         Returns:
             Its number, 1 or 2.
@@ -31,16 +36,20 @@ class Looks:
         Raises:
             LooksSpentError: if two were taken already.
         """
-        subjects = list(subjects)
+        subjects, content = list(subjects), self._read()
+        takers = content.setdefault("takers", {})
+        if taker is not None and taker in takers:
+            return takers[taker]
         number = self.taken(lineage, subjects) + 1
         if number > MOST_LOOKS:
             raise LooksSpentError(
                 f"the judging half was opened {MOST_LOOKS} times for these rows; only exact options remain"
             )
-        content = self._read()
         counts = content.setdefault(lineage, {})
         for subject in subjects:
             counts[_key(lineage, subject)] = number
+        if taker is not None:
+            takers[taker] = number
         atomic.write_json(self.path, content)
         return number
 

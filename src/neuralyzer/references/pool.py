@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from neuralyzer.errors import ReferencesError
+from neuralyzer.errors import ReferencesError, UsageError
 from neuralyzer.models import weights
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress, Silent
@@ -109,6 +109,7 @@ class References:
 
         Raises:
             ReferencesError: if a pool there was made for other data, another recipe or with another design.
+            UsageError: if there is no such backend.
         """
         oracle.require_holdout()
         temporary = None
@@ -116,6 +117,8 @@ class References:
             temporary = _Temporary()
             workspace = temporary.path
         store = Store(as_workspace(workspace).references / building.name_of(oracle, groups))
+        if backend and backend not in list(Backend):
+            raise UsageError(f"backend is {backend!r}; it must be {' or '.join(Backend)}")
         plan = building.Plan(size, leave_out, tuple(groups), Backend(backend) if backend else None, seed, keep_weights)
         building.build(store, oracle, plan, progress or Silent())
         opened = cls.open(store.root, oracle)
@@ -211,7 +214,7 @@ class References:
     def saw(self, positions: Indices) -> list[int]:
         """Numbers of the members that saw any of the rows at ``positions``; what they read of other rows remains."""
         places = self.roster.places(self.oracle.data)[positions]
-        held = self.roster.held(np.load(self.store.root / "keep.npy")[: self.size])[:, places]
+        held = self.roster.held(self.store.load("keep.npy")[: self.size])[:, places]
         return [int(number) for number in np.flatnonzero(held.any(1))]
 
     def erase(self, positions: Indices, case: str) -> None:
@@ -249,7 +252,7 @@ class References:
         members = np.arange(which, self.size, 2)
         places = self.roster.places(self.oracle.data)
         holdout = self.oracle.require_holdout()
-        keep = np.load(self.store.root / "keep.npy")[members]
+        keep = self.store.load("keep.npy")[members]
         positions = self.roster.present(places)
         whole = units_of(self.roster.owned)
         unit_place = {subject: place for place, subject in enumerate(whole)}
@@ -277,7 +280,7 @@ class References:
         head = self.head
         context = Context(
             building.scaled(recipe.objective, head["scale"]),
-            torch.tensor(np.load(self.store.root / "spread.npy")),
+            torch.tensor(self.store.load("spread.npy")),
             recipe.augment,
             int(head["seed"]),
             head["settings"],

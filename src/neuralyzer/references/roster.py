@@ -59,7 +59,12 @@ class Roster:
     @classmethod
     def read(cls, root: Path) -> "Roster":
         """The roster of a pool's folder."""
-        table = pa.parquet.read_table(root / "rows.parquet")
+        try:
+            table = pa.parquet.read_table(root / "rows.parquet")
+        except (OSError, pa.ArrowException) as error:
+            raise ReferencesError(
+                f"{root / 'rows.parquet'} is missing or truncated; make the references again"
+            ) from error
         closed = tuple(json.loads((table.schema.metadata or {}).get(CLOSED, b"[]")))
         group = table["group"].to_numpy() if "group" in table.column_names else None
         owner = table["owner"].to_numpy()

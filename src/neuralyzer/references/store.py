@@ -82,6 +82,25 @@ class Store:
         content: dict[str, Any] = atomic.read_json(self.head)
         return content
 
+    def load(self, name: str) -> np.ndarray:
+        """A small array of the pool's folder.
+
+        Args:
+            name: ``keep.npy`` or ``spread.npy``.
+
+        Returns:
+            The array.
+
+        Raises:
+            ReferencesError: if it is missing or truncated.
+        """
+        try:
+            return np.asarray(np.load(self.root / name, allow_pickle=False))
+        except (OSError, ValueError, EOFError) as error:
+            raise ReferencesError(
+                f"{self.root / name} is missing or truncated ({error}); make the references again"
+            ) from error
+
     def destroy_weights(self) -> int:
         """Delete every member's weights; gives how many were deleted."""
         paths = sorted((self.root / "members").glob("*.safetensors"))

@@ -57,6 +57,7 @@ class History:
             self.seed: int | None = facts["seed"]
             self.weights: str | None = facts["weights"]
             self.finished: bool = facts["finished"]
+            self._taken: int | None = facts.get("steps")
         except (KeyError, TypeError) as error:
             raise UnreadableError(f"{path / 'run.json'} does not describe a training run (no {error})") from error
         self._order, self._ends = order, np.cumsum(sizes, dtype=np.int64)
@@ -92,6 +93,11 @@ class History:
     def steps(self) -> int:
         """How many steps are recorded."""
         return len(self._ends)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the run came to its end and every step that it took is recorded."""
+        return self.finished and self.steps == self._taken
 
     @cached_property
     def checkpoints(self) -> list[Checkpoint]:

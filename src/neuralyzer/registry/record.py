@@ -121,8 +121,10 @@ class Recorder:
         Raises:
             StorageError: if the disk is full.
         """
+        if self._module is None:  # training code of the user's own, whose steps nobody saw: there is no history
+            return
         written = self._checkpoint(module)
-        self._facts |= {"weights": digests.of_file(written), "finished": True}
+        self._facts |= {"weights": digests.of_file(written), "finished": True, "steps": self._steps}
         atomic.write_json(self.path / "run.json", self._facts)
 
     def _checkpoint(self, module: nn.Module) -> Path:

@@ -31,6 +31,8 @@ class Policy:
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
             raise UsageError(f"policy.alpha is {self.alpha}; it must lie between 0 and 1")
+        if self.max_utility_loss is not None and self.max_utility_loss < 0:
+            raise UsageError(f"policy.max_utility_loss is {self.max_utility_loss}; it must not be below 0")
         if self.max_trace <= 0:
             raise UsageError(f"policy.max_trace is {self.max_trace}; it must be above 0")
 
