@@ -342,4 +342,3 @@ def test_example_signal_is_found_and_read_by_an_audit(registered, oracle):
     audited = nz.audit(oracle, nz.ErasureRequest(subjects=["3"]), references)
     line = next(family for family in audited.families if family["signal"] == "loss")
     assert line["family"] == "attack" and np.isfinite(line["trace"])
-    references._temporary.cleanup()

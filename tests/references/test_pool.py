@@ -302,7 +302,7 @@ def test_a_pool_of_another_design_is_refused(kept, oracle, given, message):
     [
         ({"size": 12}, ReferencesError, "use more references"),
         ({"groups": ("colour",)}, UsageError, r"only \('class',\) is known"),
-        ({"backend": "clouds"}, ValueError, "clouds"),
+        ({"backend": "clouds"}, UsageError, "clouds"),
     ],
     ids=str,
 )

@@ -20,10 +20,10 @@ def answer(values: Any, view: Any, as_json: bool) -> None:
 
 
 def progress(as_json: bool) -> "Progress":
-    """Shows long steps on stderr, or nothing beside a JSON document."""
+    """Shows long steps on a terminal; elsewhere stderr is left to the one line of an error."""
     from neuralyzer.progress import Silent, Terminal
 
-    if as_json:
+    if as_json or not sys.stderr.isatty():
         return Silent()
     from rich.console import Console
 

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
+from pyarrow import csv, json, parquet
 
 from neuralyzer.data.rows import ArrayRows, Data, as_features, as_target
 from neuralyzer.errors import UnreadableError, UsageError
@@ -15,17 +15,17 @@ from neuralyzer.errors import UnreadableError, UsageError
 
 def read_parquet(path: Path) -> pa.Table:
     """A Parquet file as a table."""
-    return _read(path, pa.parquet.read_table)
+    return _read(path, parquet.read_table)
 
 
 def read_csv(path: Path) -> pa.Table:
     """A CSV file with a header as a table."""
-    return _read(path, pa.csv.read_csv)
+    return _read(path, csv.read_csv)
 
 
 def read_jsonl(path: Path) -> pa.Table:
     """A JSON Lines file as a table."""
-    return _read(path, pa.json.read_json)
+    return _read(path, json.read_json)
 
 
 def _read(path: Path, read: Callable[[Path], pa.Table]) -> pa.Table:

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 import torch
+from pyarrow import parquet
 from torch import nn
 
 from neuralyzer.data.rows import Data
@@ -154,7 +154,7 @@ def _train_elsewhere(recipe: Recipe, data: Data, seed: int, progress: Progress) 
     assert recipe.command is not None
     with tempfile.TemporaryDirectory() as folder:
         rows, made = Path(folder) / "rows.parquet", Path(folder) / "weights.safetensors"
-        pa.parquet.write_table(pa.table({"id": data.ids}), rows)
+        parquet.write_table(pa.table({"id": data.ids}), rows)
         words = [word.format(rows=rows, seed=seed, out=made, weights=made) for word in shlex.split(recipe.command)]
         try:
             done = subprocess.run(words, capture_output=True, text=True, check=False)

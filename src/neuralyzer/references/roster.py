@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
+from pyarrow import parquet
 
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import ReferencesError, UsageError
@@ -60,7 +60,7 @@ class Roster:
     def read(cls, root: Path) -> "Roster":
         """The roster of a pool's folder."""
         try:
-            table = pa.parquet.read_table(root / "rows.parquet")
+            table = parquet.read_table(root / "rows.parquet")
         except (OSError, pa.ArrowException) as error:
             raise ReferencesError(
                 f"{root / 'rows.parquet'} is missing or truncated; make the references again"
@@ -79,7 +79,7 @@ class Roster:
         if self.group is not None:
             columns["group"] = self.group
         table = pa.table(columns).replace_schema_metadata({CLOSED: json.dumps(self.closed)})
-        atomic.write_with(root / "rows.parquet", lambda part: pa.parquet.write_table(table, part))
+        atomic.write_with(root / "rows.parquet", lambda part: parquet.write_table(table, part))
 
     @property
     def groups(self) -> bool:
