@@ -14,7 +14,7 @@ from neuralyzer.errors import NeuralyzerError, StorageError
 from neuralyzer.methods import catalogue
 from neuralyzer.methods.repair import Repair
 from neuralyzer.methods.task import Task, Witness
-from neuralyzer.models import reading, weights
+from neuralyzer.models import weights
 from neuralyzer.planning.options import Option
 from neuralyzer.progress import Progress
 from neuralyzer.references.pool import References
@@ -125,7 +125,7 @@ def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any]
     verification = folder.stage(
         "verification", lambda: _verified(setting, model, clean, folder), Verification.to_dict, Verification.from_dict
     )
-    utility = folder.stage("utility", lambda: _utility(setting, model), lambda u: u, lambda u: u)
+    utility = folder.stage("utility", lambda: setting.task.utilities(model), lambda u: u, lambda u: u)
     acceptance = None
     if setting.policy.acceptance is not None:
         command = setting.policy.acceptance
@@ -207,16 +207,6 @@ def _verified(setting: Setting, model: nn.Module, exact: bool, folder: Folder) -
         model, task.oracle, task.request, setting.references, setting.policy, protocol=setting.protocol, exact=exact,
         found=SECOND_LOOK if number == 2 else FIRST_LOOK, looks=number or None, answerable=setting.answerable,
     )  # fmt: skip
-
-
-def _utility(setting: Setting, model: nn.Module) -> dict[str, Any]:
-    task = setting.task
-    found: dict[str, Any] = {"retained": reading.utility(model, task.objective, task.retain), "holdout": None}
-    found["by_class"] = {}
-    if task.oracle.holdout is not None:
-        found["holdout"] = reading.utility(model, task.objective, task.oracle.holdout)
-        found["by_class"] = reading.utility_by_class(model, task.objective, task.oracle.holdout)
-    return found
 
 
 def _lost(setting: Setting, utility: Mapping[str, Any]) -> str | None:

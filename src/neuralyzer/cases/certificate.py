@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import neuralyzer
-from neuralyzer.cases.outcome import NOT_TESTED, Facts, utility_before
+from neuralyzer.cases.outcome import NOT_TESTED, Facts
 from neuralyzer.certificates import statement as cert
 from neuralyzer.workspace import digests
 
@@ -162,7 +162,7 @@ def _family(row: dict[str, Any]) -> cert.FamilyRecord:
 
 
 def _utility(facts: Facts) -> cert.UtilityRecord | None:
-    before, after = utility_before(facts), facts.final.utility
+    before, after = facts.task.utilities(facts.task.model), facts.final.utility
     if before["holdout"] is None:
         return None
 

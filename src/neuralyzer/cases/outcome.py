@@ -10,7 +10,7 @@ from neuralyzer.cases.attempt import Outcome
 from neuralyzer.certificates import keys
 from neuralyzer.certificates.statement import LIMITS
 from neuralyzer.methods.task import Task
-from neuralyzer.models import reading, weights
+from neuralyzer.models import weights
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.planning.plan import Plan
 from neuralyzer.references.pool import References
@@ -64,22 +64,11 @@ class Facts:
         return keys.commitment(self.workspace, self.names)
 
 
-def utility_before(facts: Facts) -> dict[str, Any]:
-    """The original's utility on the same rows as the new model's."""
-    task = facts.task
-    found: dict[str, Any] = {"retained": reading.utility(task.model, task.objective, task.retain), "holdout": None}
-    found["by_class"] = {}
-    if facts.oracle.holdout is not None:
-        found["holdout"] = reading.utility(task.model, task.objective, facts.oracle.holdout)
-        found["by_class"] = reading.utility_by_class(task.model, task.objective, facts.oracle.holdout)
-    return found
-
-
 def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
     """The case as ``--json`` prints it; traces are fractions, 1.0 = 100 %."""
     request, final, pool = facts.task.request, facts.final, facts.references
     assert final.verification is not None and final.weights is not None
-    before, after = utility_before(facts), final.utility
+    before, after = facts.task.utilities(facts.task.model), final.utility
     name = facts.task.objective.utility_name
     both = {key: {"original": before[key], "unlearned": after[key], "retrained": []} for key in ("holdout", "retained")}
     asked = {

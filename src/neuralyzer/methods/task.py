@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -158,6 +159,15 @@ class Task:
         }
         if self.oracle.holdout is not None:
             found["holdout"] = reading.mean_loss(model, self.objective, self.oracle.holdout)
+        return found
+
+    def utilities(self, model: nn.Module) -> dict[str, Any]:
+        """A model's utility on ``retained`` rows, on the ``holdout``, and there ``by_class``; None without a holdout."""
+        found: dict[str, Any] = {"retained": reading.utility(model, self.objective, self.retain), "holdout": None}
+        found["by_class"] = {}
+        if self.oracle.holdout is not None:
+            found["holdout"] = reading.utility(model, self.objective, self.oracle.holdout)
+            found["by_class"] = reading.utility_by_class(model, self.objective, self.oracle.holdout)
         return found
 
     def show(self, progress: Progress, model: nn.Module) -> None:

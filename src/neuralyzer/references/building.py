@@ -17,6 +17,7 @@ from neuralyzer.progress import Progress
 from neuralyzer.references import backends, design
 from neuralyzer.references.backends import Backend
 from neuralyzer.references.measuring import Meter, units_of
+from neuralyzer.references.readings import Indices
 from neuralyzer.references.roster import Roster
 from neuralyzer.references.store import Store
 from neuralyzer.signals.catalogue import signals
@@ -184,14 +185,22 @@ def _batch(oracle: TrainedModel, positions: np.ndarray) -> Batch:
     return Batch(*oracle.data.gather(positions))
 
 
-def _measure(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, Any], progress: Progress) -> None:
+def meter_of(store: Store, oracle: TrainedModel, head: dict[str, Any], units: dict[int, Indices]) -> Meter:
+    """What the pool's members were read with; every model that is held against them is read by the same."""
     recipe, holdout = oracle.recipe, oracle.require_holdout()
     context = Context(
-        scaled(recipe.objective, head["scale"]), torch.tensor(store.load("spread.npy")), recipe.augment,
-        int(head["seed"]), head["settings"],
-    )  # fmt: skip
-    units = units_of(roster.owned)
-    meter = Meter(signals(), context, oracle.data, Batch(holdout.x, holdout.y), units)
+        scaled(recipe.objective, head["scale"]),
+        torch.tensor(store.load("spread.npy")),
+        recipe.augment,
+        int(head["seed"]),
+        head["settings"],
+    )
+    return Meter(signals(), context, oracle.data, Batch(holdout.x, holdout.y), units)
+
+
+def _measure(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, Any], progress: Progress) -> None:
+    recipe, holdout = oracle.recipe, oracle.require_holdout()
+    meter = meter_of(store, oracle, head, units_of(roster.owned))
     todo = [member for member in range(head["size"]) if not store.measured(member)]
     progress.start(f"measuring {len(todo)} references", len(todo))
     for member in todo:

@@ -25,7 +25,6 @@ from neuralyzer.references.readings import Half, Indices, Part, Readings
 from neuralyzer.references.roster import Roster
 from neuralyzer.references.store import Store
 from neuralyzer.signals.catalogue import signals
-from neuralyzer.signals.signal import Batch, Context
 from neuralyzer.workspace import atomic, digests
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
@@ -273,16 +272,6 @@ class References:
         marks = [atomic.read_json(self.store.mark(int(number))) for number in members]
         outputs = self.store.array("outputs.rows", (self.size, len(self.roster.owner), self.head["outputs"]))
         utilities = np.array([mark["utility"] for mark in marks])
-        return ReferenceHalf(half, self._meter(units), utilities, outputs[members][:, places])
-
-    def _meter(self, units: dict[int, Indices]) -> Meter:
-        recipe, holdout = self.oracle.recipe, self.oracle.require_holdout()
-        head = self.head
-        context = Context(
-            building.scaled(recipe.objective, head["scale"]),
-            torch.tensor(self.store.load("spread.npy")),
-            recipe.augment,
-            int(head["seed"]),
-            head["settings"],
+        return ReferenceHalf(
+            half, building.meter_of(self.store, self.oracle, self.head, units), utilities, outputs[members][:, places]
         )
-        return Meter(signals(), context, self.oracle.data, Batch(holdout.x, holdout.y), units)
