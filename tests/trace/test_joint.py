@@ -48,3 +48,32 @@ def test_by_hand(z, p, statistic):
 
 def test_signals_that_do_not_take_part_say_nothing():
     assert joint_test(TABLES, {"a": 0.2, "b": 50.0}, ["a"], 0.05).statistic == 0.2
+
+
+def test_each_signal_weighs_by_how_finely_it_sees_a_subject():
+    """A signal of half the fineness counts half, in the null as in the test."""
+
+    def fine(z, by_subject):
+        made = table(**z)
+        made.fineness = by_subject.__getitem__
+        return made
+
+    tables = {
+        "a": fine({"s0": [0.5, -3.0], "s1": [1.0, 0.1]}, {0: 2.0, 1: 1.0}),
+        "b": fine({"s0": [-2.0, 1.0], "s1": [0.3, -4.0]}, {0: 1.0, 1: 4.0}),
+    }
+    assert joint_null(tables, ["a", "b"], weighted=True).tolist() == [1.0, 3.0, 0.3, 4.0]
+    got = joint_test(tables, {"a": -1.0, "b": 3.0}, ["a", "b"], 0.05, {"a": 4.0, "b": 1.0})
+    assert (got.statistic, got.p_value) == (1.0, 4 / 5)
+
+
+def test_the_weights_are_those_of_the_tables(worked):
+    """Fineness by hand: the unit of a trace over scale and norm of the gap."""
+    for signal in SIGNALS:
+        own = worked.tables[signal]
+        null = own.nulls[3]
+        assert own.fineness(3) == pytest.approx(null.gap.unit / (own.sd(null) * null.gap.norm))
+        both = own.fineness_of([own.nulls[3], own.nulls[5]])
+        a, b = own.nulls[3], own.nulls[5]
+        spread = np.hypot(own.sd(a) * a.gap.norm, own.sd(b) * b.gap.norm)
+        assert both == pytest.approx((a.gap.unit + b.gap.unit) / spread)

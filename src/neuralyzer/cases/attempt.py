@@ -1,7 +1,7 @@
 """One attempt of a case: unlearn, repair, judge, accept; and the reasons why it was not enough."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from neuralyzer.methods.task import Task, Witness
 from neuralyzer.models import weights
 from neuralyzer.planning.options import Option
 from neuralyzer.progress import Progress
+from neuralyzer.references.exact import train_exact
+from neuralyzer.references.looks import MOST_LOOKS
 from neuralyzer.references.pool import References
 from neuralyzer.trace.verdict import FIRST_LOOK, SECOND_LOOK, Verdict
 from neuralyzer.verification.acceptance import Acceptance, run_acceptance
@@ -75,6 +77,8 @@ class Setting:
         answerable: why the pool cannot answer the request; None where it can.
         folder: where acceptance tests run.
         progress: shown the work.
+        exact_references: how many models trained on exactly the retain set shall judge; 0 for the pool.
+        exact_folder: where they are kept until the case is finished.
     """
 
     task: Task
@@ -85,6 +89,8 @@ class Setting:
     answerable: str | None
     folder: Path | None
     progress: Progress
+    exact_references: int = 0
+    exact_folder: Path = Path()
 
 
 def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any], folder: Folder) -> Outcome:
@@ -183,15 +189,11 @@ def _unlearned(
     return weights.load_into(weights.clone(task.model), final).eval(), record
 
 
-def _subjects(task: Task) -> set[str]:
-    return set(task.forget.subjects.tolist())
-
-
 def _looks_spent(setting: Setting) -> bool:
     if setting.references is None:
         return False
     oracle = setting.task.oracle
-    return setting.references.looks.taken(oracle.lineage, _subjects(setting.task)) >= 2
+    return setting.references.looks.taken(oracle.lineage, setting.references.names(setting.task.parts)) >= MOST_LOOKS
 
 
 def _verified(setting: Setting, model: nn.Module, exact: bool, folder: Folder) -> Verification:
@@ -200,12 +202,19 @@ def _verified(setting: Setting, model: nn.Module, exact: bool, folder: Folder) -
         # Counted before it is taken, and once: a killed case does not pay for the same look again.
         if not folder.has("look"):
             taker = f"{folder.root.parent.parent.name}/{folder.root.name}"
-            number = setting.references.looks.take(task.oracle.lineage, _subjects(task), taker)
+            names = setting.references.names(task.parts)
+            number = setting.references.looks.take(task.oracle.lineage, names, taker)
             folder.write("look", {"number": number})
         number = folder.read("look")["number"]
+    judges: Sequence[nn.Module] = ()
+    if setting.exact_references and not exact and setting.references is not None:
+        judges = train_exact(
+            task.oracle, task.positions, setting.exact_folder, setting.exact_references, setting.progress
+        )
     return verify(
         model, task.oracle, task.request, setting.references, setting.policy, protocol=setting.protocol, exact=exact,
         found=SECOND_LOOK if number == 2 else FIRST_LOOK, looks=number or None, answerable=setting.answerable,
+        exact_references=judges,
     )  # fmt: skip
 
 

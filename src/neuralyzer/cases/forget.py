@@ -26,6 +26,7 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.planning.cost import Rates
 from neuralyzer.planning.plan import Plan, make_plan
 from neuralyzer.progress import Progress, Silent
+from neuralyzer.references import exact
 from neuralyzer.references.pool import References
 from neuralyzer.registry.locate import locate
 from neuralyzer.report.page import write_report
@@ -47,6 +48,8 @@ class Wish:
         rates: seconds of each kind of work; timed where None.
         retrain_seconds: what one retraining takes, where it was measured.
         folder: where acceptance tests run.
+        exact_references: how many models trained on exactly the retain set shall judge, made once the weights are
+            final; 0 for the pool. The person pays for them: retraining once costs a part of it.
     """
 
     method: str | None = None
@@ -55,6 +58,7 @@ class Wish:
     rates: Rates | None = None
     retrain_seconds: float | None = None
     folder: Path | None = None
+    exact_references: int = 0
 
 
 def forget(
@@ -118,8 +122,9 @@ def forget(
         "protocol", lambda: _declared(audited), lambda p: p.model_dump(), lambda p: ProtocolRecord(**p)
     )
     setting = Setting(
-        task, pool, audited.protocol, place.policy, plan.members_utility, plan.answerable, wish.folder, progress
-    )
+        task, pool, audited.protocol, place.policy, plan.members_utility, plan.answerable, wish.folder, progress,
+        wish.exact_references, folder.root / "exact",
+    )  # fmt: skip
     outcomes = _attempts(setting, plan, wish, folder, watch)
     _finish(folder, place, case, oracle, setting, plan, audited, declared, outcomes, location, received, wish)
     return _closed(folder, oracle, positions, pool, case)
@@ -133,6 +138,7 @@ def case_id(place: Workspace, oracle: TrainedModel, request: ErasureRequest, wis
         str(wish.method),
         repr(wish.hyperparameters),
         str(wish.seed),
+        *([str(wish.exact_references)] if wish.exact_references else []),
     ]
     return f"case-{keys.commitment(place, own).rpartition(':')[2][:12]}"
 
@@ -192,6 +198,7 @@ def _finish(
     if not page.exists():
         write_report(result, outcome.margins(facts), page)
     folder.write("result", result)
+    exact.destroy(setting.exact_folder)
 
 
 def _closed(folder: Folder, oracle: TrainedModel, positions: np.ndarray, references: References_, case: str) -> Case:

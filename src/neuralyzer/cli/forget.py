@@ -8,6 +8,7 @@ from neuralyzer.cli.options import (
     Class,
     DecidedBy,
     Due,
+    ExactReferences,
     Json,
     Method,
     NameSubject,
@@ -37,6 +38,7 @@ def run(
     decided_by: DecidedBy = None,
     method: Method = None,
     seed: Seed = 0,
+    exact_references: ExactReferences = 0,
     name_subject: NameSubject = False,
     project: ProjectFile = PROJECT,
     json: Json = False,
@@ -66,7 +68,8 @@ def run(
     oracle = own.oracle()
     case = forget(
         oracle, asked, lambda: own.references(oracle), place,
-        wish=Wish(method=method, seed=seed, folder=own.root), progress=audience, watch=audience,
+        wish=Wish(method=method, seed=seed, folder=own.root, exact_references=exact_references),
+        progress=audience, watch=audience,
     )  # fmt: skip
     if case.succeeded:
         own.succeed(oracle, case, asked)

@@ -29,6 +29,13 @@ Budget = Annotated[float | None, typer.Option("--budget", help="Seconds that the
 Due = Annotated[str | None, typer.Option("--due", help="The legal date, such as 2026-12-31.")]
 DecidedBy = Annotated[str | None, typer.Option("--decided-by", help="Who decided.")]
 Method = Annotated[str | None, typer.Option("--method", help="Your own choice of algorithm; see 'neuralyzer methods'.")]
+ExactReferences = Annotated[
+    int,
+    typer.Option(
+        "--exact-references",
+        help="Train so many models on exactly the retained rows to judge in the pool's place; 8 are enough.",
+    ),
+]
 NameSubject = Annotated[bool, typer.Option("--name-subject", help="Name the subject in certificate and report.")]
 
 PROJECT = Path("neuralyzer.toml")

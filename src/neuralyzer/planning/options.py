@@ -10,6 +10,7 @@ from neuralyzer.methods.repair import Repair
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
 from neuralyzer.planning.cost import Rates
+from neuralyzer.references.exact import EXACT_REFERENCES
 
 LARGEST_EXPECTED_TRACE = 0.25  # an option that is known to leave more is not worth the look that would show it
 
@@ -89,7 +90,10 @@ def predict(
     if feasible:
         reasons.append(_praise(method, seconds, budget))
         if not exact and answerable is not None:
-            reasons.append(f"but it would end inconclusive: {answerable}")
+            reasons.append(
+                f"but it would end inconclusive: {answerable}; {EXACT_REFERENCES} exact references would judge it, and "
+                f"retraining itself costs a {EXACT_REFERENCES}th of them"
+            )
     return Option(method.name, method.guarantee, seconds, method.expected.trace, utility, feasible, "; ".join(reasons))
 
 

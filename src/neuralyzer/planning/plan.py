@@ -130,7 +130,7 @@ def make_plan(
     members = task.predicted_utility
     answerable = None
     if task.traceable:
-        answerable = screen.obstacle(task.gauge.tables[task.gauge.signals[0]], task.parts)
+        answerable = screen.obstacle(task.gauge.tables, task.gauge.signals, task.parts)
     made = {
         name: catalogue.make(name, **(hyperparameters or {})) if name == method else catalogue.make(name)
         for name in catalogue.names()

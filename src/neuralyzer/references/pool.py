@@ -187,9 +187,36 @@ class References:
         return Looks(self.store.root / "looks.json")
 
     def parts(self, positions: Indices) -> list[Part]:
-        """A request's rows by subject, as positions among the model's present rows."""
-        owners = self.owners[positions]
-        return [Part(int(owner), positions[owners == owner]) for owner in np.unique(owners)]
+        """A request's rows by subject, as positions among the model's present rows.
+
+        Where it is not made of whole subjects, groups that it asks for as a whole are subjects of their own: members
+        that left out a class know it less than members that left out one of its owners.
+
+        Returns:
+            The parts.
+        """
+        owners, present = self.owners[positions], self.roster.present(self.roster.places(self.oracle.data))
+        parts = [Part(int(owner), positions[owners == owner]) for owner in np.unique(owners)]
+        if not self.roster.groups or all(len(part.rows) == len(present[part.subject]) for part in parts):
+            return parts
+        asked = set(positions.tolist())
+        whole = [
+            Part(subject, present[subject])
+            for subject in range(int(self.roster.owner.max()) + 1, self.roster.subjects)
+            if len(present[subject]) and asked.issuperset(present[subject].tolist())
+        ]
+        covered = np.isin(positions, np.concatenate([np.empty(0, np.int64), *(part.rows for part in whole)]))
+        rest = positions[~covered]
+        owners = self.owners[rest]
+        return [*(Part(int(owner), rest[owners == owner]) for owner in np.unique(owners)), *whole]
+
+    def names(self, parts: Sequence[Part]) -> list[str]:
+        """Under which names looks are counted: a subject's own, a group's by its place."""
+        owners = int(self.roster.owner.max()) + 1
+        return [
+            str(self.oracle.data.subjects[part.rows[0]]) if part.subject < owners else f"group {part.subject - owners}"
+            for part in parts
+        ]
 
     @cached_property
     def owners(self) -> Indices:

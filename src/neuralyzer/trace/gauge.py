@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from torch import nn
 
+from neuralyzer.references.measuring import Reading
 from neuralyzer.references.pool import ReferenceHalf
 from neuralyzer.references.readings import Half, Part
 from neuralyzer.signals.signal import Family
@@ -65,6 +66,11 @@ class Gauge:
             and 1 / (1 + len(self.tables[name].pooled)) <= alpha  # else not even the oddest model could be told
         ]
 
+    @cached_property
+    def fineness(self) -> dict[str, float]:
+        """How finely each signal sees this request: what the joint test weighs it by."""
+        return {name: self.tables[name].fineness_of(self.tables[name].parts_null(self.parts)) for name in self.signals}
+
     def family(self, signal: str) -> Family:
         """The family of a signal."""
         return self.half.meter.signals[signal].family
@@ -79,7 +85,10 @@ class Gauge:
         Returns:
             Traces and joint test.
         """
-        readings = self.half.meter.read(model, self.parts)
+        return self.judge(self.half.meter.read(model, self.parts), counts)
+
+    def judge(self, readings: Mapping[str, Reading], counts: Sequence[str] | None = None) -> Gauged:
+        """The like of a model that was read already: ``readings`` by signal, as the half's meter gives them."""
         traces = {
             name: residual_trace(self.tables[name], self.parts, readings[name].rows, readings[name].holdout, self.found)
             for name in self.signals
@@ -87,7 +96,8 @@ class Gauge:
         if not traces:
             return Gauged({}, None)
         taken = [name for name in self.signals if name in counts] if counts else self.signals
-        joint = joint_test(self.tables, {name: trace.z for name, trace in traces.items()}, taken, self.alpha)
+        z = {name: trace.z for name, trace in traces.items()}
+        joint = joint_test(self.tables, z, taken, self.alpha, self.fineness)
         return Gauged(traces, joint)
 
 

@@ -1,4 +1,4 @@
-"""The joint test over several signals: the largest ``|z|`` against its own null (Westfall and Young 1993)."""
+"""The joint test over several signals: the largest weighted ``|z|`` against its own null (Westfall and Young 1993)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ import numpy as np
 from neuralyzer.references.readings import Floats
 from neuralyzer.trace.table import Table
 
+Fineness = Mapping[str, float]  # by signal: the score that a whole trace is worth, in standard deviations
+
 
 @dataclass(frozen=True)
 class Joint:
@@ -15,7 +17,7 @@ class Joint:
 
     Attributes:
         signals: the signals it is taken over.
-        statistic: largest ``|z|`` over them; two-sided, since over-forgetting gives a subject away too.
+        statistic: largest weighted ``|z|`` over them; two-sided, since over-forgetting gives a subject away too.
         critical: its null's quantile.
         p_value: share of (never-seen member, subject) pairs at least as odd.
         rejects: whether ``p_value`` is at most alpha.
@@ -28,15 +30,49 @@ class Joint:
     rejects: bool
 
 
-def joint_null(tables: Mapping[str, Table], signals: Sequence[str]) -> Floats:
-    """Largest null ``|z|`` over ``signals`` of each (member, subject) pair that has all of them."""
-    shared = set.intersection(*(set(tables[signal].nulls) for signal in signals))
-    order = sorted(shared)
-    stacked = [np.concatenate([np.abs(tables[signal].subject_z[subject]) for subject in order]) for signal in signals]
-    return np.asarray(np.max(stacked, axis=0))
+def weights(signals: Sequence[str], fineness: Fineness | None) -> Floats:
+    """How much each signal's ``|z|`` weighs: as finely as it sees this request, beside the finest of them.
+
+    A family that could hardly find the whole trace makes noise alone: under the plain maximum it raises the critical
+    value for all. Weights come from the members, never from the model under test, so the null has the same.
+
+    Returns:
+        Weights ``(signals,)``, 1 for the finest; all 1 without a fineness.
+    """
+    if fineness is None:
+        return np.ones(len(signals))
+    fine = np.array([fineness[signal] for signal in signals])
+    return np.asarray(fine / fine.max())
 
 
-def joint_test(tables: Mapping[str, Table], z: Mapping[str, float], signals: Sequence[str], alpha: float) -> Joint:
+def joint_null(tables: Mapping[str, Table], signals: Sequence[str], weighted: bool = False) -> Floats:
+    """Largest null ``|z|`` over ``signals`` of each (member, subject) pair that has all of them.
+
+    Args:
+        tables: null distributions by signal.
+        signals: which take part.
+        weighted: whether each subject's ``|z|`` is weighted by how finely each signal sees that subject.
+
+    Returns:
+        One value a pair.
+    """
+    order = sorted(set.intersection(*(set(tables[signal].nulls) for signal in signals)))
+    found = []
+    for subject in order:
+        fineness = {signal: tables[signal].fineness(subject) for signal in signals} if weighted else None
+        own = weights(signals, fineness)
+        z = np.stack([np.abs(tables[signal].subject_z[subject]) for signal in signals])
+        found.append((own[:, None] * z).max(0))
+    return np.concatenate(found)
+
+
+def joint_test(
+    tables: Mapping[str, Table],
+    z: Mapping[str, float],
+    signals: Sequence[str],
+    alpha: float,
+    fineness: Fineness | None = None,
+) -> Joint:
     """Test a model.
 
     Args:
@@ -44,11 +80,13 @@ def joint_test(tables: Mapping[str, Table], z: Mapping[str, float], signals: Seq
         z: the model's z by signal.
         signals: which signals take part.
         alpha: error rate.
+        fineness: of each signal on the request; without it the plain maximum is taken.
 
     Returns:
         The test.
     """
-    null = joint_null(tables, signals)
-    statistic = max(abs(z[signal]) for signal in signals)
+    null = joint_null(tables, signals, weighted=fineness is not None)
+    own = weights(signals, fineness)
+    statistic = max(float(weight * abs(z[signal])) for weight, signal in zip(own, signals, strict=True))
     p = (1 + int((null >= statistic).sum())) / (1 + len(null))
     return Joint(tuple(signals), statistic, float(np.quantile(null, 1 - alpha)), p, p <= alpha)

@@ -46,18 +46,20 @@ def self_check(
     usable = [signal for signal in signals if tables[signal].readings.units is None]
     if not usable or not groups:
         return SelfCheck(0, 0)
-    critical = float(np.quantile(joint_null(tables, usable), 1 - alpha))
-    z = np.stack([_scores(tables[signal], groups) for signal in usable])
-    return SelfCheck(int((np.abs(z).max(0) > critical).sum()), z.shape[1])
+    critical = float(np.quantile(joint_null(tables, usable, weighted=True), 1 - alpha))
+    found = [_scores(tables[signal], groups) for signal in usable]
+    z, fine = np.stack([scores for scores, _ in found]), np.stack([fineness for _, fineness in found])
+    weighted = np.abs(z) * fine / fine.max(0)
+    return SelfCheck(int((weighted.max(0) > critical).sum()), z.shape[1])
 
 
-def _scores(table: Table, groups: Sequence[Indices]) -> Floats:
-    """z of each member on each group, ``(members tested * groups,)``."""
+def _scores(table: Table, groups: Sequence[Indices]) -> tuple[Floats, Floats]:
+    """z of each member on each group, and how finely the signal sees that group, ``(members tested * groups,)``."""
     phi = table.readings.holdout
     members = len(phi)
     outside = np.setdiff1d(np.arange(phi.shape[1]), np.concatenate(list(groups)))
     a, b = _gap_line(table)
-    found = []
+    found, fine = [], []
     for start in range(0, members - FEWEST_NEVER + 1, FEWEST_NEVER):
         keep = np.ones((members, len(groups)), dtype=bool)
         keep[start : start + FEWEST_NEVER] = False
@@ -77,7 +79,8 @@ def _scores(table: Table, groups: Sequence[Indices]) -> Floats:
                     float(np.var(others, ddof=1)), len(others) - 1, np.array(null.seen_variance)
                 )
                 found.append((null.scores[place] - table.centre) / np.sqrt(variance))
-    return np.array(found)
+                fine.append(table.fineness_of([null]))
+    return np.array(found), np.array(fine)
 
 
 def _gap_line(table: Table) -> tuple[float, float]:

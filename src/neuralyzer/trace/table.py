@@ -28,6 +28,8 @@ class Null:
         members: which members those are, ``(n_never,)``.
         scores: each of their scores, everything recomputed without it, ``(n_never,)``.
         seen_variance: variance of the like among the members that saw the subject.
+        seen_members: which members those are, ``(n_seen,)``.
+        seen_scores: their weighted excess over one another, ``(n_seen,)``.
     """
 
     moments: Moments
@@ -36,6 +38,8 @@ class Null:
     members: np.ndarray
     scores: Floats
     seen_variance: float
+    seen_members: np.ndarray
+    seen_scores: Floats
 
 
 class Table:
@@ -105,16 +109,16 @@ class Table:
             mean = holdout_phi[others].mean(0)
             its_gap = gap(without, holdout, seen_mean, mean, self.gap_floor)
             scores[place] = score(phi[member], without, holdout.shift(holdout_phi[member], mean), its_gap)
-        seen_variance = self._seen_variance(part, whole, whole_gap, never_mean)
-        return Null(whole, whole_gap, never_mean, members, scores, seen_variance)
+        who, excess = self._seen_scores(part, whole, whole_gap, never_mean)
+        return Null(whole, whole_gap, never_mean, members, scores, float(np.var(excess, ddof=1)), who, excess)
 
-    def _seen_variance(self, part: Part, whole: Moments, whole_gap: Gap, never: Floats) -> float:
-        """``u``: variance, among members that saw the subject, of their weighted excess over one another.
+    def _seen_scores(self, part: Part, whole: Moments, whole_gap: Gap, never: Floats) -> tuple[np.ndarray, Floats]:
+        """The weighted excess over one another of the members that saw the subject; its variance is ``u``.
 
         A member that lacks some of the rows, as members of a pool with groups do, is read on those that it held.
 
         Returns:
-            The variance.
+            Which members, and their excess.
         """
         _, saw = self._never_seen(part.subject)
         held = self.half.rows_held(part.subject, part.rows)
@@ -122,14 +126,15 @@ class Table:
         holdout, count = self.holdout(part.subject), held.sum(0)
         total = np.where(held, phi, 0.0).sum(0)
         squares = np.square(whole_gap.weights * whole.spread)
-        values = []
-        for reading, own, beyond in zip(phi, held, outside, strict=True):
+        who, values = [], []
+        for member, reading, own, beyond in zip(np.flatnonzero(saw), phi, held, outside, strict=True):
             if own.any():
                 others = (total[own] - reading[own]) / (count[own] - 1)
                 shift = holdout.shift(beyond, never).on(whole.never[own], whole.spread[own])
                 excess = whole_gap.weights[own] @ (reading[own] - others - shift)
+                who.append(member)
                 values.append(float(excess) / float(np.sqrt(squares[own].sum())))
-        return float(np.var(values, ddof=1))
+        return np.array(who), np.array(values)
 
     @cached_property
     def nulls(self) -> dict[int, Null]:
@@ -155,6 +160,15 @@ class Table:
         """Shrunk standard deviation of a part's scores."""
         variance = float(np.var(null.scores, ddof=1))
         return float(np.sqrt(self.prior.shrink(variance, len(null.scores) - 1, np.array(null.seen_variance))))
+
+    def fineness(self, subject: int) -> float:
+        """The score that a whole subject's trace is worth, in standard deviations of scores: ``D / (sd |d|)``."""
+        return self.fineness_of([self.nulls[subject]])
+
+    def fineness_of(self, nulls: Sequence[Null]) -> float:
+        """The like of several parts together: ``sum D / |(sd |d|)|``."""
+        spread = np.sqrt(sum((self.sd(null) * null.gap.norm) ** 2 for null in nulls))
+        return float(sum(null.gap.unit for null in nulls) / spread)
 
     def null_z(self, null: Null) -> Floats:
         """Each null score as z, its scale computed without it, ``(n_never,)``."""

@@ -11,6 +11,7 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.pool import References
 from neuralyzer.signals.signal import Family
+from neuralyzer.trace.exact import ExactGauge
 from neuralyzer.trace.gauge import Gauge, family_rows
 from neuralyzer.trace.verdict import Verdict, counting, decide
 from neuralyzer.verification.protocol import Protocol
@@ -100,7 +101,7 @@ def audit(
     return Audit(verdict, p, largest, len(positions), families, protocol, _sentence(verdict, families, p))
 
 
-def required(gauge: Gauge) -> list[list[str]]:
+def required(gauge: Gauge | ExactGauge) -> list[list[str]]:
     """Of which groups of signals one each must count: retraining or attack, and relearning where the request has it."""
     groups = [[s for s in gauge.signals if gauge.family(s) in (Family.RETRAINING, Family.ATTACK)]]
     relearning = [s for s in gauge.signals if gauge.family(s) is Family.RELEARNING]

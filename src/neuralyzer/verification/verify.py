@@ -12,14 +12,19 @@ from torch import nn
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.pool import References
+from neuralyzer.references.readings import Part
+from neuralyzer.trace.exact import ExactGauge
 from neuralyzer.trace.gauge import Gauge, Gauged
 from neuralyzer.trace.residual import FOUND
+from neuralyzer.trace.screen import obstacle
 from neuralyzer.trace.self_check import SelfCheck, holdout_groups, self_check
 from neuralyzer.trace.verdict import Verdict, decide
 from neuralyzer.verification.audit import audit, required
 from neuralyzer.verification.protocol import Protocol
 from neuralyzer.verification.words import bar, colour, percent
 from neuralyzer.workspace.policy import Policy
+
+POOL, EXACT = "pool", "exact references"
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Verification:
         self_check: false alarms of the same test on holdout rows.
         looks: how often the judging half was opened for this request, this time included.
         sentence: the verdict in plain words.
+        judges: what the model was held against: ``pool``, or ``exact references`` trained on just the retain set.
     """
 
     verdict: Verdict
@@ -48,6 +54,7 @@ class Verification:
     self_check: SelfCheck | None
     looks: int
     sentence: str
+    judges: str = POOL
 
     def to_dict(self) -> dict[str, Any]:
         """The verification as plain values."""
@@ -61,6 +68,7 @@ class Verification:
             "looks": self.looks,
             "self_check": None if self.self_check is None else asdict(self.self_check),
             "sentence": self.sentence,
+            "judges": self.judges,
         }
 
     @classmethod
@@ -77,6 +85,7 @@ class Verification:
             None if check is None else SelfCheck(**check),
             values["looks"],
             values["sentence"],
+            values.get("judges", POOL),
         )
 
     def __rich__(self) -> RenderableType:
@@ -95,6 +104,7 @@ def verify(
     found: float = FOUND,
     looks: int | None = None,
     answerable: str | None = None,
+    exact_references: Sequence[nn.Module] = (),
 ) -> Verification:
     """Judge a model, also one that was unlearned elsewhere.
 
@@ -108,7 +118,10 @@ def verify(
         exact: whether a training record shows that no forget row was trained on: that then decides.
         found: normal quantile of the power that detectable traces speak of, higher at a second look.
         looks: how often the judging half was opened, this time included; by default as the pool's store says.
-        answerable: why the pool cannot answer the request; its verdict is then inconclusive.
+        answerable: why the pool cannot answer the request; its verdict is then inconclusive. By default the screen
+            on the tuning half says it.
+        exact_references: models trained on exactly the retain set after ``model`` was final: they judge in the
+            pool's place, which gives the gap alone, and can answer any request.
 
     Returns:
         The verification.
@@ -117,11 +130,16 @@ def verify(
     positions = request.positions(oracle.data)
     protocol = protocol or audit(oracle, request, references, policy).protocol
     basis = "exact" if exact else "statistical"
-    gauge = None
+    gauge: Gauge | ExactGauge | None = None
     if references is not None:
-        gauge = Gauge(references.judging, references.parts(positions), protocol.alpha, found)
+        parts = references.parts(positions)
+        if exact_references:
+            gauge, answerable = ExactGauge(references.judging, parts, exact_references, protocol.alpha, found), None
+        else:
+            gauge = Gauge(references.judging, parts, protocol.alpha, found)
+            answerable = answerable or screened(references, parts, protocol.alpha)
         if looks is None:
-            looks = references.looks.taken(oracle.lineage, set(oracle.data.subjects[positions].tolist()))
+            looks = references.looks.taken(oracle.lineage, references.names(gauge.parts))
     if gauge is None or not gauge.signals:
         verdict = Verdict.FORGOTTEN if exact else Verdict.INCONCLUSIVE
         return Verification(
@@ -142,7 +160,11 @@ def verify(
     if exact:
         verdict = Verdict.FORGOTTEN
     assert after.joint is not None
-    check = self_check(gauge.tables, after.joint.signals, groups_of(references), protocol.alpha)
+    check = (
+        gauge.self_check()
+        if isinstance(gauge, ExactGauge)
+        else self_check(gauge.tables, after.joint.signals, groups_of(references), protocol.alpha)
+    )
     return Verification(
         verdict,
         basis,
@@ -152,8 +174,15 @@ def verify(
         tuple(_rows(gauge, before, after, counts)),
         check,
         looks or 0,
-        _sentence(verdict, exact, after.joint.p_value),
+        _sentence(verdict, exact, after.joint.p_value, answerable, len(exact_references)),
+        EXACT if exact_references else POOL,
     )
+
+
+def screened(references: References, parts: Sequence[Part], alpha: float) -> str | None:
+    """Why a pool cannot answer a request, as its tuning half tells; None where it can, or where nothing reads."""
+    gauge = Gauge(references.tuning, parts, alpha)
+    return obstacle(gauge.tables, gauge.signals, parts) if gauge.signals else None
 
 
 def groups_of(references: References | None) -> list[Any]:
@@ -164,7 +193,7 @@ def groups_of(references: References | None) -> list[Any]:
     return holdout_groups(len(references.oracle.require_holdout()), size, int(references.head["seed"]))
 
 
-def _rows(gauge: Gauge, before: Gauged, after: Gauged, counts: Sequence[str]) -> list[dict[str, Any]]:
+def _rows(gauge: Gauge | ExactGauge, before: Gauged, after: Gauged, counts: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
     for name, trace in after.traces.items():
         reach = trace.high - trace.trace
@@ -187,17 +216,22 @@ def _rows(gauge: Gauge, before: Gauged, after: Gauged, counts: Sequence[str]) ->
     return rows
 
 
-def _sentence(verdict: Verdict, exact: bool, p: float | None) -> str:
+def _sentence(
+    verdict: Verdict, exact: bool, p: float | None, answerable: str | None = None, references: int = 0
+) -> str:
     if exact:
         return "Forgotten by construction: the training record shows no forget row."
     if p is None:
         return "Inconclusive: without references that read these rows nothing can be judged."
+    if answerable is not None:
+        return f"Inconclusive: the pool cannot answer this request, since {answerable}."
+    against = f" Judged by {references} models trained on exactly the retained rows." if references else ""
     return {
         Verdict.FORGOTTEN: f"Forgotten: the model behaves on these rows as one that never saw them, p = {p:.2f}.",
         Verdict.NOT_FORGOTTEN: f"Not forgotten: no model that never saw these rows behaves like this, p = {p:.3f}.",
         Verdict.UNTRACEABLE: f"Untraceable: neither original nor new model shows a measurable trace, p = {p:.2f}.",
         Verdict.INCONCLUSIVE: f"Inconclusive: no trace was seen, but one might have been missed, p = {p:.2f}.",
-    }[verdict]
+    }[verdict] + against
 
 
 def verification_view(verification: Verification, retrained: bool = False) -> RenderableType:

@@ -1,0 +1,1 @@
+"""How often the trace is wrong: false alarms, power, intervals, forgetting; on models really trained for it."""

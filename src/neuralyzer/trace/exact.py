@@ -1,0 +1,143 @@
+"""The residual trace against exact references: models trained on exactly the retain set.
+
+The same score as against a pool, its null the references' own scores, each recomputed without it: a t statistic on
+``n - 1`` degrees of freedom. These models lack just the requested rows, so nothing (``tau``) limits how fine they see,
+and no subject stands in for another. What having seen the rows is worth, the gap, comes from the pool's members.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+from torch import nn
+
+from neuralyzer.references.measuring import Reading
+from neuralyzer.references.pool import ReferenceHalf
+from neuralyzer.references.readings import Floats, Half, Part, Readings
+from neuralyzer.signals.signal import Family
+from neuralyzer.trace.estimate import score
+from neuralyzer.trace.gauge import Gauged
+from neuralyzer.trace.joint import Joint
+from neuralyzer.trace.residual import FOUND, Trace
+from neuralyzer.trace.self_check import SelfCheck
+from neuralyzer.trace.table import Table
+
+
+class ExactGauge:
+    """Reads models for one request, as ``Gauge`` does, against exact references.
+
+    Args:
+        half: of a pool: its meter reads, its members that held the rows give the gap.
+        parts: what the request asks for, by subject.
+        references: models trained on exactly the retain set, ``n`` of them.
+        alpha: error rate of the joint test.
+        found: normal quantile of the power that detectable traces speak of.
+    """
+
+    def __init__(
+        self,
+        half: ReferenceHalf,
+        parts: Sequence[Part],
+        references: Sequence[nn.Module],
+        alpha: float,
+        found: float = FOUND,
+    ) -> None:
+        self.half, self.parts, self.alpha, self.found, self.count = half, list(parts), alpha, found, len(references)
+        read = [half.meter.read(module, self.parts) for module in references]
+        self.tables: dict[str, Table] = {}
+        for name in read[0]:
+            table = _table(half, self.parts, name, [found_[name] for found_ in read])
+            if table is not None:
+                self.tables[name] = table
+        self.signals = list(self.tables)
+
+    def family(self, signal: str) -> Family:
+        """The family of a signal."""
+        return self.half.meter.signals[signal].family
+
+    def read(self, model: nn.Module, counts: Sequence[str] | None = None) -> Gauged:
+        """Read a model.
+
+        Args:
+            model: any module of the recipe's kind.
+            counts: signals that the joint test is taken over; by default, or where empty, all that there are.
+
+        Returns:
+            Traces and joint test: the smallest p-value times the number of signals (Bonferroni), since eight models
+            do not tell how signals go together.
+        """
+        readings = self.half.meter.read(model, self.parts)
+        traces = {name: self._trace(table, readings[name]) for name, table in self.tables.items()}
+        if not traces:
+            return Gauged({}, None)
+        taken = [name for name in self.signals if name in counts] if counts else self.signals
+        statistic = max(abs(traces[name].z) for name in taken)
+        p = min(1.0, len(taken) * min(traces[name].p_value for name in taken))
+        critical = float(stats.t.ppf(1 - self.alpha / (2 * len(taken)), self.count - 1))
+        return Gauged(traces, Joint(tuple(taken), statistic, critical, p, p <= self.alpha))
+
+    def self_check(self) -> SelfCheck:
+        """Each exact reference, which never saw the rows, judged by the others."""
+        alarms = 0
+        for left in range(self.count):
+            p = []
+            for table in self.tables.values():
+                scores = _weighted(table, [null.gap.norm for null in table.nulls.values()])
+                others = np.delete(scores, left)
+                t = (scores[left] - others.mean()) / others.std(ddof=1)
+                p.append(2 * float(stats.t.sf(abs(t), self.count - 2)))
+            alarms += min(p) * len(p) <= self.alpha
+        return SelfCheck(int(alarms), self.count)
+
+    def _trace(self, table: Table, reading: Reading) -> Trace:
+        numerator = unit = seen = 0.0
+        scales = []
+        for place, (rows, outside) in enumerate(zip(reading.rows, reading.holdout, strict=True)):
+            null = table.nulls[place]
+            shift = table.holdout(place).shift(outside, null.never)
+            scales.append(shift.noise * null.gap.norm)
+            numerator += score(rows, null.moments, shift, null.gap) * scales[-1]
+            unit += null.gap.unit
+            seen += null.seen_variance * scales[-1] ** 2
+        own = _weighted(table, scales)
+        trace, se = float(numerator - own.mean()) / unit, float(own.std(ddof=1)) / unit
+        t = trace / se
+        critical = float(stats.t.ppf(1 - self.alpha / 2, self.count - 1))
+        detectable = critical * se + self.found * float(np.sqrt(seen)) / unit
+        p = 2 * float(stats.t.sf(abs(t), self.count - 1))
+        return Trace(trace, trace - critical * se, trace + critical * se, se, t, p, detectable)
+
+
+def _weighted(table: Table, scales: Sequence[float]) -> Floats:
+    """The references' scores over all parts, each part in the unit that the model under test gives it."""
+    return np.asarray(
+        np.sum([null.scores * scale for null, scale in zip(table.nulls.values(), scales, strict=True)], axis=0)
+    )
+
+
+def _table(half: ReferenceHalf, parts: Sequence[Part], name: str, read: Sequence[Reading]) -> Table | None:
+    """A half of exact references, which saw no part, and of the pool's members, which saw all that they held."""
+    pool, members, count = half.half.signals[name], half.half.members, len(read)
+    chosen = np.concatenate([part.rows for part in parts])
+    rows = np.vstack([*(np.concatenate(reading.rows) for reading in read), pool.rows[:, chosen]])
+    if pool.units is None:
+        outside, units = np.vstack([*(reading.holdout[0] for reading in read), pool.holdout]), None
+    else:
+        own = np.stack([np.stack(reading.holdout) for reading in read])
+        outside = np.vstack([own, np.stack([pool.holdout_of(part.subject) for part in parts], axis=1)])
+        units = {place: place for place in range(len(parts))}
+    held = np.zeros((count + members, len(chosen)), dtype=bool)
+    whole = half.half.held
+    for place, at in enumerate(_ranges(parts)):
+        part = parts[place]
+        held[count:, at] = half.half.keep[:, [part.subject]] if whole is None else whole[:, part.rows]
+    keep = np.zeros((count + members, len(parts)), dtype=bool)
+    keep[count:] = True
+    joined = Half(keep, _ranges(parts), {"own": Readings(rows, outside, units)}, held, share=0.0)
+    table = Table(joined, "own")
+    return table if len(table.subjects) == len(parts) and len(table.nulls) == len(parts) else None
+
+
+def _ranges(parts: Sequence[Part]) -> list[np.ndarray]:
+    ends = np.cumsum([len(part.rows) for part in parts])
+    return [np.arange(end - len(part.rows), end) for part, end in zip(parts, ends, strict=True)]
