@@ -1,12 +1,13 @@
 """Reads the residual trace of any model for one request, on one half of the references."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from torch import nn
 
+from neuralyzer.references.measuring import Reading
 from neuralyzer.references.pool import ReferenceHalf
 from neuralyzer.references.readings import Half, Part
 from neuralyzer.signals.signal import Family
@@ -28,10 +29,12 @@ class Gauged:
     Attributes:
         traces: by signal; those that the request has.
         joint: the joint test, or None where the request has no signal at all.
+        readings: what they were computed from, by signal.
     """
 
     traces: Mapping[str, Trace]
     joint: Joint | None
+    readings: Mapping[str, Reading] = field(default_factory=dict, compare=False)
 
     @property
     def detectable(self) -> dict[str, float]:
@@ -85,10 +88,10 @@ class Gauge:
             for name in self.signals
         }
         if not traces:
-            return Gauged({}, None)
+            return Gauged({}, None, readings)
         taken = [name for name in self.signals if name in counts] if counts else self.signals
         joint = joint_test(self.tables, {name: trace.z for name, trace in traces.items()}, taken, self.alpha)
-        return Gauged(traces, joint)
+        return Gauged(traces, joint, readings)
 
 
 def family_rows(gauge: Gauge, gauged: Gauged, counts: Sequence[str]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from neuralyzer.trace.gauge import Gauge, Gauged
 from neuralyzer.trace.residual import FOUND
 from neuralyzer.trace.self_check import SelfCheck, holdout_groups, self_check
 from neuralyzer.trace.verdict import Verdict, decide
+from neuralyzer.verification.attacks import Attacks, attacks
 from neuralyzer.verification.audit import audit, required
 from neuralyzer.verification.protocol import Protocol
 from neuralyzer.verification.words import bar, colour, percent
@@ -37,6 +38,7 @@ class Verification:
         self_check: false alarms of the same test on holdout rows.
         looks: how often the judging half was opened for this request, this time included.
         sentence: the verdict in plain words.
+        attacks: LiRA and RMIA on the original and on the model; None where they cannot be computed.
     """
 
     verdict: Verdict
@@ -48,6 +50,7 @@ class Verification:
     self_check: SelfCheck | None
     looks: int
     sentence: str
+    attacks: Attacks | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The verification as plain values."""
@@ -61,6 +64,7 @@ class Verification:
             "looks": self.looks,
             "self_check": None if self.self_check is None else asdict(self.self_check),
             "sentence": self.sentence,
+            "attacks": None if self.attacks is None else self.attacks.to_dict(),
         }
 
     @classmethod
@@ -77,6 +81,7 @@ class Verification:
             None if check is None else SelfCheck(**check),
             values["looks"],
             values["sentence"],
+            None if values.get("attacks") is None else Attacks.from_dict(values["attacks"]),
         )
 
     def __rich__(self) -> RenderableType:
@@ -153,6 +158,7 @@ def verify(
         check,
         looks or 0,
         _sentence(verdict, exact, after.joint.p_value),
+        attacks(gauge, {"original": before, "unlearned": after}),
     )
 
 
@@ -240,6 +246,8 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
             Text.assemble("trace before ", (bar(first["original"]), "red"), f" {percent(first['original'])}"),
             Text.assemble("trace after  ", (bar(first["unlearned"]), "green"), f" {percent(first['unlearned'])}"),
         ]
+    if verification.attacks is not None:
+        parts.append(verification.attacks)
     check = verification.self_check
     if check is not None:
         parts.append(Text(f"self-check: {check.alarms} false alarms of {check.groups} tests on rows nobody saw"))
