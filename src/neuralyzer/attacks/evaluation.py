@@ -12,6 +12,7 @@ from neuralyzer.references.readings import Flags, Floats, Half, Indices, Part
 
 ROW, SUBJECT = "row", "subject"
 LARGEST = 100_000  # (member, row) pairs scored; where there are more, subjects or rows are drawn
+DIGITS = 9  # to which means are rounded, or equal ones would be told apart by their last bit
 SEED = 0  # of that draw and of the bootstrap, so that the same readings give the same intervals
 
 
@@ -118,7 +119,8 @@ def _subjects_of_request(
         never = np.flatnonzero(~shadows.held[:, columns].any(1))
         if not len(never):
             continue
-        score, theirs = float(own[columns].mean()), against[np.ix_(never, columns)].mean(1)
+        score = round(float(own[columns].mean()), DIGITS)
+        theirs = against[np.ix_(never, columns)].mean(1).round(DIGITS)
         members.append(Scores(np.array([score]), np.array([-1]), np.array([part])))
         others.append(Scores(theirs, never, np.full(len(never), part)))
         percentiles.append(float(((theirs < score) + (theirs == score) / 2).mean()))
@@ -159,7 +161,7 @@ class _Subjects:
         count = np.add.reduceat(self.alike.astype(float), self.starts, axis=1)
         total = np.add.reduceat(np.where(self.alike, scores[:, self.columns], 0.0), self.starts, axis=1)
         mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-        return _split(mean, self.keep, self.subjects)
+        return _split(mean.round(DIGITS), self.keep, self.subjects)
 
 
 def _split(scores: Floats, held: Flags, subjects: Indices) -> tuple[Scores, Scores]:

@@ -13,7 +13,7 @@ RATES = (0.01, 0.001)  # false positive rates at which true positive rates are t
 RESAMPLES = 200
 LEVEL = 0.95
 CUTS = 1000  # at which resamples are counted
-POINTS = 80  # of a curve that is written down
+POINTS = 50  # of a curve that is written down
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def curve(members: Floats, others: Floats, points: int = POINTS) -> tuple[tuple[
     false, true = np.append(false[::-1], 1.0), np.append(true[::-1], 1.0)
     wanted = np.geomspace(1 / len(others), 1, points)
     kept = np.unique(np.concatenate([[0], np.searchsorted(false, wanted, side="right") - 1]))
-    return tuple((float(false[place]), float(true[place])) for place in kept)
+    return tuple((round(float(false[place]), 6), round(float(true[place]), 6)) for place in kept)
 
 
 def _resampled(members: Scores, others: Scores, generator: np.random.Generator, resamples: int) -> Floats:
