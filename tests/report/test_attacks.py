@@ -44,7 +44,7 @@ def test_tables_by_row_and_by_subject():
     assert (row["unit"], subject["unit"]) == ("row", "subject")
     assert row["rates"] == ["TPR at 1\u202f% FPR", "TPR at 0.1\u202f% FPR"]
     assert [line["attack"] for line in row["lines"][:4]] == ["LiRA, online", "", "", "LiRA, offline"]
-    assert [line["model"] for line in row["lines"][:3]] == ["Original", "Unlearned", "Models of this kind"]
+    assert [line["model"] for line in row["lines"][:3]] == ["Original", "Unlearned", "References"]
     assert row["lines"][0]["auc"] == "0.86 (0.80 to 0.91)" and row["lines"][0]["percentile"] is None
     assert row["lines"][0]["tpr"][1] == "not resolvable: 432 negatives"
     assert row["lines"][2]["tpr"][1].startswith("0\u202f% (")

@@ -15,7 +15,7 @@ NAMES = {
     "rmia-online": "RMIA, online",
     "rmia-offline": "RMIA, offline",
 }
-MODELS = {"original": "Original", "unlearned": "Unlearned", "references": "Models of this kind"}
+MODELS = {"original": "Original", "unlearned": "Unlearned", "references": "References"}
 DRAWN = ("lira-online", "rmia-online")  # the stronger of each; the others stand in the table
 LOWEST = 1e-3  # rate at which the axes begin
 _COLOURS = {"original": ORIGINAL, "unlearned": UNLEARNED, "references": NEVER_SAW}
@@ -38,7 +38,7 @@ def tables(attacks: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Returns:
         Of each: ``unit``, the false positive ``rates``, and ``lines`` with attack (empty where it is that of the line
-        above), model, auc, tpr (one text a rate) and percentile (or None).
+        above), model, auc, tpr (one text a rate, or a single one where none can be told) and percentile (or None).
     """
     order = sorted(attacks["scores"], key=lambda s: (s["unit"], _place(s["attack"], NAMES), _place(s["model"], MODELS)))
     found = []
@@ -52,7 +52,7 @@ def tables(attacks: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "attack": attack if first else "",
                     "model": MODELS.get(score["model"], str(score["model"])),
                     "auc": _area(score),
-                    "tpr": [_rate(rate, score["negatives"]) for rate in score["tpr"]],
+                    "tpr": _rates(score["tpr"], score["negatives"]),
                     "percentile": None if score["percentile"] is None else percent(score["percentile"]),
                 }
             )
@@ -126,6 +126,11 @@ def _area(score: Mapping[str, Any]) -> str:
         return MISSING
     text = f"{score['auc']:.2f}"
     return text if score["auc_low"] is None else f"{text} ({score['auc_low']:.2f} to {score['auc_high']:.2f})"
+
+
+def _rates(rates: Sequence[Mapping[str, Any]], negatives: int) -> list[str]:
+    texts = [_rate(rate, negatives) for rate in rates]
+    return texts[:1] if all(rate["tpr"] is None for rate in rates) else texts
 
 
 def _rate(rate: Mapping[str, Any], negatives: int) -> str:
