@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import curvature, locate, methods, pool
+from benchmarks import attacks, curvature, locate, methods, pool
 
-ALL = {"locate": locate, "pool": pool, "curvature": curvature, "methods": methods}
+ALL = {"locate": locate, "pool": pool, "curvature": curvature, "methods": methods, "attacks": attacks}
 QUICK = ["locate", "pool", "curvature"]
 
 

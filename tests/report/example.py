@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 COMMITMENT = "hmac-sha256:9f3c51d7a60be24c8a7d1f05e2b94c6688a3d1470c59ee1b2f7a90d4c3e8b215"
 
@@ -15,6 +16,40 @@ _FAMILIES = [
     ("accuracy", "correct", 1.12, -0.09, 0.36, 0.61, True),
     ("information", "fisher", 0.88, 0.14, 0.55, 1.22, False),
 ]
+
+
+def _attacks() -> dict[str, Any]:
+    """ROC curves of two normal distributions that lie ``shift`` apart: TPR = Phi(Phi^-1(FPR) + shift)."""
+    shifts = {"references": 0.5, "original": 1.5, "unlearned": 0.05}
+    scores, curves = [], []
+    for attack, weaker in (("lira-online", 1.0), ("lira-offline", 0.8), ("rmia-online", 0.9), ("rmia-offline", 0.7)):
+        for unit in ("row", "subject"):
+            for model, shift in shifts.items():
+                large = model == "references"
+                positives, negatives = ((37362, 8622) if large else (72, 432)) if unit == "row" else ((780, 180) if large else (1, 6))  # fmt: skip
+                area = float(stats.norm.cdf(weaker * shift / 2**0.5))
+                scores.append(
+                    {
+                        "attack": attack, "unit": unit, "model": model, "positives": positives, "negatives": negatives,
+                        "auc": area, "auc_low": max(0.0, area - 0.06), "auc_high": min(1.0, area + 0.05),
+                        "tpr": [_rate(rate, weaker * shift, negatives) for rate in (0.01, 0.001)],
+                        "score": None if unit == "row" or large else 3.1 * shift,
+                        "percentile": None if unit == "row" or large else 1.0 if model == "original" else 0.5,
+                    }
+                )  # fmt: skip
+                if unit == "row":
+                    steps = np.unique(np.ceil(np.geomspace(1 / negatives, 1, 40) * negatives) / negatives)
+                    points = [[0.0, 0.0], *([float(x), float(stats.norm.cdf(stats.norm.ppf(x) + weaker * shift))] for x in steps)]  # fmt: skip
+                    curves.append({"attack": attack, "model": model, "points": points})
+    return {"members": 32, "scores": scores, "curves": curves}
+
+
+def _rate(rate: float, shift: float, negatives: int) -> dict[str, Any]:
+    if negatives * rate < 1:
+        return {"fpr": rate, "tpr": None, "low": None, "high": None}
+    tpr = float(stats.norm.cdf(stats.norm.ppf(rate) + shift))
+    return {"fpr": rate, "tpr": tpr, "low": 0.6 * tpr, "high": min(1.0, 1.5 * tpr)}
+
 
 _RESULT: dict[str, Any] = {
     "case": "case-2026-11-24-7f3a",
@@ -121,6 +156,7 @@ _RESULT: dict[str, Any] = {
         "p_value": 0.64,
         "alpha": 0.05,
         "detectable": 0.61,
+        "attacks": _attacks(),
         "sentence": "p = 0.64 over five families; a trace of 61 % would have been found in each that counts.",
         "self_check": {"alarms": 11, "groups": 384},
         "families": [

@@ -58,8 +58,8 @@ def test_only_tables_scroll_sideways(page):
 def test_charts_are_seen_whole_and_can_be_read(page):
     narrow = page.viewport_size["width"] == 375
     charts = page.locator("figure svg:visible")
-    assert charts.count() == 3
-    for place in range(3):
+    assert charts.count() == 4
+    for place in range(4):
         box = charts.nth(place).bounding_box()
         assert box["height"] > 150 and box["width"] > (300 if narrow else 600)
     # Letters keep the size they were drawn in, for the chart is drawn anew for a phone, not shrunk.
@@ -81,4 +81,4 @@ def test_the_verdict_is_seen_first(page):
     box = page.get_by_role("heading", level=1).bounding_box()
     assert box["y"] + box["height"] < 400
     assert page.get_by_role("heading", level=1).inner_text() == "Forgotten"
-    assert page.get_by_role("img").count() == 3
+    assert page.get_by_role("img").count() == 4

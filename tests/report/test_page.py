@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from neuralyzer.errors import StorageError
-from neuralyzer.report import charts, histograms, wording
+from neuralyzer.report import attacks, charts, histograms, wording
 from neuralyzer.report.drawing import Drawing
 from neuralyzer.report.page import write_report
 from tests.report.example import COMMITMENT, margins, result
@@ -26,7 +26,7 @@ def render(tmp_path):
 @pytest.fixture
 def tell(render, monkeypatch):
     """Render without drawing, which takes most of the time, for tests of what is said."""
-    for module in (charts, histograms):
+    for module in (attacks, charts, histograms):
         monkeypatch.setattr(module, "draw", lambda chart, says: Drawing("<svg></svg>", "<svg></svg>", says))
     return render
 
@@ -65,6 +65,7 @@ def test_sections_in_order(report):
         "Forgotten",
         "The way of the case",
         "How much of the data is left",
+        "Scores people know",
         "The options and the choice",
         "The model’s confidence on the rows asked about",
         "What the model is still good for",
@@ -74,7 +75,7 @@ def test_sections_in_order(report):
     ]
     page = Page(html)
     assert page.open == []
-    assert page.tags.count("figure") == 3 and page.tags.count("svg") == 6 and page.tags.count("table") == 3
+    assert page.tags.count("figure") == 4 and page.tags.count("svg") == 8 and page.tags.count("table") == 5
     assert page.tags.count("script") == 0
     assert html.startswith("<!doctype html>")
 
@@ -180,6 +181,7 @@ def test_families_that_were_not_measured(tell):
         family |= dict.fromkeys(("trace", "low", "high", "p_value", "detectable"))
     for family in content["verification"]["families"]:
         family |= dict.fromkeys(("original", "unlearned", "low", "high", "detectable")) | {"retrained": []}
+    content["verification"]["attacks"] = None
     content["audit"]["p_value"] = content["verification"]["p_value"] = content["verification"]["detectable"] = None
     html = tell(content)
     assert "None" not in words(html)

@@ -106,7 +106,7 @@ def test_it_can_be_written_down_and_read_back(setting, references):
     found = audit(setting[0], REQUEST, setting[1] if references else None)
     written = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert Audit.from_dict(written) == found
-    assert set(written) == {"verdict", "p_value", "detectable", "rows", "families", "protocol", "sentence"}
+    assert set(written) == {"verdict", "p_value", "detectable", "rows", "families", "protocol", "sentence", "attacks"}
 
 
 @pytest.mark.parametrize("width", [80, 140])

@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from neuralyzer.report import charts, formats, histograms, statement, wording
+from neuralyzer.report import attacks, charts, formats, histograms, statement, wording
 from neuralyzer.workspace.atomic import write_bytes
 
 _TEMPLATE = "page.html.j2"
@@ -54,7 +54,7 @@ def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) 
     plan, verification = result.get("plan"), result.get("verification")
     options = [_option(option) for option in plan["options"]] if plan else []
     word, sentence = wording.verdict(result)
-    certificate = result.get("certificate")
+    certificate, known = result.get("certificate"), attacks.known(result)
     return {
         "case": result.get("case"),
         "request": {"received": None, "due": None, "decided_by": None, "commitment": None} | result["request"],
@@ -69,6 +69,7 @@ def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) 
         "families": families,
         "retrained": max((len(family["retrained"]) for family in families), default=0),
         "self_check": (verification or {}).get("self_check"),
+        "attacks": attacks.tables(known) if known else [],
         "options": options,
         "budget": plan.get("budget") if plan else None,
         "undrawn": sum(option["seconds"] is None or option["trace"] is None for option in options),
@@ -87,6 +88,7 @@ def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) 
             "traces": charts.traces(families),
             "options": charts.options(options, plan.get("budget") if plan else None),
             "margins": histograms.margins(margins),
+            "roc": attacks.roc(known) if known else None,
         },
         "saw": bool(len(margins.get("saw", ()))),
     }

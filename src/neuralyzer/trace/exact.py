@@ -69,12 +69,12 @@ class ExactGauge:
         readings = self.half.meter.read(model, self.parts)
         traces = {name: self._trace(table, readings[name]) for name, table in self.tables.items()}
         if not traces:
-            return Gauged({}, None)
+            return Gauged({}, None, readings)
         taken = [name for name in self.signals if name in counts] if counts else self.signals
         statistic = max(abs(traces[name].z) for name in taken)
         p = min(1.0, len(taken) * min(traces[name].p_value for name in taken))
         critical = float(stats.t.ppf(1 - self.alpha / (2 * len(taken)), self.count - 1))
-        return Gauged(traces, Joint(tuple(taken), statistic, critical, p, p <= self.alpha))
+        return Gauged(traces, Joint(tuple(taken), statistic, critical, p, p <= self.alpha), readings)
 
     def self_check(self) -> SelfCheck:
         """Each exact reference, which never saw the rows, judged by the others."""

@@ -1,7 +1,7 @@
 """Reads the residual trace of any model for one request, on one half of the references."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -29,10 +29,12 @@ class Gauged:
     Attributes:
         traces: by signal; those that the request has.
         joint: the joint test, or None where the request has no signal at all.
+        readings: what they were computed from, by signal.
     """
 
     traces: Mapping[str, Trace]
     joint: Joint | None
+    readings: Mapping[str, Reading] = field(default_factory=dict, compare=False)
 
     @property
     def detectable(self) -> dict[str, float]:
@@ -94,11 +96,11 @@ class Gauge:
             for name in self.signals
         }
         if not traces:
-            return Gauged({}, None)
+            return Gauged({}, None, readings)
         taken = [name for name in self.signals if name in counts] if counts else self.signals
         z = {name: trace.z for name, trace in traces.items()}
         joint = joint_test(self.tables, z, taken, self.alpha, self.fineness)
-        return Gauged(traces, joint)
+        return Gauged(traces, joint, readings)
 
 
 def family_rows(gauge: Gauge, gauged: Gauged, counts: Sequence[str]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from neuralyzer.signals.signal import Family
 from neuralyzer.trace.exact import ExactGauge
 from neuralyzer.trace.gauge import Gauge, family_rows
 from neuralyzer.trace.verdict import Verdict, counting, decide
+from neuralyzer.verification.attacks import Attacks, attacks
 from neuralyzer.verification.protocol import Protocol
 from neuralyzer.verification.words import colour, percent
 from neuralyzer.workspace.policy import Policy
@@ -31,6 +32,7 @@ class Audit:
         families: a line a signal: family, signal, trace, low, high, p_value, detectable, counts.
         protocol: what a verification of the same request will be held to.
         sentence: the result in plain words.
+        attacks: LiRA and RMIA on the model; None where they cannot be computed.
     """
 
     verdict: Verdict
@@ -40,12 +42,14 @@ class Audit:
     families: tuple[dict[str, Any], ...]
     protocol: Protocol
     sentence: str
+    attacks: Attacks | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The audit as plain values."""
         return {
             "verdict": str(self.verdict), "p_value": self.p_value, "detectable": self.detectable, "rows": self.rows,
             "families": list(self.families), "protocol": self.protocol.to_dict(), "sentence": self.sentence,
+            "attacks": None if self.attacks is None else self.attacks.to_dict(),
         }  # fmt: skip
 
     @classmethod
@@ -54,6 +58,7 @@ class Audit:
         return cls(
             Verdict(values["verdict"]), values["p_value"], values["detectable"], values["rows"],
             tuple(values["families"]), Protocol.from_dict(values["protocol"]), values["sentence"],
+            None if values.get("attacks") is None else Attacks.from_dict(values["attacks"]),
         )  # fmt: skip
 
     def __rich__(self) -> RenderableType:
@@ -98,7 +103,8 @@ def audit(
     protocol = Protocol(tuple(gauge.signals), counts, policy.alpha, policy.max_trace, references.digest, gauged.rejects)
     largest = max((gauged.detectable[signal] for signal in counts), default=None)
     p = gauged.joint.p_value
-    return Audit(verdict, p, largest, len(positions), families, protocol, _sentence(verdict, families, p))
+    sentence, known = _sentence(verdict, families, p), attacks(gauge, {"original": gauged})
+    return Audit(verdict, p, largest, len(positions), families, protocol, sentence, known)
 
 
 def required(gauge: Gauge | ExactGauge) -> list[list[str]]:
@@ -158,4 +164,5 @@ def audit_view(audit: Audit, model: str = "The model", whose: str = "the rows'")
     sentence = audit.sentence
     if audit.families and audit.p_value is not None:
         sentence = _sentence(audit.verdict, audit.families, audit.p_value, model, whose)
-    return Group(Text(sentence, style=f"bold {colour(audit.verdict)}"), table)
+    parts: list[RenderableType] = [Text(sentence, style=f"bold {colour(audit.verdict)}"), table]
+    return Group(*parts, *([] if audit.attacks is None else [audit.attacks]))

@@ -19,6 +19,7 @@ from neuralyzer.trace.residual import FOUND
 from neuralyzer.trace.screen import obstacle
 from neuralyzer.trace.self_check import SelfCheck, holdout_groups, self_check
 from neuralyzer.trace.verdict import Verdict, decide
+from neuralyzer.verification.attacks import Attacks, attacks
 from neuralyzer.verification.audit import audit, required
 from neuralyzer.verification.protocol import Protocol
 from neuralyzer.verification.words import bar, colour, percent
@@ -43,6 +44,7 @@ class Verification:
         looks: how often the judging half was opened for this request, this time included.
         sentence: the verdict in plain words.
         judges: what the model was held against: ``pool``, or ``exact references`` trained on just the retain set.
+        attacks: LiRA and RMIA on the original and on the model; None where they cannot be computed.
     """
 
     verdict: Verdict
@@ -55,6 +57,7 @@ class Verification:
     looks: int
     sentence: str
     judges: str = POOL
+    attacks: Attacks | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The verification as plain values."""
@@ -69,6 +72,7 @@ class Verification:
             "self_check": None if self.self_check is None else asdict(self.self_check),
             "sentence": self.sentence,
             "judges": self.judges,
+            "attacks": None if self.attacks is None else self.attacks.to_dict(),
         }
 
     @classmethod
@@ -86,6 +90,7 @@ class Verification:
             values["looks"],
             values["sentence"],
             values.get("judges", POOL),
+            None if values.get("attacks") is None else Attacks.from_dict(values["attacks"]),
         )
 
     def __rich__(self) -> RenderableType:
@@ -176,6 +181,7 @@ def verify(
         looks or 0,
         _sentence(verdict, exact, after.joint.p_value, answerable, len(exact_references)),
         EXACT if exact_references else POOL,
+        attacks(gauge, {"original": before, "unlearned": after}),
     )
 
 
@@ -274,6 +280,8 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
             Text.assemble("trace before ", (bar(first["original"]), "red"), f" {percent(first['original'])}"),
             Text.assemble("trace after  ", (bar(first["unlearned"]), "green"), f" {percent(first['unlearned'])}"),
         ]
+    if verification.attacks is not None:
+        parts.append(verification.attacks)
     check = verification.self_check
     if check is not None:
         parts.append(Text(f"self-check: {check.alarms} false alarms of {check.groups} tests on rows nobody saw"))

@@ -1,0 +1,46 @@
+"""The likelihood-ratio attack, LiRA (Carlini, Chien, Nasr, Song, Terzis and Tramèr 2022, arXiv 2112.03570).
+
+A row's logit-scaled confidence ``phi = log p_y - log(1 - p_y)``, which is what the ``margin`` signal reads, is nearly
+normal over shadow models: ``N(mu_in, s_in^2)`` over those that held the row, ``N(mu_out, s_out^2)`` over the others.
+"""
+
+import numpy as np
+from scipy import special
+
+from neuralyzer.attacks.group import Group
+from neuralyzer.references.readings import Floats
+
+
+def online(phi: Floats, seen: Group, never: Group) -> Floats:
+    """Log of the likelihood ratio (algorithm 1): ``log N(phi; mu_in, s_in^2) - log N(phi; mu_out, s_out^2)``.
+
+    Args:
+        phi: the target's readings, ``(..., n)``.
+        seen: of the shadow models that held each row.
+        never: of those that did not.
+
+    Returns:
+        Scores ``(..., n)``; higher: more likely a member.
+    """
+    return _log_density(phi, seen) - _log_density(phi, never)
+
+
+def offline(phi: Floats, never: Group) -> Floats:
+    """One-sided test against the models that never held the row (equation 4): ``-log Pr[Z > phi]``.
+
+    The paper scores by ``1 - Pr[Z > phi]``, which orders rows alike but rounds to 1 where it matters most.
+
+    Args:
+        phi: the target's readings, ``(..., n)``.
+        never: of the shadow models that did not hold each row.
+
+    Returns:
+        Scores ``(..., n)``; higher: more likely a member.
+    """
+    return np.asarray(-special.log_ndtr((never.mean - phi) / never.deviation()))
+
+
+def _log_density(phi: Floats, group: Group) -> Floats:
+    """Log of the normal density, less its constant."""
+    deviation = group.deviation()
+    return np.asarray(-np.log(deviation) - 0.5 * np.square((phi - group.mean) / deviation))

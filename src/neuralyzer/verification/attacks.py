@@ -1,0 +1,128 @@
+"""Scores people know, beside the trace: LiRA and RMIA on the references themselves and on the model under test."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from neuralyzer.attacks.evaluation import Attacked, on_members, on_request, readable
+from neuralyzer.attacks.shadows import SIGNAL
+from neuralyzer.models.objective import Classification
+from neuralyzer.trace.exact import ExactGauge
+from neuralyzer.trace.gauge import Gauge, Gauged
+
+NAMES = {
+    "lira-online": "LiRA, online",
+    "lira-offline": "LiRA, offline",
+    "rmia-online": "RMIA, online",
+    "rmia-offline": "RMIA, offline",
+}
+REFERENCES = "references"  # in place of a model's name: what is achieved on this kind of model at large
+
+
+@dataclass(frozen=True)
+class Attacks:
+    """What membership inference achieves on one half of the references.
+
+    Attributes:
+        members: of the half: the attacker's shadow models.
+        scores: a line for each attack, unit and model: attack, unit (row or subject), model (references, original,
+            unlearned), positives, negatives, auc, auc_low, auc_high, tpr (by false positive rate: fpr, tpr, low, high;
+            None where the negatives are too few), score and percentile (of the requested subjects among members that
+            never saw them).
+        curves: a line for each attack by row and model: attack, model, points ``[fpr, tpr]``.
+    """
+
+    members: int
+    scores: tuple[dict[str, Any], ...]
+    curves: tuple[dict[str, Any], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attacks as plain values."""
+        return {"members": self.members, "scores": list(self.scores), "curves": list(self.curves)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Attacks":
+        """The attacks that ``to_dict`` wrote down."""
+        return cls(values["members"], tuple(values["scores"]), tuple(values["curves"]))
+
+    def __rich__(self) -> RenderableType:
+        return attacks_view(self)
+
+
+def attacks(gauge: Gauge | ExactGauge, read: Mapping[str, Gauged]) -> Attacks | None:
+    """Attack the half that a gauge reads with, and the models that it read.
+
+    Args:
+        gauge: of the request.
+        read: what it read, by model: original, unlearned.
+
+    Returns:
+        The attacks; None where no requested row can be attacked. RMIA speaks of probabilities, so that models of real
+        targets have LiRA alone.
+    """
+    half = gauge.half.half
+    if not readable(half) or not all(SIGNAL in gauged.readings for gauged in read.values()):
+        return None
+    classes = isinstance(gauge.half.meter.context.objective, Classification)
+    found: dict[str, tuple[Attacked, ...]] = {}
+    for model, gauged in read.items():
+        margin = gauged.readings[SIGNAL]
+        found[model] = on_request(half, gauge.parts, margin.rows, margin.holdout[0], classes)
+    if not any(found.values()):
+        return None
+    every = [(model, own) for model, each in {REFERENCES: on_members(half, classes), **found}.items() for own in each]
+    every.sort(key=lambda pair: (list(NAMES).index(pair[1].attack), pair[1].unit))
+    return Attacks(
+        half.members,
+        tuple(_line(model, own) for model, own in every),
+        tuple(
+            {"attack": own.attack, "model": model, "points": [list(point) for point in own.roc.curve]}
+            for model, own in every
+            if own.unit == "row"
+        ),
+    )
+
+
+def _line(model: str, own: Attacked) -> dict[str, Any]:
+    return {
+        "attack": own.attack, "unit": own.unit, "model": model, **own.roc.to_dict(),
+        "score": own.score, "percentile": own.percentile,
+    }  # fmt: skip
+
+
+def attacks_view(attacks: Attacks) -> RenderableType:
+    """A table a row an attack and a model: by row, and where the subjects stand.
+
+    Args:
+        attacks: what to show.
+
+    Returns:
+        What Rich prints.
+    """
+    table = RichTable(title="known attacks, by row of the request", title_justify="left", box=None, pad_edge=False)
+    for name in ("attack", "model", "AUC", "TPR at 1 % FPR", "at 0.1 %", "subject's percentile"):
+        table.add_column(name, justify="left" if name in ("attack", "model") else "right")
+    percentiles = {(s["attack"], s["model"]): s["percentile"] for s in attacks.scores if s["unit"] == "subject"}
+    for line in attacks.scores:
+        if line["unit"] != "row":
+            continue
+        percentile = percentiles.get((line["attack"], line["model"]))
+        table.add_row(
+            NAMES[line["attack"]],
+            line["model"],
+            f"{line['auc']:.2f} ({line['auc_low']:.2f} to {line['auc_high']:.2f})",
+            *(_rate(rate) for rate in line["tpr"]),
+            "" if percentile is None else f"{100 * percentile:.0f} %",
+        )
+    note = "references: all rows, by each member in turn, what an attacker can do with models of this kind"
+    return Group(table, Text(note, style="dim"))
+
+
+def _rate(rate: Mapping[str, Any]) -> str:
+    if rate["tpr"] is None:
+        return "-"
+    return f"{100 * rate['tpr']:.0f} % ({100 * rate['low']:.0f} to {100 * rate['high']:.0f})"
