@@ -78,6 +78,27 @@ class Meter:
                 found[name] = Reading(np.split(_floats(rows), splits), [_floats(outside)] * len(parts))
         return found
 
+    def read_rows(
+        self, model: nn.Module, rows: Batch, holdout: Batch | None = None
+    ) -> dict[str, tuple[Floats, Floats]]:
+        """Read a model on rows that need not be training rows, with every signal that reads rows one by one.
+
+        Args:
+            model: read in evaluation mode, not changed.
+            rows: ``n`` rows.
+            holdout: ``H`` rows that no model saw; the pool's by default.
+
+        Returns:
+            Readings ``(n,)`` and ``(H,)`` by signal.
+        """
+        outside = self.holdout if holdout is None else holdout
+        found = {}
+        for name, signal in self.signals.items():
+            if not signal.per_unit:
+                own, beyond = signal.measure(model, rows, outside, self.context)
+                found[name] = (_floats(own), _floats(beyond))
+        return found
+
 
 def units_of(positions: Sequence[Indices]) -> dict[int, Indices]:
     """The subjects that can be relearned: those with 8 rows or more."""

@@ -1,5 +1,6 @@
 """The audit: how much of the requested rows the original remembers. It is read on the tuning half."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,10 +142,18 @@ def audit_view(audit: Audit, model: str = "The model", whose: str = "the rows'")
     Returns:
         What Rich prints.
     """
+    sentence = audit.sentence
+    if audit.families and audit.p_value is not None:
+        sentence = _sentence(audit.verdict, audit.families, audit.p_value, model, whose)
+    return Group(Text(sentence, style=f"bold {colour(audit.verdict)}"), families_view(audit.families))
+
+
+def families_view(families: Sequence[dict[str, Any]]) -> RenderableType:
+    """A table with a line a signal."""
     table = RichTable(box=None, pad_edge=False)
     for name in ("family", "signal", "trace", "interval", "p", "detectable", "counts"):
         table.add_column(name, justify="left" if name in ("family", "signal") else "right")
-    for row in audit.families:
+    for row in families:
         table.add_row(
             row["family"],
             row["signal"],
@@ -154,7 +163,4 @@ def audit_view(audit: Audit, model: str = "The model", whose: str = "the rows'")
             percent(row["detectable"]),
             "yes" if row["counts"] else "no",
         )
-    sentence = audit.sentence
-    if audit.families and audit.p_value is not None:
-        sentence = _sentence(audit.verdict, audit.families, audit.p_value, model, whose)
-    return Group(Text(sentence, style=f"bold {colour(audit.verdict)}"), table)
+    return table
