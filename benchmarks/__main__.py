@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import curvature, locate, methods, pool
+from benchmarks import claims, curvature, locate, methods, pool
 
-ALL = {"locate": locate, "pool": pool, "curvature": curvature, "methods": methods}
+ALL = {"locate": locate, "pool": pool, "curvature": curvature, "methods": methods, "claims": claims}
 QUICK = ["locate", "pool", "curvature"]
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuralyzer.references.readings import Floats, Half, Indices, Part, Readings
-from neuralyzer.trace.gap_line import gap_line
 from neuralyzer.trace.joint import joint_null
 from neuralyzer.trace.table import FEWEST_NEVER, Table
 
@@ -57,7 +56,7 @@ def _scores(table: Table, groups: Sequence[Indices]) -> Floats:
     phi = table.readings.holdout
     members = len(phi)
     outside = np.setdiff1d(np.arange(phi.shape[1]), np.concatenate(list(groups)))
-    line = gap_line(table)
+    a, b = _gap_line(table)
     found = []
     for start in range(0, members - FEWEST_NEVER + 1, FEWEST_NEVER):
         keep = np.ones((members, len(groups)), dtype=bool)
@@ -66,7 +65,7 @@ def _scores(table: Table, groups: Sequence[Indices]) -> Floats:
         for group in groups:
             never = phi[~keep[:, 0]][:, group]
             spread = np.maximum(phi[:, group].std(0, ddof=1), table.spread_floor)
-            lifted[np.ix_(keep[:, 0], group)] += line.on(never.mean(0), spread)
+            lifted[np.ix_(keep[:, 0], group)] += a * spread + b * never.mean(0)
         half = Half(keep, list(groups), {"own": Readings(lifted, phi[:, outside])}, share=table.half.share)
         played = Table(half, "own", table.level)
         played.spread_floor, played.gap_floor = table.spread_floor, table.gap_floor
@@ -79,3 +78,12 @@ def _scores(table: Table, groups: Sequence[Indices]) -> Floats:
                 )
                 found.append((null.scores[place] - table.centre) / np.sqrt(variance))
     return np.array(found)
+
+
+def _gap_line(table: Table) -> tuple[float, float]:
+    """Least squares of training rows' gaps on ``(1, mu / sigma)``, both in spreads."""
+    nulls = list(table.nulls.values())
+    x = np.concatenate([null.moments.never / null.moments.spread for null in nulls])
+    y = np.concatenate([(null.moments.seen - null.moments.never) / null.moments.spread for null in nulls])
+    slope, intercept = np.polyfit(x, y, 1)
+    return float(intercept), float(slope)

@@ -1,7 +1,7 @@
 """The audit of a claim: was the model trained on rows that no register holds? It is read on the tuning half."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Claim:
         verdict: ``not forgotten``: the model was trained on them; ``forgotten``: it behaves as one that never saw
             them, and would have been found out; ``untraceable``: even a model trained on them might look so;
             ``inconclusive``: otherwise.
-        p_value: of the one-sided joint test.
+        p_value: of the joint test, in which only an excess alarms.
         detectable: the largest detectable trace among the counting families; None where none counts.
         rows: how many rows were tested.
         registered: how many of the claimant's rows stand in the training data; they were left out of the test.
@@ -67,8 +67,7 @@ class Claim:
 
     def to_dict(self) -> dict[str, Any]:
         """The claim's audit as plain values."""
-        lists = {own.name: list(getattr(self, own.name)) for own in fields(self) if own.name in _TUPLES}
-        return asdict(self) | lists | {"verdict": str(self.verdict)}
+        return asdict(self) | {name: list(getattr(self, name)) for name in _TUPLES} | {"verdict": str(self.verdict)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Claim":
