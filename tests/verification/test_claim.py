@@ -49,7 +49,7 @@ def test_a_model_that_was_not(claim_world):
 
 def test_only_rows_that_are_registered(claim_world):
     known = claim_world.oracle.data.select(claim_world.oracle.data.subjects == "c0")
-    with pytest.raises(ForgetSetError, match="40 stand in the training data.*subject c0; use --subject"):
+    with pytest.raises(ForgetSetError, match=r"40 stand in the training data.*subject c0; use --subject"):
         audit_rows(claim_world.oracle, known, claim_world.references)
 
 

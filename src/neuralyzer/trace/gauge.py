@@ -52,18 +52,27 @@ class Gauge:
         parts: what the request asks for, by subject.
         alpha: error rate of the joint test.
         found: normal quantile of the power that detectable traces speak of.
+        weights: whether more than a model's outputs can be had.
     """
 
-    def __init__(self, half: ReferenceHalf, parts: Sequence[Part], alpha: float, found: float = FOUND) -> None:
+    def __init__(
+        self, half: ReferenceHalf, parts: Sequence[Part], alpha: float, found: float = FOUND, weights: bool = True
+    ) -> None:
         self.half, self.parts, self.alpha, self.found = half, list(parts), alpha, found
         self.tables = tables(half.half, alpha)
         self.signals = [
             name
             for name, signal in half.meter.signals.items()
             if half.meter.measures(signal, parts)
+            and (weights or not getattr(signal, "needs_weights", True))
             and all(part.subject in self.tables[name] for part in parts)
             and 1 / (1 + len(self.tables[name].pooled)) <= alpha  # else not even the oddest model could be told
         ]
+
+    @property
+    def not_measured(self) -> tuple[str, ...]:
+        """The references' signals that the request, or the model, does not have."""
+        return tuple(name for name in self.half.meter.signals if name not in self.signals)
 
     def family(self, signal: str) -> Family:
         """The family of a signal."""
@@ -79,7 +88,7 @@ class Gauge:
         Returns:
             Traces and joint test.
         """
-        readings = self.half.meter.read(model, self.parts)
+        readings = self.half.meter.read(model, self.parts, self.signals)
         traces = {
             name: residual_trace(self.tables[name], self.parts, readings[name].rows, readings[name].holdout, self.found)
             for name in self.signals

@@ -31,6 +31,7 @@ class Audit:
         families: a line a signal: family, signal, trace, low, high, p_value, detectable, counts.
         protocol: what a verification of the same request will be held to.
         sentence: the result in plain words.
+        not_measured: the references' signals that these rows do not have.
     """
 
     verdict: Verdict
@@ -40,12 +41,14 @@ class Audit:
     families: tuple[dict[str, Any], ...]
     protocol: Protocol
     sentence: str
+    not_measured: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The audit as plain values."""
         return {
             "verdict": str(self.verdict), "p_value": self.p_value, "detectable": self.detectable, "rows": self.rows,
             "families": list(self.families), "protocol": self.protocol.to_dict(), "sentence": self.sentence,
+            "not_measured": list(self.not_measured),
         }  # fmt: skip
 
     @classmethod
@@ -54,6 +57,7 @@ class Audit:
         return cls(
             Verdict(values["verdict"]), values["p_value"], values["detectable"], values["rows"],
             tuple(values["families"]), Protocol.from_dict(values["protocol"]), values["sentence"],
+            tuple(values.get("not_measured", ())),
         )  # fmt: skip
 
     def __rich__(self) -> RenderableType:
@@ -98,7 +102,8 @@ def audit(
     protocol = Protocol(tuple(gauge.signals), counts, policy.alpha, policy.max_trace, references.digest, gauged.rejects)
     largest = max((gauged.detectable[signal] for signal in counts), default=None)
     p = gauged.joint.p_value
-    return Audit(verdict, p, largest, len(positions), families, protocol, _sentence(verdict, families, p))
+    sentence = _sentence(verdict, families, p)
+    return Audit(verdict, p, largest, len(positions), families, protocol, sentence, gauge.not_measured)
 
 
 def required(gauge: Gauge) -> list[list[str]]:
@@ -145,7 +150,13 @@ def audit_view(audit: Audit, model: str = "The model", whose: str = "the rows'")
     sentence = audit.sentence
     if audit.families and audit.p_value is not None:
         sentence = _sentence(audit.verdict, audit.families, audit.p_value, model, whose)
-    return Group(Text(sentence, style=f"bold {colour(audit.verdict)}"), families_view(audit.families))
+    lines = [Text(sentence, style=f"bold {colour(audit.verdict)}"), families_view(audit.families)]
+    return Group(*lines, *not_measured_view(audit.not_measured))
+
+
+def not_measured_view(names: Sequence[str]) -> list[RenderableType]:
+    """A line that names the signals that were not read, where there are any."""
+    return [Text(f"not measured: {', '.join(names)}", style="dim")] if names else []
 
 
 def families_view(families: Sequence[dict[str, Any]]) -> RenderableType:

@@ -18,7 +18,7 @@ from neuralyzer.trace.gauge import tables
 from neuralyzer.trace.residual import Trace
 from neuralyzer.trace.table import Table
 from neuralyzer.trace.verdict import Verdict, counting, decide
-from neuralyzer.verification.audit import families_view
+from neuralyzer.verification.audit import families_view, not_measured_view
 from neuralyzer.verification.words import colour, percent
 from neuralyzer.workspace.policy import Policy
 
@@ -75,8 +75,9 @@ class Claim:
         return cls(**values | {name: tuple(values[name]) for name in _TUPLES} | {"verdict": Verdict(values["verdict"])})
 
     def __rich__(self) -> RenderableType:
-        left_out = [Text(note, style="dim") for note in self.notes]
-        return Group(Text(self.sentence, style=f"bold {colour(self.verdict)}"), families_view(self.families), *left_out)
+        lines = [Text(self.sentence, style=f"bold {colour(self.verdict)}"), families_view(self.families)]
+        notes = [Text(note, style="dim") for note in self.notes]
+        return Group(*lines, *not_measured_view(self.not_measured), *notes)
 
 
 _TUPLES = ("subjects", "families", "not_measured", "notes")

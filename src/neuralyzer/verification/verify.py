@@ -10,13 +10,14 @@ from rich.text import Text
 from torch import nn
 
 from neuralyzer.data.request import ErasureRequest
+from neuralyzer.models.black_box import BlackBox, Predict
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.pool import References
 from neuralyzer.trace.gauge import Gauge, Gauged
 from neuralyzer.trace.residual import FOUND
 from neuralyzer.trace.self_check import SelfCheck, holdout_groups, self_check
 from neuralyzer.trace.verdict import Verdict, decide
-from neuralyzer.verification.audit import audit, required
+from neuralyzer.verification.audit import audit, not_measured_view, required
 from neuralyzer.verification.protocol import Protocol
 from neuralyzer.verification.words import bar, colour, percent
 from neuralyzer.workspace.policy import Policy
@@ -37,6 +38,7 @@ class Verification:
         self_check: false alarms of the same test on holdout rows.
         looks: how often the judging half was opened for this request, this time included.
         sentence: the verdict in plain words.
+        not_measured: the references' signals that these rows, or the model under test, do not have.
     """
 
     verdict: Verdict
@@ -48,6 +50,7 @@ class Verification:
     self_check: SelfCheck | None
     looks: int
     sentence: str
+    not_measured: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The verification as plain values."""
@@ -61,6 +64,7 @@ class Verification:
             "looks": self.looks,
             "self_check": None if self.self_check is None else asdict(self.self_check),
             "sentence": self.sentence,
+            "not_measured": list(self.not_measured),
         }
 
     @classmethod
@@ -77,6 +81,7 @@ class Verification:
             None if check is None else SelfCheck(**check),
             values["looks"],
             values["sentence"],
+            tuple(values.get("not_measured", ())),
         )
 
     def __rich__(self) -> RenderableType:
@@ -84,7 +89,7 @@ class Verification:
 
 
 def verify(
-    model: nn.Module,
+    model: nn.Module | Predict,
     oracle: TrainedModel,
     request: ErasureRequest,
     references: References | None,
@@ -99,7 +104,8 @@ def verify(
     """Judge a model, also one that was unlearned elsewhere.
 
     Args:
-        model: the model under test.
+        model: the model under test; or a function ``predict_proba(x (n, ...))`` that gives probabilities ``(n, C)``
+            (predictions in regression), of which signals that need weights are then not measured.
         oracle: the original; its data is what the request refers to.
         request: what should be forgotten.
         references: the original's pool. Without one, only an exact basis gives a verdict.
@@ -114,12 +120,16 @@ def verify(
         The verification.
     """
     policy = policy or Policy()
+    if not isinstance(model, nn.Module):
+        model = BlackBox.of(model, oracle)
     positions = request.positions(oracle.data)
     protocol = protocol or audit(oracle, request, references, policy).protocol
     basis = "exact" if exact else "statistical"
     gauge = None
     if references is not None:
-        gauge = Gauge(references.judging, references.parts(positions), protocol.alpha, found)
+        gauge = Gauge(
+            references.judging, references.parts(positions), protocol.alpha, found, not isinstance(model, BlackBox)
+        )
         if looks is None:
             looks = references.looks.taken(oracle.lineage, set(oracle.data.subjects[positions].tolist()))
     if gauge is None or not gauge.signals:
@@ -153,6 +163,7 @@ def verify(
         check,
         looks or 0,
         _sentence(verdict, exact, after.joint.p_value),
+        gauge.not_measured,
     )
 
 
@@ -240,6 +251,7 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
             Text.assemble("trace before ", (bar(first["original"]), "red"), f" {percent(first['original'])}"),
             Text.assemble("trace after  ", (bar(first["unlearned"]), "green"), f" {percent(first['unlearned'])}"),
         ]
+    parts += not_measured_view(verification.not_measured)
     check = verification.self_check
     if check is not None:
         parts.append(Text(f"self-check: {check.alarms} false alarms of {check.groups} tests on rows nobody saw"))
