@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import claims, curvature, locate, methods, pool
+from benchmarks import claims, curvature, locate, methods, pool, power
 
-ALL = {"locate": locate, "pool": pool, "curvature": curvature, "methods": methods, "claims": claims}
+ALL = {"locate": locate, "pool": pool, "curvature": curvature, "methods": methods, "claims": claims, "power": power}
 QUICK = ["locate", "pool", "curvature"]
 
 

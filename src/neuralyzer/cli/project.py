@@ -144,6 +144,12 @@ class Project:
         """The recorded training."""
         return self.workspace.runs / "train"
 
+    @property
+    def training_seconds(self) -> float | None:
+        """What 'neuralyzer train' took; None where the weights came from elsewhere."""
+        trained = self.workspace.root / "trained.json"
+        return float(atomic.read_json(trained)["seconds"]) if trained.exists() else None
+
     def _rows(self, name: str) -> Data:
         table, path = self.tables["data"], self.root / name
         columns = {key: table[key] for key in ("target", "subject", "id", "features", "classes") if key in table}
