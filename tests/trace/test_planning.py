@@ -1,5 +1,8 @@
 """The planning formula against worlds whose constants are known, and against its own closed form."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -68,3 +71,10 @@ def test_the_signal_that_tells_most_is_taken():
 def test_nothing_to_fit():
     assert refit({"own": Table(gaussian(0, subjects=2).half, "own")}) is None and refit({}) is None
     assert not DIGITS.refitted
+
+
+def test_the_digits_constants_are_the_benchmarks():
+    measured = json.loads((Path(__file__).parents[2] / "benchmarks" / "results" / "power.json").read_text())["formula"]
+    assert DIGITS.signal == measured["signal"] and DIGITS.n_never == measured["n_never"]
+    for name in ("c0", "rho", "critical", "gaps"):
+        assert getattr(DIGITS, name) == pytest.approx(measured[name], rel=5e-3)

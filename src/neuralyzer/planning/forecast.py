@@ -148,16 +148,14 @@ def _formula(store: Store, oracle: TrainedModel, alpha: float) -> Formula:
 
 
 def _seconds(work: Work, trained: int, read: int) -> float | None:
-    if not trained and not read:
-        return 0.0
-    if (trained and work.train is None) or (read and work.read is None):
+    if trained and work.train is None:
         return None
-    return trained * (work.train or 0.0) + read * (work.read or 0.0)
+    return trained * (work.train or 0.0) + read * work.read
 
 
 def _pays_after(work: Work, size: int) -> int | None:
     """The whole pool over what each request then saves."""
-    whole = None if work.read is None else _seconds(work, size, size)
+    whole = _seconds(work, size, size)
     if whole is None or not work.retrain:
         return None
     return math.ceil(whole / ((1 - REQUEST) * work.retrain))

@@ -1,7 +1,6 @@
 """Making a pool: who is left out, training, settings, measuring, destroying; each step resumable."""
 
 import io
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,12 +238,11 @@ def _measure(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str,
     todo = [member for member in range(head["size"]) if not store.measured(member)]
     progress.start(f"measuring {len(todo)} references", len(todo))
     for member in todo:
-        began = time.perf_counter()
         module = weights.load_into(recipe.module(), store.weights(member)).eval()
         _measure_one(store, meter, head, member, module)
-        utility = reading.utility(module, recipe.objective, holdout)
-        seconds = time.perf_counter() - began
-        atomic.write_json(store.mark(member), {"utility": utility, "member": member, "seconds": seconds})
+        atomic.write_json(
+            store.mark(member), {"utility": reading.utility(module, recipe.objective, holdout), "member": member}
+        )
         progress.advance()
     progress.finish()
 

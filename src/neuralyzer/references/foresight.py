@@ -1,6 +1,5 @@
 """What making a pool takes before it is made: members still to be trained and read, seconds of each, bytes."""
 
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from neuralyzer.references.store import Store
 from neuralyzer.signals.catalogue import signals
 from neuralyzer.signals.relearned import HOLDOUT_ROWS
 from neuralyzer.signals.signal import Batch, Context
-from neuralyzer.workspace import atomic
 
 SAMPLED_ROWS = 512
 FLOAT = 4  # bytes of a weight and of a stored reading
@@ -38,7 +36,7 @@ class Work:
         unread: members to be read.
         timing: of training; None where nothing is to be trained and nobody has timed it.
         train: seconds of training one member beside the others; None where nobody can know.
-        read: seconds of reading one member; None where none is to be read and nobody has timed it.
+        read: seconds of reading one member.
         retrain: seconds of one retraining; None where nobody can know.
         disk: bytes, at its most.
         memory: bytes, at its most.
@@ -50,7 +48,7 @@ class Work:
     unread: int
     timing: Timing | None
     train: float | None
-    read: float | None
+    read: float
     retrain: float | None
     disk: int
     memory: int
@@ -94,9 +92,19 @@ def foresee(store: Store, oracle: TrainedModel, plan: building.Plan, retrain: fl
     unread = measured.count(False)
     disk, memory = _bytes(oracle, len(keep), roster, timing, head)
     share = float(1 - held.mean())
-    read = _read_seconds(store, oracle, roster, measured)
     sizes = tuple(int(n) for n in rows if n)
-    return Work(sizes, share, len(untrained), unread, timing, train, read, retrain, disk, memory)
+    return Work(
+        sizes,
+        share,
+        len(untrained),
+        unread,
+        timing,
+        train,
+        reading_seconds(oracle, roster.owned),
+        retrain,
+        disk,
+        memory,
+    )
 
 
 def _timing(
@@ -107,15 +115,6 @@ def _timing(
     if known is not None and (plan.backend is None or str(plan.backend) == head["backend"]):
         return Timing(Backend(head["backend"]), head["why"], known["step"], known["single"])
     return backends.timed(oracle.recipe, oracle.data, kept, plan.backend) if kept else None
-
-
-def _read_seconds(store: Store, oracle: TrainedModel, roster: Roster, measured: Sequence[bool]) -> float | None:
-    """As long as the members took that were read; else, where some will be, as the model itself takes on a sample."""
-    marks = [atomic.read_json(store.mark(member)) for member, done in enumerate(measured) if done]
-    known = [float(mark["seconds"]) for mark in marks if "seconds" in mark]
-    if known:
-        return statistics.median(known)
-    return None if all(measured) else reading_seconds(oracle, roster.owned)
 
 
 def reading_seconds(oracle: TrainedModel, owned: Sequence[Indices]) -> float:
