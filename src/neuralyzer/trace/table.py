@@ -85,11 +85,12 @@ class Table:
     def holdout(self, subject: int) -> Holdout:
         """Mean and spread of all members on the holdout that goes with ``subject``."""
         if self.readings.units is None:
-            return self._common_holdout
+            return self.holdout_all
         return _holdout(self.readings.holdout_of(subject))
 
     @cached_property
-    def _common_holdout(self) -> Holdout:
+    def holdout_all(self) -> Holdout:
+        """The like where all subjects share one."""
         return _holdout(self.readings.holdout)
 
     def null(self, part: Part) -> Null:
