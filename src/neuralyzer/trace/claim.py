@@ -82,7 +82,7 @@ class _Stranger:
     def score(self, reading: Floats, shift: Shift) -> float:
         """``q`` of a reading ``(n,)``."""
         excess = reading - self.mean - shift.on(self.mean, self.spread)
-        return float(self.gap.weights @ excess) / (shift.noise * self.gap.norm)
+        return float((self.gap.weights @ excess) / (shift.noise * self.gap.norm))
 
 
 def _stranger(members: Floats, table: Table, curve: GapCurve) -> _Stranger:
