@@ -128,9 +128,12 @@ class Bench:
             made = self.made(name)
             utility = forgetting.retrained_utility(made)
             real = self.lines((name,), "retrained")
-            found[name] = {"retrained": {"words": figures.words(real), "utility": utility}}
+            not_rejected = figures.rate(real, lambda line: not line["rejects"])
+            retrained = {"not rejected": not_rejected, "words": figures.words(real), "utility": utility}
+            found[name] = {"retrained": retrained | {"plan's picks": forgetting.picks(made)}}
             for method in forgetting.METHODS:
-                own = [forgetting.forgotten(made, request, method) for request in made.world.requests]
+                asked = made.world.requests[: made.world.unlearned]
+                own = [forgetting.forgotten(made, request, method) for request in asked]
                 found[name][method] = {
                     "not rejected": figures.rate(own, lambda line: not line["rejects"]), "words": figures.words(own),
                     "utility": float(np.mean([line["utility"] for line in own])),

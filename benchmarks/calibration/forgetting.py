@@ -13,6 +13,8 @@ from neuralyzer.methods import catalogue
 from neuralyzer.methods.repair import Repair
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading, weights
+from neuralyzer.planning.cost import probe
+from neuralyzer.planning.plan import make_plan
 from neuralyzer.workspace import atomic
 
 METHODS = ("influence", "neggrad-plus")
@@ -42,6 +44,24 @@ def forgotten(made: Made, request: Request, method: str) -> dict[str, Any]:
     }  # fmt: skip
     atomic.write_json(done, line)
     return line
+
+
+def picks(made: Made) -> dict[str, int]:
+    """How often the plan picks which method, with all the time that is wanted and with half of a retraining's."""
+    done = made.root / "picks.json"
+    if not done.exists():
+        rates, found = None, {}
+        for share in (None, 0.5):
+            for request in made.world.requests:
+                task = Task(made.oracle, ErasureRequest(subjects=request), made.references)
+                rates = rates or probe(task)
+                budget = None if share is None else share * rates.seconds(catalogue.make("retrain").passes(task))
+                asked = ErasureRequest(subjects=request, budget=budget)
+                own = make_plan(Task(made.oracle, asked, made.references), rates=rates).chosen.method
+                key = own if share is None else f"{own}, within half of a retraining's time"
+                found[key] = found.get(key, 0) + 1
+        atomic.write_json(done, found)
+    return atomic.read_json(done)
 
 
 def retrained_utility(made: Made) -> float:

@@ -40,6 +40,7 @@ class World:
         retrained: models really retrained without the rows, a request.
         originals: models trained on all rows.
         shares: shares of the rows that further models keep; a model each and request.
+        unlearned: requests that methods are tried on, the first ones; None for all.
         size: members of both halves.
         leave_out: share of the subjects that a member lacks; None for the default.
         seed: of its pool.
@@ -55,6 +56,7 @@ class World:
     retrained: int = 7
     originals: int = 4
     shares: tuple[float, ...] = ()
+    unlearned: int | None = None
     size: int = 64
     leave_out: float | None = None
     seed: int = 0

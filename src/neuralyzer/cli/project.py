@@ -130,9 +130,20 @@ class Project:
 
     @cached_property
     def holdout(self) -> Data | None:
-        """The holdout, if there is one."""
-        name = self.tables["data"].get("holdout")
-        return self._rows(name) if name else None
+        """The holdout, if there is one; whose its rows are matters to nobody, so it needs no column of subjects."""
+        table = self.tables["data"]
+        if not table.get("holdout"):
+            return None
+        columns = {key: table[key] for key in ("target", "id", "classes") if key in table}
+        path = self.root / table["holdout"]
+        return _reader(path)(path, features=self._features(self.data), **columns)
+
+    def _features(self, data: Data) -> list[str]:
+        """The columns that the model sees."""
+        table = self.tables["data"]
+        known = {table[key] for key in ("target", "subject", "id") if key in table}
+        columns = data.table.column_names if data.table is not None else []
+        return table.get("features") or [name for name in columns if name not in known]
 
     @property
     def weights(self) -> Path:
@@ -157,11 +168,8 @@ class Project:
 
     def claimed(self, path: Path, oracle: TrainedModel) -> Data:
         """A claimant's rows, by the training rows' columns; columns of subject and id may be missing."""
-        table = self.tables["data"]
-        known = {table[key] for key in ("target", "subject", "id") if key in table}
-        columns = oracle.data.table.column_names if oracle.data.table is not None else []
-        features = table.get("features") or [name for name in columns if name not in known]
-        return _reader(path)(path, target=table["target"], features=features, classes=oracle.data.classes)
+        features, target = self._features(oracle.data), self.tables["data"]["target"]
+        return _reader(path)(path, target=target, features=features, classes=oracle.data.classes)
 
     def oracle(self) -> TrainedModel:
         """The present model of the lineage, with the rows that are left.

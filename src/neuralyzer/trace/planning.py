@@ -81,7 +81,7 @@ def refit(tables: Mapping[str, Table], alpha: float = 0.05) -> Formula | None:
     usable = {name: table for name, table in tables.items() if table.readings.units is None and len(table.subjects) > 2}
     if not usable:
         return None
-    critical = float(np.quantile(joint_null(usable, list(usable)), 1 - alpha))
+    critical = float(np.quantile(joint_null(usable, list(usable), weighted=True), 1 - alpha))
     formulas = [_fitted(name, table, critical) for name, table in usable.items()]
     first = next(iter(usable.values()))
     rows = int(np.median([len(first.half.positions[subject]) for subject in first.subjects]))

@@ -1,5 +1,6 @@
 """The verdict on a model: does it still hold the requested rows? Read on the judging half."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -188,10 +189,32 @@ def verify(
         tuple(_rows(gauge, before, after, counts)),
         check,
         looks or 0,
-        _sentence(verdict, exact, after.joint.p_value, answerable, len(exact_references)),
+        _sentence(verdict, exact, after.joint.p_value, answerable, len(exact_references))
+        + (
+            _settled(gauge, after, counts, protocol.max_trace)
+            if verdict is Verdict.INCONCLUSIVE and answerable is None
+            else ""
+        ),
         EXACT if exact_references else POOL,
         attacks(gauge, {"original": before, "unlearned": after}),
         gauge.not_measured,
+    )
+
+
+def _settled(gauge: Gauge | ExactGauge, after: Gauged, counts: Sequence[str], max_trace: float) -> str:
+    """How many rows would settle an inconclusive verdict, as detectable traces fall with the root of their number."""
+    short = [after.detectable[name] for name in counts if after.detectable[name] > max_trace]
+    short += [
+        min(after.detectable[name] for name in group)
+        for group in required(gauge)
+        if group and not any(name in counts for name in group)
+    ]
+    rows = sum(len(part.rows) for part in gauge.parts)
+    needed = max(rows * (max(short, default=0.0) / max_trace) ** 2, 0.0)
+    if needed <= rows:
+        return ""
+    return (
+        f" About {math.ceil(needed)} rows like these {rows} would settle it, or references trained without them alone."
     )
 
 
