@@ -132,7 +132,7 @@ class Bench:
             retrained = {"not rejected": not_rejected, "words": figures.words(real), "utility": utility}
             found[name] = {"retrained": retrained | {"plan's picks": forgetting.picks(made)}}
             for method in forgetting.METHODS:
-                asked = made.world.requests[: made.world.unlearned]
+                asked = made.world.requests[: dict(made.world.unlearned).get(method)]
                 own = [forgetting.forgotten(made, request, method) for request in asked]
                 found[name][method] = {
                     "not rejected": figures.rate(own, lambda line: not line["rejects"]), "words": figures.words(own),
