@@ -10,7 +10,9 @@ from rich.text import Text
 from torch import nn
 
 from neuralyzer.data.request import ErasureRequest
+from neuralyzer.errors import UsageError
 from neuralyzer.models.trained import TrainedModel
+from neuralyzer.references.exact import NO_POOL
 from neuralyzer.references.pool import References
 from neuralyzer.references.readings import Part
 from neuralyzer.trace.exact import ExactGauge
@@ -130,7 +132,12 @@ def verify(
 
     Returns:
         The verification.
+
+    Raises:
+        UsageError: if there are exact references and no pool to tell them the gap.
     """
+    if exact_references and references is None:
+        raise UsageError(NO_POOL)
     policy = policy or Policy()
     positions = request.positions(oracle.data)
     protocol = protocol or audit(oracle, request, references, policy).protocol
@@ -230,7 +237,7 @@ def _sentence(
     if p is None:
         return "Inconclusive: without references that read these rows nothing can be judged."
     if answerable is not None:
-        return f"Inconclusive: the pool cannot answer this request, since {answerable}."
+        return f"Inconclusive: the pool cannot answer this request, since {answerable}. An exact option needs no test, and exact references could judge."
     against = f" Judged by {references} models trained on exactly the retained rows." if references else ""
     return {
         Verdict.FORGOTTEN: f"Forgotten: the model behaves on these rows as one that never saw them, p = {p:.2f}.",
