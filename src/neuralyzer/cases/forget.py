@@ -209,10 +209,8 @@ def _finish(
 
 
 def _closed(folder: Folder, oracle: TrainedModel, positions: np.ndarray, references: References_, case: str) -> Case:
-    """Erase what was measured on the rows where the case succeeded, and hand over the unlearned model.
-
-    Exact references go whatever the verdict was: it is written down.
-    """
+    """Erase what was measured on the rows where the case succeeded, and hand over the unlearned model."""
+    # Exact references go whatever the verdict was: it is written down.
     exact.destroy(folder.root / EXACT_FOLDER)
     result = folder.read("result")
     if succeeded(result) and not folder.has("closed"):
