@@ -10,7 +10,8 @@ from neuralyzer.trace.verdict import Verdict
 from tests.cases.test_forget import RATES
 from tests.conftest import small_recipe
 
-REQUEST = nz.ErasureRequest(classes=["3"], budget=2.0)
+pytestmark = pytest.mark.slow
+REQUEST = nz.ErasureRequest(classes=["3"])
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_the_original_is_found_and_a_model_without_the_class_is_not_accused(grou
     assert nz.audit(oracle, REQUEST, pool).verdict is Verdict.NOT_FORGOTTEN
     found = nz.verify(oracle.model, oracle, REQUEST, pool)
     assert found.verdict is Verdict.NOT_FORGOTTEN
-    assert all(row["unlearned"] == pytest.approx(1, abs=0.35) for row in found.families if row["counts"])
+    assert all(0.7 < row["unlearned"] < 1.8 for row in found.families if row["counts"])
     assert "relearned" not in [row["signal"] for row in found.families], "no class is relearned as a unit"
     for seed in (77, 78, 79):
         found = nz.verify(without(oracle, seed), oracle, REQUEST, pool)
@@ -44,13 +45,13 @@ def test_the_original_is_found_and_a_model_without_the_class_is_not_accused(grou
 
 def test_the_whole_way_of_a_case(grouped, made_world):
     oracle, pool, place = grouped
-    policy = nz.Workspace(place, nz.Policy(max_utility_loss=0.3))
-    case = nz.forget(oracle, REQUEST, pool, policy, wish=Wish(rates=RATES))
-    assert case.result["plan"]["answerable"] is None and case.succeeded
-    assert case.verdict in (Verdict.FORGOTTEN, Verdict.INCONCLUSIVE)
+    asked = nz.ErasureRequest(classes=["3"], guarantee="exact")
+    case = nz.forget(oracle, asked, pool, place, wish=Wish(rates=RATES))
+    assert case.result["plan"]["answerable"] is None
+    assert case.verdict is Verdict.FORGOTTEN and case.verification.basis == "exact" and case.succeeded
+    assert case.verification.p_value > 0.05, "and the pool, asked all the same, sees nothing"
     assert 3 not in set(case.oracle.data.y.numpy().tolist()) and len(case.oracle.data) < 500
     again = References.open(pool.store.root, case.oracle)
-    asked = nz.ErasureRequest(classes=["4"])
-    (part,) = again.parts(asked.positions(case.oracle.data))
-    assert again.names([part]) == ["group 4"] and np.isin(part.rows, np.arange(len(case.oracle.data))).all()
-    assert nz.audit(case.oracle, asked, again).verdict is Verdict.NOT_FORGOTTEN
+    (part,) = again.parts(np.flatnonzero(case.oracle.data.y.numpy() == 4))
+    assert again.names([part]) == ["group 4"]
+    assert nz.audit(case.oracle, nz.ErasureRequest(classes=["4"]), again).verdict is Verdict.NOT_FORGOTTEN
