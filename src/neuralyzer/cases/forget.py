@@ -30,6 +30,7 @@ from neuralyzer.references import exact
 from neuralyzer.references.pool import References
 from neuralyzer.registry.locate import locate
 from neuralyzer.report.page import write_report
+from neuralyzer.trace.gauge import memory
 from neuralyzer.verification.audit import Audit, audit
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.paths import Workspace, as_workspace
@@ -218,7 +219,7 @@ def _closed(folder: Folder, oracle: TrainedModel, positions: np.ndarray, referen
         if path is not None and not References.closed(path, case):
             pool = references() if callable(references) else references
             if pool is not None:
-                pool.erase(positions, case)
+                pool.erase(positions, case, memory(pool, positions, result["policy"]["alpha"]))
         folder.write("closed", {"case": case})
     module = weights.load_into(weights.clone(oracle.model), Path(result["weights_file"])).eval()
     retained = oracle.data.select(np.setdiff1d(np.arange(len(oracle.data)), positions))
