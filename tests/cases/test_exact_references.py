@@ -118,9 +118,7 @@ def test_they_see_finer_than_the_pool(world, tmp_path):
     references = world.references(oracle)
     judges = exact.train_exact(oracle, REQUEST.positions(oracle.data), tmp_path / "judges")
     retrained = nz.TrainedModel.fit(small_recipe(seed=77), oracle.data.select(oracle.data.subjects != "c0")).model
-    pool, fine = (
-        nz.verify(retrained, oracle, REQUEST, references, exact_references=given) for given in ((), judges)
-    )
+    pool, fine = (nz.verify(retrained, oracle, REQUEST, references, exact_references=given) for given in ((), judges))
     for coarse, own in zip(pool.families, fine.families, strict=True):
         assert own["signal"] == coarse["signal"] and own["detectable"] < 0.7 * coarse["detectable"]
     assert fine.p_value > 0.05 and pool.p_value > 0.05

@@ -72,7 +72,9 @@ def test_the_tenth_request_is_judged_like_the_first(lineage, monkeypatch):
             pool.looks.take(oracle.lineage, [name])
         case = nz.forget(oracle, nz.ErasureRequest(subjects=[name], budget=2.0), pool, policy, wish=Wish(rates=RATES))
         cases.append(case)
-        assert case.verification.basis == "statistical" and case.succeeded and name not in set(case.oracle.data.subjects)
+        assert (
+            case.verification.basis == "statistical" and case.succeeded and name not in set(case.oracle.data.subjects)
+        )
         oracle = case.oracle
     assert [case.verification.looks for case in cases] == [1] * REQUESTS + [2]
     assert quantiles == [FIRST_LOOK] * REQUESTS + [SECOND_LOOK] == [1.960] * REQUESTS + [2.241]
