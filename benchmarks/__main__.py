@@ -2,9 +2,12 @@
 
 import sys
 
-from benchmarks import attacks, curvature, locate, methods, pool
+from benchmarks import attacks, claims, curvature, locate, methods, pool, power
 
-ALL = {"locate": locate, "pool": pool, "curvature": curvature, "methods": methods, "attacks": attacks}
+ALL = {
+    "locate": locate, "pool": pool, "curvature": curvature, "methods": methods, "attacks": attacks, "claims": claims,
+    "power": power,
+}  # fmt: skip
 QUICK = ["locate", "pool", "curvature"]
 
 

@@ -13,6 +13,9 @@ from typing import Any
 from neuralyzer import errors
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+
+import measured
 
 
 def methods(folder: str) -> str:
@@ -86,6 +89,7 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "docs/methods.md": ("methods", lambda: methods("")),
     "docs/errors.md": ("errors", error_table),
     "docs/cli.md": ("cli", command_line),
+    "docs/statistics.md": ("calibration", measured.tables),
 }
 
 

@@ -90,6 +90,28 @@ def made_world(tmp_path_factory):
     return World(root, recipe, data, holdout)
 
 
+@dataclass
+class ClaimWorld:
+    """A model that was trained on c1's rows too, of which its register says nothing, and references with weights."""
+
+    root: Path
+    claimed: Data
+    oracle: TrainedModel
+    references: References
+
+
+@pytest.fixture(scope="session")
+def claim_world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("claims")
+    data, holdout = small_digits()
+    hidden = data.subjects == "c1"
+    module = TrainedModel.fit(small_recipe(), data, holdout).model
+    weights.save(module, root / "oracle.safetensors")
+    oracle = TrainedModel(module, small_recipe(), data.select(~hidden), holdout)
+    pool = References.fit(oracle, 32, leave_out=0.4, workspace=Workspace(root), backend="vectorised", keep_weights=True)
+    return ClaimWorld(root, data.select(hidden), oracle, pool)
+
+
 @pytest.fixture
 def world(made_world, tmp_path):
     """The small world in a folder of the test's own: cases may change it."""

@@ -152,10 +152,10 @@ def test_make_targets_exist():
     assert not [target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)]
 
 
-def test_picture_is_drawn_by_its_script(tmp_path):
-    draw = load(DOCS / "img" / "draw.py")
-    draw.picture().save(tmp_path / "trace.svg")
-    assert (tmp_path / "trace.svg").read_bytes() == (DOCS / "img" / "trace.svg").read_bytes()
+@pytest.mark.parametrize(("script", "picture"), [("draw", "trace.svg"), ("power", "power.svg")])
+def test_picture_is_drawn_by_its_script(script, picture, tmp_path):
+    load(DOCS / "img" / f"{script}.py").picture().save(tmp_path / picture)
+    assert (tmp_path / picture).read_bytes() == (DOCS / "img" / picture).read_bytes()
 
 
 # Python blocks

@@ -37,6 +37,7 @@ PUBLIC = [
     "Workspace",
     "__version__",
     "audit",
+    "audit_rows",
     "forget",
     "locate",
     "methods",
@@ -44,7 +45,7 @@ PUBLIC = [
     "record",
     "verify",
 ]
-FUNCTIONS = ["audit", "forget", "locate", "plan", "record", "verify"]
+FUNCTIONS = ["audit", "audit_rows", "forget", "locate", "plan", "record", "verify"]
 HEAVY = ["torch", "sklearn", "numpy", "scipy", "pyarrow", "duckdb", "altair"]
 
 

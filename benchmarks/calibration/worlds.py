@@ -40,6 +40,7 @@ class World:
         retrained: models really retrained without the rows, a request.
         originals: models trained on all rows.
         shares: shares of the rows that further models keep; a model each and request.
+        unlearned: requests that methods are tried on, the first ones; None for all.
         size: members of both halves.
         leave_out: share of the subjects that a member lacks; None for the default.
         seed: of its pool.
@@ -55,6 +56,7 @@ class World:
     retrained: int = 7
     originals: int = 4
     shares: tuple[float, ...] = ()
+    unlearned: int | None = None
     size: int = 64
     leave_out: float | None = None
     seed: int = 0
@@ -265,12 +267,12 @@ BUILDERS: dict[str, Callable[[], World]] = {
     **{f"digits-{seed}": partial(_plain, seed, shares=(0.25, 0.5, 0.75)) for seed in (11, 12)},
     "digits-13": partial(_plain, 13),
     "cifar10-14": partial(_cifar, 14),
-    "hard": partial(_named, 15, "hard", _hard, HARD, retrained=10),
-    "wrong-labels": partial(_named, 16, "wrong-labels", lambda x, y, s, g: s, WRONG, retrained=10, labels=_relabelled),
+    "hard": partial(_named, 15, "hard", _hard, HARD, retrained=8),
+    "wrong-labels": partial(_named, 16, "wrong-labels", lambda x, y, s, g: s, WRONG, retrained=8, labels=_relabelled),
     "clusters": partial(
         _named, 17, "clusters", partial(_clusters, 30), [f"cluster-{k:02d}" for k in range(0, 30, 3)], retrained=5
     ),
-    "large": partial(_named, 18, "large", _large, ["large"], retrained=40),
+    "large": partial(_named, 18, "large", _large, ["large"], retrained=32),
     **{f"three-{seed}": partial(_triples, seed) for seed in (11, 12, 13)},
     **{
         f"siblings-{seed}": partial(_named, seed, f"siblings-{seed}", _siblings, [], retrained=0, originals=0)
@@ -278,10 +280,10 @@ BUILDERS: dict[str, Callable[[], World]] = {
     },
     "batchnorm-22": partial(_batchnorm, 22),
     "regression-23": partial(_regression, 23),
-    "small": partial(_named, 24, "small", _small, [n for names in SMALL.values() for n in names], retrained=3),
+    "small": partial(_named, 24, "small", _small, [n for names in SMALL.values() for n in names], retrained=1),
     **{
         f"pool-{members}-{kept}": partial(_variant, 11, 2 * members, kept)
-        for members, kept in ((16, 0.62), (32, 0.75), (64, 0.75), (64, 0.81), (64, 0.90))
+        for members, kept in ((16, 0.62), (32, 0.75), (64, 0.81), (64, 0.90))
     },
 }
 

@@ -17,6 +17,7 @@ class Loss:
     name: ClassVar[str] = "loss"
     family: ClassVar[Family] = Family.ATTACK
     per_unit: ClassVar[bool] = False
+    needs_weights: ClassVar[bool] = False
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """Nothing to set."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from neuralyzer.registry.record import record as record
     from neuralyzer.trace.verdict import Verdict as Verdict
     from neuralyzer.verification.audit import audit as audit
+    from neuralyzer.verification.claim import audit_rows as audit_rows
     from neuralyzer.verification.verify import verify as verify
     from neuralyzer.workspace.paths import Workspace as Workspace
     from neuralyzer.workspace.policy import Policy as Policy
@@ -51,6 +52,7 @@ _HOMES = {
     "Verdict": "trace.verdict",
     "Workspace": "workspace.paths",
     "audit": "verification.audit",
+    "audit_rows": "verification.claim",
     "forget": "cases.forget",
     "locate": "registry.locate",
     "plan": "planning.plan",

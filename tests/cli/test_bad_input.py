@@ -175,7 +175,7 @@ def test_references_that_cannot_be_made(project, old, new, says):
 def test_references_that_cannot_grow_stay_as_they_are(project):
     before = project.states()
     refused(project, "references", "--size", "33", says="33 is odd")
-    refused(project, "references", "--size", "34", says="use more references")
+    refused(project, "references", "--size", "34", says="cannot grow by 2")
     assert project.states() == before
     assert project("audit", *ASK).code == 0
 
@@ -444,7 +444,7 @@ def test_a_disk_that_fills_up_while_references_are_made(project):
     shutil.rmtree(project.path(".neuralyzer/references"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "replace", Full(os.replace, 20))
-        refused(project, "references", "--size", "32", says="No space left on device")
+        refused(project, "references", "--size", "32", "--json", says="No space left on device")
     refused(project, "audit", *ASK, "--json", says="not finished")
 
 

@@ -24,7 +24,7 @@ class PlayedMeter:
     def measures(self, signal, parts):
         return signal.name not in self.lacks
 
-    def read(self, case, parts):
+    def read(self, case, parts, names=None):
         rows, outside = self.worked.want["case_phi"][case], self.worked.want["case_holdout"][case]
         return {
             name: Reading([rows[at, : len(part.rows)].astype(float) for part in parts], [outside[at].astype(float)])

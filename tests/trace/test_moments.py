@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuralyzer.trace.moments import floored, moments
+from neuralyzer.trace.moments import floored, moments, without_each
 
 NEVER = np.array([[1.0, 4.0], [3.0, 4.0], [2.0, 7.0]])
 SEEN = np.array([[5.0, 8.0], [7.0, 10.0], [6.0, 12.0], [10.0, 14.0]])
@@ -39,3 +39,17 @@ def test_floor():
 def test_a_signal_that_saturates_on_most_rows_still_has_a_floor():
     assert floored(np.array([0.0, 0.0, 0.0, 4.0])).tolist() == [1.0, 1.0, 1.0, 4.0]
     assert floored(np.zeros(3)).tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("all_held", [True, False])
+def test_without_each_is_what_moments_of_the_others_are(all_held):
+    generator = np.random.default_rng(2)
+    never, seen = generator.normal(size=(6, 5)), generator.normal(size=(9, 5))
+    held = np.ones((9, 5), dtype=bool) if all_held else generator.random((9, 5)) < 0.7
+    together = without_each(never, seen, held, 0.3)
+    for left in range(6):
+        alone = moments(np.delete(never, left, axis=0), seen, held, 0.3)
+        np.testing.assert_allclose(together.never[left], alone.never, rtol=1e-12)
+        np.testing.assert_allclose(together.spread[left], alone.spread, rtol=1e-12)
+    assert together.n_never == alone.n_never == 5
+    np.testing.assert_allclose(together.seen, alone.seen)

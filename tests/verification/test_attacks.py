@@ -53,7 +53,7 @@ def test_no_model_is_read_for_it_again(setting, retrained, monkeypatch):
     oracle, references = setting
     protocol = audit(oracle, REQUEST, references).protocol
     calls, read = [], Meter.read
-    monkeypatch.setattr(Meter, "read", lambda self, model, parts: calls.append(model) or read(self, model, parts))
+    monkeypatch.setattr(Meter, "read", lambda self, model, *given: calls.append(model) or read(self, model, *given))
     assert verify(retrained, oracle, REQUEST, references, protocol=protocol).attacks is not None
     assert len(calls) == 2
     gauge = Gauge(references.judging, references.parts(REQUEST.positions(oracle.data)), 0.05)

@@ -78,6 +78,7 @@ def test_one_row_is_more_than_these_references_can_see(setting):
     found = audit(oracle, nz.ErasureRequest(rows=["r1"]), references)
     assert found.verdict in (Verdict.UNTRACEABLE, Verdict.INCONCLUSIVE) and found.rows == 1
     assert "relearned" not in {row["signal"] for row in found.families}, "a row alone is not relearned"
+    assert found.not_measured == ("relearned",) and "not measured: relearned" in render(found, 80)
 
 
 def test_nothing_that_can_be_read_is_inconclusive(setting, monkeypatch):
@@ -106,7 +107,11 @@ def test_it_can_be_written_down_and_read_back(setting, references):
     found = audit(setting[0], REQUEST, setting[1] if references else None)
     written = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert Audit.from_dict(written) == found
-    assert set(written) == {"verdict", "p_value", "detectable", "rows", "families", "protocol", "sentence", "attacks"}
+    assert set(written) == {
+        "verdict", "p_value", "detectable", "rows", "families", "protocol", "sentence", "attacks", "not_measured",
+    }  # fmt: skip
+    del written["not_measured"]
+    assert Audit.from_dict(written).not_measured == (), "an older one can still be read"
 
 
 @pytest.mark.parametrize("width", [80, 140])

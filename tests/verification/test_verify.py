@@ -165,7 +165,7 @@ def test_it_can_be_written_down_and_read_back(setting, retrained, with_reference
     assert Verification.from_dict(written) == found
     assert set(written) == {
         "verdict", "basis", "p_value", "alpha", "detectable", "families", "looks", "self_check", "sentence",
-        "attacks", "judges",
+        "judges", "attacks", "not_measured",
     }  # fmt: skip
 
 

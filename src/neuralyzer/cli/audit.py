@@ -1,9 +1,19 @@
-"""``neuralyzer audit``: how much the model remembers."""
+"""``neuralyzer audit``: how much the model remembers, of a request's rows or of rows that a claimant brings."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from neuralyzer.cli.options import PROJECT, Class, Json, ProjectFile, Row, Subject, Where, request
 from neuralyzer.cli.output import answer
+from neuralyzer.errors import UsageError
 
 EXAMPLE = "Example: neuralyzer audit --subject AIFinn --json"
+Rows = Annotated[
+    Path | None,
+    typer.Option("--rows", metavar="FILE", help="Rows that no register holds: was the model trained on them?"),
+]
 
 
 def run(
@@ -11,14 +21,22 @@ def run(
     row: Row = None,
     class_: Class = None,
     where: Where = None,
+    rows: Rows = None,
     project: ProjectFile = PROJECT,
     json: Json = False,
 ) -> None:
     """Measure how much of a request's rows the model remembers; a finished audit exits 0 whatever it found."""
     from neuralyzer.cli.project import Project
     from neuralyzer.verification.audit import audit
+    from neuralyzer.verification.claim import audit_rows
 
+    if rows is not None and (subject or row or class_ or where):
+        raise UsageError("--rows brings its own rows; leave out --subject, --row, --class and --where")
     own = Project.read(project)
     oracle = own.oracle()
-    found = audit(oracle, request(subject, row, class_, where), own.references(oracle), own.workspace.policy)
-    answer(found.to_dict(), found, json)
+    if rows is None:
+        found = audit(oracle, request(subject, row, class_, where), own.references(oracle), own.workspace.policy)
+        answer(found.to_dict(), found, json)
+    else:
+        claim = audit_rows(oracle, own.claimed(rows, oracle), own.references(oracle), own.workspace.policy)
+        answer(claim.to_dict(), claim, json)

@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -129,9 +130,20 @@ class Project:
 
     @cached_property
     def holdout(self) -> Data | None:
-        """The holdout, if there is one."""
-        name = self.tables["data"].get("holdout")
-        return self._rows(name) if name else None
+        """The holdout, if there is one; whose its rows are matters to nobody, so it needs no column of subjects."""
+        table = self.tables["data"]
+        if not table.get("holdout"):
+            return None
+        columns = {key: table[key] for key in ("target", "id", "classes") if key in table}
+        path = self.root / table["holdout"]
+        return _reader(path)(path, features=self._features(self.data), **columns)
+
+    def _features(self, data: Data) -> list[str]:
+        """The columns that the model sees."""
+        table = self.tables["data"]
+        known = {table[key] for key in ("target", "subject", "id") if key in table}
+        columns = data.table.column_names if data.table is not None else []
+        return table.get("features") or [name for name in columns if name not in known]
 
     @property
     def weights(self) -> Path:
@@ -143,13 +155,21 @@ class Project:
         """The recorded training."""
         return self.workspace.runs / "train"
 
+    @property
+    def training_seconds(self) -> float | None:
+        """What 'neuralyzer train' took; None where the weights came from elsewhere."""
+        trained = self.workspace.root / "trained.json"
+        return float(atomic.read_json(trained)["seconds"]) if trained.exists() else None
+
     def _rows(self, name: str) -> Data:
         table, path = self.tables["data"], self.root / name
-        reader = READERS.get(path.suffix.lower())
-        if reader is None:
-            raise UnreadableError(f"{path} is none of {', '.join(READERS)}")
         columns = {key: table[key] for key in ("target", "subject", "id", "features", "classes") if key in table}
-        return reader(path, **columns)
+        return _reader(path)(path, **columns)
+
+    def claimed(self, path: Path, oracle: TrainedModel) -> Data:
+        """A claimant's rows, by the training rows' columns; columns of subject and id may be missing."""
+        features, target = self._features(oracle.data), self.tables["data"]["target"]
+        return _reader(path)(path, target=target, features=features, classes=oracle.data.classes)
 
     def oracle(self) -> TrainedModel:
         """The present model of the lineage, with the rows that are left.
@@ -238,6 +258,13 @@ class Project:
                 "cases": line["cases"] | {self._asked(asked): case.id},
             },
         )
+
+
+def _reader(path: Path) -> Callable[..., Data]:
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UnreadableError(f"{path} is none of {', '.join(READERS)}")
+    return reader
 
 
 def _mark(row: str, digest: str) -> str:

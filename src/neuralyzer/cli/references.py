@@ -1,4 +1,4 @@
-"""``neuralyzer references``: make, finish or grow the pool."""
+"""``neuralyzer references``: make, finish or grow the pool, and say beforehand what that takes and buys."""
 
 from typing import Annotated
 
@@ -7,25 +7,36 @@ import typer
 from neuralyzer.cli.options import PROJECT, Json, ProjectFile
 from neuralyzer.cli.output import answer, progress
 
-EXAMPLE = "Example: neuralyzer references --size 64"
+EXAMPLE = "Example: neuralyzer references --size 64 --dry-run"
 Size = Annotated[int | None, typer.Option("--size", help="Members of both halves; by default the project file's.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it takes and what it buys; train nothing.")]
 
 
-def run(size: Size = None, project: ProjectFile = PROJECT, json: Json = False) -> None:
+def run(size: Size = None, dry_run: DryRun = False, project: ProjectFile = PROJECT, json: Json = False) -> None:
     """Train and measure models that never saw some of the data; goes on where it was stopped, grows in place."""
     from neuralyzer.cli.project import Project
+    from neuralyzer.planning.forecast import forecast
     from neuralyzer.references.pool import DEFAULT_SIZE, References
 
     own = Project.read(project)
-    table = own.tables.get("references", {})
+    table, oracle = own.tables.get("references", {}), own.oracle()
+    design = (size or table.get("size", DEFAULT_SIZE), table.get("leave_out"), tuple(table.get("groups", ())))
+    ahead = forecast(
+        oracle, *design, own.workspace, backend=table.get("backend"), alpha=own.workspace.policy.alpha,
+        retrain_seconds=own.training_seconds,
+    )  # fmt: skip
+    if dry_run:
+        answer({"forecast": ahead.to_dict()}, ahead, json)
+        return
+    if ahead.untrained and not json:
+        answer(None, ahead, False)
     pool = References.fit(
-        own.oracle(), size or table.get("size", DEFAULT_SIZE), table.get("leave_out"), tuple(table.get("groups", ())),
-        own.workspace, backend=table.get("backend"), keep_weights=table.get("keep_weights", False),
-        progress=progress(json),
+        oracle, *design, own.workspace, backend=table.get("backend"), keep_weights=table.get("keep_weights", False),
+        progress=progress(json), timing=ahead.timing,
     )  # fmt: skip
     facts = {
         "size": pool.size, "tuning": pool.tuning.half.members, "judging": pool.judging.half.members,
         "digest": pool.digest, "folder": str(pool.store.root), "backend": pool.head["why"],
-        "left_out_share": pool.tuning.half.share,
+        "left_out_share": pool.tuning.half.share, "forecast": ahead.to_dict(),
     }  # fmt: skip
     answer(facts, f"{pool.size} references measured ({pool.head['why']}); they lie in {pool.store.root}", json)

@@ -7,13 +7,23 @@ import typer
 
 from neuralyzer.cli.options import PROJECT, Class, ExactReferences, Json, ProjectFile, Row, Subject, Where, request
 from neuralyzer.cli.output import answer, progress
+from neuralyzer.errors import UsageError
 
 EXAMPLE = "Example: neuralyzer verify --weights unlearned.safetensors --subject AIFinn"
 Weights = Annotated[Path | None, typer.Option("--weights", help="The model under test; the present one by default.")]
+Predict = Annotated[
+    str | None,
+    typer.Option(
+        "--predict",
+        metavar="MODULE:FUNCTION",
+        help="A model of which only answers can be had: predict_proba(x) gives probabilities (n, C).",
+    ),
+]
 
 
 def run(
     weights: Weights = None,
+    predict: Predict = None,
     subject: Subject = None,
     row: Row = None,
     class_: Class = None,
@@ -22,21 +32,27 @@ def run(
     project: ProjectFile = PROJECT,
     json: Json = False,
 ) -> None:
-    """Judge any weights of the recipe, also ones unlearned elsewhere; exit 1 unless forgotten or untraceable."""
+    """Judge any model, also one unlearned elsewhere; exit 1 unless forgotten or untraceable."""
     import tempfile
 
     from neuralyzer.cli.project import Project
-    from neuralyzer.errors import UsageError
     from neuralyzer.models import weights as files
+    from neuralyzer.models.named import named
     from neuralyzer.references import exact
     from neuralyzer.trace.verdict import Verdict
     from neuralyzer.verification.verify import verify
 
+    if weights is not None and predict is not None:
+        raise UsageError("give --weights or --predict, not both: there is one model under test")
     if exact_references:
         exact.require_enough(exact_references)
     own = Project.read(project)
     oracle = own.oracle()
     model = oracle.model if weights is None else files.load_into(own.recipe.module(), weights).eval()
+    if predict is not None:
+        model = named(predict, own.root, "predict")
+        if not callable(model):
+            raise UsageError(f"predict {predict!r} is a {type(model).__name__}, not a function of rows")
     asked = request(subject, row, class_, where)
     positions, pool = asked.positions(oracle.data), own.references(oracle)
     judges = []

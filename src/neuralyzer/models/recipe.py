@@ -1,8 +1,6 @@
 """``Recipe``: how a model is built and trained again; the A(D) of the literature."""
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,21 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from neuralyzer.errors import UsageError
+from neuralyzer.models.named import FAILURES, named
 from neuralyzer.models.objective import Classification, Objective
 from neuralyzer.workspace import digests
-
-# What a user's own module may fail with while it is imported or called.
-FAILURES = (
-    ImportError,
-    SyntaxError,
-    NameError,
-    AttributeError,
-    TypeError,
-    ValueError,
-    LookupError,
-    RuntimeError,
-    OSError,
-)
 
 
 def adamw(parameters: Any) -> torch.optim.Optimizer:
@@ -85,22 +71,7 @@ class Recipe:
         Raises:
             UsageError: if there is none.
         """
-        module, _, attribute = name.partition(":")
-        if not (module and attribute):
-            raise UsageError(f"recipe {name!r} is not of the form module:attribute")
-        place = str((folder or Path()).absolute())
-        if place not in sys.path:
-            sys.path.insert(0, place)
-        try:
-            found = importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise UsageError(f"recipe {name!r}: no module {error.name!r} can be imported from here") from error
-        except FAILURES as error:
-            raise UsageError(f"recipe {name!r}: importing {module} failed: {type(error).__name__}: {error}") from error
-        for part in attribute.split("."):
-            if not hasattr(found, part):
-                raise UsageError(f"recipe {name!r}: {module} has no {attribute}")
-            found = getattr(found, part)
+        found = named(name, folder)
         try:
             recipe = found() if inspect.isfunction(found) else found
         except FAILURES as error:

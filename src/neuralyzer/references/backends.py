@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -26,9 +27,43 @@ class Backend(StrEnum):
     PROCESSES = "processes"
 
 
+def as_backend(name: Backend | str | None) -> Backend | None:
+    """A backend by its name.
+
+    Args:
+        name: ``vectorised`` or ``processes``; none where the faster shall be taken.
+
+    Returns:
+        The backend, or None.
+
+    Raises:
+        UsageError: if there is no such backend.
+    """
+    if name and name not in list(Backend):
+        raise UsageError(f"backend is {name!r}; it must be {' or '.join(Backend)}")
+    return Backend(name) if name else None
+
+
 def workers() -> int:
     """Processes that train at once: the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a short timing on this machine found.
+
+    Attributes:
+        backend: the faster one, or the one that was asked for.
+        why: the reason in a sentence.
+        step: seconds of a member's step, members side by side; None where the training code is the person's own.
+        single: seconds of a step of a model trained alone; None in the same case.
+    """
+
+    backend: Backend
+    why: str
+    step: float | None
+    single: float | None
 
 
 def choose(recipe: Recipe, data: Data, kept: Sequence[np.ndarray]) -> tuple[Backend, str]:
@@ -36,6 +71,24 @@ def choose(recipe: Recipe, data: Data, kept: Sequence[np.ndarray]) -> tuple[Back
     reason = vectorised.obstacle(recipe)
     if reason is not None:
         return Backend.PROCESSES, f"processes: {reason}"
+    timing = timed(recipe, data, kept)
+    return timing.backend, timing.why
+
+
+def timed(recipe: Recipe, data: Data, kept: Sequence[np.ndarray], asked: Backend | None = None) -> Timing:
+    """Time both backends on a few steps of these members.
+
+    Args:
+        recipe: how members are trained.
+        data: rows of all members.
+        kept: positions of each member's rows.
+        asked: the backend that the person asked for.
+
+    Returns:
+        The timing.
+    """
+    if recipe.train is not None or recipe.command is not None:
+        return Timing(Backend.PROCESSES, f"processes: {vectorised.obstacle(recipe)}", None, None)
     stack = min(LARGEST_STACK, len(kept))
     shortest = min(len(rows) for rows in kept)
     sample = [rows[:shortest] for rows in kept[:stack]]
@@ -50,15 +103,28 @@ def choose(recipe: Recipe, data: Data, kept: Sequence[np.ndarray]) -> tuple[Back
         for _ in training.run_steps(recipe, module, optimizer, data, iter(steps[:TIMED_STEPS]), 0):
             pass
 
-    try:
-        together()
-    except RuntimeError as error:  # such as a recurrent layer, or control flow that depends on values
-        return Backend.PROCESSES, f"processes: the module cannot be stacked ({str(error).splitlines()[0]})"
-    stacked, single = _seconds(together) / stack, _seconds(alone) / workers()
-    faster = Backend.VECTORISED if stacked <= single else Backend.PROCESSES
-    return faster, (
+    reason = vectorised.obstacle(recipe)
+    if reason is None:
+        try:
+            together()
+        except RuntimeError as error:  # such as a recurrent layer, or control flow that depends on values
+            reason = f"the module cannot be stacked ({str(error).splitlines()[0]})"
+    single = _seconds(alone)
+    spread = single / workers()
+    single /= TIMED_STEPS
+    if reason is not None:
+        return Timing(Backend.PROCESSES, f"processes: {reason}", spread / TIMED_STEPS, single)
+    stacked = _seconds(together) / stack
+    faster = asked or (Backend.VECTORISED if stacked <= spread else Backend.PROCESSES)
+    seconds = (stacked if faster is Backend.VECTORISED else spread) / TIMED_STEPS
+    if asked is not None:
+        return Timing(asked, f"{asked}: asked for", seconds, single)
+    return Timing(
+        faster,
         f"{faster}: {1000 * stacked / TIMED_STEPS:.2f} ms a member's step stacked {stack} at a time, "
-        f"{1000 * single / TIMED_STEPS:.2f} ms in {workers()} processes"
+        f"{1000 * spread / TIMED_STEPS:.2f} ms in {workers()} processes",
+        seconds,
+        single,
     )
 
 

@@ -15,7 +15,7 @@ from neuralyzer.models.objective import Objective
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
 from neuralyzer.references import backends, design
-from neuralyzer.references.backends import Backend
+from neuralyzer.references.backends import Backend, Timing
 from neuralyzer.references.measuring import Meter, units_of
 from neuralyzer.references.readings import Indices
 from neuralyzer.references.roster import Roster
@@ -39,6 +39,7 @@ class Plan:
     backend: Backend | None
     seed: int
     keep_weights: bool
+    timing: Timing | None = None
 
 
 def name_of(oracle: TrainedModel, groups: Sequence[str]) -> str:
@@ -68,18 +69,7 @@ def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) ->
 
 def _begun(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str, Any]:
     if store.head.exists():
-        head = store.read_head()
-        odd = [
-            name
-            for name, wanted in (("groups", list(plan.groups)), ("leave_out", plan.leave_out), ("seed", plan.seed))
-            if head[name] != wanted
-        ]
-        if odd:
-            raise ReferencesError(
-                f"the references in {store.root} have another {odd[0]} ({head[odd[0]]}); "
-                "remove that folder to make them anew"
-            )
-        return head
+        return same_design(store, plan)
     Roster.of(oracle.data, plan.groups).write(store.root)
     x = (
         torch.cat([x for x, _ in oracle.data.chunks()])
@@ -98,33 +88,77 @@ def _begun(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str, Any]:
     return head
 
 
-def _grown(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    """Add members: even numbers tune, odd numbers judge; the added ones are a balanced design of their own."""
-    have, added = int(head["size"]), plan.size - int(head["size"])
+def same_design(store: Store, plan: Plan) -> dict[str, Any]:
+    """The description of a pool that there is, refused if the plan is for another design."""
+    head = store.read_head()
+    for name, wanted in (("groups", list(plan.groups)), ("leave_out", plan.leave_out), ("seed", plan.seed)):
+        if head[name] != wanted:
+            raise ReferencesError(
+                f"the references in {store.root} have another {name} ({head[name]}); "
+                "remove that folder to make them anew"
+            )
+    return head
+
+
+def designed(keep: np.ndarray, rows: np.ndarray, plan: Plan) -> np.ndarray:
+    """Who is left out once members are added: even numbers tune, odd numbers judge.
+
+    The added ones are a balanced design of their own.
+
+    Args:
+        keep: which member keeps which subject so far, ``(have, S)``.
+        rows: of each subject, ``(S,)``.
+        plan: what is asked for.
+
+    Returns:
+        The like for all members, ``(size, S)``.
+
+    Raises:
+        ReferencesError: if members cannot be added so.
+    """
+    have, added = len(keep), plan.size - len(keep)
     if added % 2:
         raise ReferencesError(f"references come in two halves: {plan.size} is odd")
     share = plan.leave_out if plan.leave_out is not None else design.share_for(added // 2)
     fewest = design.FEWEST_NEVER
-    rows = np.array([len(own) for own in roster.positions])
-    keep = np.ones((plan.size, roster.subjects), dtype=bool)
     if have:  # the new members are as the old ones, which have left every subject out often enough
-        keep[:have] = store.load("keep.npy")[:have]  # longer where an earlier growth was cut off
-        share, fewest = float(1 - keep[:have].mean()), 1
+        share, fewest = float(1 - keep.mean()), 1
+        least = next(m for m in range(3, 10_000) if 1 <= round(share * m) <= m - 2)
+        if added // 2 < least:
+            raise ReferencesError(
+                f"these {have} references cannot grow by {added}: added members leave out their own share of the "
+                f"subjects ({share:.2f}), so it takes {2 * least} or more; ask for {have + 2 * least}"
+            )
+    grown = np.concatenate([keep, np.ones((added, len(rows)), dtype=bool)])
     for half in (0, 1):
-        keep[have + half :: 2] = design.leave_out(added // 2, rows, share, plan.seed + 2 * have + half, fewest)
-    held = roster.held(keep[have:])
-    kept = [np.flatnonzero(line) for line in held]
-    backend, why = (
-        (plan.backend, f"{plan.backend}: asked for")
-        if plan.backend
-        else backends.choose(oracle.recipe, oracle.data, kept)
-    )
+        grown[have + half :: 2] = design.leave_out(added // 2, rows, share, plan.seed + 2 * have + half, fewest)
+    return grown
+
+
+def _grown(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """Add members."""
+    have = int(head["size"])
+    rows = np.array([len(own) for own in roster.positions])
+    # keep.npy is longer where an earlier growth was cut off
+    so_far = store.load("keep.npy")[:have] if have else np.ones((0, roster.subjects), dtype=bool)
+    keep = designed(so_far, rows, plan)
+    kept = [np.flatnonzero(line) for line in roster.held(keep[have:])]
+    timing = plan.timing
+    if timing is None and plan.backend is None:
+        timing = backends.timed(oracle.recipe, oracle.data, kept)
+    if plan.backend is not None:
+        backend, why = plan.backend, f"{plan.backend}: asked for"
+    else:
+        assert timing is not None
+        backend, why = timing.backend, timing.why
     chunks = backends.chunks(oracle.recipe, backend, [len(own) for own in kept])
     _save_array(store.root / "keep.npy", keep)
     grown = head | {
         "size": plan.size, "backend": str(backend), "why": why, "finished": False,
         "chunks": head["chunks"] + [[str(backend), [have + member for member in chunk]] for chunk in chunks],
     }  # fmt: skip
+    if timing is not None:
+        grown["timing"] = {"step": timing.step, "single": timing.single}
     atomic.write_json(store.head, grown)
     return grown
 

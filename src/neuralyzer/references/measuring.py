@@ -1,6 +1,6 @@
 """Reading a model with every signal: the same way for a reference, for the Oracle and for what was unlearned."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,12 +54,13 @@ class Meter:
             part.subject in self.units and np.array_equal(part.rows, self.units[part.subject]) for part in parts
         )
 
-    def read(self, model: nn.Module, parts: Sequence[Part]) -> dict[str, Reading]:
+    def read(self, model: nn.Module, parts: Sequence[Part], names: Collection[str] | None = None) -> dict[str, Reading]:
         """Read a model on a request's rows and on the holdout.
 
         Args:
             model: read in evaluation mode, not changed.
             parts: what the request asks for, by subject.
+            names: signals to read; all by default.
 
         Returns:
             Readings by signal; a signal that the request does not have is missing.
@@ -68,7 +69,7 @@ class Meter:
         everything = self.batch(np.concatenate([part.rows for part in parts]))
         splits = np.cumsum([len(part.rows) for part in parts])[:-1]
         for name, signal in self.signals.items():
-            if not self.measures(signal, parts):
+            if not self.measures(signal, parts) or (names is not None and name not in names):
                 continue
             if signal.per_unit:
                 pairs = [signal.measure(model, self.batch(part.rows), self.holdout_few, self.context) for part in parts]
@@ -76,6 +77,27 @@ class Meter:
             else:
                 rows, outside = signal.measure(model, everything, self.holdout, self.context)
                 found[name] = Reading(np.split(_floats(rows), splits), [_floats(outside)] * len(parts))
+        return found
+
+    def read_rows(
+        self, model: nn.Module, rows: Batch, holdout: Batch | None = None
+    ) -> dict[str, tuple[Floats, Floats]]:
+        """Read a model on rows that need not be training rows, with every signal that reads rows one by one.
+
+        Args:
+            model: read in evaluation mode, not changed.
+            rows: ``n`` rows.
+            holdout: ``H`` rows that no model saw; the pool's by default.
+
+        Returns:
+            Readings ``(n,)`` and ``(H,)`` by signal.
+        """
+        outside = self.holdout if holdout is None else holdout
+        found = {}
+        for name, signal in self.signals.items():
+            if not signal.per_unit:
+                own, beyond = signal.measure(model, rows, outside, self.context)
+                found[name] = (_floats(own), _floats(beyond))
         return found
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from neuralyzer.errors import ReferencesError, UsageError
+from neuralyzer.errors import ReferencesError
 from neuralyzer.models import weights
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.references import building
-from neuralyzer.references.backends import Backend
+from neuralyzer.references.backends import Backend, Timing, as_backend
 from neuralyzer.references.looks import Looks
 from neuralyzer.references.measuring import Meter, units_of
 from neuralyzer.references.readings import Half, Indices, Part, Readings, Remembered
@@ -91,6 +91,7 @@ class References:
         seed: int = 10_000,
         keep_weights: bool = False,
         progress: Progress | None = None,
+        timing: Timing | None = None,
     ) -> "References":
         """Train and measure references, or go on where an earlier call stopped.
 
@@ -104,6 +105,7 @@ class References:
             seed: of the design and of the members.
             keep_weights: keep the members' weights once they are measured.
             progress: shown the work.
+            timing: of both backends, where a forecast has made it already.
 
         Returns:
             The references.
@@ -118,9 +120,8 @@ class References:
             temporary = _Temporary()
             workspace = temporary.path
         store = Store(as_workspace(workspace).references / building.name_of(oracle, groups))
-        if backend and backend not in list(Backend):
-            raise UsageError(f"backend is {backend!r}; it must be {' or '.join(Backend)}")
-        plan = building.Plan(size, leave_out, tuple(groups), Backend(backend) if backend else None, seed, keep_weights)
+        asked = as_backend(backend)
+        plan = building.Plan(size, leave_out, tuple(groups), asked, seed, keep_weights, timing)
         building.build(store, oracle, plan, progress or Silent())
         opened = cls.open(store.root, oracle)
         return replace(opened, _temporary=temporary) if temporary else opened

@@ -20,6 +20,7 @@ class Augmented:
     name: ClassVar[str] = "augmented"
     family: ClassVar[Family] = Family.ATTACK
     per_unit: ClassVar[bool] = False
+    needs_weights: ClassVar[bool] = False
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """Nothing to set."""

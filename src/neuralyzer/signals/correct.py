@@ -27,6 +27,7 @@ class Correct:
     name: ClassVar[str] = "correct"
     family: ClassVar[Family] = Family.ACCURACY
     per_unit: ClassVar[bool] = False
+    needs_weights: ClassVar[bool] = False
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """The noise level, in features' standard deviations, by bisection on never-seen rows."""

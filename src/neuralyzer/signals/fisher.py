@@ -20,6 +20,7 @@ class Fisher:
     name: ClassVar[str] = "fisher"
     family: ClassVar[Family] = Family.INFORMATION
     per_unit: ClassVar[bool] = False
+    needs_weights: ClassVar[bool] = True
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """Nothing to set."""

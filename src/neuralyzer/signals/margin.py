@@ -15,6 +15,7 @@ class Margin:
     name: ClassVar[str] = "margin"
     family: ClassVar[Family] = Family.RETRAINING
     per_unit: ClassVar[bool] = False
+    needs_weights: ClassVar[bool] = False
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """Nothing to set."""

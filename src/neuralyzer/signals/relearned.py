@@ -30,6 +30,7 @@ class Relearned:
     name: ClassVar[str] = "relearned"
     family: ClassVar[Family] = Family.RELEARNING
     per_unit: ClassVar[bool] = True
+    needs_weights: ClassVar[bool] = True
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """The rate of the steps."""

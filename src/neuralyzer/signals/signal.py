@@ -82,11 +82,14 @@ class Signal(Protocol):
         family: of verification.
         per_unit: whether all of a subject's rows must be read together, so that each subject has its own holdout
             reading (relearning); else rows are read independently.
+        needs_weights: whether it needs more than the model's outputs: weights, gradients. A model of which only
+            answers can be had (``models.black_box``) is read without it; so it is where a class does not say.
     """
 
     name: ClassVar[str]
     family: ClassVar[Family]
     per_unit: ClassVar[bool]
+    needs_weights: ClassVar[bool]
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """Settings of this signal, from the tuning half alone; empty where it has none."""

@@ -6,26 +6,26 @@ import numpy as np
 
 from neuralyzer.references.readings import Floats
 from neuralyzer.trace.moments import Moments
-from neuralyzer.trace.prediction import Holdout, Shift
+from neuralyzer.trace.prediction import Holdout, PerModel, Shift
 
 SMALLEST_UNIT = 0.3  # of |d|^2: keeps a trace finite where the bias correction eats the gap
 
 
 @dataclass(frozen=True)
 class Gap:
-    """What having seen the rows does to a signal, and how each row counts.
+    """What having seen the rows does to a signal, and how each row counts; of one model or of ``K`` at once.
 
     Attributes:
-        weights: ``w_i = d_i / sigma_i``, ``(n,)``.
+        weights: ``w_i = d_i / sigma_i``, ``(n,)`` or ``(K, n)``.
         norm: ``|d|``.
         above: ``R``, how many rows' gap exceeds the floor.
         unit: ``D``, the score's numerator for a model that saw the rows.
     """
 
     weights: Floats
-    norm: float
-    above: int
-    unit: float
+    norm: PerModel
+    above: PerModel
+    unit: PerModel
 
 
 def gap(moments: Moments, holdout: Holdout, seen: Floats, never: Floats, floor: float) -> Gap:
@@ -35,7 +35,7 @@ def gap(moments: Moments, holdout: Holdout, seen: Floats, never: Floats, floor: 
         moments: on the subject's rows.
         holdout: of all members.
         seen: mean on the holdout over members that saw the subject, ``(H,)``.
-        never: mean on the holdout over members that did not, ``(H,)``.
+        never: mean on the holdout over members that did not, ``(H,)`` or ``(K, H)``.
         floor: smallest gap that counts.
 
     Returns:
@@ -45,23 +45,23 @@ def gap(moments: Moments, holdout: Holdout, seen: Floats, never: Floats, floor: 
     delta = moments.seen - moments.never - between.on(moments.never, moments.spread)
     d = np.maximum(delta, floor) / moments.spread
     counted = delta > floor
-    bias = float((counted * (1 / moments.n_never + 1 / moments.n_seen)).sum())
-    squared = float(d @ d)
-    unit = max(float(d @ (delta / moments.spread)) - bias, SMALLEST_UNIT * squared)
-    return Gap(d / moments.spread, float(np.sqrt(squared)), int(counted.sum()), unit)
+    bias = (counted * (1 / moments.n_never + 1 / moments.n_seen)).sum(-1)
+    squared = np.square(d).sum(-1)
+    unit = np.maximum((d * (delta / moments.spread)).sum(-1) - bias, SMALLEST_UNIT * squared)
+    return Gap(d / moments.spread, np.sqrt(squared), counted.sum(-1), unit)
 
 
-def score(reading: Floats, moments: Moments, shift: Shift, gap: Gap) -> float:
+def score(reading: Floats, moments: Moments, shift: Shift, gap: Gap) -> PerModel:
     """``q``: the weighted excess over the never-seen prediction, in units of the model's noise.
 
     Args:
-        reading: the model's readings on the subject's rows, ``(n,)``.
+        reading: the model's readings on the subject's rows, ``(n,)``, or those of ``K`` models, ``(K, n)``.
         moments: of the members on these rows.
         shift: of the model under test.
         gap: of the subject.
 
     Returns:
-        The score; ``R / n_never`` removes the bias of using the never-seen mean in gap and excess.
+        The score, one a model; ``R / n_never`` removes the bias of using the never-seen mean in gap and excess.
     """
     excess = reading - moments.never - shift.on(moments.never, moments.spread)
-    return (float(gap.weights @ excess) - gap.above / moments.n_never) / (shift.noise * gap.norm)
+    return ((gap.weights * excess).sum(-1) - gap.above / moments.n_never) / (shift.noise * gap.norm)

@@ -32,6 +32,7 @@ class ExactGauge:
         references: models trained on exactly the retain set, ``n`` of them.
         alpha: error rate of the joint test.
         found: normal quantile of the power that detectable traces speak of.
+        weights: whether the models under test have weights; a black box has not, and some signals need them.
     """
 
     def __init__(
@@ -41,15 +42,24 @@ class ExactGauge:
         references: Sequence[nn.Module],
         alpha: float,
         found: float = FOUND,
+        weights: bool = True,
     ) -> None:
         self.half, self.parts, self.alpha, self.found, self.count = half, list(parts), alpha, found, len(references)
-        read = [half.meter.read(module, self.parts) for module in references]
+        self.names = [
+            name for name, own in half.meter.signals.items() if weights or not getattr(own, "needs_weights", True)
+        ]
+        read = [half.meter.read(module, self.parts, self.names) for module in references]
         self.tables: dict[str, Table] = {}
         for name in read[0]:
             table = _table(half, self.parts, name, [found_[name] for found_ in read])
             if table is not None:
                 self.tables[name] = table
         self.signals = list(self.tables)
+
+    @property
+    def not_measured(self) -> tuple[str, ...]:
+        """The pool's signals that the request, or the model, does not have."""
+        return tuple(name for name in self.half.meter.signals if name not in self.signals)
 
     def family(self, signal: str) -> Family:
         """The family of a signal."""
@@ -66,7 +76,7 @@ class ExactGauge:
             Traces and joint test: the smallest p-value times the number of signals (Bonferroni), since eight models
             do not tell how signals go together.
         """
-        readings = self.half.meter.read(model, self.parts)
+        readings = self.half.meter.read(model, self.parts, self.signals)
         traces = {name: self._trace(table, readings[name]) for name, table in self.tables.items()}
         if not traces:
             return Gauged({}, None, readings)

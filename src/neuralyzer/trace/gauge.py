@@ -70,15 +70,19 @@ class Gauge:
         parts: what the request asks for, by subject.
         alpha: error rate of the joint test.
         found: normal quantile of the power that detectable traces speak of.
+        weights: whether more than a model's outputs can be had.
     """
 
-    def __init__(self, half: ReferenceHalf, parts: Sequence[Part], alpha: float, found: float = FOUND) -> None:
+    def __init__(
+        self, half: ReferenceHalf, parts: Sequence[Part], alpha: float, found: float = FOUND, weights: bool = True
+    ) -> None:
         self.half, self.parts, self.alpha, self.found = half, list(parts), alpha, found
         self.tables = tables(half.half, alpha)
         self.signals = [
             name
             for name, signal in half.meter.signals.items()
             if half.meter.measures(signal, parts)
+            and (weights or not getattr(signal, "needs_weights", True))
             and all(part.subject in self.tables[name] for part in parts)
             and 1 / (1 + len(self.tables[name].pooled)) <= alpha  # else not even the oddest model could be told
         ]
@@ -87,6 +91,11 @@ class Gauge:
     def fineness(self) -> dict[str, float]:
         """How finely each signal sees this request: what the joint test weighs it by."""
         return {name: self.tables[name].fineness_of(self.tables[name].parts_null(self.parts)) for name in self.signals}
+
+    @property
+    def not_measured(self) -> tuple[str, ...]:
+        """The references' signals that the request, or the model, does not have."""
+        return tuple(name for name in self.half.meter.signals if name not in self.signals)
 
     def family(self, signal: str) -> Family:
         """The family of a signal."""
@@ -102,7 +111,7 @@ class Gauge:
         Returns:
             Traces and joint test.
         """
-        return self.judge(self.half.meter.read(model, self.parts), counts)
+        return self.judge(self.half.meter.read(model, self.parts, self.signals), counts)
 
     def judge(self, readings: Mapping[str, Reading], counts: Sequence[str] | None = None) -> Gauged:
         """The like of a model that was read already: ``readings`` by signal, as the half's meter gives them."""

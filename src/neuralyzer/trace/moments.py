@@ -48,6 +48,29 @@ def moments(never: Floats, seen: Floats, held: Flags, floor: float = 0.0) -> Mom
     return Moments(mu, nu, np.maximum(sigma, floor), len(never), n_seen)
 
 
+def without_each(never: Floats, seen: Floats, held: Flags, floor: float = 0.0) -> Moments:
+    """Moments without each of the members that never saw the rows in turn.
+
+    Args:
+        never: as for ``moments``.
+        seen: as for ``moments``.
+        held: as for ``moments``.
+        floor: smallest spread.
+
+    Returns:
+        Moments whose ``never`` and ``spread`` are ``(n_never, n)``, a line for each member left out.
+    """
+    count = len(never)
+    n_seen = held.sum(0).astype(float)
+    nu = np.where(held, seen, 0.0).sum(0) / n_seen
+    mu = never.mean(0)
+    apart = never - mu
+    within = np.square(apart).sum(0) - np.square(apart) * count / (count - 1)
+    within = np.maximum(within, 0.0) + np.where(held, np.square(seen - nu), 0.0).sum(0)
+    sigma = np.sqrt(within / (count - 1 + n_seen - 2))
+    return Moments(mu - apart / (count - 1), nu, np.maximum(sigma, floor), count - 1, n_seen)
+
+
 def smallest_spread(spread: Floats) -> float:
     """A quarter of the median over the rows on which members differ at all; 0 where they differ on none."""
     differing = spread[spread > 0]

@@ -5,26 +5,32 @@ same shift is expected on the subject's rows, had the model never seen them.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from neuralyzer.references.readings import Floats
 
+PerModel = Any  # a float of one model, an array ``(K,)`` of several
 SMALLEST_NOISE = 1e-6  # in spreads; keeps scores finite for a model that reads just as the members' mean
 LARGEST_RESIDUAL = 4.0  # in spreads; a few odd holdout rows must not rule the model's noise
 
 
 @dataclass(frozen=True)
 class Shift:
-    """``c0 sigma + c1 mu`` on a row with never-seen mean ``mu`` and spread ``sigma``; ``noise`` is the model's own, g."""
+    """``c0 sigma + c1 mu`` on a row with never-seen mean ``mu`` and spread ``sigma``; ``noise`` is the model's own, g.
 
-    c0: float
-    c1: float
-    noise: float
+    Of one model, or of ``K`` at once: then each is ``(K,)``.
+    """
+
+    c0: PerModel
+    c1: PerModel
+    noise: PerModel
 
     def on(self, mean: Floats, spread: Floats) -> Floats:
-        """The shift expected on rows, ``(n,)``."""
-        return self.c0 * spread + self.c1 * mean
+        """The shift expected on rows, ``(n,)`` or ``(K, n)``."""
+        c0, c1 = np.asarray(self.c0)[..., None], np.asarray(self.c1)[..., None]
+        return np.asarray(c0 * spread + c1 * mean)
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,8 @@ class Holdout:
         """Least squares of ``(reading - never) / s`` on ``(1, m / s)``.
 
         Args:
-            reading: the model's readings on the holdout, ``(H,)``.
-            never: mean over the members that never saw the subject, ``(H,)``.
+            reading: the model's readings on the holdout, ``(H,)``, or those of ``K`` models, ``(K, H)``.
+            never: mean over the members that never saw the subject, ``(H,)``, or one each.
 
         Returns:
             The fitted shift; its noise is the root mean square of the residuals, clipped at 4.
@@ -48,7 +54,8 @@ class Holdout:
         x = self.mean / self.spread
         centred = x - x.mean()
         across = float(centred @ centred)
-        c1 = float(centred @ y) / across if across > 0 else 0.0
-        c0 = float(y.mean() - c1 * x.mean())
-        residuals = np.clip(y - c0 - c1 * x, -LARGEST_RESIDUAL, LARGEST_RESIDUAL)
-        return Shift(c0, c1, max(float(np.sqrt(np.square(residuals).mean())), SMALLEST_NOISE))
+        c1 = y @ centred / across if across > 0 else np.zeros(y.shape[:-1])
+        c0 = y.mean(-1) - c1 * x.mean()
+        residuals = y - c0[..., None] - c1[..., None] * x
+        np.clip(residuals, -LARGEST_RESIDUAL, LARGEST_RESIDUAL, out=residuals)
+        return Shift(c0, c1, np.maximum(np.sqrt(np.square(residuals).mean(-1)), SMALLEST_NOISE))

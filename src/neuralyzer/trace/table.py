@@ -93,11 +93,12 @@ class Table:
     def holdout(self, subject: int) -> Holdout:
         """Mean and spread of all members on the holdout that goes with ``subject``."""
         if self.readings.units is None:
-            return self._common_holdout
+            return self.holdout_all
         return _holdout(self.readings.holdout_of(subject))
 
     @cached_property
-    def _common_holdout(self) -> Holdout:
+    def holdout_all(self) -> Holdout:
+        """The like where all subjects share one."""
         return _holdout(self.readings.holdout)
 
     def null(self, part: Part) -> Null:
@@ -108,17 +109,14 @@ class Table:
         whole = _moments.moments(phi[never], phi[saw], held, self.spread_floor)
         seen_mean, never_mean = holdout_phi[saw].mean(0), holdout_phi[never].mean(0)
         whole_gap = gap(whole, holdout, seen_mean, never_mean, self.gap_floor)
-        members = np.flatnonzero(never)
-        scores = np.empty(len(members))
-        for place, member in enumerate(members):
-            others = never.copy()
-            others[member] = False
-            without = _moments.moments(phi[others], phi[saw], held, self.spread_floor)
-            mean = holdout_phi[others].mean(0)
-            its_gap = gap(without, holdout, seen_mean, mean, self.gap_floor)
-            scores[place] = score(phi[member], without, holdout.shift(holdout_phi[member], mean), its_gap)
+        count, total = int(never.sum()), holdout_phi[never].sum(0)
+        without = _moments.without_each(phi[never], phi[saw], held, self.spread_floor)
+        means = (total - holdout_phi[never]) / (count - 1)
+        gaps = gap(without, holdout, seen_mean, means, self.gap_floor)
+        scores = score(phi[never], without, holdout.shift(holdout_phi[never], means), gaps)
         who, excess = self._seen_scores(part, whole, whole_gap, never_mean)
-        return Null(whole, whole_gap, never_mean, members, scores, float(np.var(excess, ddof=1)), who, excess)
+        variance = float(np.var(excess, ddof=1))
+        return Null(whole, whole_gap, never_mean, np.flatnonzero(never), scores, variance, who, excess)
 
     def _seen_scores(self, part: Part, whole: Moments, whole_gap: Gap, never: Floats) -> tuple[np.ndarray, Floats]:
         """The weighted excess over one another of the members that saw the subject; its variance is ``u``.
@@ -131,18 +129,13 @@ class Table:
         _, saw = self._never_seen(part.subject)
         held = self.half.rows_held(part.subject, part.rows)
         phi, outside = self.readings.rows[saw][:, part.rows], self.readings.holdout_of(part.subject)[saw]
-        holdout, count = self.holdout(part.subject), held.sum(0)
+        any_, count = held.any(1), held.sum(0)
         total = np.where(held, phi, 0.0).sum(0)
+        shift = self.holdout(part.subject).shift(outside, never).on(whole.never, whole.spread)
+        apart = np.where(held, phi - (total - phi) / (count - 1) - shift, 0.0)
         squares = np.square(whole_gap.weights * whole.spread)
-        who, values = [], []
-        for member, reading, own, beyond in zip(np.flatnonzero(saw), phi, held, outside, strict=True):
-            if own.any():
-                others = (total[own] - reading[own]) / (count[own] - 1)
-                shift = holdout.shift(beyond, never).on(whole.never[own], whole.spread[own])
-                excess = whole_gap.weights[own] @ (reading[own] - others - shift)
-                who.append(member)
-                values.append(float(excess) / float(np.sqrt(squares[own].sum())))
-        return np.array(who), np.array(values)
+        norms = np.sqrt((held * squares).sum(1)[any_])
+        return np.flatnonzero(saw)[any_], (apart[any_] * whole_gap.weights).sum(1) / norms
 
     @cached_property
     def nulls(self) -> dict[int, Null]:
@@ -186,12 +179,11 @@ class Table:
 
     def null_z(self, null: Null) -> Floats:
         """Each null score as z, its scale computed without it, ``(n_never,)``."""
-        z = np.empty(len(null.scores))
-        for place, value in enumerate(null.scores):
-            others = np.delete(null.scores, place)
-            variance = self.prior.shrink(float(np.var(others, ddof=1)), len(others) - 1, np.array(null.seen_variance))
-            z[place] = (value - self.centre) / np.sqrt(variance)
-        return z
+        count, apart = len(null.scores), null.scores - null.scores.mean()
+        # The variance of the others, from that of all and a score's own distance.
+        variance = np.maximum((apart @ apart) - np.square(apart) * count / (count - 1), 0.0) / (count - 2)
+        shrunk = self.prior.shrink(variance, count - 2, np.array(null.seen_variance))
+        return np.asarray((null.scores - self.centre) / np.sqrt(shrunk))
 
     @cached_property
     def subject_z(self) -> dict[int, Floats]:

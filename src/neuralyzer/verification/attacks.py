@@ -95,7 +95,7 @@ def _line(model: str, own: Attacked) -> dict[str, Any]:
 
 
 def attacks_view(attacks: Attacks) -> RenderableType:
-    """A table a row an attack and a model: by row, and where the subjects stand.
+    """A table a row an attack and a model, the online attacks alone: by row, and where the subjects stand.
 
     Args:
         attacks: what to show.
@@ -108,8 +108,8 @@ def attacks_view(attacks: Attacks) -> RenderableType:
         table.add_column(name, justify="left" if name in ("attack", "model") else "right")
     percentiles = {(s["attack"], s["model"]): s["percentile"] for s in attacks.scores if s["unit"] == "subject"}
     for line in attacks.scores:
-        if line["unit"] != "row":
-            continue
+        if line["unit"] != "row" or not line["attack"].endswith("online"):
+            continue  # the offline ones stand in the report and in --json
         percentile = percentiles.get((line["attack"], line["model"]))
         table.add_row(
             NAMES[line["attack"]],

@@ -1,5 +1,6 @@
 """The audit: how much of the requested rows the original remembers. It is read on the tuning half."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ class Audit:
         protocol: what a verification of the same request will be held to.
         sentence: the result in plain words.
         attacks: LiRA and RMIA on the model; None where they cannot be computed.
+        not_measured: the references' signals that these rows do not have.
     """
 
     verdict: Verdict
@@ -43,6 +45,7 @@ class Audit:
     protocol: Protocol
     sentence: str
     attacks: Attacks | None = None
+    not_measured: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The audit as plain values."""
@@ -50,6 +53,7 @@ class Audit:
             "verdict": str(self.verdict), "p_value": self.p_value, "detectable": self.detectable, "rows": self.rows,
             "families": list(self.families), "protocol": self.protocol.to_dict(), "sentence": self.sentence,
             "attacks": None if self.attacks is None else self.attacks.to_dict(),
+            "not_measured": list(self.not_measured),
         }  # fmt: skip
 
     @classmethod
@@ -59,6 +63,7 @@ class Audit:
             Verdict(values["verdict"]), values["p_value"], values["detectable"], values["rows"],
             tuple(values["families"]), Protocol.from_dict(values["protocol"]), values["sentence"],
             None if values.get("attacks") is None else Attacks.from_dict(values["attacks"]),
+            tuple(values.get("not_measured", ())),
         )  # fmt: skip
 
     def __rich__(self) -> RenderableType:
@@ -104,7 +109,7 @@ def audit(
     largest = max((gauged.detectable[signal] for signal in counts), default=None)
     p = gauged.joint.p_value
     sentence, known = _sentence(verdict, families, p), attacks(gauge, {"original": gauged})
-    return Audit(verdict, p, largest, len(positions), families, protocol, sentence, known)
+    return Audit(verdict, p, largest, len(positions), families, protocol, sentence, known, gauge.not_measured)
 
 
 def required(gauge: Gauge | ExactGauge) -> list[list[str]]:
@@ -148,10 +153,25 @@ def audit_view(audit: Audit, model: str = "The model", whose: str = "the rows'")
     Returns:
         What Rich prints.
     """
+    sentence = audit.sentence
+    if audit.families and audit.p_value is not None:
+        sentence = _sentence(audit.verdict, audit.families, audit.p_value, model, whose)
+    lines = [Text(sentence, style=f"bold {colour(audit.verdict)}"), families_view(audit.families)]
+    known = [] if audit.attacks is None else [audit.attacks]
+    return Group(*lines, *not_measured_view(audit.not_measured), *known)
+
+
+def not_measured_view(names: Sequence[str]) -> list[RenderableType]:
+    """A line that names the signals that were not read, where there are any."""
+    return [Text(f"not measured: {', '.join(names)}", style="dim")] if names else []
+
+
+def families_view(families: Sequence[dict[str, Any]]) -> RenderableType:
+    """A table with a line a signal."""
     table = RichTable(box=None, pad_edge=False)
     for name in ("family", "signal", "trace", "interval", "p", "detectable", "counts"):
         table.add_column(name, justify="left" if name in ("family", "signal") else "right")
-    for row in audit.families:
+    for row in families:
         table.add_row(
             row["family"],
             row["signal"],
@@ -161,8 +181,4 @@ def audit_view(audit: Audit, model: str = "The model", whose: str = "the rows'")
             percent(row["detectable"]),
             "yes" if row["counts"] else "no",
         )
-    sentence = audit.sentence
-    if audit.families and audit.p_value is not None:
-        sentence = _sentence(audit.verdict, audit.families, audit.p_value, model, whose)
-    parts: list[RenderableType] = [Text(sentence, style=f"bold {colour(audit.verdict)}"), table]
-    return Group(*parts, *([] if audit.attacks is None else [audit.attacks]))
+    return table

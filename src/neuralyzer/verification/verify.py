@@ -1,5 +1,6 @@
 """The verdict on a model: does it still hold the requested rows? Read on the judging half."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from torch import nn
 
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
+from neuralyzer.models.black_box import BlackBox, Predict
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.exact import NO_POOL
 from neuralyzer.references.pool import References
@@ -22,7 +24,7 @@ from neuralyzer.trace.screen import obstacle
 from neuralyzer.trace.self_check import SelfCheck, holdout_groups, self_check
 from neuralyzer.trace.verdict import Verdict, decide
 from neuralyzer.verification.attacks import Attacks, attacks
-from neuralyzer.verification.audit import audit, required
+from neuralyzer.verification.audit import audit, not_measured_view, required
 from neuralyzer.verification.protocol import Protocol
 from neuralyzer.verification.words import bar, colour, percent
 from neuralyzer.workspace.policy import Policy
@@ -47,6 +49,7 @@ class Verification:
         sentence: the verdict in plain words.
         judges: what the model was held against: ``pool``, or ``exact references`` trained on just the retain set.
         attacks: LiRA and RMIA on the original and on the model; None where they cannot be computed.
+        not_measured: the references' signals that these rows, or the model under test, do not have.
     """
 
     verdict: Verdict
@@ -60,6 +63,7 @@ class Verification:
     sentence: str
     judges: str = POOL
     attacks: Attacks | None = None
+    not_measured: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The verification as plain values."""
@@ -75,6 +79,7 @@ class Verification:
             "sentence": self.sentence,
             "judges": self.judges,
             "attacks": None if self.attacks is None else self.attacks.to_dict(),
+            "not_measured": list(self.not_measured),
         }
 
     @classmethod
@@ -93,6 +98,7 @@ class Verification:
             values["sentence"],
             values.get("judges", POOL),
             None if values.get("attacks") is None else Attacks.from_dict(values["attacks"]),
+            tuple(values.get("not_measured", ())),
         )
 
     def __rich__(self) -> RenderableType:
@@ -100,7 +106,7 @@ class Verification:
 
 
 def verify(
-    model: nn.Module,
+    model: nn.Module | Predict,
     oracle: TrainedModel,
     request: ErasureRequest,
     references: References | None,
@@ -116,7 +122,8 @@ def verify(
     """Judge a model, also one that was unlearned elsewhere.
 
     Args:
-        model: the model under test.
+        model: the model under test; or a function ``predict_proba(x (n, ...))`` that gives probabilities ``(n, C)``
+            (predictions in regression), of which signals that need weights are then not measured.
         oracle: the original; its data is what the request refers to.
         request: what should be forgotten.
         references: the original's pool. Without one, only an exact basis gives a verdict.
@@ -139,16 +146,19 @@ def verify(
     if exact_references and references is None:
         raise UsageError(NO_POOL)
     policy = policy or Policy()
+    if not isinstance(model, nn.Module):
+        model = BlackBox.of(model, oracle)
     positions = request.positions(oracle.data)
     protocol = protocol or audit(oracle, request, references, policy).protocol
     basis = "exact" if exact else "statistical"
     gauge: Gauge | ExactGauge | None = None
     if references is not None:
-        parts = references.parts(positions)
+        parts, inside = references.parts(positions), not isinstance(model, BlackBox)
         if exact_references:
-            gauge, answerable = ExactGauge(references.judging, parts, exact_references, protocol.alpha, found), None
+            gauge = ExactGauge(references.judging, parts, exact_references, protocol.alpha, found, inside)
+            answerable = None
         else:
-            gauge = Gauge(references.judging, parts, protocol.alpha, found)
+            gauge = Gauge(references.judging, parts, protocol.alpha, found, inside)
             answerable = answerable or screened(references, parts, protocol.alpha)
         if looks is None:
             looks = references.looks.taken(oracle.lineage, references.names(gauge.parts))
@@ -186,9 +196,32 @@ def verify(
         tuple(_rows(gauge, before, after, counts)),
         check,
         looks or 0,
-        _sentence(verdict, exact, after.joint.p_value, answerable, len(exact_references)),
+        _sentence(verdict, exact, after.joint.p_value, answerable, len(exact_references))
+        + (
+            _settled(gauge, after, counts, protocol.max_trace)
+            if verdict is Verdict.INCONCLUSIVE and answerable is None
+            else ""
+        ),
         EXACT if exact_references else POOL,
         attacks(gauge, {"original": before, "unlearned": after}),
+        gauge.not_measured,
+    )
+
+
+def _settled(gauge: Gauge | ExactGauge, after: Gauged, counts: Sequence[str], max_trace: float) -> str:
+    """How many rows would settle an inconclusive verdict, as detectable traces fall with the root of their number."""
+    short = [after.detectable[name] for name in counts if after.detectable[name] > max_trace]
+    short += [
+        min(after.detectable[name] for name in group)
+        for group in required(gauge)
+        if group and not any(name in counts for name in group)
+    ]
+    rows = sum(len(part.rows) for part in gauge.parts)
+    needed = max(rows * (max(short, default=0.0) / max_trace) ** 2, 0.0)
+    if needed <= rows:
+        return ""
+    return (
+        f" About {math.ceil(needed)} rows like these {rows} would settle it, or references trained without them alone."
     )
 
 
@@ -289,6 +322,7 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
         ]
     if verification.attacks is not None:
         parts.append(verification.attacks)
+    parts += not_measured_view(verification.not_measured)
     check = verification.self_check
     if check is not None:
         parts.append(Text(f"self-check: {check.alarms} false alarms of {check.groups} tests on rows nobody saw"))

@@ -1,0 +1,126 @@
+"""Each model under test of a world, judged as the product would: a line a model and half."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.calibration.models import Cached, Made
+from benchmarks.calibration.worlds import Request
+from neuralyzer.data.request import ErasureRequest
+from neuralyzer.references.pool import ReferenceHalf
+from neuralyzer.trace.gauge import Gauge
+from neuralyzer.trace.table import Null
+from neuralyzer.trace.verdict import FIRST_LOOK, counting, decide
+from neuralyzer.verification.audit import required
+
+ALPHA = 0.05
+SCALES = (0.7, 1.3)
+
+
+class Court:
+    """A request's two gauges and its protocol.
+
+    Args:
+        made: the world's models.
+        request: whose rows.
+    """
+
+    def __init__(self, made: Made, request: Request) -> None:
+        self.made, self.request = made, request
+        parts = made.references.parts(ErasureRequest(subjects=request).positions(made.world.data))
+        self.rows = sum(len(part.rows) for part in parts)
+        halves: dict[str, ReferenceHalf] = {"tuning": made.references.tuning, "judging": made.references.judging}
+        self.gauges = {name: Gauge(half, parts, ALPHA, FIRST_LOOK) for name, half in halves.items()}
+
+    def judge(self, half: str, readings: Cached, original: Cached) -> dict[str, Any]:
+        """A model's line, with the verdict that the protocol of the original leads to.
+
+        Args:
+            half: that judges; the other one audits the original.
+            readings: of the model under test.
+            original: of the original.
+
+        Returns:
+            The line.
+        """
+        gauge, coach = self.gauges[half], self.gauges["tuning" if half == "judging" else "judging"]
+        audited = coach.judge(original)
+        counts = counting(audited.detectable)
+        found_it = coach.judge(original, counts).rejects
+        every = gauge.judge(readings)
+        taken = gauge.judge(readings, counts)
+        verdict = decide(
+            rejects=taken.rejects, original_rejected=found_it, detectable=taken.detectable,
+            counts=[name for name in gauge.signals if name in counts], required=required(gauge), max_trace=1.0,
+        )  # fmt: skip
+        assert every.joint is not None
+        return {
+            "rows": self.rows, "rejects": every.rejects, "p": every.joint.p_value, "verdict": str(verdict),
+            "rejects_counting": taken.rejects, "z": every.joint.statistic / every.joint.critical,
+            "traces": {
+                name: {"trace": t.trace, "low": t.low, "high": t.high, "detectable": t.detectable}
+                for name, t in every.traces.items()
+            },
+        }  # fmt: skip
+
+    def carried(self, rows: np.ndarray) -> dict[str, float]:
+        """The part of the trace that some of the request's rows carry, as the tuning half weighs them, by signal.
+
+        A few unusual rows carry most of a subject's trace, so a quarter of the rows is not a quarter of it.
+        """
+        gauge, found = self.gauges["tuning"], {}
+        for name in gauge.signals:
+            weight = [(null.gap.weights * null.moments.spread) ** 2 for null in self._nulls(gauge, name)]
+            kept = [np.isin(part.rows, rows) for part in gauge.parts]
+            found[name] = float(np.concatenate(weight)[np.concatenate(kept)].sum() / np.concatenate(weight).sum())
+        return found
+
+    @staticmethod
+    def _nulls(gauge: Gauge, name: str) -> list[Null]:
+        return gauge.tables[name].parts_null(gauge.parts)
+
+
+def lines(made: Made, kinds: tuple[str, ...], halves: tuple[str, ...] = ("judging",)) -> Iterator[dict[str, Any]]:
+    """A line for every request, model of the kinds and half."""
+    meter = made.references.judging
+    rows = {job.path: job.rows for job in made.jobs()}
+    for request in made.world.requests:
+        court = Court(made, request)
+        first = made.readings(meter, request, made.pool / "oracle.safetensors")
+        for kind in kinds:
+            for path in made.paths(request, kind):
+                own = made.readings(meter, request, path)
+                for half in halves:
+                    yield {
+                        "world": made.world.name, "request": "+".join(request), "kind": kind, "model": path.stem,
+                        "half": half, **court.judge(half, own, first),
+                        **({"truth": court.carried(rows[path])} if kind.startswith("share") else {}),
+                    }  # fmt: skip
+
+
+def rescaled(made: Made, scale: float) -> Iterator[dict[str, Any]]:
+    """Two retrained models a request whose logits are multiplied by ``scale``."""
+    meter = made.references.judging
+    for request in made.world.requests:
+        court = Court(made, request)
+        first = made.readings(meter, request, made.pool / "oracle.safetensors")
+        for path in made.paths(request, "retrained")[:2]:
+            name = Path(path.parent, f"{path.stem}-x{scale}.safetensors")
+            own = made.readings(meter, request, name, scaled(made.load(path), scale))
+            line = court.judge("judging", own, first)
+            yield {"world": made.world.name, "request": "+".join(request), "half": "judging", "model": path.stem} | line
+
+
+def scaled(module: nn.Module, scale: float) -> nn.Module:
+    """A copy whose last layer, and so its logits, is ``scale`` times as large."""
+    module = copy.deepcopy(module)
+    last = [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
+    with torch.no_grad():
+        last.weight.mul_(scale)
+        last.bias.mul_(scale)
+    return module

@@ -1,0 +1,44 @@
+"""How often the screen refuses siblings, and how often it refuses customers who have nothing to do with each other."""
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.calibration.figures import wilson
+from benchmarks.calibration.models import Made
+from neuralyzer.references.readings import Half, Part
+from neuralyzer.trace import screen
+from neuralyzer.trace.gauge import tables
+
+UNRELATED = 40  # random requests of each size, a world
+
+
+def refused(made: Made, requests: list[list[int]]) -> list[bool]:
+    """Whether the tuning half refuses each request of subjects, given by number."""
+    half: Half = made.references.tuning.half
+    own = tables(half, 0.05)
+    found = []
+    for request in requests:
+        parts = [Part(subject, half.positions[subject]) for subject in request]
+        signals = [name for name in own if all(subject in own[name] for subject in request)]
+        found.append(screen.obstacle(own, signals, parts) is not None)
+    return found
+
+
+def families(made: Made) -> list[list[int]]:
+    """The siblings' requests: whole families of three."""
+    names = np.unique(made.world.data.subjects)
+    stems = sorted({name.rpartition("-")[0] for name in names})
+    return [[k for k, name in enumerate(names) if name.rpartition("-")[0] == stem] for stem in stems]
+
+
+def unrelated(made: Made, size: int) -> list[list[int]]:
+    """Random requests of ``size`` customers."""
+    generator = np.random.default_rng([made.world.seed, size])
+    count = len(np.unique(made.world.data.subjects))
+    return [[int(k) for k in generator.permutation(count)[:size]] for _ in range(UNRELATED)]
+
+
+def share(hits: list[bool]) -> dict[str, Any]:
+    """A share with Wilson's interval."""
+    return {"share": float(np.mean(hits)), "wilson": wilson(sum(hits), len(hits)), "cases": len(hits)}

@@ -1,0 +1,114 @@
+"""Tables of what the calibration measured, from ``benchmarks/results``: what ``generate.py`` puts into the docs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
+COMMAND = "make bench-calibration ARGS='--only {part}'"
+
+
+def tables() -> str:
+    """All of them, each with its command."""
+    parts = [
+        ("false-alarms", "False alarms on models really retrained without the rows", _alarms),
+        ("power", "Power on models that saw all rows", _power),
+        ("interval", "Intervals of models with a known part of a trace", _interval),
+        ("siblings", "Requests of several subjects that the screen refuses", _siblings),
+        ("forgetting", "After one attempt, judged once", _forgetting),
+        ("lineage", "The tenth request on one lineage beside the first, twelve subjects", _lineage),
+        ("speed", "One more subject with a ready pool", _speed),
+    ]
+    found = []
+    for part, title, render in parts:
+        path = RESULTS / f"calibration-{part}.json"
+        if path.exists():
+            content = {key: value for key, value in json.loads(path.read_text()).items() if key != "machine"}
+            found.append(f"### {title}\n\n`{COMMAND.format(part=part)}`\n\n{render(content)}")
+    return "\n\n".join(found)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"|{'|'.join(['---', *['---:'] * (len(head) - 1)])}|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _share(rate: dict[str, Any]) -> str:
+    if rate["share"] is None:
+        return "-"
+    low, high = (rate["low"], rate["high"]) if "low" in rate else rate["wilson"]
+    return f"{rate['share']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _words(words: dict[str, float]) -> str:
+    return ", ".join(f"{word} {100 * share:.0f} %" for word, share in sorted(words.items(), key=lambda w: -w[1]))
+
+
+def _alarms(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            label, _share(own["judging half"]), str(own["judging half"]["cases"]), _share(own["both halves"]),
+            _share(own["as the verdict takes it"]), _words(own["words"]),
+        ]
+        for label, own in found.items()
+    ]  # fmt: skip
+    head = ["models", "joint test of all families", "cases", "both halves", "of the counting families", "verdicts"]
+    return _table(head, rows)
+
+
+def _power(found: dict[str, Any]) -> str:
+    rows = []
+    for label, own in found.items():
+        fine = own.get("caught where the finest family's detectable trace is at most 1")
+        rows.append(
+            [
+                label, _share(own["caught"]), str(own["caught"]["cases"]),
+                f"{_share(fine)}, {fine['cases']} cases" if fine else "",
+                _share(own["false alarms"]) if "false alarms" in own else "",
+            ]
+        )  # fmt: skip
+    return _table(["models", "caught", "cases", "caught where detectable is at most 1", "false alarms"], rows)
+
+
+def _interval(found: dict[str, Any]) -> str:
+    rows = [
+        [f"{share} of the rows", name, f"{own['truth']:.2f}", f"{own['mean']:.2f}", f"{own['coverage']:.2f}"]
+        for share, signals in found.items()
+        for name, own in signals.items()
+    ]
+    return _table(["models that kept", "signal", "true trace", "read on average", "covered by the interval"], rows)
+
+
+def _siblings(found: dict[str, Any]) -> str:
+    return _table(["requests", "refused", "cases"], [[k, _share(v), str(v["cases"])] for k, v in found.items()])
+
+
+def _forgetting(found: dict[str, Any]) -> str:
+    rows = []
+    for world, own in found.items():
+        for method, line in own.items():
+            rejected = _share(line["not rejected"]) if "not rejected" in line else ""
+            points = f"{line['points below retrained']:.2f}" if "points below retrained" in line else "0"
+            traces = line.get("traces", {})
+            read = "; ".join(
+                f"{name} {100 * traces[name]['mean']:.0f} %" for name in ("margin", "relearned") if name in traces
+            )
+            rows.append([world, method, rejected, points, read, _words(line["words"])])
+    head = ["world", "models", "not rejected", "points of accuracy below retrained", "mean traces", "verdicts"]
+    return _table(head, rows)
+
+
+def _lineage(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            label, _share(own["originals caught"]), _share(own["false alarms"]),
+            f"{own['finest detectable trace, median']:.2f}",
+        ]
+        for label, own in found.items()
+    ]  # fmt: skip
+    return _table(["request", "originals caught", "false alarms", "finest detectable trace, median"], rows)
+
+
+def _speed(found: dict[str, Any]) -> str:
+    rows = [[k, ", ".join(f"{x:.2f}" for x in v) if isinstance(v, list) else f"{v:.2f}"] for k, v in found.items()]
+    return _table(["what", "measured"], rows)
