@@ -3,8 +3,8 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from neuralyzer.references import building
 from neuralyzer.references.backends import Backend, Timing, as_backend
 from neuralyzer.references.looks import Looks
 from neuralyzer.references.measuring import Meter, units_of
-from neuralyzer.references.readings import Half, Indices, Part, Readings, Remembered
+from neuralyzer.references.memory import HALVES, Memory, remember, remembered
+from neuralyzer.references.readings import Half, Indices, Part, Readings
 from neuralyzer.references.roster import Roster
 from neuralyzer.references.store import Store
 from neuralyzer.signals.catalogue import signals
@@ -29,8 +30,6 @@ from neuralyzer.workspace import atomic, digests
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
 DEFAULT_SIZE = 64
-HALVES = ("tuning", "judging")
-Memory = Mapping[str, Mapping[str, Mapping[int, Remembered]]]  # by half, signal and subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,8 +207,7 @@ class References:
             for subject in range(int(self.roster.owner.max()) + 1, self.roster.subjects)
             if len(present[subject]) and asked.issuperset(present[subject].tolist())
         ]
-        covered = np.isin(positions, np.concatenate([np.empty(0, np.int64), *(part.rows for part in whole)]))
-        rest = positions[~covered]
+        rest = np.setdiff1d(positions, np.concatenate([np.empty(0, np.int64), *(part.rows for part in whole)]))
         owners = self.owners[rest]
         return [*(Part(int(owner), rest[owners == owner]) for owner in np.unique(owners)), *whole]
 
@@ -246,45 +244,16 @@ class References:
         held = self.roster.held(self.store.load("keep.npy")[: self.size])[:, places]
         return [int(number) for number in np.flatnonzero(held.any(1))]
 
-    def gone(self, positions: Indices) -> set[int]:
-        """Subjects, groups among them, of whom no row would be left without those at ``positions``."""
-        present = self.roster.present(self.roster.places(self.oracle.data))
-        return {subject for subject, rows in enumerate(present) if len(rows) and np.isin(rows, positions).all()}
-
-    def _remembered(self) -> dict[str, dict[str, dict[int, Remembered]]]:
-        path = self.store.root / "remembered.json"
-        content = atomic.read_json(path) if path.exists() else {}
-        return {
-            half: {
-                signal: {int(subject): Remembered(**own) for subject, own in by_subject.items()}
-                for signal, by_subject in content.get(half, {}).items()
-            }
-            for half in HALVES
-        }
-
-    def _remember(self, memory: Memory) -> None:
-        """Add to what stays of erased subjects; what was kept of one already stands."""
-        known = self._remembered()
-        joined = {
-            half: {
-                signal: {s: asdict(o) for s, o in ({**new, **known[half].get(signal, {})}).items()}
-                for signal, new in memory[half].items()
-            }
-            for half in HALVES
-        }
-        atomic.write_json(self.store.root / "remembered.json", joined)
-
     def erase(self, positions: Indices, case: str, memory: Memory | None = None) -> None:
         """Erase what was measured on rows, when their case closes.
 
         Args:
             positions: among the model's present rows.
             case: its id, by which ``closed`` knows it.
-            memory: what stays of the subjects that go, so that the null distribution of those who stay does not
-                shrink; nothing by default.
+            memory: what stays of the subjects that go, so that the null of the others does not shrink.
         """
         if memory is not None:
-            self._remember(memory)  # first: once the rows are gone it cannot be computed
+            remember(self.store.root, memory)  # first: once the rows are gone it cannot be computed
         places = self.roster.places(self.oracle.data)[positions]
         units = {subject: place for place, subject in enumerate(units_of(self.roster.owned))}
         for name, signal in signals().items():
@@ -330,8 +299,8 @@ class References:
                 {subject: unit_place[subject] for subject in units} if signal.per_unit else None,
             )
         held = self.roster.held(keep)[:, places] if self.roster.groups else None
-        share, memory = float(1 - self.roster.held(keep).mean()), self._remembered()[HALVES[which]]
-        half = Half(keep, positions, found, held, share, memory)
+        share = float(1 - self.roster.held(keep).mean())
+        half = Half(keep, positions, found, held, share, remembered(self.store.root)[HALVES[which]])
         marks = [atomic.read_json(self.store.mark(int(number))) for number in members]
         outputs = self.store.array("outputs.rows", (self.size, len(self.roster.owner), self.head["outputs"]))
         utilities = np.array([mark["utility"] for mark in marks])

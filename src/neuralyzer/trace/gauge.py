@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from neuralyzer.references.measuring import Reading
-from neuralyzer.references.pool import Memory, ReferenceHalf, References
+from neuralyzer.references.memory import Memory
+from neuralyzer.references.pool import ReferenceHalf, References
 from neuralyzer.references.readings import Half, Indices, Part, Remembered
 from neuralyzer.signals.signal import Family
 from neuralyzer.trace.joint import Joint, joint_test
@@ -24,7 +25,7 @@ def tables(half: Half, alpha: float) -> dict[str, Table]:
 
 def memory(references: References, positions: Indices, alpha: float) -> Memory:
     """What a pool shall keep of the subjects that go when the rows at ``positions`` are erased; see ``Remembered``."""
-    gone, found = references.gone(positions), {}
+    gone, found = references.roster.gone(references.oracle.data, positions), {}
     for name, half in (("tuning", references.tuning.half), ("judging", references.judging.half)):
         found[name] = {
             signal: {
