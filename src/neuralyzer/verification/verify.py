@@ -177,10 +177,8 @@ def verify(
         required=required(gauge),
         max_trace=protocol.max_trace,
     )
-    if answerable is not None:
-        verdict = Verdict.INCONCLUSIVE
-    if exact:
-        verdict = Verdict.FORGOTTEN
+    if exact or answerable is not None:
+        verdict = Verdict.FORGOTTEN if exact else Verdict.INCONCLUSIVE
     assert after.joint is not None
     check = (
         gauge.self_check()
@@ -214,7 +212,7 @@ def _settled(gauge: Gauge | ExactGauge, after: Gauged, counts: Sequence[str], ma
         if group and not any(name in counts for name in group)
     ]
     rows = sum(len(part.rows) for part in gauge.parts)
-    needed = max(rows * (max(short, default=0.0) / max_trace) ** 2, 0.0)
+    needed = rows * (max(short, default=0.0) / max_trace) ** 2
     told = (
         f" About {math.ceil(needed)} rows like these {rows} would settle it, or references trained without them alone."
     )
