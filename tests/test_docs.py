@@ -41,7 +41,11 @@ FENCE = re.compile(
 )
 QUICK = {"init", "train", "locate", "methods", "signals"}  # need no references
 IN_ORDER = [ROOT / "README.md", DOCS / "quickstart.md"]  # each command goes on from the one before
-ONE_BY_ONE = [DOCS / "cli.md", DOCS / "certificate.md"]  # each command starts from the same finished project
+ONE_BY_ONE = [
+    DOCS / "cli.md",
+    DOCS / "certificate.md",
+    DOCS / "requests.md",
+]  # each command starts from the same finished project
 
 
 @dataclass(frozen=True)

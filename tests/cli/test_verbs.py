@@ -231,6 +231,25 @@ def test_verify_the_original_and_a_retrained_model(project):
     assert project.states() == before, "verifying writes nothing"
 
 
+def test_verify_by_exact_references(project, tmp_path, monkeypatch):
+    """They are made for the verdict in a folder of their own, and nothing is left of them."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    data = nz.Data.from_parquet(project.path("train.parquet"), target="label", subject="customer", id="row_id")
+    module = nz.TrainedModel.fit(small_recipe(seed=77), data.select(data.labels != "3")).model
+    safetensors.torch.save_file(dict(module.state_dict()), project.path("elsewhere.safetensors"))
+    before = project.states()
+    asked = ("verify", "--class", "3", "--weights", "elsewhere.safetensors", "--json")
+    pool = project(*asked)
+    assert pool.code == 1 and pool.json["verdict"] == "inconclusive" and pool.json["judges"] == "pool"
+    assert "the pool cannot answer" in pool.json["sentence"]
+    exact = project(*asked, "--exact-references", "8")
+    assert exact.code == 0 and exact.json["verdict"] == "forgotten" and exact.json["judges"] == "exact references"
+    original = project("verify", "--class", "3", "--exact-references", "6", "--json")
+    assert original.code == 1 and original.json["verdict"] == "not forgotten"
+    assert project.states() == before and not list((tmp_path / "temporary").iterdir())
+
+
 # methods, signals
 
 

@@ -171,7 +171,7 @@ def test_retraining_is_the_last_resort_though_nobody_knows_how_long_it_takes(tas
 
 
 def test_an_obstacle_makes_approximate_options_end_inconclusive(task, monkeypatch):
-    monkeypatch.setattr(screen, "obstacle", lambda table, parts: "they stand in for each other")
+    monkeypatch.setattr(screen, "obstacle", lambda tables, signals, parts: "they stand in for each other")
     plan = planned(task(budget=4.0))
     assert plan.answerable == "they stand in for each other"
     for option in plan.options:
@@ -183,7 +183,7 @@ def test_an_obstacle_makes_approximate_options_end_inconclusive(task, monkeypatc
 def test_a_case_of_such_a_request_ends_inconclusive(world, monkeypatch):
     from neuralyzer.cases.forget import Wish
 
-    monkeypatch.setattr(screen, "obstacle", lambda table, parts: "they stand in for each other")
+    monkeypatch.setattr(screen, "obstacle", lambda tables, signals, parts: "they stand in for each other")
     policy = nz.Policy(max_utility_loss=0.05)
     case = nz.forget(
         world.oracle, nz.ErasureRequest(subjects=["c0"], budget=4.0), world.references(),

@@ -403,6 +403,78 @@ def test_classes_as_subjects(oracle, grouped):
         assert np.isfinite(table.pooled).all()
 
 
+def asked(*wanted):
+    """Rows of classes (numbers) and of subjects (names)."""
+    labels = world.data()[0].y.numpy()
+    return np.flatnonzero(np.any([labels == w if isinstance(w, int) else world.SUBJECTS == w for w in wanted], axis=0))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "subjects", "names"),
+    [
+        ([1], [13], ["group 1"]),
+        ([0, 2], [12, 14], ["group 0", "group 2"]),
+        (["s01"], [1], ["s01"]),
+        (["s01", "s04"], [1, 4], ["s01", "s04"]),
+        ([1, "s01"], [1, 13], ["s01", "group 1"]),
+        ([f"s{k:02d}" for k in range(11)], list(range(11)), [f"s{k:02d}" for k in range(11)]),
+    ],
+    ids=["class", "classes", "subject", "subjects", "both", "subjects that hold most of each class"],
+)
+def test_a_class_that_is_asked_for_whole_is_one_part(grouped, wanted, subjects, names):
+    positions = asked(*wanted)
+    parts = grouped.parts(positions)
+    assert [part.subject for part in parts] == subjects and grouped.names(parts) == names
+    rows = np.concatenate([part.rows for part in parts])
+    assert len(rows) == len(positions) and (np.sort(rows) == positions).all(), "each row once"
+    for part in parts:
+        own = asked(part.subject - 12) if part.subject >= 12 else asked(f"s{part.subject:02d}")
+        assert np.isin(part.rows, own).all()
+        if part.subject >= 12:
+            assert (part.rows == own).all()
+
+
+def test_a_class_less_one_row_is_its_owners_rows(grouped):
+    positions = asked(1)[:-1]
+    parts = grouped.parts(positions)
+    assert max(part.subject for part in parts) < 12 and len(parts) > 6
+    assert (np.sort(np.concatenate([part.rows for part in parts])) == positions).all()
+
+
+def test_subjects_that_hold_a_whole_class_stay_subjects(oracle, grouped):
+    """Those who own all rows of a class are asked for as who they are: members left them out as such."""
+    owners = sorted(set(world.SUBJECTS[asked(1)]))
+    parts = grouped.parts(asked(*owners))
+    assert [part.subject for part in parts] == [int(name[1:]) for name in owners]
+
+
+def test_a_class_that_is_left_of_an_erased_subject(grouped, tmp_path):
+    """The class is what is still there; positions count among the rows that are left."""
+    shutil.copytree(grouped.store.root, tmp_path / "pool")
+    References.open(tmp_path / "pool", grouped.oracle).erase(asked("s00"), "case")
+    left = retained(grouped.oracle, asked("s00"))
+    pool = References.open(tmp_path / "pool", left)
+    positions = np.flatnonzero(left.data.y.numpy() == 1)
+    (part,) = pool.parts(positions)
+    assert part.subject == 13 and (part.rows == positions).all() and pool.names([part]) == ["group 1"]
+
+
+def test_a_pool_without_groups_has_none(kept):
+    parts = kept.parts(asked(1))
+    assert max(part.subject for part in parts) < 12
+    assert kept.names(parts) == sorted(set(world.SUBJECTS[asked(1)]))
+
+
+def test_looks_of_a_class_are_its_own(grouped, tmp_path):
+    shutil.copytree(grouped.store.root, tmp_path / "pool")
+    pool = References.open(tmp_path / "pool", grouped.oracle)
+    of = {word: pool.names(pool.parts(asked(word))) for word in (1, 2, "s01")}
+    pool.looks.take("model", of[1])
+    assert [pool.looks.taken("model", of[word]) for word in (1, 2, "s01")] == [1, 0, 0]
+    both = pool.names(pool.parts(asked(1, "s01")))
+    assert pool.looks.take("model", both) == 2 and pool.looks.taken("model", of["s01"]) == 2
+
+
 def test_units_are_relearned_as_subjects_where_classes_are_subjects_too(grouped):
     assert set(grouped.tuning.meter.units) == {0, 1, 2}
     parts = grouped.parts(np.flatnonzero(world.SUBJECTS == "s01"))

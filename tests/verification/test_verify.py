@@ -13,8 +13,8 @@ from neuralyzer.trace.gauge import Gauge
 from neuralyzer.trace.verdict import SECOND_LOOK, Verdict
 from neuralyzer.verification.audit import audit
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.verify import Verification, _sentence, groups_of, verification_view, verify
-from neuralyzer.verification.words import bar, colour, percent
+from neuralyzer.verification.verify import Verification, groups_of, verification_view, verify
+from neuralyzer.verification.words import bar, colour, percent, sentence
 from tests.conftest import small_recipe
 from tests.verification.test_audit import render
 
@@ -214,7 +214,7 @@ def test_a_signal_that_does_not_count_is_marked(setting, retrained):
     ],
 )
 def test_every_verdict_has_a_sentence(verdict, exact, p, word):
-    assert word in _sentence(verdict, exact, p)
+    assert word in sentence(verdict, exact, p)
 
 
 def test_words():

@@ -89,8 +89,8 @@ class Setting:
     answerable: str | None
     folder: Path | None
     progress: Progress
-    exact_references: int = 0
-    exact_folder: Path = Path()
+    exact_references: int
+    exact_folder: Path
 
 
 def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any], folder: Folder) -> Outcome:
@@ -126,7 +126,7 @@ def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any]
     clean = exact and record["forget_rows"] == 0 and record["steps"] > 0
     if exact and not clean:
         return _failed(spent, "its training record does not show that no forget row was used")
-    if not exact and setting.task.traceable and setting.task.gauge.read(model, setting.protocol.counting).rejects:
+    if not exact and _seen_through(setting, model):
         return _failed(spent, "the tuning half already sees that it has not forgotten; no look was spent")
     verification = folder.stage(
         "verification", lambda: _verified(setting, model, clean, folder), Verification.to_dict, Verification.from_dict
@@ -194,6 +194,14 @@ def _looks_spent(setting: Setting) -> bool:
         return False
     oracle = setting.task.oracle
     return setting.references.looks.taken(oracle.lineage, setting.references.names(setting.task.parts)) >= MOST_LOOKS
+
+
+def _seen_through(setting: Setting, model: nn.Module) -> bool:
+    """Whether the tuning half already rejects the model; where the pool cannot answer, it is not heard."""
+    task = setting.task
+    if setting.answerable is not None or not task.traceable:
+        return False
+    return task.gauge.read(model, setting.protocol.counting).rejects
 
 
 def _verified(setting: Setting, model: nn.Module, exact: bool, folder: Folder) -> Verification:

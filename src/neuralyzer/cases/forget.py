@@ -30,10 +30,12 @@ from neuralyzer.references import exact
 from neuralyzer.references.pool import References
 from neuralyzer.registry.locate import locate
 from neuralyzer.report.page import write_report
+from neuralyzer.trace.gauge import memory
 from neuralyzer.verification.audit import Audit, audit
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
+EXACT_FOLDER = "exact"
 References_ = References | Callable[[], References | None] | None
 
 
@@ -59,6 +61,10 @@ class Wish:
     retrain_seconds: float | None = None
     folder: Path | None = None
     exact_references: int = 0
+
+    def __post_init__(self) -> None:
+        if self.exact_references:
+            exact.require_enough(self.exact_references)
 
 
 def forget(
@@ -91,7 +97,8 @@ def forget(
         The finished case.
 
     Raises:
-        UsageError: if the chosen method cannot be used on this request.
+        UsageError: if the chosen method cannot be used on this request, or if exact references are wished for where
+            there is no pool.
     """
     place = as_workspace(tempfile.mkdtemp(prefix="neuralyzer-") if workspace is None else workspace)
     wish = wish or Wish()
@@ -103,6 +110,8 @@ def forget(
     if folder.has("result"):
         return _closed(folder, oracle, positions, references, case)
     pool = references() if callable(references) else references
+    if wish.exact_references and pool is None:
+        raise UsageError(exact.NO_POOL)
     received = folder.stage("request", lambda: _received(request), lambda r: r, lambda r: r)
     location = folder.stage(
         "located", lambda: locate(request, place, oracle.data).to_dict(), lambda found: found, lambda found: found
@@ -123,7 +132,7 @@ def forget(
     )
     setting = Setting(
         task, pool, audited.protocol, place.policy, plan.members_utility, plan.answerable, wish.folder, progress,
-        wish.exact_references, folder.root / "exact",
+        wish.exact_references, folder.root / EXACT_FOLDER,
     )  # fmt: skip
     outcomes = _attempts(setting, plan, wish, folder, watch)
     _finish(folder, place, case, oracle, setting, plan, audited, declared, outcomes, location, received, wish)
@@ -198,18 +207,19 @@ def _finish(
     if not page.exists():
         write_report(result, outcome.margins(facts), page)
     folder.write("result", result)
-    exact.destroy(setting.exact_folder)
 
 
 def _closed(folder: Folder, oracle: TrainedModel, positions: np.ndarray, references: References_, case: str) -> Case:
     """Erase what was measured on the rows where the case succeeded, and hand over the unlearned model."""
+    # Exact references go whatever the verdict was: it is written down.
+    exact.destroy(folder.root / EXACT_FOLDER)
     result = folder.read("result")
     if succeeded(result) and not folder.has("closed"):
         path = result["references"]["folder"]
         if path is not None and not References.closed(path, case):
             pool = references() if callable(references) else references
             if pool is not None:
-                pool.erase(positions, case)
+                pool.erase(positions, case, memory(pool, positions, result["policy"]["alpha"]))
         folder.write("closed", {"case": case})
     module = weights.load_into(weights.clone(oracle.model), Path(result["weights_file"])).eval()
     retained = oracle.data.select(np.setdiff1d(np.arange(len(oracle.data)), positions))

@@ -152,7 +152,7 @@ def margins(facts: Facts) -> dict[str, list[float]]:
     for part in task.parts:
         keep, phi = half.half.keep[:, part.subject], half.half.signals["margin"].rows[:, part.rows]
         never.append(phi[~keep].reshape(-1))
-        saw.append(phi[keep].reshape(-1))
+        saw.append(phi[keep][half.half.rows_held(part.subject, part.rows)])
     return {
         "original": margins_of(task.model, rows, context).tolist(),
         "unlearned": margins_of(module, rows, context).tolist(),

@@ -56,6 +56,7 @@ def run(
     from neuralyzer.cli.project import Project
 
     own = Project.read(project)
+    wish = Wish(method=method, seed=seed, folder=own.root, exact_references=exact_references)
     place = own.workspace
     if name_subject:
         place = replace(place, policy=replace(place.policy, name_subject=True))
@@ -66,11 +67,7 @@ def run(
         answer(earlier, case_view(earlier), json)
         return
     oracle = own.oracle()
-    case = forget(
-        oracle, asked, lambda: own.references(oracle), place,
-        wish=Wish(method=method, seed=seed, folder=own.root, exact_references=exact_references),
-        progress=audience, watch=audience,
-    )  # fmt: skip
+    case = forget(oracle, asked, lambda: own.references(oracle), place, wish=wish, progress=audience, watch=audience)
     if case.succeeded:
         own.succeed(oracle, case, asked)
     answer(case.to_dict(), case_view(case.result), json)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from neuralyzer.cli.options import PROJECT, Class, Json, ProjectFile, Row, Subject, Where, request
-from neuralyzer.cli.output import answer
+from neuralyzer.cli.options import PROJECT, Class, ExactReferences, Json, ProjectFile, Row, Subject, Where, request
+from neuralyzer.cli.output import answer, progress
 from neuralyzer.errors import UsageError
 
 EXAMPLE = "Example: neuralyzer verify --weights unlearned.safetensors --subject AIFinn"
@@ -28,18 +28,24 @@ def run(
     row: Row = None,
     class_: Class = None,
     where: Where = None,
+    exact_references: ExactReferences = 0,
     project: ProjectFile = PROJECT,
     json: Json = False,
 ) -> None:
     """Judge any model, also one unlearned elsewhere; exit 1 unless forgotten or untraceable."""
+    import tempfile
+
     from neuralyzer.cli.project import Project
     from neuralyzer.models import weights as files
     from neuralyzer.models.named import named
+    from neuralyzer.references import exact
     from neuralyzer.trace.verdict import Verdict
     from neuralyzer.verification.verify import verify
 
     if weights is not None and predict is not None:
         raise UsageError("give --weights or --predict, not both: there is one model under test")
+    if exact_references:
+        exact.require_enough(exact_references)
     own = Project.read(project)
     oracle = own.oracle()
     model = oracle.model if weights is None else files.load_into(own.recipe.module(), weights).eval()
@@ -48,7 +54,14 @@ def run(
         if not callable(model):
             raise UsageError(f"predict {predict!r} is a {type(model).__name__}, not a function of rows")
     asked = request(subject, row, class_, where)
-    found = verify(model, oracle, asked, own.references(oracle), own.workspace.policy)
+    positions, pool = asked.positions(oracle.data), own.references(oracle)
+    judges = []
+    if exact_references:
+        if pool is None:
+            raise UsageError(exact.NO_POOL)
+        with tempfile.TemporaryDirectory(prefix="neuralyzer-") as folder:
+            judges = exact.train_exact(oracle, positions, Path(folder), exact_references, progress(json))
+    found = verify(model, oracle, asked, pool, own.workspace.policy, exact_references=judges)
     answer(found.to_dict(), found, json)
     if found.verdict not in (Verdict.FORGOTTEN, Verdict.UNTRACEABLE):
         raise typer.Exit(1)

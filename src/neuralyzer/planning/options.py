@@ -92,7 +92,7 @@ def predict(
         if not exact and answerable is not None:
             reasons.append(
                 f"but it would end inconclusive: {answerable}; {EXACT_REFERENCES} exact references would judge it, and "
-                f"retraining itself costs a {EXACT_REFERENCES}th of them"
+                f"retraining costs 1/{EXACT_REFERENCES} of them"
             )
     return Option(method.name, method.guarantee, seconds, method.expected.trace, utility, feasible, "; ".join(reasons))
 

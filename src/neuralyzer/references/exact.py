@@ -4,7 +4,7 @@ Each of them *is* an exact answer to the request. So they are made once the weig
 verdict alone, and no algorithm or plan ever sees them.
 """
 
-from collections.abc import Sequence
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,18 @@ from neuralyzer.references.backends import Backend
 
 EXACT_REFERENCES = 8
 FEWEST = 6  # fewer leave the verdict's t-test without power
+NO_POOL = "exact references judge with a pool, which tells what having seen the rows is worth; make references first"
 FIRST_SEED = 50_000  # no member of a pool has a seed like theirs
+
+
+def require_enough(count: int) -> None:
+    """Refuse fewer exact references than a verdict needs.
+
+    Raises:
+        UsageError: if ``count`` is below 6.
+    """
+    if count < FEWEST:
+        raise UsageError(f"{count} exact references were asked for; it takes {FEWEST} or more, {EXACT_REFERENCES} do")
 
 
 def train_exact(
@@ -44,8 +55,7 @@ def train_exact(
     Raises:
         UsageError: if ``count`` is below 6.
     """
-    if count < FEWEST:
-        raise UsageError(f"{count} exact references were asked for; it takes {FEWEST} or more, {EXACT_REFERENCES} do")
+    require_enough(count)
     progress, recipe = progress or Silent(), oracle.recipe
     paths = [folder / f"{number:02d}.safetensors" for number in range(count)]
     todo = [number for number, path in enumerate(paths) if not path.exists()]
@@ -63,7 +73,6 @@ def train_exact(
 
 
 def destroy(folder: Path) -> None:
-    """Delete exact references once their verdict is written."""
-    paths: Sequence[Path] = sorted(folder.glob("*.safetensors"))
-    for path in paths:
-        path.unlink()
+    """Delete exact references, with their folder, once their verdict is written."""
+    if folder.exists():
+        shutil.rmtree(folder)

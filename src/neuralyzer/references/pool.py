@@ -21,6 +21,7 @@ from neuralyzer.references import building
 from neuralyzer.references.backends import Backend, Timing, as_backend
 from neuralyzer.references.looks import Looks
 from neuralyzer.references.measuring import Meter, units_of
+from neuralyzer.references.memory import HALVES, Memory, remember, remembered
 from neuralyzer.references.readings import Half, Indices, Part, Readings
 from neuralyzer.references.roster import Roster
 from neuralyzer.references.store import Store
@@ -206,8 +207,7 @@ class References:
             for subject in range(int(self.roster.owner.max()) + 1, self.roster.subjects)
             if len(present[subject]) and asked.issuperset(present[subject].tolist())
         ]
-        covered = np.isin(positions, np.concatenate([np.empty(0, np.int64), *(part.rows for part in whole)]))
-        rest = positions[~covered]
+        rest = np.setdiff1d(positions, np.concatenate([np.empty(0, np.int64), *(part.rows for part in whole)]))
         owners = self.owners[rest]
         return [*(Part(int(owner), rest[owners == owner]) for owner in np.unique(owners)), *whole]
 
@@ -244,13 +244,16 @@ class References:
         held = self.roster.held(self.store.load("keep.npy")[: self.size])[:, places]
         return [int(number) for number in np.flatnonzero(held.any(1))]
 
-    def erase(self, positions: Indices, case: str) -> None:
+    def erase(self, positions: Indices, case: str, memory: Memory | None = None) -> None:
         """Erase what was measured on rows, when their case closes.
 
         Args:
             positions: among the model's present rows.
             case: its id, by which ``closed`` knows it.
+            memory: what stays of the subjects that go, so that the null of the others does not shrink.
         """
+        if memory is not None:
+            remember(self.store.root, memory)  # first: once the rows are gone it cannot be computed
         places = self.roster.places(self.oracle.data)[positions]
         units = {subject: place for place, subject in enumerate(units_of(self.roster.owned))}
         for name, signal in signals().items():
@@ -296,7 +299,8 @@ class References:
                 {subject: unit_place[subject] for subject in units} if signal.per_unit else None,
             )
         held = self.roster.held(keep)[:, places] if self.roster.groups else None
-        half = Half(keep, positions, found, held, float(1 - self.roster.held(keep).mean()))
+        share = float(1 - self.roster.held(keep).mean())
+        half = Half(keep, positions, found, held, share, remembered(self.store.root)[HALVES[which]])
         marks = [atomic.read_json(self.store.mark(int(number))) for number in members]
         outputs = self.store.array("outputs.rows", (self.size, len(self.roster.owner), self.head["outputs"]))
         utilities = np.array([mark["utility"] for mark in marks])

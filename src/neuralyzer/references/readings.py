@@ -34,6 +34,23 @@ class Readings:
         return self.holdout if self.units is None else self.holdout[:, self.units[subject]]
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """What stays of an erased subject under one signal: how far members lay apart that never saw it, and no row.
+
+    Attributes:
+        scores: their null scores, ``(n_never,)``.
+        seen_variance: variance of the like among the members that saw it.
+        norm: ``|d|`` of its gap.
+        unit: ``D``, what its whole trace was worth.
+    """
+
+    scores: Sequence[float]
+    seen_variance: float
+    norm: float
+    unit: float
+
+
 @dataclass(frozen=True, eq=False)
 class Half:
     """The tuning or the judging half of the references.
@@ -44,6 +61,7 @@ class Half:
         signals: readings by signal name.
         held: which member held which row, ``(M, N)``; None where it follows from ``keep`` (no groups).
         share: share of the rows that a member lacks, averaged over members.
+        remembered: by signal, what stays of subjects all of whose rows were erased.
     """
 
     keep: Flags
@@ -51,6 +69,7 @@ class Half:
     signals: Mapping[str, Readings]
     held: Flags | None = None
     share: float = field(default=-1.0)
+    remembered: Mapping[str, Mapping[int, Remembered]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.share < 0:

@@ -143,6 +143,11 @@ class Roster:
         at[places] = np.arange(len(places))
         return [np.sort(at[own][at[own] >= 0]) for own in self.positions]
 
+    def gone(self, data: Data, positions: Indices) -> set[int]:
+        """Subjects, groups among them, of whom no row would be left in ``data`` without those at ``positions``."""
+        present = self.present(self.places(data))
+        return {subject for subject, rows in enumerate(present) if len(rows) and np.isin(rows, positions).all()}
+
     def erase(self, places: Indices, case: str, root: Path) -> None:
         """Take rows off the roster for good: neither id nor digest stays. With the same write their case is closed."""
         self.ids[places] = ""

@@ -94,7 +94,7 @@ class ExactGauge:
             for table in self.tables.values():
                 scores = _weighted(table, [null.gap.norm for null in table.nulls.values()])
                 others = np.delete(scores, left)
-                t = (scores[left] - others.mean()) / others.std(ddof=1)
+                t = (scores[left] - others.mean()) / (others.std(ddof=1) * np.sqrt(1 + 1 / len(others)))
                 p.append(2 * float(stats.t.sf(abs(t), self.count - 2)))
             alarms += min(p) * len(p) <= self.alpha
         return SelfCheck(int(alarms), self.count)
@@ -110,7 +110,9 @@ class ExactGauge:
             unit += null.gap.unit
             seen += null.seen_variance * scales[-1] ** 2
         own = _weighted(table, scales)
-        trace, se = float(numerator - own.mean()) / unit, float(own.std(ddof=1)) / unit
+        # Each of n scores was taken from the mean of the n - 1 others: their spread is sqrt(n / (n - 1)) too wide.
+        spread = float(own.std(ddof=1)) * np.sqrt((self.count - 1) / self.count)
+        trace, se = float(numerator - own.mean()) / unit, float(spread) / unit
         t = trace / se
         critical = float(stats.t.ppf(1 - self.alpha / 2, self.count - 1))
         detectable = critical * se + self.found * float(np.sqrt(seen)) / unit

@@ -8,8 +8,9 @@ from typing import Any
 from torch import nn
 
 from neuralyzer.references.measuring import Reading
-from neuralyzer.references.pool import ReferenceHalf
-from neuralyzer.references.readings import Half, Part
+from neuralyzer.references.memory import Memory
+from neuralyzer.references.pool import ReferenceHalf, References
+from neuralyzer.references.readings import Half, Indices, Part, Remembered
 from neuralyzer.signals.signal import Family
 from neuralyzer.trace.joint import Joint, joint_test
 from neuralyzer.trace.residual import FOUND, Trace, residual_trace
@@ -20,6 +21,21 @@ from neuralyzer.trace.table import Table
 def tables(half: Half, alpha: float) -> dict[str, Table]:
     """The null distributions of a half's signals; made once and kept for the request after this one."""
     return {signal: Table(half, signal, alpha) for signal in half.signals}
+
+
+def memory(references: References, positions: Indices, alpha: float) -> Memory:
+    """What a pool shall keep of the subjects that go when the rows at ``positions`` are erased; see ``Remembered``."""
+    gone, found = references.roster.gone(references.oracle.data, positions), {}
+    for name, half in (("tuning", references.tuning.half), ("judging", references.judging.half)):
+        found[name] = {
+            signal: {
+                subject: Remembered(null.scores.tolist(), null.seen_variance, null.gap.norm, null.gap.unit)
+                for subject, null in table.nulls.items()
+                if subject in gone
+            }
+            for signal, table in tables(half, alpha).items()
+        }
+    return found
 
 
 @dataclass(frozen=True)

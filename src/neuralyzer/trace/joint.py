@@ -56,7 +56,7 @@ def joint_null(tables: Mapping[str, Table], signals: Sequence[str], weighted: bo
     Returns:
         One value a pair.
     """
-    order = sorted(set.intersection(*(set(tables[signal].nulls) for signal in signals)))
+    order = sorted(set.intersection(*(set(tables[signal].subject_z) for signal in signals)))
     found = []
     for subject in order:
         fineness = {signal: tables[signal].fineness(subject) for signal in signals} if weighted else None

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from neuralyzer.references.readings import Flags, Floats, Half, Part
+from neuralyzer.references.readings import Flags, Floats, Half, Part, Remembered
 from neuralyzer.trace import moments as _moments
 from neuralyzer.trace.estimate import Gap, gap, score
 from neuralyzer.trace.moments import Moments, floored
@@ -41,6 +41,14 @@ class Null:
     seen_members: np.ndarray
     seen_scores: Floats
 
+    @classmethod
+    def of(cls, own: Remembered) -> "Null":
+        """The null of an erased subject: no row of it is left to test a model on, its scores are."""
+        none = np.empty(0)
+        moments = Moments(none, none, none, len(own.scores), none)
+        scores = np.asarray(own.scores)
+        return cls(moments, Gap(none, own.norm, 0, own.unit), none, none, scores, own.seen_variance, none, none)
+
 
 class Table:
     """The null distribution of one signal over all subjects of a half.
@@ -52,7 +60,7 @@ class Table:
     """
 
     def __init__(self, half: Half, signal: str, level: float = 0.05) -> None:
-        self.half, self.readings, self.level = half, half.signals[signal], level
+        self.half, self.signal, self.readings, self.level = half, signal, half.signals[signal], level
         rows = self.readings.rows
         self.subjects = [
             subject
@@ -135,14 +143,20 @@ class Table:
         return {subject: self.null(Part(subject, self.half.positions[subject])) for subject in self.subjects}
 
     @cached_property
+    def everyone(self) -> dict[int, Null]:
+        """The like, with subjects that were erased: how models lie apart is learned from all that ever were."""
+        erased = self.half.remembered.get(self.signal, {})
+        return self.nulls | {subject: Null.of(own) for subject, own in erased.items() if subject not in self.nulls}
+
+    @cached_property
     def centre(self) -> float:
         """Mean of all null scores of all subjects."""
-        return float(np.concatenate([null.scores for null in self.nulls.values()]).mean())
+        return float(np.concatenate([null.scores for null in self.everyone.values()]).mean())
 
     @cached_property
     def prior(self) -> Prior:
         """Prior of the subjects' score variances."""
-        nulls = list(self.nulls.values())
+        nulls = list(self.everyone.values())
         return prior(
             np.array([np.var(null.scores, ddof=1) for null in nulls]),
             np.array([len(null.scores) - 1.0 for null in nulls]),
@@ -156,7 +170,7 @@ class Table:
 
     def fineness(self, subject: int) -> float:
         """The score that a whole subject's trace is worth, in standard deviations of scores: ``D / (sd |d|)``."""
-        return self.fineness_of([self.nulls[subject]])
+        return self.fineness_of([self.everyone[subject]])
 
     def fineness_of(self, nulls: Sequence[Null]) -> float:
         """The like of several parts together: ``sum D / |(sd |d|)|``."""
@@ -174,7 +188,7 @@ class Table:
     @cached_property
     def subject_z(self) -> dict[int, Floats]:
         """Null z of each whole subject, in the order of its left-out members."""
-        return {subject: self.null_z(null) for subject, null in self.nulls.items()}
+        return {subject: self.null_z(null) for subject, null in self.everyone.items()}
 
     @cached_property
     def pooled(self) -> Floats:

@@ -11,8 +11,10 @@ from rich.text import Text
 from torch import nn
 
 from neuralyzer.data.request import ErasureRequest
+from neuralyzer.errors import UsageError
 from neuralyzer.models.black_box import BlackBox, Predict
 from neuralyzer.models.trained import TrainedModel
+from neuralyzer.references.exact import NO_POOL
 from neuralyzer.references.pool import References
 from neuralyzer.references.readings import Part
 from neuralyzer.trace.exact import ExactGauge
@@ -24,7 +26,7 @@ from neuralyzer.trace.verdict import Verdict, decide
 from neuralyzer.verification.attacks import Attacks, attacks
 from neuralyzer.verification.audit import audit, not_measured_view, required
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.words import bar, colour, percent
+from neuralyzer.verification.words import bar, colour, percent, sentence
 from neuralyzer.workspace.policy import Policy
 
 POOL, EXACT = "pool", "exact references"
@@ -137,7 +139,12 @@ def verify(
 
     Returns:
         The verification.
+
+    Raises:
+        UsageError: if there are exact references and no pool to tell them the gap.
     """
+    if exact_references and references is None:
+        raise UsageError(NO_POOL)
     policy = policy or Policy()
     if not isinstance(model, nn.Module):
         model = BlackBox.of(model, oracle)
@@ -158,7 +165,7 @@ def verify(
     if gauge is None or not gauge.signals:
         verdict = Verdict.FORGOTTEN if exact else Verdict.INCONCLUSIVE
         return Verification(
-            verdict, basis, None, protocol.alpha, None, (), None, looks or 0, _sentence(verdict, exact, None)
+            verdict, basis, None, protocol.alpha, None, (), None, looks or 0, sentence(verdict, exact, None)
         )
     counts = [signal for signal in gauge.signals if signal in protocol.counting]
     before, after = gauge.read(oracle.model, counts), gauge.read(model, counts)
@@ -170,16 +177,16 @@ def verify(
         required=required(gauge),
         max_trace=protocol.max_trace,
     )
-    if answerable is not None:
-        verdict = Verdict.INCONCLUSIVE
-    if exact:
-        verdict = Verdict.FORGOTTEN
+    if exact or answerable is not None:
+        verdict = Verdict.FORGOTTEN if exact else Verdict.INCONCLUSIVE
     assert after.joint is not None
     check = (
         gauge.self_check()
         if isinstance(gauge, ExactGauge)
         else self_check(gauge.tables, after.joint.signals, groups_of(references), protocol.alpha)
     )
+    open_ = verdict is Verdict.INCONCLUSIVE and answerable is None
+    settled = _settled(gauge, after, counts, protocol.max_trace) if open_ else ""
     return Verification(
         verdict,
         basis,
@@ -189,12 +196,7 @@ def verify(
         tuple(_rows(gauge, before, after, counts)),
         check,
         looks or 0,
-        _sentence(verdict, exact, after.joint.p_value, answerable, len(exact_references))
-        + (
-            _settled(gauge, after, counts, protocol.max_trace)
-            if verdict is Verdict.INCONCLUSIVE and answerable is None
-            else ""
-        ),
+        sentence(verdict, exact, after.joint.p_value, answerable, len(exact_references)) + settled,
         EXACT if exact_references else POOL,
         attacks(gauge, {"original": before, "unlearned": after}),
         gauge.not_measured,
@@ -210,12 +212,11 @@ def _settled(gauge: Gauge | ExactGauge, after: Gauged, counts: Sequence[str], ma
         if group and not any(name in counts for name in group)
     ]
     rows = sum(len(part.rows) for part in gauge.parts)
-    needed = max(rows * (max(short, default=0.0) / max_trace) ** 2, 0.0)
-    if needed <= rows:
-        return ""
-    return (
+    needed = rows * (max(short, default=0.0) / max_trace) ** 2
+    told = (
         f" About {math.ceil(needed)} rows like these {rows} would settle it, or references trained without them alone."
     )
+    return told if needed > rows else ""
 
 
 def screened(references: References, parts: Sequence[Part], alpha: float) -> str | None:
@@ -253,24 +254,6 @@ def _rows(gauge: Gauge | ExactGauge, before: Gauged, after: Gauged, counts: Sequ
             }
         )
     return rows
-
-
-def _sentence(
-    verdict: Verdict, exact: bool, p: float | None, answerable: str | None = None, references: int = 0
-) -> str:
-    if exact:
-        return "Forgotten by construction: the training record shows no forget row."
-    if p is None:
-        return "Inconclusive: without references that read these rows nothing can be judged."
-    if answerable is not None:
-        return f"Inconclusive: the pool cannot answer this request, since {answerable}."
-    against = f" Judged by {references} models trained on exactly the retained rows." if references else ""
-    return {
-        Verdict.FORGOTTEN: f"Forgotten: the model behaves on these rows as one that never saw them, p = {p:.2f}.",
-        Verdict.NOT_FORGOTTEN: f"Not forgotten: no model that never saw these rows behaves like this, p = {p:.3f}.",
-        Verdict.UNTRACEABLE: f"Untraceable: neither original nor new model shows a measurable trace, p = {p:.2f}.",
-        Verdict.INCONCLUSIVE: f"Inconclusive: no trace was seen, but one might have been missed, p = {p:.2f}.",
-    }[verdict] + against
 
 
 def verification_view(verification: Verification, retrained: bool = False) -> RenderableType:
