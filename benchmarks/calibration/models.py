@@ -88,6 +88,10 @@ class Made:
         """Models that are still to be trained."""
         return [job for job in self.jobs() if not job.path.exists()]
 
+    def missing_members(self) -> int:
+        """Members of the pool that are still to be measured."""
+        return self.world.size - len(list((self.pool / "references").glob("*/measured/*.json")))
+
     def make(self) -> None:
         """Make what is missing, its cost shown first."""
         began = time.perf_counter()
