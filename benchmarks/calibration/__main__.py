@@ -27,7 +27,7 @@ HARD = {
     "BatchNorm and augmentation": ("batchnorm-22",), "regression": ("regression-23",),
 }  # fmt: skip
 SIBLINGS = ("siblings-19", "siblings-20")
-POOLS = ("pool-16-0.62", "pool-32-0.75", "digits-11", "pool-64-0.81", "pool-64-0.9")
+POOLS = ("pool-16-0.62", "pool-32-0.75", "digits-11", "pool-64-0.9")
 BOTH = ("judging", "tuning")
 
 

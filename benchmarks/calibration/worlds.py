@@ -285,7 +285,7 @@ BUILDERS: dict[str, Callable[[], World]] = {
     "small": partial(_named, 24, "small", _small, [n for names in SMALL.values() for n in names], retrained=1),
     **{
         f"pool-{members}-{kept}": partial(_variant, 11, 2 * members, kept)
-        for members, kept in ((16, 0.62), (32, 0.75), (64, 0.81), (64, 0.90))
+        for members, kept in ((16, 0.62), (32, 0.75), (64, 0.90))
     },
 }
 
