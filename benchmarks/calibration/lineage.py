@@ -13,8 +13,9 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
 from neuralyzer.references import vectorised
 from neuralyzer.references.pool import References
-from neuralyzer.trace.gauge import Gauge
+from neuralyzer.trace.gauge import Gauge, memory
 
+ALPHA = 0.05
 BEFORE, LAST, MODELS = 9, 12, 3
 
 
@@ -33,7 +34,8 @@ def measured(made: Made) -> dict[str, Any]:
     shutil.rmtree(root / "pool", ignore_errors=True)
     shutil.copytree(made.references.store.root, root / "pool")
     pool = References.open(root / "pool", made.oracle)
-    pool.erase(ErasureRequest(subjects=gone).positions(world.data), "nine requests")
+    positions = ErasureRequest(subjects=gone).positions(world.data)
+    pool.erase(positions, "nine requests", memory(pool, positions, ALPHA))  # as a case does when it closes
     rest = world.data.select(~np.isin(world.data.subjects, gone))
     oracle = TrainedModel.fit(world.recipe, rest, world.holdout)
     late = References.open(root / "pool", oracle)
@@ -46,7 +48,7 @@ def measured(made: Made) -> dict[str, Any]:
             ("first", early, world.data, made.oracle, [made.load(p) for p in made.paths((str(name),), "retrained")]),
         ):
             parts = references.parts(ErasureRequest(subjects=[str(name)]).positions(data))
-            gauge = Gauge(references.judging, parts, 0.05)
+            gauge = Gauge(references.judging, parts, ALPHA)
             read = gauge.read(original.model)
             found.append(
                 {

@@ -1,5 +1,7 @@
 """Requests that the pool cannot answer: inconclusive, unless exact references judge; these never outlive the verdict."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -90,7 +92,11 @@ def test_exact_references_give_a_verdict_where_the_pool_cannot(world, unanswerab
     assert judged.verdict is Verdict.FORGOTTEN and judged.succeeded
     assert "6 models trained on exactly the retained rows" in judged.verification.sentence
     assert judged.result["verification"]["judges"] == "exact references"
-    assert check(judged.certificate, judged.weights).ok
+    checked = check(judged.certificate, judged.weights)
+    assert checked.ok and {"margin", "lira-online"} <= set(checked.predicate["attacks_run"])
+    held = {own["name"]: own["note"] for own in checked.predicate["references"]}
+    assert "judged in the pool's place" in held["6 exact references"]
+    assert "but for scores by member" in held["32 reference models"]
     assert folders(world) == []
     assert judged.verification.looks == 2, "its members tell the gap, so the judging half is opened all the same"
 
@@ -110,6 +116,17 @@ def test_the_coach_is_not_heard_where_the_pool_cannot_answer(world, unanswerable
     case = go(world, REQUEST, workspace=loose(world), wish=BY_EXACT)
     assert [attempt["method"] for attempt in case.result["unlearning"]["attempts"]] == ["influence"]
     assert case.verdict is Verdict.FORGOTTEN
+
+
+def test_a_pool_that_could_not_read_the_rows_does_not_make_them_untraceable(world, tmp_path):
+    """It declared nothing, yet exact references see the original's trace: `untraceable` would close the case."""
+    oracle, references = world.oracle, world.references()
+    judges = exact.train_exact(oracle, REQUEST.positions(oracle.data), tmp_path / "judges")
+    retrained = nz.TrainedModel.fit(small_recipe(seed=77), oracle.data.select(oracle.data.subjects != "c0")).model
+    unread = replace(nz.audit(oracle, REQUEST, references).protocol, signals=(), counting=(), original_rejected=False)
+    found = nz.verify(retrained, oracle, REQUEST, references, protocol=unread, exact_references=judges)
+    assert found.verdict is Verdict.INCONCLUSIVE and found.families[0]["original"] > 0.5
+    assert nz.verify(retrained, oracle, REQUEST, references, protocol=unread).verdict is Verdict.UNTRACEABLE
 
 
 def test_they_see_finer_than_the_pool(world, tmp_path):

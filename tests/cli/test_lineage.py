@@ -49,6 +49,13 @@ def test_requests_follow_one_another_on_the_lineage(project):
     assert "has changed since" in project("audit", "--subject", "c2").complaint
 
 
+def test_references_that_are_made_anew_on_the_rows_that_are_left_are_used(project):
+    first = project("forget", "--subject", "c0", *BY_INFLUENCE).json["references"]["digest"]
+    assert project("audit", "--subject", "c1", "--json").json["protocol"]["references"] == first
+    anew = project("references", "--json").json["digest"]
+    assert project("audit", "--subject", "c1", "--json").json["protocol"]["references"] == anew != first
+
+
 def test_a_project_that_was_moved_goes_on(project, in_folder):
     assert project("forget", "--subject", "c0", *BY_INFLUENCE).code == 0
     moved = project.root.with_name("moved")

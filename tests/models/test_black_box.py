@@ -80,6 +80,14 @@ def fails(x):
     raise ValueError("no route to host\nTraceback")
 
 
+class TimedOut(Exception):
+    """As the client of an API has its own."""
+
+
+def too_late(x):
+    raise TimedOut("after 30 s")
+
+
 @pytest.mark.parametrize(
     ("predict", "says"),
     [
@@ -89,6 +97,7 @@ def fails(x):
         (lambda x: torch.full((len(x), 3), 1.0), "one sums to 3 .*are these logits"),
         (lambda x: torch.tensor([[1.5, -0.5, 0.0]]).expand(len(x), 3), "the smallest is -0.5"),
         (fails, "predict failed on 210 rows: ValueError: no route to host$"),
+        (too_late, "predict failed on 210 rows: TimedOut: after 30 s$"),
         (lambda x: "nothing", "predict failed"),
         (lambda x: None, "predict failed"),
     ],

@@ -3,14 +3,16 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from torch import nn
 
 import neuralyzer as nz
 from neuralyzer.errors import ForgetSetError, ReferencesError, UsageError
 from neuralyzer.trace.verdict import Verdict
-from neuralyzer.verification.claim import Claim, _notes, _sentence, audit_rows
+from neuralyzer.verification.claim import Claim, _fitting, _notes, _sentence, audit_rows
 from tests.conftest import small_recipe
 from tests.verification.test_audit import render
 
@@ -149,8 +151,25 @@ def test_a_weight_that_is_gone(claim_world, tmp_path):
         (np.ones((3, 64)), [-1, 2, 3], "class -1"),
         (np.ones((3, 64)), [0.5, 1.5, 2.5], "real targets"),
         (np.full((3, 64), np.nan), [0, 1, 2], "NaN"),
+        (np.ones((3, 64), int), [0, 1, 2], r"features of torch.int64; the training rows have torch.float32"),
     ],
 )
 def test_rows_that_the_model_cannot_read(claim_world, x, y, says):
     with pytest.raises(UsageError, match=says):
         audit_rows(claim_world.oracle, nz.Data.from_arrays(x, np.array(y)), claim_world.references)
+
+
+@pytest.mark.parametrize(
+    ("y", "says"),
+    [
+        (np.full((3, 2), np.nan, np.float32), "NaN"),
+        (np.ones(3, np.float32), r"targets of shape \(\); the training rows have \(2,\)"),
+    ],
+)
+def test_real_targets_that_cannot_be_read(y, says):
+    """A NaN would give a trace of NaN, which nothing compares as smaller: an accusation out of nowhere."""
+    data = nz.Data.from_arrays(np.eye(4, dtype=np.float32), np.ones((4, 2), np.float32))
+    recipe = nz.Recipe(lambda: nn.Linear(4, 2), nz.Regression())
+    oracle = nz.TrainedModel(recipe.module(), recipe, data, None)
+    with pytest.raises(UsageError, match=says):
+        _fitting(oracle, nz.Data.from_arrays(np.ones((3, 4), np.float32), y), SimpleNamespace(head={"outputs": 2}))

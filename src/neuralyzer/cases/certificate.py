@@ -10,6 +10,7 @@ from typing import Any
 import neuralyzer
 from neuralyzer.cases.outcome import NOT_TESTED, Facts
 from neuralyzer.certificates import statement as cert
+from neuralyzer.verification.verify import EXACT, Verification
 from neuralyzer.workspace import digests
 
 NAMED = ("torch", "numpy", "scipy", "safetensors", "curvlinops-for-pytorch")
@@ -110,7 +111,7 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
         acceptance=None
         if final.acceptance is None
         else cert.AcceptanceRecord(passed=final.acceptance.passed, failed=final.acceptance.failed),
-        attacks_run=[row["signal"] for row in verification.families],
+        attacks_run=[row["signal"] for row in verification.families] + _known_attacks(verification),
         attacks_not_run=list(NOT_TESTED),
         weights=cert.WeightsRecord(original=facts.oracle.digest, unlearned=unlearned),
         members_that_saw=[] if pool is None else pool.saw(facts.task.positions),
@@ -145,9 +146,25 @@ def _references(facts: Facts) -> list[cert.Holding]:
             note="their weights are kept"
             if kept
             else "their weights were destroyed once measured; what was "
-            "measured on these rows is erased when the case closes",
-        )
+            "measured on these rows is erased when the case closes, but for scores by member, none by row, of a "
+            "subject all of whose rows go",
+        ),
+        *_exact_references(facts.final.verification),
     ]
+
+
+def _known_attacks(verification: Verification) -> list[str]:
+    scores = () if verification.attacks is None else verification.attacks.scores
+    return sorted({score["attack"] for score in scores if score["model"] == "unlearned"})
+
+
+def _exact_references(verification: Verification | None) -> list[cert.Holding]:
+    """Who judged, where it was not the pool; each of them was judged by the others, so the self-check counts them."""
+    if verification is None or verification.judges != EXACT or verification.self_check is None:
+        return []
+    note = "trained on exactly the retained rows once the weights were final; they judged in the pool's place"
+    name = f"{verification.self_check.groups} exact references"
+    return [cert.Holding(name=name, digest=None, state="erased", note=f"{note} and are deleted when the case closes")]
 
 
 def _family(row: dict[str, Any]) -> cert.FamilyRecord:

@@ -219,9 +219,11 @@ class Project:
     def _pool(self, oracle: TrainedModel) -> Path | None:
         if oracle.holdout is None:
             return None
-        whole = replace(oracle, data=self.data)
-        name = self._lineage()["pool"] or name_of(whole, self.tables.get("references", {}).get("groups", ()))
-        return self.workspace.references / name
+        groups, place = self.tables.get("references", {}).get("groups", ()), self.workspace.references
+        anew = place / name_of(oracle, groups)  # made on the rows that are left, once many are gone
+        if (anew / "pool.json").exists():
+            return anew
+        return place / (self._lineage()["pool"] or name_of(replace(oracle, data=self.data), groups))
 
     def _lineage(self) -> dict[str, Any]:
         path = self.workspace.root / "lineage.json"

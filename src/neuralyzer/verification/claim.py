@@ -128,9 +128,12 @@ def audit_rows(oracle: TrainedModel, rows: Data, references: References | None, 
 
 def _fitting(oracle: TrainedModel, rows: Data, references: References) -> None:
     """Refuse rows that the model could not read."""
-    wanted, given = tuple(oracle.data.gather([0])[0].shape[1:]), tuple(rows.gather([0])[0].shape[1:])
+    own, first = oracle.data.gather([0])[0], rows.gather([0])[0]
+    wanted, given = tuple(own.shape[1:]), tuple(first.shape[1:])
     if wanted != given:
         raise UsageError(f"the claimant's rows have features of shape {given}; the training rows have {wanted}")
+    if own.dtype != first.dtype:
+        raise UsageError(f"the claimant's rows have features of {first.dtype}; the training rows have {own.dtype}")
     if oracle.recipe.objective.counted:
         classes = int(references.head["outputs"])
         if rows.y.is_floating_point():
@@ -138,7 +141,13 @@ def _fitting(oracle: TrainedModel, rows: Data, references: References) -> None:
         if int(rows.y.min()) < 0 or int(rows.y.max()) >= classes:
             odd = int(rows.y.max()) if int(rows.y.max()) >= classes else int(rows.y.min())
             raise UsageError(f"the claimant's rows have class {odd}; the model's classes are 0 to {classes - 1}")
-    if not all(bool(x.isfinite().all()) for x, _ in rows.chunks() if x.is_floating_point()):
+    elif rows.y.numel() != len(rows) * int(references.head["outputs"]):
+        raise UsageError(
+            f"the claimant's rows have targets of shape {tuple(rows.y.shape[1:])}; the training rows have "
+            f"{tuple(oracle.data.y.shape[1:])}"
+        )
+    read = (values for chunk in rows.chunks() for values in chunk if values.is_floating_point())
+    if not all(bool(values.isfinite().all()) for values in read):
         raise UsageError("the claimant's rows hold NaN or infinite values")
 
 

@@ -171,7 +171,7 @@ def verify(
     before, after = gauge.read(oracle.model, counts), gauge.read(model, counts)
     verdict = decide(
         rejects=after.rejects,
-        original_rejected=protocol.original_rejected,
+        original_rejected=protocol.original_rejected or (bool(exact_references) and before.rejects),
         detectable=after.detectable,
         counts=counts,
         required=required(gauge),
@@ -213,9 +213,8 @@ def _settled(gauge: Gauge | ExactGauge, after: Gauged, counts: Sequence[str], ma
     ]
     rows = sum(len(part.rows) for part in gauge.parts)
     needed = rows * (max(short, default=0.0) / max_trace) ** 2
-    told = (
-        f" About {math.ceil(needed)} rows like these {rows} would settle it, or references trained without them alone."
-    )
+    others = "more such references" if isinstance(gauge, ExactGauge) else "references trained without them alone"
+    told = f" About {math.ceil(needed)} rows like these {rows} would settle it, or {others}."
     return told if needed > rows else ""
 
 
