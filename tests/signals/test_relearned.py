@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from neuralyzer.models.objective import Classification
 from neuralyzer.signals.relearned import RATES, STEPS, Relearned
 from neuralyzer.signals.signal import Batch, Context, Sample
 from tests.models.cases import CASES
@@ -92,3 +93,25 @@ def test_the_rate_where_nothing_can_be_compared():
     small = Batch(never.x[:7], never.y[:7])  # too few rows to be a unit
     for given in ([], made[:1], made[1:2], [Sample(made[0].model, [small], [small])]):
         assert Relearned().prepare(given, context) == {"rate": RATES[0]}
+
+
+class Brittle(torch.nn.Module):
+    """A linear model that overflows as soon as a weight passes 1."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = torch.nn.Parameter(weight)
+
+    def forward(self, x):
+        return x @ self.weight / (self.weight.detach().abs().max() <= 1).float()
+
+
+def test_where_larger_steps_diverge_the_rate_that_came_nearest_is_taken():
+    """Half-way is out of reach: members that saw the rows are far surer than a few steps can make the others."""
+    batch, context = Batch(torch.eye(8), torch.arange(8) % 2), Context(Classification(), torch.ones(8))
+    seen = torch.nn.Linear(8, 2, bias=False)
+    with torch.no_grad():
+        seen.weight.copy_(100 * torch.nn.functional.one_hot(batch.y, 2).float().T)
+    made = [Sample(Brittle(torch.zeros(8, 2)), [], [batch]), Sample(seen, [batch], [])]
+    # A weight moves by rate (1 - p) / 8 a step: four steps of rate 10 lead to 1.08, of the next smaller one to .88.
+    assert Relearned().prepare(made, context) == {"rate": RATES[-2]}

@@ -14,7 +14,7 @@ from torch import nn
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
 
-ENOUGH = 0.5  # of the joint test's critical value
+ENOUGH = 0.25  # of the joint test's critical value
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.errors import NotFiniteError
 from neuralyzer.models.reading import called
 from neuralyzer.signals.margin import margins
 from neuralyzer.signals.signal import Batch, Context, Family, Sample
@@ -42,15 +43,18 @@ class Relearned:
             return {"rate": RATES[0]}
         start = torch.stack([margins(model, unit, context).mean() for model, unit in never]).mean()
         target = float(start + torch.stack(seen).mean()) / 2
+        nearest, highest = RATES[0], -math.inf
         for rate in RATES:
-            reached = torch.stack(
-                [margins(_relearn(model, unit, context, rate), unit, context).mean() for model, unit in never]
-            ).mean()
-            if not math.isfinite(float(reached)):
-                break
-            if float(reached) >= target:
+            try:
+                each = [margins(_relearn(model, unit, context, rate), unit, context).mean() for model, unit in never]
+            except NotFiniteError:
+                break  # so large a step diverges: a rate that came nearest has to do
+            reached = float(torch.stack(each).mean())
+            if reached >= target:
                 return {"rate": rate}
-        return {"rate": RATES[len(RATES) // 2]}
+            if reached > highest:
+                nearest, highest = rate, reached
+        return {"rate": nearest}
 
     def measure(self, model: nn.Module, rows: Batch, holdout: Batch, context: Context) -> tuple[Tensor, Tensor]:
         """Margins on each half after relearning the other, ``(n,)``; on the holdout the mean of both, ``(H,)``."""
