@@ -37,7 +37,7 @@ class Trial:
 class Tuner:
     """Tries settings and keeps the best: no trace that the coach sees, and of those the least harm.
 
-    A joint z under half of its critical value is within what never-seen members show too, so such trials count as
+    A joint z under a quarter of its critical value is within what never-seen members show too, so such trials count as
     equal in it and the one with the smallest loss on retained rows held back is the best. Where there is none, the
     smallest z is.
 
