@@ -124,7 +124,7 @@ class Bench:
     def forgetting(self) -> dict[str, Any]:
         """One attempt of each method, beside the really retrained."""
         found = {}
-        for name in self.there(("digits-12", "digits-13", CIFAR)):
+        for name in self.there((*DIGITS, CIFAR)):
             made = self.made(name)
             utility = forgetting.retrained_utility(made)
             real = self.lines((name,), "retrained")

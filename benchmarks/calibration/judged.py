@@ -36,6 +36,7 @@ class Court:
         self.rows = sum(len(part.rows) for part in parts)
         halves: dict[str, ReferenceHalf] = {"tuning": made.references.tuning, "judging": made.references.judging}
         self.gauges = {name: Gauge(half, parts, ALPHA, FIRST_LOOK) for name, half in halves.items()}
+        self.coaches = {name: Gauge(half, parts, ALPHA) for name, half in halves.items()}
 
     def judge(self, half: str, readings: Cached, original: Cached) -> dict[str, Any]:
         """A model's line, with the verdict that the protocol of the original leads to.
@@ -48,7 +49,7 @@ class Court:
         Returns:
             The line.
         """
-        gauge, coach = self.gauges[half], self.gauges["tuning" if half == "judging" else "judging"]
+        gauge, coach = self.gauges[half], self.coaches["tuning" if half == "judging" else "judging"]
         audited = coach.judge(original)
         counts = counting(audited.detectable)
         found_it = coach.judge(original, counts).rejects
