@@ -47,7 +47,8 @@ def wilson(hits: int, cases: int) -> list[float]:
     """Wilson's 95 % interval of a share of independent cases (Wilson 1927)."""
     z, p = 1.96, hits / cases
     middle, reach = p + z * z / (2 * cases), z * np.sqrt(p * (1 - p) / cases + z * z / (4 * cases * cases))
-    return [float((middle - reach) / (1 + z * z / cases)), float((middle + reach) / (1 + z * z / cases))]
+    low, high = (middle - reach) / (1 + z * z / cases), (middle + reach) / (1 + z * z / cases)
+    return [float(max(low, 0.0)), float(min(high, 1.0))]
 
 
 def words(lines: Lines) -> dict[str, float]:
