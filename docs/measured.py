@@ -72,7 +72,13 @@ def _power(found: dict[str, Any]) -> str:
 
 def _interval(found: dict[str, Any]) -> str:
     rows = [
-        [f"{share} of the rows", name, f"{own['truth']:.2f}", f"{own['mean']:.2f}", f"{own['coverage']:.2f}"]
+        [
+            f"{100 * float(share):.0f} % of the rows",
+            name,
+            f"{own['truth']:.2f}",
+            f"{own['mean']:.2f}",
+            f"{own['coverage']:.2f}",
+        ]
         for share, signals in found.items()
         for name, own in signals.items()
     ]
@@ -80,22 +86,28 @@ def _interval(found: dict[str, Any]) -> str:
 
 
 def _siblings(found: dict[str, Any]) -> str:
-    return _table(["requests", "refused", "cases"], [[k, _share(v), str(v["cases"])] for k, v in found.items()])
+    rows = [[k.removesuffix(" refused"), _share(v), str(v["cases"])] for k, v in found.items()]
+    return _table(["requests", "refused", "cases"], rows)
 
 
 def _forgetting(found: dict[str, Any]) -> str:
-    rows = []
+    rows, picks = [], []
     for world, own in found.items():
         for method, line in own.items():
-            rejected = _share(line["not rejected"]) if "not rejected" in line else ""
-            points = f"{line['points below retrained']:.2f}" if "points below retrained" in line else "0"
             traces = line.get("traces", {})
-            read = "; ".join(
-                f"{name} {100 * traces[name]['mean']:.0f} %" for name in ("margin", "relearned") if name in traces
-            )
-            rows.append([world, method, rejected, points, read, _words(line["words"])])
-    head = ["world", "models", "not rejected", "points of accuracy below retrained", "mean traces", "verdicts"]
-    return _table(head, rows)
+            read = (f"{name} {100 * traces[name]['mean']:.0f} %" for name in ("margin", "relearned") if name in traces)
+            rows.append(
+                [
+                    world, method, _share(line["not rejected"]), str(line["not rejected"]["cases"]),
+                    f"{line.get('points below retrained', 0):.2f}", "; ".join(read), _words(line["words"]),
+                ]
+            )  # fmt: skip
+        chosen = own["retrained"]["plan's picks"]
+        picks.append(
+            f"{world}: " + "; ".join(f"`{name.split(',')[0]}`{name[len(name.split(',')[0]) :]}" for name in chosen)
+        )
+    head = ["world", "models", "not rejected", "cases", "points of accuracy below retrained", "mean traces", "verdicts"]
+    return _table(head, rows) + "\n\nThe plan's picks, for every subject alike: " + ". ".join(picks) + "."
 
 
 def _lineage(found: dict[str, Any]) -> str:
