@@ -36,7 +36,8 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 def _share(rate: dict[str, Any]) -> str:
     if rate["share"] is None:
         return "-"
-    low, high = (rate["low"], rate["high"]) if "low" in rate else rate["wilson"]
+    alike = rate["share"] in (0, 1)  # resampling cases that are all alike says nothing: Wilson's interval does
+    low, high = rate["wilson"] if alike or "low" not in rate else (rate["low"], rate["high"])
     return f"{rate['share']:.3f} ({low:.3f} to {high:.3f})"
 
 
