@@ -46,10 +46,10 @@ def test_tables_by_row_and_by_subject():
     assert [line["attack"] for line in row["lines"][:4]] == ["LiRA, online", "", "", "LiRA, offline"]
     assert [line["model"] for line in row["lines"][:3]] == ["Original", "Unlearned", "References"]
     assert row["lines"][0]["auc"] == "0.86 (0.80 to 0.91)" and row["lines"][0]["percentile"] is None
-    assert row["lines"][0]["tpr"][1] == "not resolvable: 432 negatives"
+    assert row["lines"][0]["tpr"][1] == "too few: 432 negatives"
     assert row["lines"][2]["tpr"][1].startswith("0\u202f% (")
     assert subject["lines"][0]["percentile"] == "100\u202f%" and subject["lines"][2]["percentile"] is None
-    assert subject["lines"][0]["tpr"][0] == "not resolvable: 6 negatives"
+    assert subject["lines"][0]["tpr"][0] == "too few: 6 negatives"
 
 
 @pytest.mark.parametrize("stage", ["verification", "audit"])
@@ -58,7 +58,7 @@ def test_the_page_has_them_from_either_stage(tell, stage):  # noqa: F811
     content["verification"]["attacks"] = None
     content[stage]["attacks"] = FOUND
     shown = words(tell(content))
-    assert "Scores people know" in shown and "not resolvable: 6 negatives" in shown
+    assert "Scores people know" in shown and "too few: 6 negatives" in shown
     assert "LiRA and RMIA, beside the verdict" in shown
 
 

@@ -135,7 +135,7 @@ def _rates(rates: Sequence[Mapping[str, Any]], negatives: int) -> list[str]:
 
 def _rate(rate: Mapping[str, Any], negatives: int) -> str:
     if rate["tpr"] is None:
-        return f"not resolvable: {plural(negatives, 'negative')}"
+        return f"too few: {plural(negatives, 'negative')}"
     text = percent(rate["tpr"])
     return text if rate["low"] is None else f"{text} ({interval(rate['low'], rate['high'])})"
 
