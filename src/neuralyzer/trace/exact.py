@@ -14,16 +14,15 @@ from torch import nn
 from neuralyzer.references.measuring import Reading
 from neuralyzer.references.pool import ReferenceHalf
 from neuralyzer.references.readings import Floats, Half, Part, Readings
-from neuralyzer.signals.signal import Family
 from neuralyzer.trace.estimate import score
-from neuralyzer.trace.gauge import Gauged
+from neuralyzer.trace.gauge import Gauged, Signals, readable
 from neuralyzer.trace.joint import Joint
 from neuralyzer.trace.residual import FOUND, Trace
 from neuralyzer.trace.self_check import SelfCheck
 from neuralyzer.trace.table import Table
 
 
-class ExactGauge:
+class ExactGauge(Signals):
     """Reads models for one request, as ``Gauge`` does, against exact references.
 
     Args:
@@ -45,25 +44,14 @@ class ExactGauge:
         weights: bool = True,
     ) -> None:
         self.half, self.parts, self.alpha, self.found, self.count = half, list(parts), alpha, found, len(references)
-        self.names = [
-            name for name, own in half.meter.signals.items() if weights or not getattr(own, "needs_weights", True)
-        ]
-        read = [half.meter.read(module, self.parts, self.names) for module in references]
+        names = readable(half, weights)
+        read = [half.meter.read(module, self.parts, names) for module in references]
         self.tables: dict[str, Table] = {}
         for name in read[0]:
             table = _table(half, self.parts, name, [found_[name] for found_ in read])
             if table is not None:
                 self.tables[name] = table
         self.signals = list(self.tables)
-
-    @property
-    def not_measured(self) -> tuple[str, ...]:
-        """The pool's signals that the request, or the model, does not have."""
-        return tuple(name for name in self.half.meter.signals if name not in self.signals)
-
-    def family(self, signal: str) -> Family:
-        """The family of a signal."""
-        return self.half.meter.signals[signal].family
 
     def read(self, model: nn.Module, counts: Sequence[str] | None = None) -> Gauged:
         """Read a model.
@@ -80,7 +68,7 @@ class ExactGauge:
         traces = {name: self._trace(table, readings[name]) for name, table in self.tables.items()}
         if not traces:
             return Gauged({}, None, readings)
-        taken = [name for name in self.signals if name in counts] if counts else self.signals
+        taken = self.taken(counts)
         statistic = max(abs(traces[name].z) for name in taken)
         p = min(1.0, len(taken) * min(traces[name].p_value for name in taken))
         critical = float(stats.t.ppf(1 - self.alpha / (2 * len(taken)), self.count - 1))

@@ -63,7 +63,33 @@ class Gauged:
         return self.joint is not None and self.joint.rejects
 
 
-class Gauge:
+class Signals:
+    """What every gauge of a request knows of its signals: ``half``, whose meter reads, and ``signals``, by name."""
+
+    half: ReferenceHalf
+    signals: list[str]
+
+    @property
+    def not_measured(self) -> tuple[str, ...]:
+        """The references' signals that the request, or the model, does not have."""
+        return tuple(name for name in self.half.meter.signals if name not in self.signals)
+
+    def family(self, signal: str) -> Family:
+        """The family of a signal."""
+        return self.half.meter.signals[signal].family
+
+    def taken(self, counts: Sequence[str] | None) -> list[str]:
+        """The signals that a joint test is taken over: those that count, or all where none does."""
+        return [name for name in self.signals if name in counts] if counts else self.signals
+
+
+def readable(half: ReferenceHalf, weights: bool) -> list[str]:
+    """The signals that a half's meter can read; without ``weights``, those that answers alone will do for."""
+    own = half.meter.signals.items()
+    return [name for name, signal in own if weights or not getattr(signal, "needs_weights", True)]
+
+
+class Gauge(Signals):
     """Reads models for one request.
 
     Args:
@@ -81,9 +107,8 @@ class Gauge:
         self.tables = tables(half.half, alpha)
         self.signals = [
             name
-            for name, signal in half.meter.signals.items()
-            if half.meter.measures(signal, parts)
-            and (weights or not getattr(signal, "needs_weights", True))
+            for name in readable(half, weights)
+            if half.meter.measures(half.meter.signals[name], parts)
             and all(part.subject in self.tables[name] for part in parts)
             and 1 / (1 + len(self.tables[name].pooled)) <= alpha  # else not even the oddest model could be told
         ]
@@ -92,15 +117,6 @@ class Gauge:
     def fineness(self) -> dict[str, float]:
         """How finely each signal sees this request: what the joint test weighs it by."""
         return {name: self.tables[name].fineness_of(self.tables[name].parts_null(self.parts)) for name in self.signals}
-
-    @property
-    def not_measured(self) -> tuple[str, ...]:
-        """The references' signals that the request, or the model, does not have."""
-        return tuple(name for name in self.half.meter.signals if name not in self.signals)
-
-    def family(self, signal: str) -> Family:
-        """The family of a signal."""
-        return self.half.meter.signals[signal].family
 
     def read(self, model: nn.Module, counts: Sequence[str] | None = None) -> Gauged:
         """Read a model.
@@ -122,9 +138,8 @@ class Gauge:
         }
         if not traces:
             return Gauged({}, None, readings)
-        taken = [name for name in self.signals if name in counts] if counts else self.signals
         z = {name: trace.z for name, trace in traces.items()}
-        joint = joint_test(self.tables, z, taken, self.alpha, self.fineness)
+        joint = joint_test(self.tables, z, self.taken(counts), self.alpha, self.fineness)
         return Gauged(traces, joint, readings)
 
 

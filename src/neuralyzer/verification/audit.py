@@ -94,7 +94,7 @@ def audit(
     gauged = gauge.read(oracle.model)
     counts = counting(gauged.detectable)
     if counts:
-        gauged = gauge.read(oracle.model, counts)
+        gauged = gauge.judge(gauged.readings, counts)
     verdict = decide(
         rejects=gauged.rejects,
         original_rejected=gauged.rejects,
