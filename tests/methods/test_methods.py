@@ -12,7 +12,7 @@ from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
 from neuralyzer.progress import Silent
 
-NAMES = ["retrain", "rollback", "influence", "finetune", "neggrad-plus"]
+NAMES = ["retrain", "rollback", "datamodel-matching", "influence", "finetune", "neggrad-plus"]
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def test_time_enough_means_an_exact_option(task):
 
 def test_haste_means_the_least_expected_trace_within_the_budget(task):
     plan = planned(task(budget=4.0))
-    assert plan.chosen.method == "influence" and plan.chosen.seconds <= 4.0
+    assert plan.chosen.method == "datamodel-matching" and plan.chosen.seconds <= 4.0
     assert not by_name(plan)["retrain"].feasible
     assert "least expected trace" in plan.note
     feasible = [option for option in plan.options if option.feasible]
@@ -60,25 +60,28 @@ def test_nothing_that_will_do_leaves_retraining(task):
 
 def test_a_guarantee_is_honoured_however_hasty(task):
     plan = planned(task(budget=4.0, guarantee="exact"))
-    assert plan.chosen.method == "retrain" and not by_name(plan)["influence"].feasible
+    assert plan.chosen.method == "retrain" and not by_name(plan)["datamodel-matching"].feasible
 
 
 def test_a_utility_limit_is_honoured(task, monkeypatch):
-    kind = catalogue.get("influence")
+    kind = catalogue.get("datamodel-matching")
     monkeypatch.setattr(kind, "expected", replace(kind.expected, utility_loss=0.2))
     plan = planned(task(budget=4.0), limit=0.05)
-    assert plan.chosen.method != "influence" and "over the 0.050 allowed" in by_name(plan)["influence"].reason
-    assert planned(task(budget=4.0), limit=0.5).chosen.method == "influence"
+    assert (
+        plan.chosen.method != "datamodel-matching"
+        and "over the 0.050 allowed" in by_name(plan)["datamodel-matching"].reason
+    )
+    assert planned(task(budget=4.0), limit=0.5).chosen.method == "datamodel-matching"
 
 
 def test_the_objectives_own_limit_is_the_default(task, monkeypatch):
     own = task(budget=4.0)
     assert own.objective.max_utility_loss == 0.01
-    kind = catalogue.get("influence")
+    kind = catalogue.get("datamodel-matching")
     monkeypatch.setattr(kind, "expected", replace(kind.expected, utility_loss=0.011))
-    assert "over the 0.010 allowed" in by_name(planned(own, limit=None))["influence"].reason
+    assert "over the 0.010 allowed" in by_name(planned(own, limit=None))["datamodel-matching"].reason
     monkeypatch.setattr(kind, "expected", replace(kind.expected, utility_loss=0.009))
-    assert planned(own, limit=None).chosen.method == "influence"
+    assert planned(own, limit=None).chosen.method == "datamodel-matching"
 
 
 CHEAPER = "retraining is cheaper than every other option that would do"
@@ -189,7 +192,7 @@ def test_a_case_of_such_a_request_ends_inconclusive(world, monkeypatch):
         world.oracle, nz.ErasureRequest(subjects=["c0"], budget=4.0), world.references(),
         nz.Workspace(world.root, policy), wish=Wish(rates=RATES),
     )  # fmt: skip
-    assert case.result["unlearning"]["method"] == "influence"
+    assert case.result["unlearning"]["method"] == "datamodel-matching"
     assert case.verdict == "inconclusive" and not case.succeeded
 
 
@@ -240,6 +243,6 @@ def test_the_chosen_one_stands_first(task):
 @pytest.mark.parametrize("width", [80, 140])
 def test_a_person_can_read_it(task, width):
     shown = render(planned(task(budget=4.0)), width)
-    for word in ("> influence", "retrain", "over the", "budget", "least expected trace"):
+    for word in ("> datamodel-", "retrain", "over the", "budget", "least expected trace"):
         assert word in shown
     assert "?" in render(planned(task(), rates=replace(RATES, step=float("inf"))), width)

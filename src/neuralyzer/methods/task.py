@@ -12,6 +12,8 @@ from torch import nn
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import ReferencesError
+from neuralyzer.influence import kept
+from neuralyzer.influence.ekfac import Ekfac
 from neuralyzer.models import reading
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.trained import TrainedModel
@@ -93,6 +95,7 @@ class Task:
         self.references: ReferenceHalf | None = None if references is None else references.tuning
         self.parts = [] if references is None else references.parts(self.positions)
         self.witness = Witness(frozenset(self.forget.ids.tolist()))
+        self._kept = None if references is None else references.store.root
 
     @property
     def model(self) -> nn.Module:
@@ -150,6 +153,16 @@ class Task:
     def trace(self, model: nn.Module) -> Gauged:
         """The coach's residual trace of a model on the forget rows, over all families that the request has."""
         return self.gauge.read(model)
+
+    @cached_property
+    def factors(self) -> Ekfac:
+        """EKFAC factors of the original's curvature, kept beside the references from the first request on."""
+        return kept.factors(self.oracle, self._kept)
+
+    @property
+    def factors_cost(self) -> int:
+        """Rows whose gradients their making takes; 0 where they are kept."""
+        return 0 if kept.ready(self.oracle, self._kept) else 2 * min(kept.ROWS, len(self.oracle.data))
 
     def losses(self, model: nn.Module) -> dict[str, float]:
         """Mean losses to show while weights move: forget, retained (held back) and holdout rows."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from neuralyzer.errors import NotFiniteError
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
 
@@ -52,17 +53,20 @@ class Tuner:
         self.limit = largest_utility_loss or 2 * task.objective.max_utility_loss
         self.ends = math.inf if seconds is None else time.perf_counter() + seconds
         self.trials: list[Trial] = []
-        self.enough = 0.0
+        self.critical = 0.0
         self._before = reading.utility(task.model, task.objective, task.held_back)
 
     def _z(self, module: nn.Module) -> float:
-        after = reading.utility(module, self.task.objective, self.task.held_back)
+        try:
+            after = reading.utility(module, self.task.objective, self.task.held_back)
+        except NotFiniteError:  # a setting too strong for the model, not a failure of the algorithm
+            return math.inf
         if not self.task.objective.utility_loss(self._before, after) <= self.limit:  # NaN is ruled out too
             return math.inf
         joint = self.task.trace(module).joint
         if joint is None:
             return math.inf
-        self.enough = ENOUGH * joint.critical
+        self.critical = joint.critical
         return joint.statistic
 
     def attempt(self, settings: Iterable[dict[str, float]], make: Callable[[dict[str, float]], nn.Module]) -> None:
@@ -72,7 +76,8 @@ class Tuner:
                 continue
             module = make(chosen)
             z = self._z(module)
-            loss = reading.mean_loss(module, self.task.objective, self.task.held_back)
+            lost = z == math.inf
+            loss = z if lost else reading.mean_loss(module, self.task.objective, self.task.held_back)
             self.trials.append(Trial(chosen, z, loss, module))
             best = self.best  # only the best module is kept
             self.trials = [t if t is best else replace(t, module=self.task.model) for t in self.trials]
@@ -83,7 +88,7 @@ class Tuner:
     @property
     def best(self) -> Trial:
         """The best trial; the first of equals."""
-        good = [trial for trial in self.trials if trial.z <= self.enough]
+        good = [trial for trial in self.trials if trial.z <= ENOUGH * self.critical]
         return min(good, key=lambda trial: trial.loss) if good else min(self.trials, key=lambda trial: trial.z)
 
 

@@ -44,6 +44,18 @@ class Objective(Protocol):
     def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
         """Each row's loss Hessian with respect to its outputs, applied to ``tangents (N, C)``."""
 
+    def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Loss gradients ``(N, C)`` at targets drawn from the model: their covariance is ``curvature``."""
+
+    def target(self, outputs: Tensor) -> Tensor:
+        """What ``M`` models say together of each row, ``(N, K)`` from their outputs ``(M, N, C)``."""
+
+    def mismatch(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Gradient with respect to outputs ``(N, C)`` of the loss against what ``target`` gave, ``(N, C)``."""
+
+    def halfway(self, outputs: Tensor, target: Tensor, tangents: Tensor) -> Tensor:
+        """Hessian of that loss half-way from ``outputs`` to where they match, applied to ``tangents (N, C)``."""
+
     def utility(self, outputs: Tensor, y: Tensor) -> float:
         """One figure for the model's use on ``N`` rows."""
 
@@ -90,6 +102,25 @@ class Classification:
     def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
         """``(diag(p) - p p') v``, the same for every label."""
         p = outputs.softmax(1)
+        return p * (tangents - (p * tangents).sum(1, keepdim=True))
+
+    def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        """``p - e_c`` for a class ``c`` drawn from ``p``."""
+        p = outputs.softmax(1)
+        drawn = torch.multinomial(p, 1, generator=generator)
+        return p.scatter_add(1, drawn, p.new_full(drawn.shape, -1.0))
+
+    def target(self, outputs: Tensor) -> Tensor:
+        """Geometric mean of the models' class probabilities: what a model of their mean log-odds says."""
+        return outputs.log_softmax(-1).mean(0).softmax(-1)
+
+    def mismatch(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """``p - q``, the gradient of cross-entropy against probabilities ``q``."""
+        return outputs.softmax(1) - target
+
+    def halfway(self, outputs: Tensor, target: Tensor, tangents: Tensor) -> Tensor:
+        """``(diag(p) - p p') v`` at the mean of the model's and the target's probabilities."""
+        p = (outputs.softmax(1) + target) / 2
         return p * (tangents - (p * tangents).sum(1, keepdim=True))
 
     def utility(self, outputs: Tensor, y: Tensor) -> float:
@@ -140,6 +171,22 @@ class Regression:
         return -self._residual(outputs, y) / self.scale
 
     def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
+        """The identity."""
+        return tangents
+
+    def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Standard normal: targets scatter around predictions with variance 1."""
+        return torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype)
+
+    def target(self, outputs: Tensor) -> Tensor:
+        """Mean of the models' predictions."""
+        return outputs.mean(0)
+
+    def mismatch(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """The residual against it."""
+        return outputs - target
+
+    def halfway(self, outputs: Tensor, target: Tensor, tangents: Tensor) -> Tensor:
         """The identity."""
         return tangents
 

@@ -1,0 +1,98 @@
+"""Newton steps that bring a model's outputs on some rows to a target and leave it alone elsewhere."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.func import jvp, vjp
+
+from neuralyzer.data.rows import Data
+from neuralyzer.influence.conjugate import conjugate_gradients
+from neuralyzer.influence.curvature import Parameters
+from neuralyzer.influence.ekfac import Ekfac
+from neuralyzer.influence.removal import moved
+from neuralyzer.models.objective import Objective
+from neuralyzer.models.reading import called
+
+PULL = 25.0  # how many retained rows a matched row weighs as much as
+PRODUCTS = 20
+TOLERANCE = 0.03  # of a step's linear solve; the next step corrects it
+CHUNK = 512
+
+
+def matching(
+    module: nn.Module,
+    objective: Objective,
+    rows: Data,
+    target: Tensor,
+    factors: Ekfac,
+    others: int,
+    damping: float,
+    pull: float = PULL,
+) -> Iterator[nn.Module]:
+    """The models after one, two, ... steps.
+
+    A step is Levenberg-Marquardt's on ``sum of mismatches + (others / pull) |delta|^2 / 2`` in the metric of the other
+    rows' curvature ``H + damping I``: of all changes that reach the target it takes the one that these rows notice
+    least. Its first is the influence update for soft labels, with the matched rows' own curvature, taken half-way to
+    the target: a network that is sure of its rows has none where it stands.
+
+    Args:
+        module: where to start; not changed.
+        objective: gives outputs, mismatch and curvature.
+        rows: the ``F`` rows whose outputs shall change.
+        target: what ``objective.target`` gave for them, ``(F, K)``.
+        factors: ``H``, of the mean loss.
+        others: ``n_R``, how many rows that curvature stands for.
+        damping: ``lambda``.
+        pull: weight of a matched row beside one of the others.
+
+    Yields:
+        A module of its own each time.
+    """
+    parameters, scale = Parameters(module), pull / others
+    while True:
+        here = _Here(module, objective, rows, target)
+        step = conjugate_gradients(
+            lambda v, own=here: factors.product(parameters, v) + damping * v + scale * own.curvature(v),  # type: ignore[misc]
+            -scale * here.gradient(),
+            lambda v: factors.solve(parameters, v, damping),
+            PRODUCTS,
+            TOLERANCE,
+        )
+        module = moved(module, step)
+        yield module
+
+
+class _Here:
+    """The mismatch of some rows where a module now stands: summed gradient and curvature, flat ``(P,)``."""
+
+    def __init__(self, module: nn.Module, objective: Objective, rows: Data, target: Tensor) -> None:
+        self.module, self.objective, self.rows, self.target = module, objective, rows, target
+        self.parameters = Parameters(module)
+
+    def _outputs(self, x: Tensor, values: dict[str, Tensor]) -> Tensor:
+        return self.objective.outputs(called(self.module, values), x)
+
+    def _chunks(self) -> Iterator[tuple[Callable[[dict[str, Tensor]], Tensor], Tensor]]:
+        """The outputs as a function of the parameters, and the target, chunk by chunk."""
+        for place, (x, _) in enumerate(self.rows.chunks(CHUNK)):
+            yield partial(self._outputs, x), self.target[place * CHUNK : (place + 1) * CHUNK]
+
+    def gradient(self) -> Tensor:
+        total = torch.zeros(sum(self.parameters.sizes))
+        for outputs, aim in self._chunks():
+            given, back = vjp(outputs, self.parameters.values)  # type: ignore[misc]
+            (own,) = back(self.objective.mismatch(given, aim))
+            total += self.parameters.flat(own).detach()
+        return total
+
+    def curvature(self, vector: Tensor) -> Tensor:
+        total, tangents = torch.zeros_like(vector), self.parameters.tree(vector)
+        for outputs, aim in self._chunks():
+            given, along = jvp(outputs, (self.parameters.values,), (tangents,))  # type: ignore[misc]
+            _, back = vjp(outputs, self.parameters.values)  # type: ignore[misc]
+            (own,) = back(self.objective.halfway(given, aim, along))
+            total += self.parameters.flat(own).detach()
+        return total

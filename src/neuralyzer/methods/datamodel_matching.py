@@ -1,0 +1,100 @@
+"""Datamodel matching: the outputs of models that never saw the rows are the target, approached by Newton steps."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from neuralyzer.data.request import Guarantee
+from neuralyzer.influence.matching import PRODUCTS, matching
+from neuralyzer.methods.method import Expectation, Need, Passes
+from neuralyzer.methods.repair import reestimated
+from neuralyzer.methods.task import Task
+from neuralyzer.methods.tuner import Tuner
+from neuralyzer.models import weights
+from neuralyzer.progress import Progress, Silent
+
+DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue, in the order in which they are tried
+LOOKS = (3, 6)  # steps after which the coach is asked
+GOOD = 0.5  # of the joint test's critical value: no further damping is tried
+
+
+@dataclass(frozen=True)
+class DatamodelMatching:
+    """Match what models that never saw the forget rows output on them (Georgiev et al. 2024, arXiv 2410.23232).
+
+    The paper predicts those outputs by a datamodel and fine-tunes towards them. Here they are the geometric mean over
+    the tuning members that never saw a row, and the steps are Newton's in the metric of the whole data's curvature
+    (``influence.matching``), so that what moves is what other rows leave free: features forget, not outputs alone.
+
+    Attributes:
+        damping: ``lambda`` as a share of the curvature's largest eigenvalue; searched where None.
+        steps: how many; searched where None.
+    """
+
+    damping: float | None = None
+    steps: int | None = None
+
+    name: ClassVar[str] = "datamodel-matching"
+    summary: ClassVar[str] = "Newton steps towards what references that never saw the rows output on them"
+    paper: ClassVar[str] = "Georgiev et al. 2024, arXiv 2410.23232"
+    guarantee: ClassVar[Guarantee] = Guarantee.STRONG
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.FORGET, Need.REFERENCES})
+    expected: ClassVar[Expectation] = Expectation(trace=0.05, utility_loss=-0.004)
+    repaired: ClassVar[bool] = False
+
+    def passes(self, task: Task) -> Passes:
+        """Products with the forget rows' curvature, a reading a look; the factors where they are not kept yet."""
+        dampings, looks = self._dampings, self._looks
+        trials = len(dampings) * len(looks)
+        return Passes(
+            gradients=task.factors_cost,
+            products=len(dampings) * max(looks) * PRODUCTS * len(task.forget),
+            forwards=2 * trials * len(task.held_back),
+            readings=trials,
+        )
+
+    @property
+    def _dampings(self) -> tuple[float, ...]:
+        return DAMPINGS if self.damping is None else (self.damping,)
+
+    @property
+    def _looks(self) -> tuple[int, ...]:
+        return LOOKS if self.steps is None else (self.steps,)
+
+    def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
+        """Step with each damping until the coach sees little; then the coach chooses."""
+        progress = progress or Silent()
+        progress.start("matching: curvature", 1)
+        factors, aim = task.factors, targets(task)
+        progress.advance()
+        progress.finish()
+        tuner = Tuner(task)
+        progress.start("matching: damping and steps, by the tuning half", len(self._dampings) * len(self._looks))
+        for damping in self._dampings:
+            size, retained = damping * factors.largest, len(task.retain)
+            path = matching(task.model, task.objective, task.forget, aim, factors, retained, size)
+            taken, module = 0, task.model
+            for steps in self._looks:
+                while taken < steps:
+                    module, taken = next(path), taken + 1
+                reached = reestimated(weights.clone(module), task)
+                tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
+                progress.advance()
+            if tuner.best.z <= GOOD * tuner.critical:
+                break
+        task.show(progress, tuner.best.module)
+        progress.finish()
+        return tuner.best.module
+
+
+def targets(task: Task) -> Tensor:
+    """For each forget row the outputs of the tuning members that never saw its subject, as one target ``(F, C)``."""
+    assert task.references is not None
+    places = {int(position): place for place, position in enumerate(task.positions)}
+    found: dict[int, Tensor] = {}
+    for part in task.parts:
+        own = task.objective.target(task.references.never_outputs(part))
+        found |= {places[int(row)]: own[index] for index, row in enumerate(part.rows)}
+    return torch.stack([found[place] for place in range(len(places))])
