@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from neuralyzer.data.rows import Data, as_target
+from neuralyzer.data.layout import as_target
+from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 
 X = np.arange(12, dtype=np.float64).reshape(6, 2)
@@ -58,7 +59,7 @@ def test_digest_covers_ids_subjects_and_contents(change):
 
 def test_equal_rows_have_equal_digests_under_any_id():
     data = Data.from_arrays([[1.0], [2.0], [1.0], [1.0]], [0, 0, 0, 1], subjects=["a", "b", "c", "d"])
-    first, second, third, fourth = data.row_digests
+    first, second, third, fourth = data.row_digests.tolist()
     assert first == third and len({first, second, fourth}) == 3
 
 

@@ -142,7 +142,7 @@ class Project:
         """The columns that the model sees."""
         table = self.tables["data"]
         known = {table[key] for key in ("target", "subject", "id") if key in table}
-        columns = data.table.column_names if data.table is not None else []
+        columns = data.columns.names if data.columns is not None else []
         return table.get("features") or [name for name in columns if name not in known]
 
     @property
@@ -182,9 +182,9 @@ class Project:
             raise WeightsError(f"{self.weights} does not exist; 'neuralyzer train' makes it, or name your own weights")
         trained = self.workspace.root / "trained.json"
         data, erased = self.data, set(self._lineage()["erased"])
-        present = np.array(
-            [_mark(row, digest) not in erased for row, digest in zip(data.ids, data.row_digests, strict=True)]
-        )
+        present = np.ones(len(data), dtype=bool)
+        if erased:
+            present[:] = [mark not in erased for mark in _marks(data)]
         if trained.exists() and present.all() and not erased:
             was = atomic.read_json(trained)["data"]
             if was != data.digest:
@@ -248,14 +248,13 @@ class Project:
         """Make unlearned weights the present model of the lineage; their case's rows are no longer its data."""
         line, pool = self._lineage(), self._pool(oracle)
         forgotten = oracle.data.select(asked.positions(oracle.data))
-        marks = [_mark(row, digest) for row, digest in zip(forgotten.ids, forgotten.row_digests, strict=True)]
         atomic.write_json(
             self.workspace.root / "lineage.json",
             {
                 "weights": os.path.relpath(case.weights, self.root),
                 "parent": oracle.lineage,
                 "data": case.oracle.data.digest,
-                "erased": sorted({*line["erased"], *marks}),
+                "erased": sorted({*line["erased"], *_marks(forgotten)}),
                 "pool": None if pool is None else pool.name,
                 "cases": line["cases"] | {self._asked(asked): case.id},
             },
@@ -269,6 +268,7 @@ def _reader(path: Path) -> Callable[..., Data]:
     return reader
 
 
-def _mark(row: str, digest: str) -> str:
-    """An erased row, recognisable without being named."""
-    return digests.of_texts([str(row), str(digest)])[:32]
+def _marks(data: Data) -> list[str]:
+    """Erased rows, recognisable without being named."""
+    contents = digests.hexadecimal(data.row_digests)
+    return [digests.of_texts(row)[:32] for row in zip(data.ids.tolist(), contents, strict=True)]

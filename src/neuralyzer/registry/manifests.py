@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import StorageError, UnreadableError, UsageError
 from neuralyzer.workspace import atomic
@@ -19,6 +20,7 @@ from neuralyzer.workspace.paths import Workspace, as_workspace
 
 ROW_GROUP = 20480  # the smallest group that DuckDB writes well: one subject's rows then cost one or two groups
 THREADS = 2
+SORTING = "512MB"  # of memory while a manifest is sorted; beyond, DuckDB sorts on the disk
 SCHEMA = pa.schema(
     [("row_id", pa.string()), ("subject", pa.string()), ("digest", pa.binary()), ("position", pa.uint32())]
 )
@@ -94,9 +96,9 @@ def register_dataset(
                 f"or another name"
             )
         return registered
-    with _connected() as connection:
-        connection.register("rows", table_of(data))
-        write_manifest(connection.sql("SELECT * FROM rows"), folder / "manifest.parquet")
+    with _connected(memory_limit=SORTING, temp_directory=str(folder / "sorting")) as connection:
+        rows = pa.RecordBatchReader.from_batches(SCHEMA, _batches(data))
+        write_manifest(connection.from_arrow(rows), folder / "manifest.parquet")
     atomic.write_json(facts, version.to_dict())  # last: a folder without it is no version
     return version
 
@@ -113,9 +115,14 @@ def unregistered(name: str, data: Data) -> DatasetVersion:
 
 def table_of(data: Data) -> pa.Table:
     """A manifest's columns for all rows of ``data``, in the order of the data."""
-    contents = [bytes.fromhex(digest) for digest in data.row_digests.tolist()]
-    columns = [data.ids.tolist(), data.subjects.tolist(), contents, np.arange(len(data), dtype=np.uint32)]
-    return pa.table(columns, schema=SCHEMA)
+    return pa.Table.from_batches(_batches(data), SCHEMA)
+
+
+def _batches(data: Data) -> Iterator[pa.RecordBatch]:
+    for part in texts.in_chunks(len(data)):
+        positions = np.arange(part.start, part.stop, dtype=np.uint32)
+        columns = [data.ids[part].tolist(), data.subjects[part].tolist(), data.row_digests[part].tolist(), positions]
+        yield pa.record_batch([pa.array(c, kind) for c, kind in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
 
 
 def write_manifest(rows: Any, path: Path) -> Path:
@@ -217,8 +224,8 @@ def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[p
 
 
 @contextmanager
-def _connected() -> Iterator[Any]:
-    with duckdb.connect(config={"threads": THREADS}) as connection:
+def _connected(**config: str) -> Iterator[Any]:
+    with duckdb.connect(config={"threads": THREADS} | config) as connection:
         yield connection
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import StorageError, UnknownSubjectError, UsageError
 from neuralyzer.models import weights
@@ -141,7 +142,7 @@ class Recording:
 
     recorder: Recorder
     ids: np.ndarray
-    by_id: np.ndarray
+    by_id: np.ndarray  # the order that sorts the ids
 
     def step(self, ids: Sequence[Any] | np.ndarray | torch.Tensor) -> None:
         """Note a step; call it after ``optimizer.step()``.
@@ -153,7 +154,7 @@ class Recording:
             UnknownSubjectError: if an id is not in the data.
             StorageError: if the disk is full.
         """
-        wanted = np.atleast_1d(np.asarray(ids)).astype(str)
+        wanted = texts.as_texts(np.atleast_1d(np.asarray(ids)))
         at = np.searchsorted(self.ids, wanted, sorter=self.by_id).clip(max=len(self.ids) - 1)
         positions = self.by_id[at]
         unknown = self.ids[positions] != wanted
