@@ -32,13 +32,18 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--child", type=Path, help="the folder of the data; used by the benchmark itself")
+    parser.add_argument("--fill", action="store_true", help="only make the data in that folder")
     options = parser.parse_args(argv)
     if options.child is not None:
-        print(json.dumps(steps(options.child)))
+        if options.fill:
+            fill(options.child / "rows.parquet", options.rows)
+        else:
+            print(json.dumps(steps(options.child)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        fill(Path(folder) / "rows.parquet", options.rows)
-        command = [sys.executable, "-m", "benchmarks.large", "--child", folder]
+        command = [sys.executable, "-m", "benchmarks.large", "--rows", str(options.rows), "--child", folder]
+        # made in a process of its own, for a child's peak begins with what its parent has in memory
+        subprocess.run([*command, "--fill"], check=True)
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         written = (Path(folder) / "rows.parquet").stat().st_size
     measured = json.loads(done.stdout.splitlines()[-1])

@@ -25,8 +25,10 @@ def run(size: Size = None, dry_run: DryRun = False, project: ProjectFile = PROJE
         oracle, *design, own.workspace, backend=table.get("backend"), alpha=own.workspace.policy.alpha,
         retrain_seconds=own.training_seconds,
     )  # fmt: skip
+    if not json:
+        answer(None, f"training data: {oracle.data.size}", json)
     if dry_run:
-        answer({"forecast": ahead.to_dict()}, ahead, json)
+        answer({"forecast": ahead.to_dict(), "size": oracle.data.size}, ahead, json)
         return
     if ahead.untrained and not json:
         answer(None, ahead, False)

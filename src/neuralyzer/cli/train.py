@@ -28,6 +28,8 @@ def run(every: Every = 500, project: ProjectFile = PROJECT, json: Json = False) 
     if own.weights.exists():
         raise UsageError(f"{own.weights} exists already, and nothing is overwritten; name other weights in {project}")
     recipe, place = own.recipe, own.workspace
+    if not json:
+        answer(None, f"training data: {own.data.size}", json)
     register_dataset(place, "train", own.data)
     if own.holdout is not None:
         register_dataset(place, "holdout", own.holdout, role="holdout")
@@ -39,7 +41,7 @@ def run(every: Every = 500, project: ProjectFile = PROJECT, json: Json = False) 
     weights.save(oracle.model, own.weights)
     facts = {
         "weights": oracle.digest, "file": str(own.weights), "data": own.data.digest, "recipe": recipe.digest,
-        "seconds": oracle.seconds, "rows": len(own.data), "run": str(own.run), "holdout_dropped": oracle.dropped,
+        "seconds": oracle.seconds, "rows": len(own.data), "size": own.data.size, "run": str(own.run), "holdout_dropped": oracle.dropped,
         "utility": None if oracle.holdout is None else reading.utility(oracle.model, recipe.objective, oracle.holdout),
     }  # fmt: skip
     atomic.write_json(place.root / "trained.json", facts)

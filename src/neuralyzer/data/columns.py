@@ -13,6 +13,7 @@ from pyarrow import parquet
 from neuralyzer.errors import DataChangedError, UnreadableError, UsageError
 
 BATCH = 65536  # rows read at once from a file
+BUFFER = 1 << 20  # bytes; without it Arrow holds all columns of every row group that it has passed
 
 
 class Columns(Protocol):
@@ -74,7 +75,7 @@ class ParquetColumns:
         """
         self.unchanged()
         try:
-            with parquet.ParquetFile(self.path) as file:
+            with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=BUFFER) as file:
                 for batch in file.iter_batches(BATCH, columns=None if wanted is None else list(wanted)):
                     yield pa.Table.from_batches([batch])
         except (OSError, pa.ArrowException) as error:

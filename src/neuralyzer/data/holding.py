@@ -1,6 +1,8 @@
 """Where rows lie: in memory, in a temporary file that is mapped into it, in a Hugging Face data set, in pairs."""
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -132,7 +134,7 @@ class MappedRows:
 
 
 class Spool:
-    """A temporary file of equal rows, written in batches.
+    """A temporary file of equal rows, written in batches; it goes with the object in the process that made it.
 
     Attributes:
         path: of the file.
@@ -141,8 +143,9 @@ class Spool:
     """
 
     def __init__(self) -> None:
-        self._folder: tempfile.TemporaryDirectory[str] | None = tempfile.TemporaryDirectory(prefix="neuralyzer-")
-        self.path = Path(self._folder.name) / "features"
+        folder = Path(tempfile.mkdtemp(prefix="neuralyzer-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.path = folder / "features"
         self.dtype, self.shape = np.dtype(np.float32), tuple[int, ...]()
 
     def append(self, rows: np.ndarray, what: str) -> None:
@@ -171,6 +174,3 @@ class Spool:
             raise StorageError(
                 f"cannot write {self.path}: {error.strerror}; free space or set TMPDIR to a larger disk"
             ) from error
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_folder": None}  # the process that made the folder removes it

@@ -99,7 +99,7 @@ class Data:
         Raises:
             UsageError: if the arguments are those of the other kind, or a column is missing.
         """
-        if hasattr(dataset, "column_names") and hasattr(dataset, "features"):
+        if hasattr(dataset, "column_names"):
             from neuralyzer.data import sources
 
             if subjects is not None or ids is not None:

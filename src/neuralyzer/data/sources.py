@@ -93,7 +93,7 @@ def from_hub(dataset: Any, **columns: Any) -> Data:
         UsageError: if a column is missing, features are not numbers and there is no ``transform``, or the data set
             is a stream or one of several splits.
     """
-    if not hasattr(dataset, "select_columns") or not hasattr(dataset, "__getitem__") or isinstance(dataset, dict):
+    if not hasattr(dataset, "__len__") or isinstance(dataset, dict):
         raise UsageError(
             f"a {type(dataset).__name__} has no rows by position; give one split of a datasets.Dataset, not a stream"
         )

@@ -10,7 +10,7 @@ import pyarrow.compute
 TEXT: Any = np.dtypes.StringDType()
 """Text of any length: 16 bytes a row up to 15 characters, where a fixed width takes four bytes a character."""
 
-CHUNK = 65536
+CHUNK = 65536  # texts that are Python objects at once
 
 
 def as_texts(values: Sequence[Any] | np.ndarray) -> np.ndarray:
@@ -55,14 +55,15 @@ def to_arrow(texts: np.ndarray) -> pa.ChunkedArray:
 
 
 def repeated(texts: np.ndarray) -> tuple[str, int] | None:
-    """A text that stands more than once and how often, or None; it needs no sorted copy."""
-    column = to_arrow(texts)
-    if pyarrow.compute.count_distinct(column).as_py() == len(texts):
+    """A text that stands more than once and how often, or None where all differ."""
+    # texts that differ can have one hash, so only those of equal hash are compared; a table of all would be large
+    hashes = np.fromiter((hash(text) for part in in_chunks(len(texts)) for text in texts[part]), np.int64, len(texts))
+    ordered = np.sort(hashes)
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(again):
         return None
-    counts = pyarrow.compute.value_counts(column)
-    often = np.asarray(counts.field("counts"))
-    value = min(counts.field("values").filter(pa.array(often > 1)).to_pylist())
-    return value, int(often.max())
+    values, counts = np.unique(texts[np.isin(hashes, again)], return_counts=True)
+    return (str(values[counts > 1][0]), int(counts.max())) if counts.max() > 1 else None
 
 
 def coded(texts: np.ndarray) -> tuple[list[str], np.ndarray]:

@@ -200,6 +200,34 @@ def duplicates(manifests: Sequence[Manifest], found: Sequence[pa.Table]) -> list
     ]
 
 
+def compared(manifest: Manifest, data: Data, query: str) -> tuple[int, ...]:
+    """Compare a manifest with rows.
+
+    Args:
+        manifest: of some rows; the table ``then`` of the query.
+        data: other rows; the table ``now`` of the query.
+        query: gives one row of numbers.
+
+    Returns:
+        Those numbers.
+
+    Raises:
+        UnreadableError: if the manifest is missing or truncated.
+    """
+    with _connected() as connection:
+        try:
+            in_memory = isinstance(manifest, pa.Table)
+            (connection.from_arrow(manifest) if in_memory else connection.read_parquet(str(manifest))).create_view(
+                "then"
+            )
+            connection.from_arrow(table_of(data)).create_view("now")
+            return tuple(int(number) for number in connection.sql(query).fetchone())
+        except duckdb.Error as error:
+            raise UnreadableError(
+                f"{manifest} cannot be read ({_first_line(error)}); remove its folder and register again"
+            ) from error
+
+
 def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[pa.Table]:
     if not len(wanted):  # a scan for nothing would still read every row
         return [SCHEMA.empty_table() for _ in manifests]
