@@ -35,7 +35,7 @@ def run(every: Every = 500, project: ProjectFile = PROJECT, json: Json = False) 
         register_dataset(place, "holdout", own.holdout, role="holdout")
     if own.run.exists():  # a training that was stopped before its end left no model, so it begins anew
         shutil.rmtree(own.run)
-    recorder = Recorder(own.run, own.data, every=every, recipe=recipe.digest, seed=recipe.seed)
+    recorder = Recorder(own.run, own.data, every=every, recipe=recipe.digest, seed=recipe.seed, base=recipe.base)
     oracle = TrainedModel.fit(recipe, own.data, own.holdout, progress(json), recorder, own.run)
     recorder.finish(oracle.model)
     weights.save(oracle.model, own.weights)

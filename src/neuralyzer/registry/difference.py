@@ -9,14 +9,14 @@ from neuralyzer.workspace.paths import Workspace
 
 # A row that has a given id is known by it; one whose id was only counted is known by its content alone.
 BY_ID = """
-SELECT count(*) FILTER (then.row_id IS NULL), count(*) FILTER (now.row_id IS NULL),
-    count(*) FILTER (then.digest <> now.digest), count(*) FILTER (then.digest = now.digest AND then.subject <> now.subject)
-FROM then FULL JOIN now ON then.row_id = now.row_id
+SELECT count(*) FILTER (was.row_id IS NULL), count(*) FILTER (is_now.row_id IS NULL),
+    count(*) FILTER (was.digest <> is_now.digest), count(*) FILTER (was.digest = is_now.digest AND was.subject <> is_now.subject)
+FROM was FULL JOIN is_now ON was.row_id = is_now.row_id
 """
 BY_CONTENT = """
 SELECT coalesce(sum(greatest(more, 0)), 0), coalesce(sum(greatest(-more, 0)), 0), 0, 0 FROM (
     SELECT sum(sign) AS more
-    FROM (SELECT digest, 1 AS sign FROM now UNION ALL SELECT digest, -1 FROM then) GROUP BY digest
+    FROM (SELECT digest, 1 AS sign FROM is_now UNION ALL SELECT digest, -1 FROM was) GROUP BY digest
 )
 """
 

@@ -204,8 +204,8 @@ def compared(manifest: Manifest, data: Data, query: str) -> tuple[int, ...]:
     """Compare a manifest with rows.
 
     Args:
-        manifest: of some rows; the table ``then`` of the query.
-        data: other rows; the table ``now`` of the query.
+        manifest: of some rows; the table ``was`` of the query.
+        data: other rows; the table ``is_now`` of the query.
         query: gives one row of numbers.
 
     Returns:
@@ -216,12 +216,10 @@ def compared(manifest: Manifest, data: Data, query: str) -> tuple[int, ...]:
     """
     with _connected() as connection:
         try:
-            in_memory = isinstance(manifest, pa.Table)
-            (connection.from_arrow(manifest) if in_memory else connection.read_parquet(str(manifest))).create_view(
-                "then"
-            )
-            connection.from_arrow(table_of(data)).create_view("now")
-            return tuple(int(number) for number in connection.sql(query).fetchone())
+            views = [_relation(connection, manifest), connection.from_arrow(table_of(data))]
+            for view, name in zip(views, ("was", "is_now"), strict=True):
+                view.create_view(name)  # which lasts as long as what it shows
+            return tuple(int(number) for number in connection.sql(query).fetchall()[0])
         except duckdb.Error as error:
             raise UnreadableError(
                 f"{manifest} cannot be read ({_first_line(error)}); remove its folder and register again"
@@ -236,8 +234,7 @@ def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[p
         connection.register("wanted", pa.table({"value": wanted}))
         for manifest in manifests:
             try:
-                in_memory = isinstance(manifest, pa.Table)
-                rows = connection.from_arrow(manifest) if in_memory else connection.read_parquet(str(manifest))
+                rows = _relation(connection, manifest)
                 rows.create_view("manifest", replace=True)
                 table = connection.sql(
                     f"SELECT {', '.join(SCHEMA.names)} FROM manifest SEMI JOIN wanted ON {column} = value "
@@ -249,6 +246,11 @@ def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[p
                 ) from error
             found.append(table.cast(SCHEMA))
     return found
+
+
+def _relation(connection: Any, manifest: Manifest) -> Any:
+    in_memory = isinstance(manifest, pa.Table)
+    return connection.from_arrow(manifest) if in_memory else connection.read_parquet(str(manifest))
 
 
 @contextmanager

@@ -39,6 +39,7 @@ class Recorder:
         recipe: str | None = None,
         seed: int | None = None,
         optimizers: bool = True,
+        base: str | None = None,
     ) -> None:
         if every < 1:
             raise UsageError(f"every is {every}; it is the number of steps between checkpoints, at least 1")
@@ -48,6 +49,7 @@ class Recorder:
             "rows": len(data),
             "recipe": recipe,
             "seed": seed,
+            "base": base,
             "weights": None,
             "finished": False,
         }
