@@ -48,7 +48,9 @@ def small_batches(monkeypatch):
     monkeypatch.setattr(sources, "LARGEST_IN_MEMORY", 0)
 
 
-@pytest.mark.parametrize("given", [{}, {"transform": halved}, {"features": ["income"]}], ids=str)
+@pytest.mark.parametrize(
+    "given", [{}, {"transform": halved}, {"features": ["income"]}], ids=["plain", "transform", "features"]
+)
 def test_the_rows_are_those_of_a_small_file(path, given, monkeypatch):
     large = Data.from_parquet(path, **COLUMNS, **given)
     monkeypatch.setattr(sources, "LARGEST_IN_MEMORY", 1 << 40)

@@ -113,13 +113,10 @@ class HubColumns:
 
     def batches(self, wanted: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """All rows in order, of the columns ``wanted`` or all."""
-        yield from self._arrow(wanted).iter(batch_size=BATCH)
+        yield from self.arrow(wanted).iter(batch_size=BATCH)
 
-    def take(self, positions: np.ndarray, wanted: Sequence[str] | None) -> pa.Table:
-        """The rows at ``positions``."""
-        return self._arrow(wanted)[positions.tolist()]
-
-    def _arrow(self, wanted: Sequence[str] | None) -> Any:
+    def arrow(self, wanted: Sequence[str] | None) -> Any:
+        """The data set with the columns ``wanted`` or all, whose rows come as Arrow tables."""
         chosen = self.dataset if wanted is None else self.dataset.select_columns(list(wanted))
         return chosen.with_format("arrow")
 

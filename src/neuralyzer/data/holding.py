@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,10 @@ class Rows(Protocol):
     """A source of rows that can be read by position."""
 
     on_disk: bool
+
+    @property
+    def y(self) -> Tensor | None:
+        """All targets, where they lie in memory."""
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -50,6 +55,7 @@ class DatasetRows:
     """Rows of a map-style ``torch.utils.data.Dataset`` of pairs ``(x, y)``, read when asked for."""
 
     on_disk = True
+    y = None
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -87,21 +93,31 @@ class DatasetRows:
 
 
 class TableRows:
-    """Rows whose features are made of a table when asked for; their targets lie in memory."""
+    """Rows whose features are made of a ``datasets.Dataset`` in Arrow format when asked for."""
 
     on_disk = True
 
-    def __init__(
-        self, take: Callable[[np.ndarray], pa.Table], features: Callable[[pa.Table], Tensor], y: Tensor
-    ) -> None:
-        self.take, self.features, self.y = take, features, y
+    def __init__(self, dataset: Any, features: Callable[[pa.Table], Tensor], y: Tensor) -> None:
+        self.dataset, self.features, self.y = dataset, features, y
 
     def __len__(self) -> int:
         return len(self.y)
 
     def gather(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
         """Read part of the table and make the features of it."""
-        return self.features(self.take(positions)), self.y[torch.as_tensor(positions, dtype=torch.long)]
+        # The whole table is a view of the files. One that was shuffled or selected from has none: it is read row by
+        # row, which is slower; flatten_indices() helps.
+        whole = self._whole
+        part = self.dataset[positions.tolist()] if whole is None else whole.take(pa.array(positions))
+        return self.features(part), self.y[torch.as_tensor(positions, dtype=torch.long)]
+
+    @cached_property
+    def _whole(self) -> pa.Table | None:
+        return self.dataset[:] if getattr(self.dataset, "_indices", None) is None else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # the data set is sent as the names of its files; its table would be sent as the whole of its content
+        return {name: value for name, value in self.__dict__.items() if name != "_whole"}
 
 
 class MappedRows:

@@ -157,6 +157,8 @@ class Data:
     @cached_property
     def y(self) -> Tensor:
         """Targets of all rows, ``(N,)`` or ``(N, k)``."""
+        if self._rows.y is not None:
+            return self._rows.y[torch.from_numpy(self._positions)]
         return torch.cat([y for _, y in self.chunks()])
 
     @property

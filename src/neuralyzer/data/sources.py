@@ -104,9 +104,8 @@ def from_hub(dataset: Any, **columns: Any) -> Data:
         columns["classes"] = getattr(dataset.features[columns["target"]], "names", None)
     source, layout = HubColumns(dataset), Layout(**columns)
     wanted = None if layout.transform is not None else layout.features_among(source.names)
-    take = partial(source.take, wanted=wanted)
-    features = partial(layout.features_of, what=name)
-    data = _data(source, layout, name, None, lambda y: TableRows(take, features, y))
+    table, features = source.arrow(wanted), partial(layout.features_of, what=name)
+    data = _data(source, layout, name, None, lambda y: TableRows(table, features, y))
     data.gather([0])  # says now what would be wrong with every row
     return data
 
