@@ -156,7 +156,9 @@ class Roster:
 def _contents(column: pa.ChunkedArray) -> np.ndarray:
     """The rows' digests; older pools have them in hexadecimal."""
     found = column.to_pylist()
-    return digests.of_hex(found) if pa.types.is_string(column.type) else np.frombuffer(b"".join(found), digests.ROW)
+    if pa.types.is_string(column.type):
+        return digests.of_hex(found)
+    return np.frombuffer(bytearray(b"".join(found)), digests.ROW)  # a bytearray, for erasing writes to it
 
 
 def _by_subject(owner: Indices, subjects: int) -> list[Indices]:

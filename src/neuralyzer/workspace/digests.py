@@ -64,7 +64,7 @@ def of_rows(*columns: np.ndarray) -> np.ndarray:
 
 def of_hex(texts: Sequence[str]) -> np.ndarray:
     """Rows' digests ``(N,)`` from hexadecimal ones; from an empty text comes ``ERASED``."""
-    return np.frombuffer(b"".join(bytes.fromhex(text) if text else ERASED for text in texts), ROW)
+    return np.frombuffer(bytearray(b"".join(bytes.fromhex(text) if text else ERASED for text in texts)), ROW)
 
 
 def hexadecimal(rows: np.ndarray) -> list[str]:
