@@ -1,5 +1,7 @@
 """What the project file says of the data, and what is said of data that changed."""
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -59,7 +61,8 @@ def test_sizes_are_shown_first(project, monkeypatch):
     monkeypatch.setattr(sources, "LARGEST_IN_MEMORY", 0)
     assert project("references", "--dry-run").out.splitlines()[0].endswith("0.1 MB, read from disk in batches")
     project.weights.unlink()
-    assert project("train").out.startswith("training data: 500 rows of 64 features")
+    shutil.rmtree(project.path(".neuralyzer/runs"))
+    assert project("train").out.startswith("trained on 500 rows of 64 features, 0.1 MB, read from disk in batches, in ")
 
 
 def test_a_large_file_goes_the_whole_way(project, monkeypatch):

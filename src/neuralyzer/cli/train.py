@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from neuralyzer.cli.options import PROJECT, Json, ProjectFile
-from neuralyzer.cli.output import answer, progress
+from neuralyzer.cli.output import announce, answer, progress
 from neuralyzer.errors import UsageError
 
 EXAMPLE = "Example: neuralyzer train --every 500"
@@ -28,8 +28,7 @@ def run(every: Every = 500, project: ProjectFile = PROJECT, json: Json = False) 
     if own.weights.exists():
         raise UsageError(f"{own.weights} exists already, and nothing is overwritten; name other weights in {project}")
     recipe, place = own.recipe, own.workspace
-    if not json:
-        answer(None, f"training data: {own.data.size}", json)
+    announce(f"training data: {own.data.size}", json)
     register_dataset(place, "train", own.data)
     if own.holdout is not None:
         register_dataset(place, "holdout", own.holdout, role="holdout")
@@ -46,4 +45,4 @@ def run(every: Every = 500, project: ProjectFile = PROJECT, json: Json = False) 
     }  # fmt: skip
     atomic.write_json(place.root / "trained.json", facts)
     shown = "" if facts["utility"] is None else f", holdout {recipe.objective.utility_name} {facts['utility']:.4f}"
-    answer(facts, f"trained on {len(own.data):,} rows in {oracle.seconds:.1f} s{shown}; wrote {own.weights}", json)
+    answer(facts, f"trained on {own.data.size}, in {oracle.seconds:.1f} s{shown}; wrote {own.weights}", json)
