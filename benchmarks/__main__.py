@@ -2,11 +2,11 @@
 
 import sys
 
-from benchmarks import attacks, claims, curvature, locate, methods, pool, power
+from benchmarks import attacks, claims, curvature, large, locate, methods, pool, power
 
 ALL = {
     "locate": locate, "pool": pool, "curvature": curvature, "methods": methods, "attacks": attacks, "claims": claims,
-    "power": power,
+    "power": power, "large": large,
 }  # fmt: skip
 QUICK = ["locate", "pool", "curvature"]
 

@@ -43,9 +43,10 @@ PUBLIC = [
     "methods",
     "plan",
     "record",
+    "register_model",
     "verify",
 ]
-FUNCTIONS = ["audit", "audit_rows", "forget", "locate", "plan", "record", "verify"]
+FUNCTIONS = ["audit", "audit_rows", "forget", "locate", "plan", "record", "register_model", "verify"]
 HEAVY = ["torch", "sklearn", "numpy", "scipy", "pyarrow", "duckdb", "altair"]
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from neuralyzer.planning.plan import plan as plan
     from neuralyzer.references.pool import References as References
     from neuralyzer.registry.locate import locate as locate
+    from neuralyzer.registry.models import register_model as register_model
     from neuralyzer.registry.record import record as record
     from neuralyzer.trace.verdict import Verdict as Verdict
     from neuralyzer.verification.audit import audit as audit
@@ -57,6 +58,7 @@ _HOMES = {
     "locate": "registry.locate",
     "plan": "planning.plan",
     "record": "registry.record",
+    "register_model": "registry.models",
     "verify": "verification.verify",
 }
 

@@ -38,7 +38,7 @@ class NotFiniteError(NeuralyzerError):
 
 
 class DataChangedError(NeuralyzerError):
-    """A data set whose digest is not the one the model was trained on."""
+    """A data set whose digest is not the one the model was trained on, or a file that changed while it was in use."""
 
 
 class LooksSpentError(NeuralyzerError):

@@ -115,8 +115,8 @@ class Project:
 def table_of(data, subjects=True):
     x = data.x.numpy()
     columns = {f"p{place}": x[:, place] for place in range(x.shape[1])}
-    owners = data.subjects if subjects else [""] * len(data)
-    return pa.table(columns | {"label": data.y.numpy(), "customer": owners, "row_id": data.ids})
+    owners = data.subjects.tolist() if subjects else [""] * len(data)
+    return pa.table(columns | {"label": data.y.numpy(), "customer": owners, "row_id": data.ids.tolist()})
 
 
 def lay_out(root):

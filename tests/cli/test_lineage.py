@@ -46,7 +46,7 @@ def test_requests_follow_one_another_on_the_lineage(project):
     column = table["p20"].to_numpy().copy()
     column[-1] += 0.25
     pq.write_table(table.set_column(table.column_names.index("p20"), "p20", [column]), project.path("train.parquet"))
-    assert "has changed since" in project("audit", "--subject", "c2").complaint
+    assert "has changed since the last case (" in project("audit", "--subject", "c2").complaint
 
 
 def test_references_that_are_made_anew_on_the_rows_that_are_left_are_used(project):

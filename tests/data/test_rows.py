@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from neuralyzer.data.rows import Data, as_target
+from neuralyzer.data.layout import as_target
+from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 
 X = np.arange(12, dtype=np.float64).reshape(6, 2)
@@ -58,7 +59,7 @@ def test_digest_covers_ids_subjects_and_contents(change):
 
 def test_equal_rows_have_equal_digests_under_any_id():
     data = Data.from_arrays([[1.0], [2.0], [1.0], [1.0]], [0, 0, 0, 1], subjects=["a", "b", "c", "d"])
-    first, second, third, fourth = data.row_digests
+    first, second, third, fourth = data.row_digests.tolist()
     assert first == third and len({first, second, fourth}) == 3
 
 
@@ -131,3 +132,41 @@ def test_a_seeded_pass_meets_each_row_once_and_repeats():
 def test_a_predicate_without_a_table_may_name_id_and_subject():
     data = Data.from_arrays(X, Y, subjects=["a", "b", "a", "c", "d", "a"])
     assert data.where("subject = 'a' AND id <> '2'").tolist() == [0, 5]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"x": 1, "y": 0}, "row 0 of the data set is a dict of x, y; give a datasets.Dataset with target="),
+        ("text", r"row 0 of the data set is a str, neither a pair \(x, y\) nor a dict"),
+        ((1, 2, 3), "row 0 of the data set is a tuple, neither"),
+    ],
+)
+def test_rows_of_a_dataset_are_pairs(row, message):
+    with pytest.raises(UsageError, match=message):
+        _ = Data.from_dataset([row] * 3).x
+
+
+def test_a_dataset_of_pairs_has_no_columns():
+    with pytest.raises(UsageError, match="a Pairs has no columns; target= has no meaning"):
+        Data.from_dataset(Pairs(), target="label")
+
+
+def test_a_row_is_selected_once():
+    with pytest.raises(UsageError, match="3 positions name 2 rows"):
+        Data.from_arrays(X, Y).select([1, 2, 1])
+
+
+def test_digests_are_what_certificates_and_pools_hold():
+    """As they were before rows' digests became bytes and text of variable width."""
+    plain = Data.from_arrays(X, Y)
+    assert plain.digest == "c18beb021198513b696fbf32689cdef51b1a4c1d331ac4fd7f9b801d81104c9e"
+    one = "bb407e9b1d2129eba748fea5470a05048e926f1320ebdb32dacc915e593721e7"
+    assert plain.row_digests[1].tobytes().hex() == one
+    assert plain.select([4, 0, 2]).digest == "b461c1f8afc63797dd7ec2d8a162dcaf3814b894ac49ac8d0da78099ac89daf5"
+    owned = Data.from_arrays(X, Y / 2, ["ann", None, "é", "", "b", "b"], list("abcdef"))
+    assert owned.digest == "f52616700131c7c298b761e39ec0e719e7ee5fe4f18bb3234d9402587595b36b"
+    many = Data.from_arrays(
+        np.arange(24).reshape(6, 2, 2), np.stack([Y, Y], 1).astype(float), [1, 2, 3, 4, 5, 5], [10, 11, 12, 13, 14, 15]
+    )
+    assert many.digest == "9593254fe2de74092accee25a5eecb2c340eb9cd0d6db4a28a7ff56b31b87418"

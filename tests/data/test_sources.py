@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from neuralyzer.data import sources
+from neuralyzer.data.columns import TableColumns, where
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UnreadableError, UsageError
 
@@ -154,7 +155,7 @@ def test_an_empty_file_is_unreadable(tmp_path, kind):
     ],
 )
 def test_predicates_choose_rows(predicate, positions):
-    assert sources.where(TABLE, predicate).tolist() == positions
+    assert where(TableColumns(TABLE), predicate).tolist() == positions
 
 
 OTHER_TABLE = pa.table({"age": [30, 17, 45, 12]})
@@ -187,4 +188,4 @@ def test_a_predicate_is_one_expression_over_the_table(tmp_path, predicate):
     file = tmp_path / "secret.csv"
     file.write_text("age\n30\n")
     with pytest.raises(UsageError, match=r"predicate .* cannot be evaluated .*columns are age, income"):
-        sources.where(TABLE, predicate.format(file=file))
+        where(TableColumns(TABLE), predicate.format(file=file))

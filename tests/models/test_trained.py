@@ -91,7 +91,7 @@ def test_holdout_rows_of_equal_content_are_dropped_and_counted(stored):
     y = torch.cat([TRAINING.y[:6], 1 - TRAINING.y[6:7], HOLDOUT.y])  # the seventh has another target: another row
     oracle = TrainedModel.load(RECIPE, stored, TRAINING, Data.from_arrays(x, y))
     assert oracle.dropped == 6 and len(oracle.holdout) == 221
-    assert not set(oracle.holdout.row_digests) & set(TRAINING.row_digests)
+    assert not set(oracle.holdout.row_digests.tolist()) & set(TRAINING.row_digests.tolist())
 
 
 def test_rows_dropped_can_make_a_holdout_too_small(stored):

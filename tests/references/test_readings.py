@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from neuralyzer.references.measuring import units_of
 from neuralyzer.references.readings import Half, Readings
@@ -61,3 +62,22 @@ def test_rows_are_found_in_another_order():
     assert (roster.places(rows.select(order)) == order).all()
     present = roster.present(roster.places(rows.select(order)))
     assert all((rows.subjects[order][own] == f"s{subject:02d}").all() for subject, own in enumerate(present))
+
+
+def test_a_roster_that_was_written_with_digests_as_text_is_read(tmp_path):
+    rows, _ = world.data()
+    Roster.of(rows, ()).write(tmp_path)
+    table = parquet.read_table(tmp_path / "rows.parquet")
+    texts = [digest.hex() for digest in table["digest"].to_pylist()]
+    ids = table["id"].to_pylist()
+    texts[3] = ids[3] = ""  # as an erased row was left
+    old = table.set_column(0, "id", [ids]).set_column(1, "digest", [texts])
+    parquet.write_table(old, tmp_path / "rows.parquet")
+    roster = Roster.read(tmp_path)
+    rest = np.delete(np.arange(len(rows)), 3)
+    assert (roster.places(rows.select(rest)) == rest).all()
+    roster.erase(np.array([5]), "case", tmp_path)
+    again = Roster.read(tmp_path)
+    assert (np.flatnonzero(again.ids == "") == [3, 5]).all() and again.closed == ("case",)
+    left = np.delete(np.arange(len(rows)), [3, 5])
+    assert (again.places(rows.select(left)) == left).all()

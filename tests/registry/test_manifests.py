@@ -21,7 +21,7 @@ def test_a_manifest_holds_each_row_sorted_by_subject(workspace, data):
     assert [(row["subject"], row["row_id"]) for row in rows] == sorted(zip(data.subjects, data.ids, strict=True))
     for row in rows:
         assert data.ids[row["position"]] == row["row_id"]
-        assert data.row_digests[row["position"]] == row["digest"].hex()
+        assert data.row_digests[row["position"]].tobytes() == row["digest"]
 
 
 def test_a_manifest_is_cut_into_small_compressed_groups(workspace):

@@ -10,6 +10,7 @@ from typing import Any
 import neuralyzer
 from neuralyzer.cases.outcome import NOT_TESTED, Facts
 from neuralyzer.certificates import statement as cert
+from neuralyzer.registry.location import Base
 from neuralyzer.verification.verify import EXACT, Verification
 from neuralyzer.workspace import digests
 
@@ -72,8 +73,9 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
                 note="kept unchanged by Neuralyzer; to be withdrawn by the operator",
             ),
             cert.Holding(name="unlearned", digest=unlearned, state="erased"),
+            *_bases(facts.location),
         ],
-        derived_models=[],
+        derived_models=_derived(facts.location),
         checkpoints=[
             cert.Holding(
                 name=run["name"],
@@ -120,6 +122,39 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
         else ["what the user's own training code derives from rows, such as scalers and vocabularies"],
         how_to_check=f"neuralyzer certificate verify {envelope.name} --weights {final.weights.name}",
     )
+
+
+def _derived(location: dict[str, Any]) -> list[cert.Holding]:
+    """Copies and what was made from models that saw the rows; a case that an older version located has none."""
+    return [
+        cert.Holding(
+            name=model["name"],
+            digest=model["digest"],
+            state="found" if model["reachable"] else "not reachable",
+            note=f"{model['kind']}; "
+            + (
+                "not changed here; to be withdrawn or unlearned by the operator"
+                if model["reachable"]
+                else model["reason"]
+            ),
+        )
+        for model in location.get("derived", ())
+    ]
+
+
+def _bases(location: dict[str, Any]) -> list[cert.Holding]:
+    """Pretrained bases that saw the rows, or of which nobody knows; one that saw none holds nothing."""
+    bases = [Base(**base) for base in location.get("bases", ())]
+    return [
+        cert.Holding(
+            name=f"pretrained base {base.name or base.digest[:12]}",
+            digest=base.digest,
+            state="found" if base.saw == "yes" else "not reachable",
+            note=str(base),
+        )
+        for base in bases
+        if base.saw != "no"
+    ]
 
 
 def _words(facts: Facts) -> tuple[Any, Any, Any, Any]:

@@ -29,6 +29,7 @@ from neuralyzer.progress import Progress, Silent
 from neuralyzer.references import exact
 from neuralyzer.references.pool import References
 from neuralyzer.registry.locate import locate
+from neuralyzer.registry.location import Location
 from neuralyzer.report.page import write_report
 from neuralyzer.trace.gauge import memory
 from neuralyzer.verification.audit import Audit, audit
@@ -114,7 +115,7 @@ def forget(
         raise UsageError(exact.NO_POOL)
     received = folder.stage("request", lambda: _received(request), lambda r: r, lambda r: r)
     location = folder.stage(
-        "located", lambda: locate(request, place, oracle.data).to_dict(), lambda found: found, lambda found: found
+        "located", lambda: _located(request, place, oracle).to_dict(), lambda found: found, lambda found: found
     )
     watch.stage("located", location)
     audited = folder.stage("audit", lambda: audit(oracle, request, pool, place.policy), Audit.to_dict, Audit.from_dict)
@@ -137,6 +138,11 @@ def forget(
     outcomes = _attempts(setting, plan, wish, folder, watch)
     _finish(folder, place, case, oracle, setting, plan, audited, declared, outcomes, location, received, wish)
     return _closed(folder, oracle, positions, pool, case)
+
+
+def _located(request: ErasureRequest, workspace: Workspace, oracle: TrainedModel) -> Location:
+    own = dict.fromkeys([oracle.digest, oracle.lineage])
+    return locate(request, workspace, oracle.data, weights=list(own), base=oracle.recipe.base)
 
 
 def case_id(place: Workspace, oracle: TrainedModel, request: ErasureRequest, wish: Wish) -> str:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from neuralyzer.cases.attempt import Outcome
 from neuralyzer.progress import Silent, Terminal
+from neuralyzer.registry.location import Base
 from neuralyzer.verification.audit import audit_view
 from neuralyzer.verification.verify import Verification, verification_view
 from neuralyzer.verification.words import colour
@@ -65,6 +66,10 @@ def located_view(found: dict[str, Any]) -> RenderableType:
     for run in found["runs"]:
         clean = "none" if run["newest_clean"] is None else f"step {run['newest_clean']}"
         table.add_row("training run", run["name"], f"first seen at step {run['first_seen']}, newest clean: {clean}")
+    for model in found.get("derived", ()):
+        table.add_row("derived model", model["name"], model["kind"] if model["reachable"] else model["reason"])
+    for base in found.get("bases", ()):
+        table.add_row("pretrained base", base["name"] or base["digest"][:12], str(Base(**base)).partition(": ")[2])
     if found["duplicates"]:
         table.add_row("exact duplicates", "under other names", f"{len(found['duplicates'])} rows")
     return table

@@ -17,6 +17,7 @@ from neuralyzer.cli import (
     methods,
     plan,
     references,
+    register_model,
     signals,
     train,
     verify,
@@ -49,8 +50,8 @@ def _main(
     pass
 
 
-for verb in (demo, init, train, references, locate, audit, plan, forget, verify, methods, signals):
-    verbs.command(name=verb.__name__.rpartition(".")[2], epilog=verb.EXAMPLE)(verb.run)
+for verb in (demo, init, train, references, locate, audit, plan, forget, verify, register_model, methods, signals):
+    verbs.command(name=verb.__name__.rpartition(".")[2].replace("_", "-"), epilog=verb.EXAMPLE)(verb.run)
 verbs.add_typer(certificate.verbs, name="certificate")
 
 

@@ -14,10 +14,13 @@ def run(
     project: ProjectFile = PROJECT,
     json: Json = False,
 ) -> None:
-    """Find a request's rows in every registered data set, run and checkpoint."""
+    """Find a request's rows in every registered data set, run, checkpoint and model."""
     from neuralyzer.cli.project import Project
     from neuralyzer.registry.locate import locate
+    from neuralyzer.workspace import digests
 
     own = Project.read(project)
-    found = locate(request(subject, row, class_, where), own.workspace, own.data)
+    weights = [digests.of_file(own.weights)] if own.weights.exists() else []
+    asked = request(subject, row, class_, where)
+    found = locate(asked, own.workspace, own.data, weights=weights, base=own.recipe.base)
     answer(found.to_dict(), found, json)

@@ -19,6 +19,12 @@ def answer(values: Any, view: Any, as_json: bool) -> None:
         Console(highlight=False).print(view)
 
 
+def announce(line: str, as_json: bool) -> None:
+    """Say something before the work begins, on a terminal; elsewhere stderr is left to the one line of an error."""
+    if not as_json and sys.stderr.isatty():
+        print(line, file=sys.stderr)
+
+
 def progress(as_json: bool) -> "Progress":
     """Shows long steps on a terminal; elsewhere stderr is left to the one line of an error."""
     from neuralyzer.progress import Silent, Terminal

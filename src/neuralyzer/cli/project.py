@@ -15,10 +15,12 @@ from neuralyzer.certificates import keys
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import DataChangedError, UnreadableError, UsageError, WeightsError
+from neuralyzer.models.named import NamedFunction
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.building import name_of
 from neuralyzer.references.pool import References
+from neuralyzer.registry.difference import difference
 from neuralyzer.workspace import atomic, digests
 from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
@@ -28,7 +30,7 @@ NUMBER, TEXTS = (int, float), (list,)
 TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     "model": {"recipe": (str,), "weights": (str,)},
     "data": {
-        **dict.fromkeys(("train", "holdout", "target", "subject", "id"), (str,)),
+        **dict.fromkeys(("train", "holdout", "target", "subject", "id", "transform"), (str,)),
         **dict.fromkeys(("features", "classes"), TEXTS),
     },
     "references": {
@@ -54,6 +56,7 @@ holdout = "{holdout}"        # 200 rows or more that the model never saw
 target = "{target}"
 subject = "{subject}"        # column that says whose row it is; without it each row is its own subject
 {id}# column of row ids; without it rows are numbered
+# transform = "oracle:transform"   # makes the features of an Arrow table of rows; a large file comes in batches
 
 [references]
 size = 64                    # members of both halves together
@@ -136,14 +139,22 @@ class Project:
             return None
         columns = {key: table[key] for key in ("target", "id", "classes") if key in table}
         path = self.root / table["holdout"]
-        return _reader(path)(path, features=self._features(self.data), **columns)
+        return _reader(path)(path, **self._seen(self.data), **columns)
 
-    def _features(self, data: Data) -> list[str]:
-        """The columns that the model sees."""
+    @cached_property
+    def transform(self) -> Callable[..., Any] | None:
+        """What makes the features of a table of rows, where the file names it."""
+        name = self.tables["data"].get("transform")
+        return None if name is None else NamedFunction(name, self.root, "transform")
+
+    def _seen(self, data: Data) -> dict[str, Any]:
+        """What the model sees of rows that are not its training rows: the same columns, or what transform makes."""
+        if self.transform is not None:
+            return {"transform": self.transform}
         table = self.tables["data"]
         known = {table[key] for key in ("target", "subject", "id") if key in table}
-        columns = data.table.column_names if data.table is not None else []
-        return table.get("features") or [name for name in columns if name not in known]
+        columns = data.columns.names if data.columns is not None else []
+        return {"features": table.get("features") or [name for name in columns if name not in known]}
 
     @property
     def weights(self) -> Path:
@@ -164,12 +175,12 @@ class Project:
     def _rows(self, name: str) -> Data:
         table, path = self.tables["data"], self.root / name
         columns = {key: table[key] for key in ("target", "subject", "id", "features", "classes") if key in table}
-        return _reader(path)(path, **columns)
+        return _reader(path)(path, transform=self.transform, **columns)
 
     def claimed(self, path: Path, oracle: TrainedModel) -> Data:
         """A claimant's rows, by the training rows' columns; columns of subject and id may be missing."""
-        features, target = self._features(oracle.data), self.tables["data"]["target"]
-        return _reader(path)(path, target=target, features=features, classes=oracle.data.classes)
+        target = self.tables["data"]["target"]
+        return _reader(path)(path, target=target, classes=oracle.data.classes, **self._seen(oracle.data))
 
     def oracle(self) -> TrainedModel:
         """The present model of the lineage, with the rows that are left.
@@ -182,15 +193,15 @@ class Project:
             raise WeightsError(f"{self.weights} does not exist; 'neuralyzer train' makes it, or name your own weights")
         trained = self.workspace.root / "trained.json"
         data, erased = self.data, set(self._lineage()["erased"])
-        present = np.array(
-            [_mark(row, digest) not in erased for row, digest in zip(data.ids, data.row_digests, strict=True)]
-        )
+        present = np.ones(len(data), dtype=bool)
+        if erased:
+            present[:] = [mark not in erased for mark in _marks(data)]
         if trained.exists() and present.all() and not erased:
             was = atomic.read_json(trained)["data"]
             if was != data.digest:
                 raise DataChangedError(
-                    f"{self.tables['data']['train']} has changed since training (digest {data.digest[:12]}, then "
-                    f"{was[:12]}); restore it or train again"
+                    f"{self.tables['data']['train']} has changed since training ({self._how(was, data)}digest "
+                    f"{data.digest[:12]}, then {was[:12]}); restore it or train again"
                 )
         run = self.run if (self.run / "run.json").exists() else None
         line = self._lineage()
@@ -199,12 +210,17 @@ class Project:
         left = data.select(present)
         if left.digest != line["data"]:
             raise DataChangedError(
-                f"{self.tables['data']['train']} has changed since the last case (digest {left.digest[:12]} without the "
-                f"erased rows, then {line['data'][:12]}); restore it or train again"
+                f"{self.tables['data']['train']} has changed since the last case "
+                f"({self._how(line['data'], left)}digest {left.digest[:12]} without the erased rows, then {line['data'][:12]}); restore it or train again"
             )
         return TrainedModel.load(
             self.recipe, self.root / line["weights"], left, self.holdout, run=run, parent=line["parent"]
         )
+
+    def _how(self, was: str, data: Data) -> str:
+        """What became of the rows since, where they were registered."""
+        found = difference(self.workspace, was, data)
+        return "" if found is None else f"{found}; "
 
     def references(self, oracle: TrainedModel) -> References | None:
         """The pool of the lineage, or None where none was made yet; one made for something else is refused."""
@@ -248,14 +264,13 @@ class Project:
         """Make unlearned weights the present model of the lineage; their case's rows are no longer its data."""
         line, pool = self._lineage(), self._pool(oracle)
         forgotten = oracle.data.select(asked.positions(oracle.data))
-        marks = [_mark(row, digest) for row, digest in zip(forgotten.ids, forgotten.row_digests, strict=True)]
         atomic.write_json(
             self.workspace.root / "lineage.json",
             {
                 "weights": os.path.relpath(case.weights, self.root),
                 "parent": oracle.lineage,
                 "data": case.oracle.data.digest,
-                "erased": sorted({*line["erased"], *marks}),
+                "erased": sorted({*line["erased"], *_marks(forgotten)}),
                 "pool": None if pool is None else pool.name,
                 "cases": line["cases"] | {self._asked(asked): case.id},
             },
@@ -269,6 +284,7 @@ def _reader(path: Path) -> Callable[..., Data]:
     return reader
 
 
-def _mark(row: str, digest: str) -> str:
-    """An erased row, recognisable without being named."""
-    return digests.of_texts([str(row), str(digest)])[:32]
+def _marks(data: Data) -> list[str]:
+    """Erased rows, recognisable without being named."""
+    contents = digests.hexadecimal(data.row_digests)
+    return [digests.of_texts(row)[:32] for row in zip(data.ids.tolist(), contents, strict=True)]

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from neuralyzer.cli.options import PROJECT, Json, ProjectFile
-from neuralyzer.cli.output import answer, progress
+from neuralyzer.cli.output import announce, answer, progress
 
 EXAMPLE = "Example: neuralyzer references --size 64 --dry-run"
 Size = Annotated[int | None, typer.Option("--size", help="Members of both halves; by default the project file's.")]
@@ -26,8 +26,11 @@ def run(size: Size = None, dry_run: DryRun = False, project: ProjectFile = PROJE
         retrain_seconds=own.training_seconds,
     )  # fmt: skip
     if dry_run:
-        answer({"forecast": ahead.to_dict()}, ahead, json)
+        if not json:
+            answer(None, f"training data: {oracle.data.size}", json)
+        answer({"forecast": ahead.to_dict(), "size": oracle.data.size}, ahead, json)
         return
+    announce(f"training data: {oracle.data.size}", json)
     if ahead.untrained and not json:
         answer(None, ahead, False)
     pool = References.fit(

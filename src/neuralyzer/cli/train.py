@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from neuralyzer.cli.options import PROJECT, Json, ProjectFile
-from neuralyzer.cli.output import answer, progress
+from neuralyzer.cli.output import announce, answer, progress
 from neuralyzer.errors import UsageError
 
 EXAMPLE = "Example: neuralyzer train --every 500"
@@ -28,20 +28,21 @@ def run(every: Every = 500, project: ProjectFile = PROJECT, json: Json = False) 
     if own.weights.exists():
         raise UsageError(f"{own.weights} exists already, and nothing is overwritten; name other weights in {project}")
     recipe, place = own.recipe, own.workspace
+    announce(f"training data: {own.data.size}", json)
     register_dataset(place, "train", own.data)
     if own.holdout is not None:
         register_dataset(place, "holdout", own.holdout, role="holdout")
     if own.run.exists():  # a training that was stopped before its end left no model, so it begins anew
         shutil.rmtree(own.run)
-    recorder = Recorder(own.run, own.data, every=every, recipe=recipe.digest, seed=recipe.seed)
+    recorder = Recorder(own.run, own.data, every=every, recipe=recipe.digest, seed=recipe.seed, base=recipe.base)
     oracle = TrainedModel.fit(recipe, own.data, own.holdout, progress(json), recorder, own.run)
     recorder.finish(oracle.model)
     weights.save(oracle.model, own.weights)
     facts = {
         "weights": oracle.digest, "file": str(own.weights), "data": own.data.digest, "recipe": recipe.digest,
-        "seconds": oracle.seconds, "rows": len(own.data), "run": str(own.run), "holdout_dropped": oracle.dropped,
+        "seconds": oracle.seconds, "rows": len(own.data), "size": own.data.size, "run": str(own.run), "holdout_dropped": oracle.dropped,
         "utility": None if oracle.holdout is None else reading.utility(oracle.model, recipe.objective, oracle.holdout),
     }  # fmt: skip
     atomic.write_json(place.root / "trained.json", facts)
     shown = "" if facts["utility"] is None else f", holdout {recipe.objective.utility_name} {facts['utility']:.4f}"
-    answer(facts, f"trained on {len(own.data):,} rows in {oracle.seconds:.1f} s{shown}; wrote {own.weights}", json)
+    answer(facts, f"trained on {own.data.size}, in {oracle.seconds:.1f} s{shown}; wrote {own.weights}", json)

@@ -99,13 +99,14 @@ class ErasureRequest:
             if not wanted:
                 continue
             assert column is not None
-            missing = sorted(set(wanted) - set(np.unique(column)))
+            held = np.isin(column, list(wanted))
+            missing = sorted(set(wanted) - set(column[held].tolist()))
             if missing:
                 more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
                 raise UnknownSubjectError(
                     f"no row of the data has {what} {', '.join(map(repr, missing[:3]))}{more}; check the name"
                 )
-            chosen |= np.isin(column, list(wanted))
+            chosen |= held
         if self.where:
             chosen[data.where(self.where)] = True
         if not chosen.any():

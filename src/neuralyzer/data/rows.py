@@ -1,64 +1,24 @@
 """``Data``: rows with targets, subjects and ids, read in batches."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
+from neuralyzer.data import texts
+from neuralyzer.data.columns import Columns, TableColumns, where
+from neuralyzer.data.holding import ArrayRows, DatasetRows, Rows
+from neuralyzer.data.layout import as_features, as_target
 from neuralyzer.errors import UsageError
 from neuralyzer.workspace import digests
 
 READ_ROWS = 4096  # rows read at once where all of a large source must pass by
-
-
-class Rows(Protocol):
-    """A source of rows that can be read by position."""
-
-    def __len__(self) -> int:
-        """How many rows there are."""
-
-    def gather(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Read ``n`` rows: ``x (n, ...)`` and ``y (n, ...)``."""
-
-
-class ArrayRows:
-    """Rows that lie in memory."""
-
-    def __init__(self, x: Tensor, y: Tensor) -> None:
-        if len(x) != len(y):
-            raise UsageError(f"x has {len(x)} rows and y has {len(y)}; they must be equal")
-        self.x, self.y = x, y
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def gather(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Index both tensors."""
-        index = torch.as_tensor(positions, dtype=torch.long)
-        return self.x[index], self.y[index]
-
-
-class DatasetRows:
-    """Rows of a map-style ``torch.utils.data.Dataset`` of pairs ``(x, y)``, read when asked for."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def gather(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Read the pairs one by one and stack them."""
-        pairs = [self.dataset[int(position)] for position in positions]
-        return (
-            torch.stack([torch.as_tensor(x) for x, _ in pairs]),
-            torch.stack([torch.as_tensor(y) for _, y in pairs]),
-        )
 
 
 class Data:
@@ -71,7 +31,7 @@ class Data:
         subjects: whose row each is ``(N,)``, as text; a row without a subject is its own.
         numbered: whether the ids were only counted here (such ids never clash with another set's).
         classes: names of the classes where targets were text, else None.
-        table: the columns that a predicate may name, or None.
+        columns: what a predicate may name, or None.
     """
 
     def __init__(
@@ -81,29 +41,29 @@ class Data:
         subjects: Sequence[Any] | np.ndarray | None = None,
         ids: Sequence[Any] | np.ndarray | None = None,
         classes: tuple[str, ...] | None = None,
-        table: pa.Table | None = None,
+        columns: Columns | None = None,
         positions: np.ndarray | None = None,
     ) -> None:
         self._rows = rows
         self._positions = np.arange(len(rows)) if positions is None else positions
         count = len(self._positions)
         self.numbered = ids is None
-        self.ids = self._positions.astype(str) if ids is None else np.asarray(ids).astype(str)
+        self.ids = self._positions.astype(texts.TEXT) if ids is None else texts.as_texts(ids)
         if len(self.ids) != count:
             raise UsageError(f"there are {count} rows and {len(self.ids)} ids; they must be equal")
-        if len(np.unique(self.ids)) != count:
-            values, counts = np.unique(self.ids, return_counts=True)
-            raise UsageError(f"row ids must be unique; {str(values[counts > 1][0])!r} stands {counts.max()} times")
+        again = texts.repeated(self.ids)
+        if again is not None:
+            raise UsageError(f"row ids must be unique; {again[0]!r} stands {again[1]} times")
         if subjects is None:
-            self.subjects = np.char.add("row:", self.ids) if count else self.ids
+            self.subjects = np.strings.add("row:", self.ids)
         else:
             if len(subjects) != count:
                 raise UsageError(f"there are {count} rows and {len(subjects)} subjects; they must be equal")
-            self.subjects = np.array(
-                [f"row:{own}" if _missing(name) else str(name) for name, own in zip(subjects, self.ids, strict=True)]
-            )
+            self.subjects = texts.as_names(subjects).copy()
+            alone = self.subjects == ""
+            self.subjects[alone] = np.strings.add("row:", self.ids[alone])
         self.classes = classes
-        self.table = table
+        self.columns = columns
 
     @classmethod
     def from_arrays(
@@ -122,30 +82,53 @@ class Data:
         dataset: Any,
         subjects: Sequence[Any] | np.ndarray | None = None,
         ids: Sequence[Any] | np.ndarray | None = None,
+        **columns: Any,
     ) -> "Data":
-        """Rows from a map-style ``torch.utils.data.Dataset`` of pairs, with one subject a row."""
+        """Rows from a map-style ``torch.utils.data.Dataset`` of pairs, or from a Hugging Face ``datasets.Dataset``.
+
+        Args:
+            dataset: ``N`` rows, read when asked for.
+            subjects: of pairs, one a row.
+            ids: of pairs, one a row.
+            columns: of a Hugging Face data set, the arguments of ``layout.Layout``: ``target="label"``,
+                ``subject="author"``; an image or text needs ``transform=``, which must give the same each time.
+
+        Returns:
+            The rows.
+
+        Raises:
+            UsageError: if the arguments are those of the other kind, or a column is missing.
+        """
+        if hasattr(dataset, "column_names"):
+            from neuralyzer.data import sources
+
+            if subjects is not None or ids is not None:
+                raise UsageError("a Hugging Face data set has columns: name them with subject= and id=")
+            return sources.from_hub(dataset, **columns)
+        if columns:
+            raise UsageError(f"a {type(dataset).__name__} has no columns; {', '.join(columns)}= has no meaning for it")
         return cls(DatasetRows(dataset), subjects=subjects, ids=ids)
 
     @classmethod
     def from_parquet(cls, path: str | Path, **columns: Any) -> "Data":
-        """Rows from a Parquet file; the arguments are those of ``sources.from_table``."""
+        """Rows from a Parquet file, large ones in batches; the arguments are those of ``layout.Layout``."""
         from neuralyzer.data import sources
 
-        return sources.from_table(sources.read_parquet(Path(path)), str(path), **columns)
+        return sources.from_parquet(Path(path), **columns)
 
     @classmethod
     def from_csv(cls, path: str | Path, **columns: Any) -> "Data":
-        """Rows from a CSV file with a header; the arguments are those of ``sources.from_table``."""
+        """Rows from a CSV file with a header; the arguments are those of ``layout.Layout``."""
         from neuralyzer.data import sources
 
-        return sources.from_table(sources.read_csv(Path(path)), str(path), **columns)
+        return sources.from_csv(Path(path), **columns)
 
     @classmethod
     def from_jsonl(cls, path: str | Path, **columns: Any) -> "Data":
-        """Rows from a JSON Lines file; the arguments are those of ``sources.from_table``."""
+        """Rows from a JSON Lines file; the arguments are those of ``layout.Layout``."""
         from neuralyzer.data import sources
 
-        return sources.from_table(sources.read_jsonl(Path(path)), str(path), **columns)
+        return sources.from_jsonl(Path(path), **columns)
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -174,27 +157,40 @@ class Data:
     @cached_property
     def y(self) -> Tensor:
         """Targets of all rows, ``(N,)`` or ``(N, k)``."""
+        if self._rows.y is not None:
+            return self._rows.y[torch.from_numpy(self._positions)]
         return torch.cat([y for _, y in self.chunks()])
 
     @property
     def labels(self) -> np.ndarray:
         """Each row's class as text ``(N,)``: its name where targets were text, else its number."""
         numbers = self.y.reshape(len(self), -1)[:, 0].numpy()
-        return np.array(self.classes)[numbers] if self.classes else numbers.astype(str)
+        return np.array(self.classes)[numbers] if self.classes else numbers.astype(texts.TEXT)
 
     def select(self, positions: np.ndarray | Sequence[int]) -> "Data":
-        """The rows at ``positions``, in that order, as data of their own with their ids and subjects."""
+        """Some rows as data of their own, with their ids and subjects.
+
+        Args:
+            positions: ``(n,)`` of them, in the order wanted, or a mask ``(N,)``.
+
+        Returns:
+            ``n`` rows, read from where all of them lie.
+
+        Raises:
+            UsageError: if a row is named twice.
+        """
         index = np.asarray(positions)
         index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
-        chosen = Data(
-            self._rows,
-            ids=self.ids[index],
-            subjects=self.subjects[index],
-            classes=self.classes,
-            table=None if self.table is None else self.table.take(pa.array(index)),
-            positions=self._positions[index],
-        )
-        chosen.numbered = self.numbered
+        taken = np.zeros(len(self), dtype=bool)
+        taken[index] = True
+        if taken.sum() != len(index):
+            raise UsageError(f"{len(index)} positions name {taken.sum()} rows; each row can be selected once")
+        chosen = copy.copy(self)  # what was checked of all rows holds of some
+        chosen.__dict__ |= {name: self.__dict__[name][index] for name in ("_positions", "ids", "subjects")}
+        for name in ("x", "y", "digest"):
+            chosen.__dict__.pop(name, None)
+        if "row_digests" in self.__dict__:
+            chosen.__dict__["row_digests"] = self.row_digests[index]
         return chosen
 
     def loader(self, batch_size: int, seed: int | None = None, ids: bool = False) -> Iterator[tuple[Any, ...]]:
@@ -216,43 +212,37 @@ class Data:
 
     def where(self, predicate: str) -> np.ndarray:
         """Positions of the rows that satisfy a predicate in SQL, such as ``age < 18``."""
-        from neuralyzer.data import sources
-
-        table = self.table if self.table is not None else pa.table({"id": self.ids, "subject": self.subjects})
-        return sources.where(table, predicate)
+        if self.columns is None:
+            table = pa.table({"id": texts.to_arrow(self.ids), "subject": texts.to_arrow(self.subjects)})
+            return where(TableColumns(table), predicate)
+        satisfied = np.zeros(len(self._rows), dtype=bool)
+        satisfied[where(self.columns, predicate)] = True
+        return np.flatnonzero(satisfied[self._positions])
 
     @cached_property
     def row_digests(self) -> np.ndarray:
-        """SHA-256 of each row's features and target ``(N,)``; equal content has equal digests."""
-        found: list[str] = []
+        """SHA-256 of each row's features and target, ``(N,)`` of 32 bytes; equal content has equal digests."""
+        found = np.empty(len(self), digests.ROW)
+        start = 0
         for x, y in self.chunks():
-            found += digests.of_rows(x.numpy(), y.numpy())
-        return np.array(found)
+            found[start : start + len(y)] = digests.of_rows(x.numpy(), y.numpy())
+            start += len(y)
+        return found
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over ids, subjects and contents of all rows, in order."""
-        return digests.of_texts(
-            part for row in zip(self.ids, self.subjects, self.row_digests, strict=True) for part in row
-        )
+        return digests.of_texts(part for row in self._described() for part in row)
 
+    def _described(self) -> Iterator[tuple[str, str, str]]:
+        for part in texts.in_chunks(len(self)):
+            contents = digests.hexadecimal(self.row_digests[part])
+            yield from zip(self.ids[part].tolist(), self.subjects[part].tolist(), contents, strict=True)
 
-def as_features(x: Any) -> Tensor:
-    """Features as a tensor; floating point becomes float32, integers (tokens) stay."""
-    tensor = _own(x)
-    return tensor.float() if tensor.dtype == torch.float64 or tensor.dtype == torch.bool else tensor
-
-
-def as_target(y: Any) -> Tensor:
-    """Targets as a tensor; integers become int64 class numbers, floating point float32."""
-    tensor = _own(y)
-    return tensor.float() if tensor.is_floating_point() else tensor.long()
-
-
-def _own(values: Any) -> Tensor:
-    """A tensor that shares nothing with ``values``, which may be an array that must not be written."""
-    return values.detach().clone() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
-
-
-def _missing(name: Any) -> bool:
-    return name is None or name == "" or (isinstance(name, float) and np.isnan(name))
+    @property
+    def size(self) -> str:
+        """How many rows and features there are, of how many bytes, and whether they are read in batches."""
+        x, y = self.gather([0])
+        content = len(self) * (x.numel() * x.element_size() + y.numel() * y.element_size())
+        place = "read from disk in batches" if self._rows.on_disk else "in memory"
+        return f"{len(self):,} rows of {x.numel():,} features, {content / 1e6:,.1f} MB, {place}"

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,41 @@ def named(name: str, folder: Path | None = None, what: str = "recipe") -> Any:
             raise UsageError(f"{what} {name!r}: {module} has no {attribute}")
         found = getattr(found, part)
     return found
+
+
+@dataclass(frozen=True)
+class NamedFunction:
+    """A function that is known by its name, so that it can be sent to another process; its failures become one line.
+
+    Attributes:
+        name: such as ``oracle:transform``.
+        folder: where modules are looked for before anywhere else.
+        what: what to call it in an error.
+    """
+
+    name: str
+    folder: Path
+    what: str
+
+    def __post_init__(self) -> None:
+        found = named(self.name, self.folder, self.what)
+        if not callable(found):
+            raise UsageError(f"{self.what} {self.name!r} is a {type(found).__name__}, not a function")
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call it.
+
+        Args:
+            arguments: the function's.
+
+        Returns:
+            What it gives.
+
+        Raises:
+            UsageError: if it fails.
+        """
+        found = named(self.name, self.folder, self.what)
+        try:
+            return found(*arguments)
+        except FAILURES as error:
+            raise UsageError(f"{self.what} {self.name!r} failed: {type(error).__name__}: {error}") from error

@@ -101,6 +101,11 @@ class Recipe:
         return module
 
     @cached_property
+    def base(self) -> str | None:
+        """SHA-256 of the pretrained weights that training starts from; None where it starts anew."""
+        return None if self.init is None else digests.of_file(Path(self.init))
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over hyperparameters, parameter names and shapes, optimizer class and defaults; no source, no seed."""
         module = self.module()
@@ -110,7 +115,7 @@ class Recipe:
                 "objective": self.objective.name,
                 "epochs": self.epochs,
                 "batch_size": self.batch_size,
-                "init": None if self.init is None else digests.of_file(Path(self.init)),
+                "init": self.base,
                 "command": self.command,
                 "parameters": {name: [list(p.shape), str(p.dtype)] for name, p in module.state_dict().items()},
                 "optimizer": type(optimizer).__name__,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import HoldoutError, NotFiniteError
 from neuralyzer.models import reading, training, weights
@@ -139,17 +140,17 @@ def checked_holdout(data: Data, holdout: Data | None) -> tuple[Data | None, int]
     if holdout is None:
         return None, 0
     if not (data.numbered or holdout.numbered):
-        shared = np.intersect1d(data.ids, holdout.ids)
+        shared = holdout.ids[texts.places(holdout.ids, data.ids) >= 0]
         if len(shared):
             raise HoldoutError(
-                f"row id {str(shared[0])!r} stands in both training rows and holdout ({len(shared)} such); "
+                f"row id {min(shared)!r} stands in both training rows and holdout ({len(shared)} such); "
                 "the holdout must be rows that no model saw"
             )
     if data.classes != holdout.classes:
         raise HoldoutError(
             f"the holdout's classes {holdout.classes} are not the training rows' {data.classes}; give classes= for both"
         )
-    fresh = ~np.isin(holdout.row_digests, data.row_digests)
+    fresh = ~digests.known(holdout.row_digests, data.row_digests)
     kept = holdout if fresh.all() else holdout.select(fresh)
     if len(kept) < SMALLEST_HOLDOUT:
         raise HoldoutError(

@@ -15,6 +15,7 @@ import torch
 from pyarrow import parquet
 from torch import nn
 
+from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UsageError, WeightsError
 from neuralyzer.models import weights
@@ -154,7 +155,7 @@ def _train_elsewhere(recipe: Recipe, data: Data, seed: int, progress: Progress) 
     assert recipe.command is not None
     with tempfile.TemporaryDirectory() as folder:
         rows, made = Path(folder) / "rows.parquet", Path(folder) / "weights.safetensors"
-        parquet.write_table(pa.table({"id": data.ids}), rows)
+        parquet.write_table(pa.table({"id": texts.to_arrow(data.ids)}), rows)
         words = [word.format(rows=rows, seed=seed, out=made, weights=made) for word in shlex.split(recipe.command)]
         try:
             done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import ReferencesError, UsageError
 from neuralyzer.references.readings import Flags, Indices
-from neuralyzer.workspace import atomic
+from neuralyzer.workspace import atomic, digests
 
 CLOSED = b"closed cases"
 
@@ -23,7 +24,7 @@ class Roster:
 
     Attributes:
         ids: row ids ``(N,)``; empty where the row was erased.
-        digests: content digests ``(N,)``; empty where the row was erased.
+        digests: content digests ``(N,)``; ``digests.ERASED`` where the row was erased.
         owner: each row's subject ``(N,)``.
         group: each row's group as a further subject ``(N,)``, or None.
         subjects: how many subjects there are, groups included.
@@ -47,14 +48,14 @@ class Roster:
         Raises:
             UsageError: if a group is asked for that is not known.
         """
-        names, owner = np.unique(data.subjects, return_inverse=True)
+        names, owner = texts.coded(data.subjects)
         group, count = None, len(names)
         if groups:
             if groups != ("class",):
                 raise UsageError(f"groups are {groups}; only ('class',) is known")
-            labels, own = np.unique(data.labels, return_inverse=True)
+            labels, own = texts.coded(texts.as_texts(data.labels))
             group, count = own + len(names), len(names) + len(labels)
-        return cls(data.ids, data.row_digests, owner, group, count)
+        return cls(data.ids.copy(), data.row_digests.copy(), owner, group, count)
 
     @classmethod
     def read(cls, root: Path) -> "Roster":
@@ -69,13 +70,12 @@ class Roster:
         group = table["group"].to_numpy() if "group" in table.column_names else None
         owner = table["owner"].to_numpy()
         subjects = int((owner if group is None else group).max()) + 1
-        return cls(
-            np.array(table["id"].to_pylist()), np.array(table["digest"].to_pylist()), owner, group, subjects, closed
-        )
+        return cls(texts.of_column(table["id"]), _contents(table["digest"]), owner, group, subjects, closed)
 
     def write(self, root: Path) -> None:
         """Keep the roster in a pool's folder."""
-        columns = {"id": self.ids, "digest": self.digests, "owner": self.owner}
+        contents = pa.array(self.digests.tolist(), pa.binary(digests.ROW.itemsize))
+        columns = {"id": texts.to_arrow(self.ids), "digest": contents, "owner": self.owner}
         if self.group is not None:
             columns["group"] = self.group
         table = pa.table(columns).replace_schema_metadata({CLOSED: json.dumps(self.closed)})
@@ -104,10 +104,6 @@ class Roster:
         held = keep[:, self.owner]
         return held & keep[:, self.group] if self.group is not None else held
 
-    @cached_property
-    def _place(self) -> dict[str, int]:
-        return {row: place for place, row in enumerate(self.ids) if row}
-
     def places(self, data: Data) -> Indices:
         """Where each row of ``data`` stands in the roster.
 
@@ -117,20 +113,22 @@ class Roster:
         Raises:
             ReferencesError: if the data is not the pool's, less what was erased.
         """
-        missing = [row for row in data.ids if row not in self._place]
-        if missing:
+        left = np.flatnonzero(self.ids != "")
+        at = texts.places(data.ids, self.ids[left])
+        missing = data.ids[at < 0]
+        if len(missing):
             raise ReferencesError(
-                f"these references were made for other data: they know no row {str(missing[0])!r} "
+                f"these references were made for other data: they know no row {missing[0]!r} "
                 f"({len(missing)} such rows); make new ones"
             )
-        places = np.array([self._place[row] for row in data.ids], dtype=np.int64)
+        places: Indices = left[at]
         changed = self.digests[places] != data.row_digests
         if changed.any():
             raise ReferencesError(
                 f"these references were made for other data: row {str(data.ids[changed][0])!r} has changed since "
                 f"({int(changed.sum())} such rows); make new ones"
             )
-        lacking = len(self._place) - len(places)
+        lacking = len(left) - len(places)
         if lacking:
             raise ReferencesError(
                 f"these references were made for other data: {lacking} of their rows are missing and were never erased"
@@ -151,9 +149,16 @@ class Roster:
     def erase(self, places: Indices, case: str, root: Path) -> None:
         """Take rows off the roster for good: neither id nor digest stays. With the same write their case is closed."""
         self.ids[places] = ""
-        self.digests[places] = ""
-        self.__dict__.pop("_place", None)
+        self.digests[places] = digests.ERASED
         replace(self, closed=(*self.closed, case)).write(root)
+
+
+def _contents(column: pa.ChunkedArray) -> np.ndarray:
+    """The rows' digests; older pools have them in hexadecimal."""
+    found = column.to_pylist()
+    if pa.types.is_string(column.type):
+        return digests.of_hex(found)
+    return np.frombuffer(bytearray(b"".join(found)), digests.ROW)  # a bytearray, for erasing writes to it
 
 
 def _by_subject(owner: Indices, subjects: int) -> list[Indices]:

@@ -46,6 +46,7 @@ class History:
         seed: seed of the training, or None.
         weights: digest of the final weights, or None while the run is unfinished.
         finished: whether the run came to its end.
+        base: digest of the pretrained weights that it started from, or None.
     """
 
     def __init__(self, path: Path, facts: dict[str, Any], order: np.ndarray, sizes: np.ndarray) -> None:
@@ -57,6 +58,7 @@ class History:
             self.seed: int | None = facts["seed"]
             self.weights: str | None = facts["weights"]
             self.finished: bool = facts["finished"]
+            self.base: str | None = facts.get("base")
             self._taken: int | None = facts.get("steps")
         except (KeyError, TypeError) as error:
             raise UnreadableError(f"{path / 'run.json'} does not describe a training run (no {error})") from error

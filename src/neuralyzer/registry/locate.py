@@ -13,15 +13,23 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import UnknownSubjectError, UsageError
 from neuralyzer.registry import manifests
 from neuralyzer.registry.history import History, runs
-from neuralyzer.registry.location import Checkpoints, DatasetHit, Duplicate, Location, RunHit
+from neuralyzer.registry.location import Base, Checkpoints, DatasetHit, DerivedModel, Duplicate, Location, RunHit
 from neuralyzer.registry.manifests import DatasetVersion
-from neuralyzer.workspace.paths import Workspace
+from neuralyzer.registry.models import RegisteredModel, derived, registered
+from neuralyzer.workspace.paths import Workspace, as_workspace
 
 GIVEN = "given"  # what a data set is called that was handed over without being registered
 
 
-def locate(request: ErasureRequest, workspace: Workspace | Path | str, data: Data | None = None) -> Location:
-    """Find the rows of a request in every registered data set, run and checkpoint.
+def locate(
+    request: ErasureRequest,
+    workspace: Workspace | Path | str,
+    data: Data | None = None,
+    *,
+    weights: Sequence[str] = (),
+    base: str | None = None,
+) -> Location:
+    """Find the rows of a request in every registered data set, run, checkpoint and model.
 
     Subjects and row ids are looked up in the manifests alone. Ids that were only counted mean nothing in another data
     set: where ``data`` is given, they are looked up there alone.
@@ -30,6 +38,8 @@ def locate(request: ErasureRequest, workspace: Workspace | Path | str, data: Dat
         request: whose rows.
         workspace: where data sets and runs are registered.
         data: the rows at hand; needed for requests by class or predicate, or where nothing is registered.
+        weights: digests of models trained on the rows besides those of registered runs, such as the Oracle's.
+        base: digest of the pretrained weights that these started from, such as ``recipe.base``.
 
     Returns:
         What was found where.
@@ -48,7 +58,10 @@ def locate(request: ErasureRequest, workspace: Workspace | Path | str, data: Dat
         versions.append(manifests.unregistered(GIVEN, data))
     found = _found(request, versions, data)
     holding = [(version, rows) for version, rows in zip(versions, found, strict=True) if len(rows)]
-    hits, unreachable, counts = _runs(holding, versions, runs(workspace))
+    histories, models = runs(workspace), registered(workspace)
+    hits, unreachable, counts = _runs(holding, versions, histories)
+    held = {hit.name for hit in hits}
+    bases = [base, *(run.base for run in histories if run.name in held)]
     return Location(
         rows=_distinct((version, rows) for version, rows in holding if version.role == "training"),
         datasets=tuple(DatasetHit(v.name, v.digest, len(rows), v.role) for v, rows in holding),
@@ -56,6 +69,8 @@ def locate(request: ErasureRequest, workspace: Workspace | Path | str, data: Dat
         unreachable=unreachable,
         checkpoints=counts,
         duplicates=_duplicates(versions, found),
+        derived=_derived(models, [*weights, *(hit.weights for hit in hits if hit.weights)], as_workspace(workspace)),
+        bases=tuple(_base(one, models, versions, found) for one in dict.fromkeys(bases) if one is not None),
         seconds=time.perf_counter() - began,
     )
 
@@ -142,6 +157,30 @@ def _runs(
             clean += count
     unreachable = tuple(run.name for run in histories if run.data not in known)
     return tuple(hits), unreachable, Checkpoints(dirty, clean)
+
+
+def _derived(
+    models: Sequence[RegisteredModel], weights: Sequence[str], workspace: Workspace
+) -> tuple[DerivedModel, ...]:
+    """The registered models that come from some weights, and whether each can be reached."""
+    found = [(model, model.unreachable(workspace)) for model in derived(models, weights)]
+    return tuple(DerivedModel(m.name, m.digest, m.kind, m.parent, not why, why) for m, why in found)
+
+
+def _base(
+    digest: str, models: Sequence[RegisteredModel], versions: Sequence[DatasetVersion], found: Sequence[pa.Table]
+) -> Base:
+    """Whether pretrained weights saw the rows."""
+    known = [model for model in models if model.digest == digest]
+    if not known:
+        return Base(None, digest, "unknown", None, "the base is not registered")
+    trained = next((model for model in known if model.data is not None), known[0])
+    if trained.data is None:
+        return Base(trained.name, digest, "unknown", None, "nobody said what data it was trained on")
+    rows = [len(table) for version, table in zip(versions, found, strict=True) if version.digest == trained.data]
+    if not rows:
+        return Base(trained.name, digest, "unknown", None, "its training data is not registered")
+    return Base(trained.name, digest, "yes" if rows[0] else "no", rows[0], "")
 
 
 def _duplicates(versions: Sequence[DatasetVersion], found: Sequence[pa.Table]) -> tuple[Duplicate, ...]:

@@ -75,6 +75,51 @@ class Duplicate:
 
 
 @dataclass(frozen=True)
+class DerivedModel:
+    """A registered model that is a copy of one that saw the rows, or was made from one.
+
+    Attributes:
+        name: the model's.
+        digest: of its weights, as they were registered.
+        kind: copy, fine-tuned, distilled or another.
+        parent: digest of the weights that it was made from; None for a copy that nobody gave one.
+        reachable: whether its weights lie where they were registered, unchanged.
+        reason: why it is not reachable; empty where it is.
+    """
+
+    name: str
+    digest: str
+    kind: str
+    parent: str | None
+    reachable: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Base:
+    """Pretrained weights that a model's training started from.
+
+    Attributes:
+        name: as it is registered; None where it is not.
+        digest: of its weights.
+        saw: ``yes``, ``no`` or ``unknown``: whether its training data holds rows of the request.
+        rows: how many; None where nobody can say.
+        reason: why nobody can say; empty where one can.
+    """
+
+    name: str | None
+    digest: str
+    saw: str
+    rows: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        """What is known of it, in a few words."""
+        known = {"yes": f"saw {self.rows} of the rows", "no": "saw none of the rows"}
+        return f"{self.name or self.digest[:12]}: {known.get(self.saw, f'unknown, {self.reason}')}"
+
+
+@dataclass(frozen=True)
 class Location:
     """Where the rows of a request lie.
 
@@ -86,6 +131,8 @@ class Location:
         checkpoints: how many checkpoints saw the rows.
         duplicates: other rows of equal content.
         seconds: what the search took.
+        derived: registered models that are copies of models that saw the rows, or were made from them.
+        bases: pretrained weights that such models started from.
     """
 
     rows: int
@@ -95,6 +142,8 @@ class Location:
     checkpoints: Checkpoints
     duplicates: tuple[Duplicate, ...]
     seconds: float
+    derived: tuple[DerivedModel, ...] = ()
+    bases: tuple[Base, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The location as plain values for JSON."""
@@ -128,6 +177,14 @@ class Location:
             parts.append(
                 Text(f"{_count(self.checkpoints.dirty, 'checkpoint')} saw the rows, {self.checkpoints.clean} did not")
             )
+        if self.derived:
+            parts.append(
+                _table(
+                    ("derived model", "kind", "weights", "reachable"),
+                    [(m.name, m.kind, m.digest[:12], "yes" if m.reachable else m.reason) for m in self.derived],
+                )
+            )
+        parts += [Text(f"pretrained base {base}") for base in self.bases]
         if self.duplicates:
             parts.append(Text(f"{_count(len(self.duplicates), 'other row')} of equal content:"))
             shown = [(copy.row, copy.subject, copy.dataset) for copy in self.duplicates[:SHOWN]]

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import StorageError, UnreadableError, UsageError
 from neuralyzer.workspace import atomic
@@ -19,6 +20,7 @@ from neuralyzer.workspace.paths import Workspace, as_workspace
 
 ROW_GROUP = 20480  # the smallest group that DuckDB writes well: one subject's rows then cost one or two groups
 THREADS = 2
+SORTING = "512MB"  # of memory while a manifest is sorted; beyond, DuckDB sorts on the disk
 SCHEMA = pa.schema(
     [("row_id", pa.string()), ("subject", pa.string()), ("digest", pa.binary()), ("position", pa.uint32())]
 )
@@ -94,9 +96,9 @@ def register_dataset(
                 f"or another name"
             )
         return registered
-    with _connected() as connection:
-        connection.register("rows", table_of(data))
-        write_manifest(connection.sql("SELECT * FROM rows"), folder / "manifest.parquet")
+    with _connected(memory_limit=SORTING, temp_directory=str(folder / "sorting")) as connection:
+        rows = pa.RecordBatchReader.from_batches(SCHEMA, _batches(data))
+        write_manifest(connection.from_arrow(rows), folder / "manifest.parquet")
     atomic.write_json(facts, version.to_dict())  # last: a folder without it is no version
     return version
 
@@ -113,9 +115,14 @@ def unregistered(name: str, data: Data) -> DatasetVersion:
 
 def table_of(data: Data) -> pa.Table:
     """A manifest's columns for all rows of ``data``, in the order of the data."""
-    contents = [bytes.fromhex(digest) for digest in data.row_digests.tolist()]
-    columns = [data.ids.tolist(), data.subjects.tolist(), contents, np.arange(len(data), dtype=np.uint32)]
-    return pa.table(columns, schema=SCHEMA)
+    return pa.Table.from_batches(_batches(data), SCHEMA)
+
+
+def _batches(data: Data) -> Iterator[pa.RecordBatch]:
+    for part in texts.in_chunks(len(data)):
+        positions = np.arange(part.start, part.stop, dtype=np.uint32)
+        columns = [data.ids[part].tolist(), data.subjects[part].tolist(), data.row_digests[part].tolist(), positions]
+        yield pa.record_batch([pa.array(c, kind) for c, kind in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
 
 
 def write_manifest(rows: Any, path: Path) -> Path:
@@ -193,6 +200,32 @@ def duplicates(manifests: Sequence[Manifest], found: Sequence[pa.Table]) -> list
     ]
 
 
+def compared(manifest: Manifest, data: Data, query: str) -> tuple[int, ...]:
+    """Compare a manifest with rows.
+
+    Args:
+        manifest: of some rows; the table ``was`` of the query.
+        data: other rows; the table ``is_now`` of the query.
+        query: gives one row of numbers.
+
+    Returns:
+        Those numbers.
+
+    Raises:
+        UnreadableError: if the manifest is missing or truncated.
+    """
+    with _connected() as connection:
+        try:
+            views = [_relation(connection, manifest), connection.from_arrow(table_of(data))]
+            for view, name in zip(views, ("was", "is_now"), strict=True):
+                view.create_view(name)  # which lasts as long as what it shows
+            return tuple(int(number) for number in connection.sql(query).fetchall()[0])
+        except duckdb.Error as error:
+            raise UnreadableError(
+                f"{manifest} cannot be read ({_first_line(error)}); remove its folder and register again"
+            ) from error
+
+
 def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[pa.Table]:
     if not len(wanted):  # a scan for nothing would still read every row
         return [SCHEMA.empty_table() for _ in manifests]
@@ -201,8 +234,7 @@ def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[p
         connection.register("wanted", pa.table({"value": wanted}))
         for manifest in manifests:
             try:
-                in_memory = isinstance(manifest, pa.Table)
-                rows = connection.from_arrow(manifest) if in_memory else connection.read_parquet(str(manifest))
+                rows = _relation(connection, manifest)
                 rows.create_view("manifest", replace=True)
                 table = connection.sql(
                     f"SELECT {', '.join(SCHEMA.names)} FROM manifest SEMI JOIN wanted ON {column} = value "
@@ -216,9 +248,14 @@ def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[p
     return found
 
 
+def _relation(connection: Any, manifest: Manifest) -> Any:
+    in_memory = isinstance(manifest, pa.Table)
+    return connection.from_arrow(manifest) if in_memory else connection.read_parquet(str(manifest))
+
+
 @contextmanager
-def _connected() -> Iterator[Any]:
-    with duckdb.connect(config={"threads": THREADS}) as connection:
+def _connected(**config: str) -> Iterator[Any]:
+    with duckdb.connect(config={"threads": THREADS} | config) as connection:
         yield connection
 
 

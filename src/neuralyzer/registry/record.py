@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import StorageError, UnknownSubjectError, UsageError
 from neuralyzer.models import weights
@@ -38,6 +39,7 @@ class Recorder:
         recipe: str | None = None,
         seed: int | None = None,
         optimizers: bool = True,
+        base: str | None = None,
     ) -> None:
         if every < 1:
             raise UsageError(f"every is {every}; it is the number of steps between checkpoints, at least 1")
@@ -47,6 +49,7 @@ class Recorder:
             "rows": len(data),
             "recipe": recipe,
             "seed": seed,
+            "base": base,
             "weights": None,
             "finished": False,
         }
@@ -141,7 +144,7 @@ class Recording:
 
     recorder: Recorder
     ids: np.ndarray
-    by_id: np.ndarray
+    by_id: np.ndarray  # the order that sorts the ids
 
     def step(self, ids: Sequence[Any] | np.ndarray | torch.Tensor) -> None:
         """Note a step; call it after ``optimizer.step()``.
@@ -153,7 +156,7 @@ class Recording:
             UnknownSubjectError: if an id is not in the data.
             StorageError: if the disk is full.
         """
-        wanted = np.atleast_1d(np.asarray(ids)).astype(str)
+        wanted = texts.as_texts(np.atleast_1d(np.asarray(ids)))
         at = np.searchsorted(self.ids, wanted, sorter=self.by_id).clip(max=len(self.ids) - 1)
         positions = self.by_id[at]
         unknown = self.ids[positions] != wanted

@@ -120,6 +120,15 @@ def located(result: Mapping[str, Any]) -> str:
             f" {plural(copies, 'exact duplicate')} of these rows {'lies' if copies == 1 else 'lie'} under other names, "
             "which the request does not cover."
         )
+    derived = located.get("derived") or ()
+    for reachable, words in ((True, "can be reached"), (False, "cannot be reached")):
+        models = [f"{model['name']} ({model['kind']})" for model in derived if model["reachable"] is reachable]
+        if models:
+            text += f" Derived from the model and {words}: {', '.join(models)}."
+    for base in located.get("bases") or ():
+        name = base["name"] or base["digest"][:12]
+        saw = {"yes": f"saw {base['rows']} of these rows", "no": "saw none of them"}
+        text += f" The pretrained base {name} {saw.get(base['saw'], 'may have seen them: ' + base['reason'])}."
     return text
 
 

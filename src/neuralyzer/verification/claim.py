@@ -20,6 +20,7 @@ from neuralyzer.trace.table import Table
 from neuralyzer.trace.verdict import Verdict, counting, decide
 from neuralyzer.verification.audit import families_view, not_measured_view
 from neuralyzer.verification.words import colour, percent
+from neuralyzer.workspace import digests
 from neuralyzer.workspace.policy import Policy
 
 MEMBERS_FEW = 12  # below that a claim's own variance is too poor
@@ -153,12 +154,12 @@ def _fitting(oracle: TrainedModel, rows: Data, references: References) -> None:
 
 def _unknown(oracle: TrainedModel, rows: Data) -> tuple[Data, dict[str, Any]]:
     """The rows that no register holds, and how many others there were."""
-    digests = rows.row_digests
-    registered = np.isin(digests, oracle.data.row_digests)
-    subjects = np.unique(oracle.data.subjects[np.isin(oracle.data.row_digests, digests)])
-    holdout = np.isin(digests, oracle.require_holdout().row_digests) & ~registered
+    contents = rows.row_digests
+    registered = digests.known(contents, oracle.data.row_digests)
+    subjects = np.unique(oracle.data.subjects[digests.known(oracle.data.row_digests, contents)])
+    holdout = digests.known(contents, oracle.require_holdout().row_digests) & ~registered
     first = np.zeros(len(rows), dtype=bool)
-    first[np.unique(digests, return_index=True)[1]] = True
+    first[np.unique(contents, return_index=True)[1]] = True
     left = first & ~registered & ~holdout
     if not left.any():
         whose = f"{registered.sum()} stand in the training data ({_named(subjects.tolist())}; use --subject)"

@@ -43,7 +43,7 @@ class Workspace:
 
     @property
     def models(self) -> Path:
-        """Weights by content: ``<sha256>.safetensors``."""
+        """What is known of registered models: ``<name>.json``."""
         return self.root / "models"
 
     @property

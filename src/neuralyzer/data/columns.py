@@ -1,0 +1,168 @@
+"""The columns that rows came from, passed over in batches, and predicates over them through DuckDB."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from neuralyzer.errors import DataChangedError, UnreadableError, UsageError
+
+BATCH = 65536  # rows read at once from a file
+BUFFER = 1 << 20  # bytes; without it Arrow holds all columns of every row group that it has passed
+
+
+class Columns(Protocol):
+    """Named columns of equal length, of which a part of the rows is in memory at a time."""
+
+    @property
+    def names(self) -> list[str]:
+        """What they are called."""
+
+    def batches(self, wanted: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """All rows in order, of the columns ``wanted`` or all."""
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """A table in memory, passed over at once."""
+
+    table: pa.Table
+
+    @property
+    def names(self) -> list[str]:
+        """What its columns are called."""
+        return list(self.table.column_names)
+
+    def batches(self, wanted: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The whole table."""
+        yield self.table if wanted is None else self.table.select(list(wanted))
+
+
+@dataclass(frozen=True)
+class ParquetColumns:
+    """A Parquet file that must stay as it was when it was opened.
+
+    Attributes:
+        path: of the file.
+        seen: its size and when it was written last.
+    """
+
+    path: Path
+    seen: tuple[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seen", _stamp(self.path))
+
+    @property
+    def names(self) -> list[str]:
+        """What its columns are called."""
+        return list(parquet.read_schema(self.path).names)
+
+    def batches(self, wanted: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """All rows in order, of the columns ``wanted`` or all.
+
+        Yields:
+            Tables of ``BATCH`` rows; the last may be smaller.
+
+        Raises:
+            DataChangedError: if the file has changed since it was opened.
+            UnreadableError: if it is damaged.
+        """
+        self.unchanged()
+        try:
+            with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=BUFFER) as file:
+                for batch in file.iter_batches(BATCH, columns=None if wanted is None else list(wanted)):
+                    yield pa.Table.from_batches([batch])
+        except (OSError, pa.ArrowException) as error:
+            self.unchanged()
+            raise UnreadableError(f"{self.path} cannot be read ({_first_line(error)}); it may be truncated") from error
+        self.unchanged()
+
+    def unchanged(self) -> None:
+        """See that the file is the one that was opened.
+
+        Raises:
+            DataChangedError: if it is not.
+        """
+        try:
+            now = _stamp(self.path)
+        except OSError:
+            raise DataChangedError(f"{self.path} is gone since it was opened; restore it and open it again") from None
+        if now != self.seen:
+            raise DataChangedError(
+                f"{self.path} has changed since it was opened ({self.seen[0]:,} bytes then, {now[0]:,} now); restore "
+                "it, or open it again and begin anew"
+            )
+
+
+@dataclass(frozen=True)
+class HubColumns:
+    """A ``datasets.Dataset``, whose tables lie on the disk."""
+
+    dataset: Any
+
+    @property
+    def names(self) -> list[str]:
+        """What its columns are called."""
+        return list(self.dataset.column_names)
+
+    def batches(self, wanted: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """All rows in order, of the columns ``wanted`` or all."""
+        yield from self.arrow(wanted).iter(batch_size=BATCH)
+
+    def arrow(self, wanted: Sequence[str] | None) -> Any:
+        """The data set with the columns ``wanted`` or all, whose rows come as Arrow tables."""
+        chosen = self.dataset if wanted is None else self.dataset.select_columns(list(wanted))
+        return chosen.with_format("arrow")
+
+
+def where(columns: Columns, predicate: str) -> np.ndarray:
+    """Positions of the rows that satisfy a predicate in DuckDB's SQL.
+
+    The predicate is one expression over the columns; it can reach no file and no other table.
+
+    Args:
+        columns: read in batches.
+        predicate: such as ``age < 18``.
+
+    Returns:
+        Sorted positions.
+
+    Raises:
+        UsageError: if it is no such expression.
+    """
+    # without external access a predicate reads no file, and no table that a Python variable holds
+    config = {"threads": 2, "enable_external_access": False}
+    found = []
+    with duckdb.connect(config=config) as connection:
+        for numbered in _numbered(columns):
+            try:
+                # filter parses one expression; in a WHERE clause of text, a closing bracket could begin a UNION
+                found.append(connection.from_arrow(numbered).filter(predicate).fetchnumpy()["__position"])
+            except duckdb.Error as error:
+                raise UsageError(
+                    f"predicate {predicate!r} cannot be evaluated ({_first_line(error)}); "
+                    f"columns are {', '.join(columns.names)}"
+                ) from error
+    return np.sort(np.concatenate(found).astype(np.int64)) if found else np.empty(0, np.int64)
+
+
+def _numbered(columns: Columns) -> Iterator[pa.Table]:
+    start = 0
+    for table in columns.batches():
+        yield table.append_column("__position", pa.array(np.arange(start, start + len(table))))
+        start += len(table)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,192 @@
+"""Where rows lie: in memory, in a temporary file that is mapped into it, in a Hugging Face data set, in pairs."""
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from neuralyzer.errors import StorageError, UsageError
+
+
+class Rows(Protocol):
+    """A source of rows that can be read by position."""
+
+    on_disk: bool
+
+    @property
+    def y(self) -> Tensor | None:
+        """All targets, where they lie in memory."""
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+
+    def gather(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Read ``n`` rows: ``x (n, ...)`` and ``y (n, ...)``."""
+
+
+class ArrayRows:
+    """Rows that lie in memory."""
+
+    on_disk = False
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        if len(x) != len(y):
+            raise UsageError(f"x has {len(x)} rows and y has {len(y)}; they must be equal")
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def gather(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Index both tensors."""
+        index = torch.as_tensor(positions, dtype=torch.long)
+        return self.x[index], self.y[index]
+
+
+class DatasetRows:
+    """Rows of a map-style ``torch.utils.data.Dataset`` of pairs ``(x, y)``, read when asked for."""
+
+    on_disk = True
+    y = None
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def gather(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Read the pairs one by one and stack them.
+
+        Args:
+            positions: ``(n,)``.
+
+        Returns:
+            ``x (n, ...)`` and ``y (n, ...)``.
+
+        Raises:
+            UsageError: if a row is no pair.
+        """
+        pairs = [self._pair(int(position)) for position in positions]
+        return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
+
+    def _pair(self, position: int) -> tuple[Tensor, Tensor]:
+        row = self.dataset[position]
+        if isinstance(row, dict):
+            raise UsageError(
+                f"row {position} of the data set is a dict of {', '.join(map(str, row))}; give a datasets.Dataset "
+                "with target=, or make pairs (x, y) of its rows"
+            )
+        if not isinstance(row, (tuple, list)) or len(row) != 2:
+            raise UsageError(
+                f"row {position} of the data set is a {type(row).__name__}, neither a pair (x, y) nor a dict"
+            )
+        return torch.as_tensor(row[0]), torch.as_tensor(row[1])
+
+
+class TableRows:
+    """Rows whose features are made of a ``datasets.Dataset`` in Arrow format when asked for."""
+
+    on_disk = True
+
+    def __init__(self, dataset: Any, features: Callable[[pa.Table], Tensor], y: Tensor) -> None:
+        self.dataset, self.features, self.y = dataset, features, y
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def gather(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Read part of the table and make the features of it."""
+        # The whole table is a view of the files. One that was shuffled or selected from has none: it is read row by
+        # row, which is slower; flatten_indices() helps.
+        whole = self._whole
+        part = self.dataset[positions.tolist()] if whole is None else whole.take(pa.array(positions))
+        return self.features(part), self.y[torch.as_tensor(positions, dtype=torch.long)]
+
+    @cached_property
+    def _whole(self) -> pa.Table | None:
+        return self.dataset[:] if getattr(self.dataset, "_indices", None) is None else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # the data set is sent as the names of its files; its table would be sent as the whole of its content
+        return {name: value for name, value in self.__dict__.items() if name != "_whole"}
+
+
+class MappedRows:
+    """Rows whose features lie in a temporary file, which goes with the process; their targets lie in memory."""
+
+    on_disk = True
+
+    def __init__(self, spool: "Spool", y: Tensor, unchanged: Callable[[], None]) -> None:
+        self._spool, self.y, self._unchanged = spool, y, unchanged
+        self._map()
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def gather(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Read from the file, as long as the one that it was made of has not changed."""
+        self._unchanged()
+        return torch.from_numpy(self._x[positions]), self.y[torch.as_tensor(positions, dtype=torch.long)]
+
+    def _map(self) -> None:
+        self._x = np.memmap(self._spool.path, self._spool.dtype, mode="r", shape=(len(self.y), *self._spool.shape))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # another process maps the same file; a memmap would be sent as the whole of its content
+        return {name: value for name, value in self.__dict__.items() if name != "_x"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._map()
+
+
+class Spool:
+    """A temporary file of equal rows, written in batches; it goes with the object in the process that made it.
+
+    Attributes:
+        path: of the file.
+        dtype: of a row.
+        shape: of a row.
+    """
+
+    def __init__(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="neuralyzer-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.path = folder / "features"
+        self.dtype, self.shape = np.dtype(np.float32), tuple[int, ...]()
+
+    def append(self, rows: np.ndarray, what: str) -> None:
+        """Write some more rows.
+
+        Args:
+            rows: ``(n, ...)``.
+            what: what to call them in an error.
+
+        Raises:
+            UsageError: if they are of another shape or type than those before.
+            StorageError: if the disk is full.
+        """
+        kind = (rows.dtype, rows.shape[1:])
+        if not self.path.exists():
+            self.dtype, self.shape = kind
+        elif kind != (self.dtype, self.shape):
+            raise UsageError(
+                f"{what}: features are {rows.dtype} of shape {rows.shape[1:]} and were {self.dtype} of shape "
+                f"{self.shape} before; all rows must be alike"
+            )
+        try:
+            with self.path.open("ab") as file:
+                file.write(np.ascontiguousarray(rows).data)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {self.path}: {error.strerror}; free space or set TMPDIR to a larger disk"
+            ) from error

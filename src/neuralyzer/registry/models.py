@@ -1,0 +1,150 @@
+"""Models besides the project's own: copies, what was made from it, and pretrained bases; which derive from which."""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from neuralyzer.errors import UnreadableError, UsageError
+from neuralyzer.registry import manifests
+from neuralyzer.workspace import atomic, digests
+from neuralyzer.workspace.paths import Workspace, as_workspace
+
+
+class Kind(StrEnum):
+    """What a model is to the one that it came from."""
+
+    COPY = "copy"
+    FINE_TUNED = "fine-tuned"
+    DISTILLED = "distilled"
+    QUANTISED = "quantised"
+    BASE = "base"
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A model that somebody registered.
+
+    Attributes:
+        name: what it is called.
+        digest: of its weights file, when it was registered.
+        path: of that file; relative to the project where it lies inside.
+        kind: what it is to its parent.
+        parent: digest of the weights that it was made from, or None.
+        data: digest of the data set version that it was trained on, or None where nobody said.
+    """
+
+    name: str
+    digest: str
+    path: str
+    kind: str
+    parent: str | None
+    data: str | None
+
+    def unreachable(self, workspace: Workspace) -> str:
+        """Why its weights cannot be reached; empty where they can."""
+        place = workspace.root.parent / self.path
+        if not place.is_file():
+            return f"{self.path} does not exist"
+        found = digests.of_file(place)
+        return "" if found == self.digest else f"{self.path} holds other weights ({found[:12]}) than were registered"
+
+
+def register_model(
+    workspace: Workspace | Path | str,
+    name: str,
+    weights: Path | str,
+    *,
+    kind: Kind | str = Kind.COPY,
+    parent: str | None = None,
+    data: str | None = None,
+) -> RegisteredModel:
+    """Write down that a model exists, so that ``locate`` finds it.
+
+    Args:
+        workspace: where.
+        name: letters, digits, ``.``, ``_`` and ``-``.
+        weights: its file, of any format; only its digest is taken.
+        kind: copy, fine-tuned, distilled, quantised, or base for one that training starts from.
+        parent: what it was made from: a digest, or the name of another registered model; a copy needs none.
+        data: what it was trained on: the digest or name of a registered data set version.
+
+    Returns:
+        The model.
+
+    Raises:
+        UsageError: if the name cannot name a file or names another model, the kind is unknown, or parent or data is
+            neither a digest nor registered.
+        UnreadableError: if the weights are missing.
+        StorageError: if the disk is full.
+    """
+    place, weights = as_workspace(workspace), Path(weights).absolute()
+    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
+        raise UsageError(f"model name {name!r} may have only letters, digits, '.', '_' and '-'")
+    if kind not in list(Kind):
+        raise UsageError(f"kind {kind!r} is none of {', '.join(Kind)}")
+    if kind not in {Kind.COPY, Kind.BASE} and parent is None:
+        raise UsageError(f"a {kind} model was made from another: give parent=, its digest or registered name")
+    named = [(model.name, model.digest) for model in registered(place)]
+    versions = manifests.datasets(place)
+    labels = [(name, version.digest) for version in versions for name in (version.name, version.label)]
+    inside = weights.is_relative_to(place.root.parent)
+    model = RegisteredModel(
+        name,
+        digests.of_file(weights),
+        os.path.relpath(weights, place.root.parent) if inside else str(weights),
+        str(kind),
+        _digest(parent, named, "parent", "model"),
+        _digest(data, labels, "data", "data set"),
+    )
+    file = place.models / f"{name}.json"
+    if file.exists() and _read(file) != model:
+        raise UsageError(f"model {name!r} is registered already, and nothing is overwritten; choose another name")
+    atomic.write_json(file, vars(model))
+    return model
+
+
+def registered(workspace: Workspace | Path | str) -> list[RegisteredModel]:
+    """All registered models, by name."""
+    return [_read(file) for file in sorted(as_workspace(workspace).models.glob("*.json"))]
+
+
+def derived(models: Sequence[RegisteredModel], weights: Iterable[str]) -> list[RegisteredModel]:
+    """The copies of some weights, what was made from them, and what was made from that.
+
+    Args:
+        models: all that are registered.
+        weights: digests.
+
+    Returns:
+        Models in the order in which they are reached; each once.
+    """
+    known, found = set(weights), list[RegisteredModel]()
+    while True:
+        new = [m for m in models if m not in found and (m.digest in known or m.parent in known)]
+        if not new:
+            return found
+        found += new
+        known |= {model.digest for model in new}
+
+
+def _digest(given: str | None, known: Sequence[tuple[str, str]], argument: str, what: str) -> str | None:
+    if given is None or re.fullmatch(r"[0-9a-f]{64}", given):
+        return given
+    meant = sorted({digest for name, digest in known if name == given})
+    if len(meant) > 1:
+        raise UsageError(f"{argument} {given!r} names {len(meant)} versions; give one's digest")
+    if not meant:
+        raise UsageError(f"{argument} {given!r} is neither a digest nor the name of a registered {what}")
+    return meant[0]
+
+
+def _read(file: Path) -> RegisteredModel:
+    content: Any = atomic.read_json(file)
+    try:
+        return RegisteredModel(**content)
+    except TypeError as error:
+        raise UnreadableError(f"{file} does not describe a model ({error})") from error
