@@ -1,7 +1,7 @@
 """Where a module is trained and with which numbers: the device, the precision, the layout of images."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import torch
@@ -26,7 +26,7 @@ class Placement:
         precision: of forward passes.
     """
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: Precision = Precision.FLOAT32
 
     @classmethod

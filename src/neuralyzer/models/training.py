@@ -163,9 +163,7 @@ def run_steps(
             yield loss.detach()
 
 
-def _train_elsewhere(
-    recipe: Recipe, data: Data, seed: int, progress: Progress, placement: Placement
-) -> nn.Module:
+def _train_elsewhere(recipe: Recipe, data: Data, seed: int, progress: Progress, placement: Placement) -> nn.Module:
     """Train by the user's own function or command and check what comes back."""
     expected = recipe.module(seed)
     if recipe.train is not None:

@@ -3,7 +3,7 @@
 import contextlib
 import importlib.util
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -112,12 +112,12 @@ def train_each(
                     ) from error
 
 
-def _states(jobs: Sequence[object], workers: int, engine: Engine) -> Iterator[dict[str, np.ndarray]]:
+def _states(jobs: Sequence[object], workers: int, engine: Engine) -> Generator[dict[str, np.ndarray], None, None]:
     with contextlib.ExitStack() as stack:
         if engine is Engine.RAY:
             from ray.util.joblib import register_ray
 
-            register_ray()
+            register_ray()  # type: ignore[no-untyped-call]
             stack.enter_context(joblib.parallel_config(backend="ray"))
             workers = -1
         states = joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)

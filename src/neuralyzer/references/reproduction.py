@@ -97,7 +97,9 @@ def _reason(
         return f"its holdout utility is {utility[1]:.3f} and the model's {utility[0]:.3f}"
     gap = max(abs(outside - own) for outside, own in zip(beyond.means, fitted.means, strict=True))
     if fitted.differ(GAP * gap):
-        return f"its loss on rows that both were trained on is {fitted.means[1]:.3g} and the model's {fitted.means[0]:.3g}"
+        return (
+            f"its loss on rows that both were trained on is {fitted.means[1]:.3g} and the model's {fitted.means[0]:.3g}"
+        )
     return None
 
 
