@@ -20,6 +20,7 @@ from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.recipe import Recipe
 
 DEATHS = 3  # of workers in a row, with no member finished between them: more is no accident
+ROUND = 2  # members a worker of a cluster gets at a time
 
 
 class Engine(StrEnum):
@@ -100,7 +101,9 @@ def train_each(
         with contextlib.closing(_states(jobs, workers, how.engine)) as states:
             try:
                 for state in states:
-                    found = {name: torch.from_numpy(value) for name, value in state.items()}
+                    found = {
+                        name: torch.from_numpy(np.array(value)) for name, value in state.items()
+                    }  # Ray's are read-only
                     yield weights.fill(recipe.module(0), found, names[done]).eval()
                     done, deaths = done + 1, 0
             except _deaths(how.engine) as error:
@@ -113,20 +116,30 @@ def train_each(
 
 
 def _states(jobs: Sequence[object], workers: int, engine: Engine) -> Generator[dict[str, np.ndarray], None, None]:
-    with contextlib.ExitStack() as stack:
-        if engine is Engine.RAY:
-            from ray.util.joblib import register_ray
-
-            register_ray()  # type: ignore[no-untyped-call]
-            stack.enter_context(joblib.parallel_config(backend="ray"))
-            workers = -1
-        states = joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)
+    if engine is Engine.RAY:
+        yield from _rounds(jobs)
+        return
+    states = joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)
     try:
         yield from states
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # joblib warns of those that a stop leaves untrained
             states.close()
+
+
+def _rounds(jobs: Sequence[object]) -> Iterator[dict[str, np.ndarray]]:
+    """Ray's part of joblib gives no result before all are there, so that it gets a few members at a time."""
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    at = 0
+    while at < len(jobs):
+        with joblib.parallel_config(backend="ray"):
+            width = ROUND * joblib.effective_n_jobs(-1)
+            states = joblib.Parallel(n_jobs=-1)(jobs[at : at + width])
+        yield from states
+        at += width
 
 
 def _deaths(engine: Engine) -> tuple[type[BaseException], ...]:

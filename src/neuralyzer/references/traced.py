@@ -59,17 +59,19 @@ class Gradients:
         before = _numbers(self._module)
         traced = make_fx(self._gradients)(*given)
         if _numbers(self._module) != before:
+            for layer, name, value in before:
+                vars(layer)[name] = value  # tracing was no step
             return self._gradients
         traced.graph.eliminate_dead_code()
         traced.recompile()
         return traced
 
 
-def _numbers(module: nn.Module) -> list[tuple[str, str, Any]]:
+def _numbers(module: nn.Module) -> list[tuple[nn.Module, str, Any]]:
     """What the parts of a module hold besides tensors and parts."""
     return [
-        (part, name, value)
-        for part, layer in module.named_modules()
+        (layer, name, value)
+        for layer in module.modules()
         for name, value in vars(layer).items()
         if isinstance(value, bool | int | float | str)
     ]
