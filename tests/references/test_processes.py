@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -123,11 +125,18 @@ def test_engines(monkeypatch):
         processes.as_engine("ray")
 
 
-SLOW = replace(RECIPE, epochs=150)
+def noted(folder):
+    """Training code that says which seed is being trained in which process."""
+
+    def train(data, seed, device, progress):
+        (folder / f"{seed}-{os.getpid()}").touch()
+        return training.train(replace(RECIPE, epochs=100), data, seed)
+
+    return replace(RECIPE, train=train)
 
 
 @pytest.mark.slow
-def test_a_cluster_that_loses_a_node_loses_no_member(monkeypatch):
+def test_a_cluster_that_loses_a_node_in_the_middle_loses_no_member(monkeypatch, tmp_path):
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
@@ -137,12 +146,20 @@ def test_a_cluster_that_loses_a_node_loses_no_member(monkeypatch):
     try:
         second = cluster.add_node(**node)
         ray.init(address=cluster.address, _node_ip_address="127.0.0.2", log_to_driver=False)
-        made = processes.train_each(SLOW, DATA, KEPT * 2, range(12), 2, How(engine=Engine.RAY))
-        found = [next(made)]
-        cluster.remove_node(second, allow_graceful=False)
-        found += made
+
+        def lose():
+            while len({path.name.partition("-")[2] for path in tmp_path.iterdir()}) < 2:  # both nodes are at it
+                time.sleep(0.02)
+            cluster.remove_node(second, allow_graceful=False)
+
+        losing = threading.Thread(target=lose, daemon=True)
+        losing.start()
+        found = list(processes.train_each(noted(tmp_path), DATA, KEPT, range(6), 2, How(engine=Engine.RAY)))
+        losing.join(60)
     finally:
         ray.shutdown()
         cluster.shutdown()
-    here = processes.train_each(SLOW, DATA, KEPT * 2, range(12), 2)
-    assert len(found) == 12 and all(same(a, b) for a, b in zip(found, here, strict=True))
+    started = [path.name.partition("-")[0] for path in tmp_path.iterdir()]
+    assert len(started) > len(set(started)) == 6, "some were trained again"
+    here = processes.train_each(replace(RECIPE, epochs=100), DATA, KEPT, range(6), 2)
+    assert len(found) == 6 and all(same(a, b) for a, b in zip(found, here, strict=True))

@@ -5,7 +5,7 @@ the seed. Two things are compared, each by the mean of paired differences over r
 
 - *holdout*: the losses' ratio is at most 1.5, or what the missing share s of the rows explains, 1 / (1 - s); and
   where rows are counted right or wrong, the accuracies differ by 5 points at most.
-- *fit*: on rows that both were trained on, the losses differ by at most half of the larger gap between holdout and
+- *fit*: on rows that both were trained on, the losses differ by at most half of the smaller gap between holdout and
   training loss. That gap is what every trace is measured in: a model that fits its rows otherwise than the members
   do has traces of no meaning, such as one whose training was cut off.
 """
@@ -95,7 +95,7 @@ def _reason(
         return f"its holdout loss is {beyond.means[1]:.3g} and the model's {beyond.means[0]:.3g}"
     if right is not None and right.differ(POINTS / (1 - missing)):
         return f"its holdout utility is {utility[1]:.3f} and the model's {utility[0]:.3f}"
-    gap = max(abs(outside - own) for outside, own in zip(beyond.means, fitted.means, strict=True))
+    gap = min(abs(outside - own) for outside, own in zip(beyond.means, fitted.means, strict=True))
     if fitted.differ(GAP * gap):
         return (
             f"its loss on rows that both were trained on is {fitted.means[1]:.3g} and the model's {fitted.means[0]:.3g}"
