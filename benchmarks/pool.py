@@ -1,50 +1,122 @@
-"""Training references: stacked members against a plain loop over the same trainings, in one run.
+"""Training references: each backend against a plain loop over the same trainings, in one run.
 
-Also the share of the matrix-multiply rate that ``torch.mm`` reaches on this machine.
+The plain loop is what a person would write: torch's threads, its image layout, the recipe's own optimizer. Beside it
+the share of the rate that ``torch.mm`` reaches on this machine, taken before and after, and the members' accuracies
+by each way of training them.
 """
 
+import os
+import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import nn
 
 from benchmarks import results
+from neuralyzer.data.rows import Data
 from neuralyzer.demo import digits
-from neuralyzer.models import training
+from neuralyzer.models import reading, training
+from neuralyzer.models.placement import Placement
+from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Silent
-from neuralyzer.references import vectorised
+from neuralyzer.references import backends, processes, vectorised
+from neuralyzer.references.processes import How
 
-MEMBERS, STEPS = 64, 400
+MEMBERS, LOOPED, EPOCHS = 64, 8, 20  # the loop is timed on fewer members and shorter trainings than a pool's
+IMAGE_MEMBERS, IMAGE_LOOPED, IMAGE_EPOCHS = 8, 4, 4
 
 
 def main(argv: list[str] | None = None) -> None:
-    data, _ = digits.digits(1)
-    recipe = digits.recipe(1)
+    rate = _mm_rate()
+    measured = {"mlp": _mlp()}
+    measured["mlp"]["mm_gflops"] = [rate / 1e9, _mm_rate() / 1e9]
+    highest = max(measured["mlp"]["mm_gflops"])
+    measured["mlp"]["share_of_mm_rate"] = measured["mlp"]["gflops"] / highest
+    if "NEURALYZER_DATA" in os.environ:
+        measured["cnn"] = _cnn()
+    else:
+        print("the CNN is left out: NEURALYZER_DATA names no folder with cifar10", file=sys.stderr)
+    results.write("pool", measured)
+
+
+def _mlp() -> dict:
+    data, holdout = digits.digits(1)
+    recipe = replace(digits.recipe(1), epochs=EPOCHS)
     kept = [np.random.default_rng(m).permutation(len(data))[:1166] for m in range(MEMBERS)]
-    vectorised.train_stack(recipe, data, kept[:4], list(range(4)), Silent(), steps=20)
-    stacked = {}
-    for size in (8, 16, 32, 64):
-        began = time.perf_counter()
-        vectorised.train_stack(recipe, data, kept[:size], list(range(size)), Silent(), steps=STEPS)
-        stacked[size] = (time.perf_counter() - began) / size / STEPS
-    module = recipe.module(0)
+    seeds = list(range(MEMBERS))
+    steps = training.steps_of(recipe, 1166)
+    vectorised.train_stack(recipe, data, kept[:4], seeds[:4], Silent(), steps=5)
+    looped, loop = _timed(lambda: [_loop(recipe, data, kept[m], m) for m in range(LOOPED)], LOOPED)
+    stacked, stack = _timed(lambda: vectorised.train_stack(recipe, data, kept, seeds, Silent()), MEMBERS)
+    _, loop_again = _timed(lambda: [_loop(recipe, data, kept[m], m) for m in range(2)], 2)
+    loop = min(loop, loop_again)
+    parameters = sum(p.numel() for p in recipe.module().parameters())
+    found = {
+        "loop_ms_a_step": 1000 * loop / steps,
+        "stacked_ms_a_members_step": 1000 * stack / steps,
+        "times_faster": loop / stack,
+        "gflops": 6 * parameters * recipe.batch_size * steps / stack / 1e9,
+        "points_between_ways": _points(recipe, holdout, looped, stacked[:LOOPED]),
+    }
+    if torch.cuda.is_available():
+        gpu = Placement(torch.device("cuda"))
+        vectorised.train_stack(recipe, data, kept[:4], seeds[:4], Silent(), 5, gpu)
+        _, seconds = _timed(lambda: vectorised.train_stack(recipe, data, kept, seeds, Silent(), None, gpu), MEMBERS)
+        found |= {"gpu": torch.cuda.get_device_name(), "gpu_times_faster": loop / seconds}
+    return found
+
+
+def _cnn() -> dict:
+    from benchmarks.calibration.worlds import world
+
+    made = world("cifar10-14")
+    recipe = replace(made.recipe, epochs=IMAGE_EPOCHS)
+    kept = [np.random.default_rng(m).permutation(5000)[:4500] for m in range(IMAGE_MEMBERS)]
+    seeds = list(range(IMAGE_MEMBERS))
+    steps = training.steps_of(recipe, 4500)
+
+    def spread() -> list[nn.Module]:
+        return list(processes.train_each(recipe, made.data, kept, seeds, backends.workers(), How()))
+
+    list(processes.train_each(replace(recipe, epochs=1), made.data, [k[:50] for k in kept[:2]], [0, 1], 2))  # starts
+    first, loop = _timed(lambda: [_loop(recipe, made.data, kept[m], m) for m in range(IMAGE_LOOPED // 2)], 2)
+    parted, seconds = _timed(spread, IMAGE_MEMBERS)
+    rest, later = _timed(lambda: [_loop(recipe, made.data, kept[m], m) for m in (2, 3)], 2)
+    loop = (loop + later) / 2
+    return {
+        "loop_ms_a_step": 1000 * loop / steps,
+        "processes_ms_a_members_step": 1000 * seconds / steps,
+        "times_faster": loop / seconds,
+        "points_between_ways": _points(recipe, made.holdout, [*first, *rest], parted[:IMAGE_LOOPED]),
+    }
+
+
+def _loop(recipe: Recipe, data: Data, kept: np.ndarray, seed: int) -> nn.Module:
+    """What a person would write."""
+    module = recipe.module(seed).train()
     optimizer = recipe.optimizer(training.trainable(module))
-    steps = list(training.order(1166, recipe.epochs, recipe.batch_size, 0))[:STEPS]
+    for positions in training.order(len(kept), recipe.epochs, recipe.batch_size, seed):
+        x, y = data.gather(kept[positions])
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(x), y).backward()
+        optimizer.step()
+    return module.eval()
+
+
+def _points(recipe: Recipe, holdout: Data, *ways: Sequence[nn.Module]) -> float:
+    """How far the mean accuracies of the same members lie apart by how they were trained, in points."""
+    means = [np.mean([reading.utility(module, recipe.objective, holdout) for module in way]) for way in ways]
+    return 100 * float(max(means) - min(means))
+
+
+def _timed(work: Callable[[], list[nn.Module]], count: int) -> tuple[list[nn.Module], float]:
+    """What ``work`` makes, and its seconds a member."""
     began = time.perf_counter()
-    for _ in training.run_steps(recipe, module, optimizer, data, iter(steps), 0):
-        pass
-    alone = (time.perf_counter() - began) / STEPS
-    parameters = sum(p.numel() for p in module.parameters())
-    rate = 6 * parameters * recipe.batch_size / stacked[32]
-    results.write(
-        "pool",
-        {
-            "loop_ms_a_step": 1000 * alone,
-            "stacked_ms_a_members_step": {size: 1000 * seconds for size, seconds in stacked.items()},
-            "times_faster": {size: alone / seconds for size, seconds in stacked.items()},
-            "share_of_mm_rate_32": rate / _mm_rate(),
-        },
-    )
+    made = work()
+    return made, (time.perf_counter() - began) / count
 
 
 def _mm_rate(size: int = 1024) -> float:

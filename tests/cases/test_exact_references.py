@@ -167,7 +167,7 @@ def test_a_killed_case_goes_on_with_the_same_references_and_leaves_none(world, f
     write, kept = Folder.write, {}
     trained = []
     train = exact.backends.train
-    monkeypatch.setattr(exact.backends, "train", lambda *given: trained.append(1) or train(*given))
+    monkeypatch.setattr(exact.backends, "train", lambda *given, **named: trained.append(1) or train(*given, **named))
 
     def killed(self, name, content):
         if name == stage:

@@ -168,3 +168,53 @@ def test_weights_survive_the_disk(tmp_path):
     module = training.train(Recipe(build=normed, epochs=1, batch_size=16), DATA)
     again = weights.load_into(normed(), weights.save(module, tmp_path / "w.safetensors"))
     assert same(module, again) and not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(33, 4), (34, 5), (32, 4)])
+def test_a_last_batch_of_one_row_is_left_out_before_batchnorm(rows, steps):
+    """As if the order held one row less in that pass; other modules take the step."""
+    data, noting = DATA.select(np.arange(rows)), Noting()
+    recipe = Recipe(build=normed, epochs=2, batch_size=8, schedule=cosine)
+    got = training.train(recipe, data, seed=3, observer=noting)
+    assert training.steps_of(recipe, rows) == 2 * steps == len(noting.rows)
+    assert all(len(positions) > 1 for positions in noting.rows)
+    module = recipe.module(3).train()
+    optimizer = recipe.optimizer(training.trainable(module))
+    rate = cosine(optimizer, 2 * steps)
+    for positions in training.order(rows, 2, 8, 3):
+        if len(positions) == 1:
+            continue
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(data.x[positions]), data.y[positions]).backward()
+        optimizer.step()
+        rate.step()
+    assert same(got, module)
+    plain = Noting()
+    training.train(Recipe(build=mlp, epochs=2, batch_size=8), data, observer=plain)
+    assert len(plain.rows) == 2 * -(-rows // 8)
+
+
+def test_images_are_trained_channels_last_and_come_back_as_they_were():
+    case = CASES["conv"]
+    data, formats = Data.from_arrays(*case.rows(40)), []
+
+    class Watching(nn.Module):
+        def forward(self, x):
+            formats.append(x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous())
+            return x
+
+    got = training.train(Recipe(build=lambda: nn.Sequential(Watching(), case.build()), epochs=1, batch_size=16), data)
+    assert formats == [True] * 3 and got[1][0].weight.is_contiguous()
+
+
+def test_own_training_code_is_told_the_device_and_must_give_a_module():
+    told = []
+
+    def own(data, seed, device, progress):
+        told.append(device)
+        return mlp()
+
+    training.train(Recipe(build=mlp, train=own), DATA)
+    assert told == [torch.device("cpu")]
+    with pytest.raises(UsageError, match=r"the recipe's train gave a dict, not a torch\.nn\.Module"):
+        training.train(Recipe(build=mlp, train=lambda *_: {}), DATA)

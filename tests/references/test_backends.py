@@ -106,8 +106,8 @@ def test_the_choice_is_by_a_timing_that_is_written_down():
 @pytest.mark.parametrize(("stacked", "alone", "picked"), [(1.0, 9.0, "vectorised"), (9.0, 1.0, "processes")])
 def test_the_faster_one_is_picked(monkeypatch, stacked, alone, picked):
     seconds = {"together": stacked, "alone": alone}
-    monkeypatch.setattr(backends, "_seconds", lambda work: seconds[work.__name__])
-    monkeypatch.setattr(backends, "workers", lambda: 1)
+    monkeypatch.setattr(backends, "_seconds", lambda work, threads=None: seconds[work.__name__])
+    monkeypatch.setattr(backends, "workers", lambda how=None: 1)
     assert backends.choose(Recipe(build=mlp, epochs=2, batch_size=8), DATA, KEPT[:1])[0] == picked
 
 

@@ -29,9 +29,9 @@ def calls(monkeypatch):
     """How many models each call of the trainer was asked for."""
     made, train = [], backends.train
 
-    def noting(backend, recipe, data, kept, seeds, progress):
+    def noting(backend, recipe, data, kept, seeds, progress, **given):
         made.append(len(seeds))
-        return train(backend, recipe, data, kept, seeds, progress)
+        return train(backend, recipe, data, kept, seeds, progress, **given)
 
     monkeypatch.setattr(exact.backends, "train", noting)
     return made
@@ -103,7 +103,9 @@ def test_a_recipe_that_cannot_be_stacked_is_trained_in_processes(tmp_path, monke
     recipe = Recipe(build=normalised, epochs=1, batch_size=16)
     oracle = TrainedModel.fit(recipe, *world.data())
     chosen, train = [], backends.train
-    monkeypatch.setattr(exact.backends, "train", lambda b, *rest: chosen.append(str(b)) or train(b, *rest))
+    monkeypatch.setattr(
+        exact.backends, "train", lambda b, *rest, **given: chosen.append(str(b)) or train(b, *rest, **given)
+    )
     (first, *_) = train_exact(oracle, POSITIONS, tmp_path, FEWEST)
     assert chosen == ["processes"]
     alone = training.train(recipe, oracle.data.select(RETAINED), recipe.seed + FIRST_SEED)

@@ -191,9 +191,9 @@ def test_processes_train_only_members_that_are_missing(copied, oracle, kept, tmp
     trained = []
     train = building.backends.train
 
-    def noting(backend, recipe, data, kept, seeds, progress):
+    def noting(backend, recipe, data, kept, seeds, progress, **given):
         trained.extend((str(backend), seed - 10_001) for seed in seeds)
-        return train(backend, recipe, data, kept, seeds, progress)
+        return train(backend, recipe, data, kept, seeds, progress, **given)
 
     monkeypatch.setattr(building.backends, "train", noting)
     again = made(oracle, tmp_path)

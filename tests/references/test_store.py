@@ -1,5 +1,7 @@
 """The pool's arrays on the disk."""
 
+import errno
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -59,3 +61,21 @@ def test_weights_are_destroyed(store):
         store.weights(member).parent.mkdir(parents=True, exist_ok=True)
         store.weights(member).write_bytes(b"weights")
     assert store.destroy_weights() == 2 and not list(store.root.rglob("*.safetensors"))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the file system is not asked for blocks")
+def test_a_disk_that_fills_up_meanwhile(store, monkeypatch):
+    """Blocks are there before a page is written: a sparse file on a full disk ends in a kill."""
+    first = store.array("margin.rows", (2, 3), write=True)
+    first[:] = 7
+    first.flush()
+
+    def full(handle, start, length):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", full)
+        with pytest.raises(StorageError, match="cannot grow by 24 bytes: No space left on device; free space and run"):
+            store.array("margin.rows", (4, 3), write=True)
+    assert (store.array("margin.rows", (2, 3)) == 7).all()
+    assert store.array("margin.rows", (4, 3), write=True).shape == (4, 3)

@@ -11,6 +11,7 @@ from neuralyzer.models import training
 from neuralyzer.models.objective import Regression
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Silent
+from neuralyzer.references import processes
 from neuralyzer.references.vectorised import stacks, train_stack
 from tests.models.cases import Double
 
@@ -143,3 +144,52 @@ def test_only_members_with_equally_many_steps_share_a_stack():
     kept = [32, 33, 25, 40, 24, 31, 39]
     assert stacks(recipe, kept, 2) == [[4], [0, 2], [5], [1, 3], [6]]
     assert stacks(recipe, kept, 9) == [[4], [0, 2, 5], [1, 3, 6]]
+
+
+def single(build):
+    """The like in float32."""
+    return lambda: nn.Sequential(*[layer for layer in build() if not isinstance(layer, Double)]).float()
+
+
+@pytest.mark.parametrize("build", [mlp, frozen, tied], ids=["plain", "frozen", "tied"])
+def test_backends_agree_after_20_steps_of_float32(build):
+    recipe = Recipe(build=single(build), optimizer=lambda ps: torch.optim.AdamW(ps, 0.01), epochs=5, batch_size=8)
+    stacked = train_stack(recipe, DATA, KEPT, SEEDS, Silent())
+    parted = processes.train_each(recipe, DATA, KEPT, SEEDS, 2)
+    for module, other, rows, seed in zip(stacked, parted, KEPT, SEEDS, strict=True):
+        alone = training.train(recipe, DATA.select(rows), seed)
+        for name, value in alone.state_dict().items():
+            torch.testing.assert_close(module.state_dict()[name], value, rtol=0, atol=1e-4)
+            torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("build", [mlp, frozen, tied], ids=["plain", "frozen", "tied"])
+def test_backends_agree_after_a_whole_training_in_float64(build):
+    recipe = Recipe(build=build, optimizer=adamw, epochs=60, batch_size=8)
+    stacked = train_stack(recipe, DATA, KEPT, SEEDS, Silent())
+    for module, other in zip(stacked, processes.train_each(recipe, DATA, KEPT, SEEDS, 2), strict=True):
+        for name, value in other.state_dict().items():
+            torch.testing.assert_close(module.state_dict()[name], value, rtol=0, atol=1e-8)
+
+
+class Warming(nn.Module):
+    """Counts its steps, as no list of operations can."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = 0
+
+    def forward(self, x):
+        self.steps += 1
+        return x * min(1.0, self.steps / 10)
+
+
+def test_a_module_that_counts_its_steps_is_not_written_down():
+    def build():
+        return nn.Sequential(Double(), Warming(), nn.Linear(6, 4)).double()
+
+    recipe = Recipe(build=build, optimizer=sgd, epochs=3, batch_size=8)
+    (module,) = train_stack(recipe, DATA, KEPT[:1], SEEDS[:1], Silent())
+    alone = training.train(recipe, DATA.select(KEPT[0]), SEEDS[0])
+    assert alone[1].steps == 12
+    torch.testing.assert_close(module[2].weight, alone[2].weight, rtol=0, atol=1e-10)

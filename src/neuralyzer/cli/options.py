@@ -12,6 +12,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Plain = Annotated[bool, typer.Option("--plain", help="Plain text: no colour, nothing that moves.")]
 ProjectFile = Annotated[Path, typer.Option("--project", help="The project file.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="Where to train, such as cuda or cpu; by default the GPU if there is one."),
+]
 Subject = Annotated[
     list[str] | None, typer.Option("--subject", metavar="NAME", help="A data subject; repeat for several.")
 ]

@@ -35,6 +35,7 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     },
     "references": {
         "size": (int,), "leave_out": NUMBER, "groups": TEXTS, "backend": (str,), "keep_weights": (bool,),
+        "device": (str,), "precision": (str,), "engine": (str,),
     },
     "policy": {
         **dict.fromkeys(("alpha", "max_trace", "max_utility_loss"), NUMBER),
@@ -60,6 +61,8 @@ subject = "{subject}"        # column that says whose row it is; without it each
 
 [references]
 size = 64                    # members of both halves together
+# device = "cuda"            # by default the GPU where there is one
+# engine = "ray"             # trains on a Ray cluster; needs the extra 'ray'
 
 [policy]
 alpha = 0.05                 # error rate of the joint test

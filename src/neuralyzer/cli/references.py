@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from neuralyzer.cli.options import PROJECT, Json, ProjectFile
+from neuralyzer.cli.options import PROJECT, Device, Json, ProjectFile
 from neuralyzer.cli.output import announce, answer, progress
 
 EXAMPLE = "Example: neuralyzer references --size 64 --dry-run"
@@ -12,7 +12,17 @@ Size = Annotated[int | None, typer.Option("--size", help="Members of both halves
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it takes and what it buys; train nothing.")]
 
 
-def run(size: Size = None, dry_run: DryRun = False, project: ProjectFile = PROJECT, json: Json = False) -> None:
+Unchecked = Annotated[bool, typer.Option("--unchecked", help="Train them though the recipe may not give this model.")]
+
+
+def run(
+    size: Size = None,
+    dry_run: DryRun = False,
+    device: Device = None,
+    unchecked: Unchecked = False,
+    project: ProjectFile = PROJECT,
+    json: Json = False,
+) -> None:
     """Train and measure models that never saw some of the data; goes on where it was stopped, grows in place."""
     from neuralyzer.cli.project import Project
     from neuralyzer.planning.forecast import forecast
@@ -21,9 +31,10 @@ def run(size: Size = None, dry_run: DryRun = False, project: ProjectFile = PROJE
     own = Project.read(project)
     table, oracle = own.tables.get("references", {}), own.oracle()
     design = (size or table.get("size", DEFAULT_SIZE), table.get("leave_out"), tuple(table.get("groups", ())))
+    device = device or table.get("device")
     ahead = forecast(
         oracle, *design, own.workspace, backend=table.get("backend"), alpha=own.workspace.policy.alpha,
-        retrain_seconds=own.training_seconds,
+        retrain_seconds=own.training_seconds, device=device, engine=table.get("engine"),
     )  # fmt: skip
     if dry_run:
         if not json:
@@ -35,11 +46,13 @@ def run(size: Size = None, dry_run: DryRun = False, project: ProjectFile = PROJE
         answer(None, ahead, False)
     pool = References.fit(
         oracle, *design, own.workspace, backend=table.get("backend"), keep_weights=table.get("keep_weights", False),
-        progress=progress(json), timing=ahead.timing,
+        progress=progress(json), timing=ahead.timing, device=device, precision=table.get("precision"),
+        engine=table.get("engine"), unchecked=unchecked,
     )  # fmt: skip
     facts = {
         "size": pool.size, "tuning": pool.tuning.half.members, "judging": pool.judging.half.members,
         "digest": pool.digest, "folder": str(pool.store.root), "backend": pool.head["why"],
+        "reproduction": pool.head.get("reproduction"), "precision": pool.head.get("precision"),
         "left_out_share": pool.tuning.half.share, "forecast": ahead.to_dict(),
     }  # fmt: skip
     answer(facts, f"{pool.size} references measured ({pool.head['why']}); they lie in {pool.store.root}", json)

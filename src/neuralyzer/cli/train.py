@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from neuralyzer.cli.options import PROJECT, Json, ProjectFile
+from neuralyzer.cli.options import PROJECT, Device, Json, ProjectFile
 from neuralyzer.cli.output import announce, answer, progress
 from neuralyzer.errors import UsageError
 
@@ -15,16 +15,18 @@ EXAMPLE = "Example: neuralyzer train --every 500"
 Every = Annotated[int, typer.Option("--every", help="Steps between checkpoints.")]
 
 
-def run(every: Every = 500, project: ProjectFile = PROJECT, json: Json = False) -> None:
+def run(every: Every = 500, device: Device = None, project: ProjectFile = PROJECT, json: Json = False) -> None:
     """Train the model, record which rows each step saw, keep a checkpoint every so many steps."""
     from neuralyzer.cli.project import Project
     from neuralyzer.models import reading, weights
+    from neuralyzer.models.placement import as_device
     from neuralyzer.models.trained import TrainedModel
     from neuralyzer.registry.manifests import register_dataset
     from neuralyzer.registry.record import Recorder
     from neuralyzer.workspace import atomic
 
     own = Project.read(project)
+    as_device(device)  # refused before anything is written
     if own.weights.exists():
         raise UsageError(f"{own.weights} exists already, and nothing is overwritten; name other weights in {project}")
     recipe, place = own.recipe, own.workspace
@@ -35,7 +37,7 @@ def run(every: Every = 500, project: ProjectFile = PROJECT, json: Json = False) 
     if own.run.exists():  # a training that was stopped before its end left no model, so it begins anew
         shutil.rmtree(own.run)
     recorder = Recorder(own.run, own.data, every=every, recipe=recipe.digest, seed=recipe.seed, base=recipe.base)
-    oracle = TrainedModel.fit(recipe, own.data, own.holdout, progress(json), recorder, own.run)
+    oracle = TrainedModel.fit(recipe, own.data, own.holdout, progress(json), recorder, own.run, device)
     recorder.finish(oracle.model)
     weights.save(oracle.model, own.weights)
     facts = {

@@ -12,6 +12,7 @@ from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import HoldoutError, NotFiniteError
 from neuralyzer.models import reading, training, weights
+from neuralyzer.models.placement import Placement
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress
 from neuralyzer.workspace import digests
@@ -61,6 +62,7 @@ class TrainedModel:
         progress: Progress | None = None,
         observer: training.Observer | None = None,
         run: Path | None = None,
+        device: str | None = None,
     ) -> "TrainedModel":
         """Train a model by the recipe.
 
@@ -71,16 +73,19 @@ class TrainedModel:
             progress: shown an epoch at a time.
             observer: sees each step, such as ``registry.Recorder``.
             run: folder of the training history that the observer writes.
+            device: such as ``cuda``; by default the GPU where there is one. The trained model is on the CPU.
 
         Returns:
             The trained model.
 
         Raises:
             NotFiniteError: if its holdout loss is NaN or infinite.
+            UsageError: if there is no such device.
         """
+        placement = Placement.of(device)
         checked_holdout(data, holdout)
         began = time.perf_counter()
-        module = training.train(recipe, data, progress=progress, observer=observer)
+        module = training.train(recipe, data, progress=progress, observer=observer, placement=placement)
         trained = cls(module, recipe, data, holdout, seconds=time.perf_counter() - began, run=run)
         if trained.holdout is not None:
             loss = reading.mean_loss(module, recipe.objective, trained.holdout)

@@ -14,11 +14,13 @@ import pyarrow as pa
 import torch
 from pyarrow import parquet
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UsageError, WeightsError
 from neuralyzer.models import weights
+from neuralyzer.models.placement import CPU, Placement, convolves
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress, Silent
 
@@ -53,8 +55,15 @@ def order(count: int, epochs: int, batch_size: int, seed: int) -> Iterator[np.nd
 
 
 def steps_of(recipe: Recipe, rows: int) -> int:
-    """How many optimizer steps the recipe takes on ``rows`` rows."""
-    return recipe.epochs * math.ceil(rows / recipe.batch_size)
+    """How many optimizer steps the recipe takes on ``rows`` rows; see ``run_steps`` for the one that BatchNorm drops."""
+    lone = rows > 1 and recipe.batch_size > 1 and rows % recipe.batch_size == 1
+    dropped = lone and normalises(recipe.module().train())
+    return recipe.epochs * (math.ceil(rows / recipe.batch_size) - dropped)
+
+
+def normalises(module: nn.Module) -> bool:
+    """Whether BatchNorm takes its statistics from the batch: it has none of a single row."""
+    return any(isinstance(layer, _BatchNorm) and layer.training for layer in module.modules())
 
 
 def trainable(module: nn.Module) -> list[nn.Parameter]:
@@ -68,6 +77,7 @@ def train(
     seed: int | None = None,
     progress: Progress | None = None,
     observer: Observer | None = None,
+    placement: Placement = CPU,
 ) -> nn.Module:
     """Train a new model: A(D).
 
@@ -77,9 +87,10 @@ def train(
         seed: of initial weights, order and augmentation; the recipe's own by default.
         progress: shown a unit an epoch.
         observer: sees each step.
+        placement: device and precision.
 
     Returns:
-        The trained module, in evaluation mode.
+        The trained module, in evaluation mode, on the CPU.
 
     Raises:
         NotFiniteError: if a loss is NaN or infinite.
@@ -87,22 +98,22 @@ def train(
     progress = progress or Silent()
     seed = recipe.seed if seed is None else seed
     if recipe.train is not None or recipe.command is not None:
-        return _train_elsewhere(recipe, data, seed, progress)
-    module = recipe.module(seed)
+        return _train_elsewhere(recipe, data, seed, progress, placement)
+    module = recipe.module(seed).to(placement.device)
     optimizer = recipe.optimizer(trainable(module))
-    per_epoch = math.ceil(len(data) / recipe.batch_size)
+    per_epoch = steps_of(recipe, len(data)) // recipe.epochs
     if observer is not None:
         observer.begin(module, optimizer)
     progress.start("training", recipe.epochs)
     steps = order(len(data), recipe.epochs, recipe.batch_size, seed)
-    for step, loss in enumerate(run_steps(recipe, module, optimizer, data, steps, seed, observer)):
+    for step, loss in enumerate(run_steps(recipe, module, optimizer, data, steps, seed, observer, placement=placement)):
         if (step + 1) % per_epoch == 0:
             if not math.isfinite(float(loss)):
                 raise NotFiniteError(f"the training loss is {float(loss)} after {step + 1} steps; lower the rate")
             progress.show(loss=float(loss))
             progress.advance()
     progress.finish()
-    return module.eval()
+    return module.cpu().eval()
 
 
 def run_steps(
@@ -114,8 +125,12 @@ def run_steps(
     seed: int,
     observer: Observer | None = None,
     done: int = 0,
+    placement: Placement = CPU,
 ) -> Iterator[torch.Tensor]:
     """Take optimizer steps on given rows, ``done`` of the recipe's having been taken already.
+
+    A last batch of one row is left out where BatchNorm takes its statistics from the batch: one row has none. Images
+    lie channels last while they are trained on; the module's own layout stays.
 
     Yields:
         Each step's mean loss, detached.
@@ -128,14 +143,18 @@ def run_steps(
                 schedule.step()  # brings the rate to where the steps already taken left it
     generator = torch.Generator().manual_seed(seed + 1)
     module.train()
-    with torch.random.fork_rng(devices=[]):  # dropout draws from torch's global generator
-        torch.manual_seed(seed)
+    images, lone = convolves(module), recipe.batch_size > 1 and normalises(module)
+    with placement.repeatable(seed):  # dropout draws from torch's global generator
         for positions in steps:
+            if lone and len(positions) == 1:
+                continue
             x, y = data.gather(positions)
             if recipe.augment is not None:
                 x = recipe.augment(x, generator)
+            x, y = placement.rows(x, y, images)
             optimizer.zero_grad(set_to_none=True)
-            loss = recipe.objective.losses(recipe.objective.outputs(module, x), y).mean()
+            with placement.computing():
+                loss = recipe.objective.losses(recipe.objective.outputs(module, x), y).mean()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if schedule is not None:
@@ -145,11 +164,14 @@ def run_steps(
             yield loss.detach()
 
 
-def _train_elsewhere(recipe: Recipe, data: Data, seed: int, progress: Progress) -> nn.Module:
+def _train_elsewhere(recipe: Recipe, data: Data, seed: int, progress: Progress, placement: Placement) -> nn.Module:
     """Train by the user's own function or command and check what comes back."""
     expected = recipe.module(seed)
     if recipe.train is not None:
-        module = recipe.train(data, seed, torch.device("cpu"), progress)
+        module = recipe.train(data, seed, placement.device, progress)
+        if not isinstance(module, nn.Module):
+            raise UsageError(f"the recipe's train gave a {type(module).__name__}, not a torch.nn.Module")
+        module = module.cpu()
         weights.fill(expected, dict(module.state_dict()), "what the recipe's train returned")
         return module.eval()
     assert recipe.command is not None

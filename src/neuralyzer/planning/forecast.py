@@ -11,11 +11,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from neuralyzer.models.placement import Placement
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references import building
 from neuralyzer.references.backends import Backend, Timing, as_backend
 from neuralyzer.references.foresight import Work, foresee
 from neuralyzer.references.pool import DEFAULT_SIZE, References
+from neuralyzer.references.processes import How, as_engine
 from neuralyzer.references.store import Store
 from neuralyzer.trace.gauge import tables
 from neuralyzer.trace.planning import DIGITS, Formula, refit
@@ -105,6 +107,8 @@ def forecast(
     seed: int = 10_000,
     alpha: float = 0.05,
     retrain_seconds: float | None = None,
+    device: str | None = None,
+    engine: str | None = None,
 ) -> Forecast:
     """Forecast ``References.fit`` with the same arguments; nothing is trained and nothing written.
 
@@ -118,12 +122,22 @@ def forecast(
         seed: of the design.
         alpha: error rate of the joint test.
         retrain_seconds: what the model's own training took, where that is known.
+        device: where members are trained; by default the GPU where there is one.
+        engine: of the worker processes.
 
     Returns:
         The forecast.
     """
     oracle.require_holdout()
-    plan = building.Plan(size, leave_out, tuple(groups), as_backend(backend), seed, False)
+    plan = building.Plan(
+        size,
+        leave_out,
+        tuple(groups),
+        as_backend(backend),
+        seed,
+        False,
+        how=How(Placement.of(device), as_engine(engine)),
+    )
     place = Path() if workspace is None else as_workspace(workspace).references
     store = Store(place / building.name_of(oracle, groups))
     work = foresee(store, oracle, plan, retrain_seconds)

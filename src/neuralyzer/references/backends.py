@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+import torch
 from torch import nn
 
 from neuralyzer.data.rows import Data
@@ -15,6 +16,7 @@ from neuralyzer.models import training
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.references import processes, vectorised
+from neuralyzer.references.processes import Engine, How
 
 TIMED_STEPS = 30
 LARGEST_STACK = 64  # a larger stack gains little more, and a kill costs the whole of it
@@ -44,8 +46,10 @@ def as_backend(name: Backend | str | None) -> Backend | None:
     return Backend(name) if name else None
 
 
-def workers() -> int:
-    """Processes that train at once: the cores that this process may use."""
+def workers(how: How | None = None) -> int:
+    """Processes that train at once: the cores that this process may use; on a GPU, one that has it to itself."""
+    if how is not None and how.placement.device.type != "cpu":
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
@@ -75,7 +79,9 @@ def choose(recipe: Recipe, data: Data, kept: Sequence[np.ndarray]) -> tuple[Back
     return timing.backend, timing.why
 
 
-def timed(recipe: Recipe, data: Data, kept: Sequence[np.ndarray], asked: Backend | None = None) -> Timing:
+def timed(
+    recipe: Recipe, data: Data, kept: Sequence[np.ndarray], asked: Backend | None = None, how: How | None = None
+) -> Timing:
     """Time both backends on a few steps of these members.
 
     Args:
@@ -83,10 +89,14 @@ def timed(recipe: Recipe, data: Data, kept: Sequence[np.ndarray], asked: Backend
         data: rows of all members.
         kept: positions of each member's rows.
         asked: the backend that the person asked for.
+        how: device, precision and engine.
 
     Returns:
         The timing.
     """
+    how = how or How()
+    if asked is None and how.engine is Engine.RAY:
+        asked = Backend.PROCESSES
     if recipe.train is not None or recipe.command is not None:
         return Timing(Backend.PROCESSES, f"processes: {vectorised.obstacle(recipe)}", None, None)
     stack = min(LARGEST_STACK, len(kept))
@@ -94,13 +104,16 @@ def timed(recipe: Recipe, data: Data, kept: Sequence[np.ndarray], asked: Backend
     sample = [rows[:shortest] for rows in kept[:stack]]
 
     def together() -> None:
-        vectorised.train_stack(recipe, data, sample, list(range(stack)), Silent(), steps=TIMED_STEPS)
+        vectorised.train_stack(recipe, data, sample, list(range(stack)), Silent(), TIMED_STEPS, how.placement)
 
     def alone() -> None:
-        module = recipe.module(0)
+        module = recipe.module(0).to(how.placement.device)
         optimizer = recipe.optimizer(training.trainable(module))
         steps = list(training.order(shortest, 1 + TIMED_STEPS * recipe.batch_size // shortest, recipe.batch_size, 0))
-        for _ in training.run_steps(recipe, module, optimizer, data, iter(steps[:TIMED_STEPS]), 0):
+        taken = training.run_steps(
+            recipe, module, optimizer, data, iter(steps[:TIMED_STEPS]), 0, placement=how.placement
+        )
+        for _ in taken:
             pass
 
     reason = vectorised.obstacle(recipe)
@@ -109,9 +122,9 @@ def timed(recipe: Recipe, data: Data, kept: Sequence[np.ndarray], asked: Backend
             together()
         except RuntimeError as error:  # such as a recurrent layer, or control flow that depends on values
             reason = f"the module cannot be stacked ({str(error).splitlines()[0]})"
-    single = _seconds(alone)
-    spread = single / workers()
-    single /= TIMED_STEPS
+    # A worker has one thread, so that is how it is timed; a training alone has what torch gives it.
+    single = _seconds(alone) / TIMED_STEPS
+    spread = _seconds(alone, threads=1) / workers(how)
     if reason is not None:
         return Timing(Backend.PROCESSES, f"processes: {reason}", spread / TIMED_STEPS, single)
     stacked = _seconds(together) / stack
@@ -122,17 +135,22 @@ def timed(recipe: Recipe, data: Data, kept: Sequence[np.ndarray], asked: Backend
     return Timing(
         faster,
         f"{faster}: {1000 * stacked / TIMED_STEPS:.2f} ms a member's step stacked {stack} at a time, "
-        f"{1000 * spread / TIMED_STEPS:.2f} ms in {workers()} processes",
+        f"{1000 * spread / TIMED_STEPS:.2f} ms in {workers(how)} processes",
         seconds,
         single,
     )
 
 
-def _seconds(work: Callable[[], None]) -> float:
-    work()
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+def _seconds(work: Callable[[], None], threads: int | None = None) -> float:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        work()
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+    finally:
+        torch.set_num_threads(before)
 
 
 def chunks(recipe: Recipe, backend: Backend, kept: Sequence[int]) -> list[list[int]]:
@@ -143,7 +161,15 @@ def chunks(recipe: Recipe, backend: Backend, kept: Sequence[int]) -> list[list[i
 
 
 def train(
-    backend: Backend, recipe: Recipe, data: Data, kept: Sequence[np.ndarray], seeds: Sequence[int], progress: Progress
+    backend: Backend,
+    recipe: Recipe,
+    data: Data,
+    kept: Sequence[np.ndarray],
+    seeds: Sequence[int],
+    progress: Progress,
+    *,
+    how: How | None = None,
+    names: Sequence[str] | None = None,
 ) -> Iterator[nn.Module]:
     """Train one chunk of members, in order.
 
@@ -154,19 +180,22 @@ def train(
         kept: positions of each member's rows.
         seeds: one a member.
         progress: advanced in member-epochs.
+        how: device, precision and engine.
+        names: what an error calls each member.
 
     Yields:
-        The members, in evaluation mode.
+        The members, in evaluation mode, on the CPU.
 
     Raises:
         UsageError: if the recipe cannot be vectorised and that backend was asked for.
     """
+    how = how or How()
     if backend is Backend.VECTORISED:
         reason = vectorised.obstacle(recipe)
         if reason is not None:
             raise UsageError(f"these references cannot be vectorised: {reason}; use the backend 'processes'")
-        yield from vectorised.train_stack(recipe, data, kept, seeds, progress)
+        yield from vectorised.train_stack(recipe, data, kept, seeds, progress, placement=how.placement)
     else:
-        for module in processes.train_each(recipe, data, kept, seeds, workers()):
+        for module in processes.train_each(recipe, data, kept, seeds, workers(how), how, names):
             progress.advance(recipe.epochs)
             yield module

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from neuralyzer.models import reading, weights
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
-from neuralyzer.references import backends, design
+from neuralyzer.references import backends, design, rehearsal
 from neuralyzer.references.backends import Backend, Timing
 from neuralyzer.references.measuring import Meter, units_of
+from neuralyzer.references.processes import How
 from neuralyzer.references.readings import Indices
 from neuralyzer.references.roster import Roster
 from neuralyzer.references.store import Store
@@ -40,6 +41,8 @@ class Plan:
     seed: int
     keep_weights: bool
     timing: Timing | None = None
+    how: How = field(default_factory=How)
+    unchecked: bool = False
 
 
 def name_of(oracle: TrainedModel, groups: Sequence[str]) -> str:
@@ -57,7 +60,8 @@ def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) ->
     if head["size"] < plan.size:
         head = _grown(store, oracle, roster, head, plan)
     held = roster.held(store.load("keep.npy")[: head["size"]])
-    _train(store, oracle, head, held, progress)
+    head = rehearsal.rehearsed(store, oracle, head, held, plan.how, plan.unchecked, progress)
+    _train(store, oracle, head, held, plan.how, progress)
     if not head["settings"]:
         head |= _settings(store, oracle, roster, held, int(head["seed"]))
         atomic.write_json(store.head, head)
@@ -82,7 +86,7 @@ def _begun(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str, Any]:
         "holdout": oracle.require_holdout().digest, "size": 0, "groups": list(plan.groups),
         "leave_out": plan.leave_out, "seed": plan.seed, "backend": None, "why": None, "chunks": [], "settings": {},
         "scale": None, "outputs": None, "holdout_few": HOLDOUT_ROWS, "keep_weights": plan.keep_weights,
-        "finished": False,
+        "finished": False, "reproduction": None, "precision": None,
     }  # fmt: skip
     atomic.write_json(store.head, head)
     return head
@@ -145,7 +149,7 @@ def _grown(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, A
     kept = [np.flatnonzero(line) for line in roster.held(keep[have:])]
     timing = plan.timing
     if timing is None and plan.backend is None:
-        timing = backends.timed(oracle.recipe, oracle.data, kept)
+        timing = backends.timed(oracle.recipe, oracle.data, kept, how=plan.how)
     if plan.backend is not None:
         backend, why = plan.backend, f"{plan.backend}: asked for"
     else:
@@ -163,7 +167,11 @@ def _grown(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, A
     return grown
 
 
-def _train(store: Store, oracle: TrainedModel, head: dict[str, Any], held: np.ndarray, progress: Progress) -> None:
+def _train(
+    store: Store, oracle: TrainedModel, head: dict[str, Any], held: np.ndarray, how: How, progress: Progress
+) -> None:
+    how = rehearsal.with_precision(how, head)
+
     def missing(chunk: Sequence[int]) -> bool:
         return any(not (store.weights(m).exists() or store.measured(m)) for m in chunk)
 
@@ -174,17 +182,13 @@ def _train(store: Store, oracle: TrainedModel, head: dict[str, Any], held: np.nd
         # Stacked members are trained as one; in processes, each that is there already is left alone.
         again = chunk if backend is Backend.VECTORISED else [m for m in chunk if missing([m])]
         kept = [np.flatnonzero(held[member]) for member in again]
-        seeds = [seed_of(head, member) for member in again]
-        trained = backends.train(backend, oracle.recipe, oracle.data, kept, seeds, progress)
+        seeds = [rehearsal.seed_of(head, member) for member in again]
+        names = [f"reference {member}" for member in again]
+        trained = backends.train(backend, oracle.recipe, oracle.data, kept, seeds, progress, how=how, names=names)
         for member, module in zip(again, trained, strict=True):
             weights.require_finite(dict(module.state_dict()), f"reference {member}")
             weights.save(module, store.weights(member))
     progress.finish()
-
-
-def seed_of(head: dict[str, Any], member: int) -> int:
-    """A member's own seed."""
-    return int(head["seed"]) + 1 + member
 
 
 def scaled(objective: Objective, scale: float | None) -> Objective:

@@ -64,7 +64,8 @@ def train_exact(
         backend = Backend.PROCESSES if vectorised.obstacle(recipe) else Backend.VECTORISED
         progress.start(f"training {len(todo)} exact references", len(todo) * recipe.epochs)
         seeds = [recipe.seed + FIRST_SEED + number for number in todo]
-        trained = backends.train(backend, recipe, oracle.data, [rows] * len(todo), seeds, progress)
+        names = [f"exact reference {number}" for number in todo]
+        trained = backends.train(backend, recipe, oracle.data, [rows] * len(todo), seeds, progress, names=names)
         for number, module in zip(todo, trained, strict=True):
             weights.require_finite(dict(module.state_dict()), f"exact reference {number}")
             weights.save(module, paths[number])

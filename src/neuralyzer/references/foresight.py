@@ -88,7 +88,7 @@ def foresee(store: Store, oracle: TrainedModel, plan: building.Plan, retrain: fl
     train = None if timing is None or timing.step is None else timing.step * steps
     own = oracle.recipe.train is not None or oracle.recipe.command is not None
     if train is None and own and retrain is not None:  # several at a time
-        train = retrain / backends.workers()
+        train = retrain / backends.workers(plan.how)
     unread = measured.count(False)
     disk, memory = _bytes(oracle, len(keep), roster, timing, head)
     share = float(1 - held.mean())
@@ -114,7 +114,7 @@ def _timing(
     known = head.get("timing")
     if known is not None and (plan.backend is None or str(plan.backend) == head["backend"]):
         return Timing(Backend(head["backend"]), head["why"], known["step"], known["single"])
-    return backends.timed(oracle.recipe, oracle.data, kept, plan.backend) if kept else None
+    return backends.timed(oracle.recipe, oracle.data, kept, plan.backend, plan.how) if kept else None
 
 
 def reading_seconds(oracle: TrainedModel, owned: Sequence[Indices]) -> float:

@@ -1,49 +1,161 @@
-"""Members trained one by one in worker processes, through joblib: for any recipe at all."""
+"""Members trained one by one in worker processes, through joblib: for any recipe at all, here or on a Ray cluster."""
 
+import contextlib
+import importlib.util
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 import joblib
 import numpy as np
 import torch
+from joblib.externals.loky.process_executor import BrokenProcessPool
 from torch import Tensor, nn
 
 from neuralyzer.data.rows import Data
+from neuralyzer.errors import NeuralyzerError, ReferencesError, UsageError
 from neuralyzer.models import training, weights
+from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.recipe import Recipe
+
+DEATHS = 3  # of workers in a row, with no member finished between them: more is no accident
+ROUND = 2  # members a worker of a cluster gets at a time
+
+
+class Engine(StrEnum):
+    """Whose processes they are."""
+
+    LOKY = "loky"
+    RAY = "ray"
+
+
+@dataclass(frozen=True)
+class How:
+    """Where members are trained, and by whose processes.
+
+    Attributes:
+        placement: device and precision.
+        engine: of the processes backend.
+    """
+
+    placement: Placement = CPU
+    engine: Engine = Engine.LOKY
+
+
+def as_engine(name: Engine | str | None) -> Engine:
+    """An engine by its name.
+
+    Args:
+        name: ``loky``, the default, or ``ray``.
+
+    Returns:
+        The engine.
+
+    Raises:
+        UsageError: if there is no such engine, or Ray is not installed.
+    """
+    if name and name not in list(Engine):
+        raise UsageError(f"engine is {str(name)!r}; it must be {' or '.join(Engine)}")
+    if name == Engine.RAY and importlib.util.find_spec("ray") is None:
+        raise UsageError("the engine 'ray' is not installed; pip install 'neuralyzer-unlearning[ray]'")
+    return Engine(name or Engine.LOKY)
 
 
 def train_each(
-    recipe: Recipe, data: Data, kept: Sequence[np.ndarray], seeds: Sequence[int], workers: int
+    recipe: Recipe,
+    data: Data,
+    kept: Sequence[np.ndarray],
+    seeds: Sequence[int],
+    workers: int,
+    how: How | None = None,
+    names: Sequence[str] | None = None,
 ) -> Iterator[nn.Module]:
     """Train members, ``workers`` at once with one thread each.
+
+    Where a worker dies, the members that it and its fellows held are trained again.
 
     Args:
         recipe: how.
         data: rows of all members.
         kept: positions of each member's rows.
         seeds: one a member.
-        workers: processes.
+        workers: processes; Ray takes what its cluster has.
+        how: device, precision and engine.
+        names: what an error calls each member.
 
     Yields:
         The members in order, in evaluation mode, as soon as each is ready.
+
+    Raises:
+        ReferencesError: if workers die again and again.
     """
-    jobs = (joblib.delayed(_train)(recipe, data.select(rows), seed) for rows, seed in zip(kept, seeds, strict=True))
+    how = how or How()
+    names = names or [f"reference {place}" for place in range(len(kept))]
+    done = deaths = 0
+    while done < len(kept):
+        jobs = [
+            joblib.delayed(_train)(recipe, data.select(rows), seed, how.placement, name)
+            for rows, seed, name in zip(kept[done:], seeds[done:], names[done:], strict=True)
+        ]
+        with contextlib.closing(_states(jobs, workers, how.engine)) as states:
+            try:
+                for state in states:
+                    found = {
+                        name: torch.from_numpy(np.array(value)) for name, value in state.items()
+                    }  # Ray's are read-only
+                    yield weights.fill(recipe.module(0), found, names[done]).eval()
+                    done, deaths = done + 1, 0
+            except _deaths(how.engine) as error:
+                deaths += 1
+                if deaths > DEATHS:
+                    raise ReferencesError(
+                        f"worker processes died {deaths} times while {names[done]} was trained "
+                        f"({type(error).__name__}; memory may be short); what is finished is kept, run it again"
+                    ) from error
+
+
+def _states(jobs: Sequence[object], workers: int, engine: Engine) -> Generator[dict[str, np.ndarray], None, None]:
+    if engine is Engine.RAY:
+        yield from _rounds(jobs)
+        return
     states = joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)
     try:
-        for state in states:
-            module = recipe.module(0)
-            yield weights.fill(
-                module, {name: torch.from_numpy(value) for name, value in state.items()}, "a reference"
-            ).eval()
+        yield from states
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # joblib warns of those that a stop leaves untrained
             states.close()
 
 
-def _train(recipe: Recipe, data: Data, seed: int) -> dict[str, np.ndarray]:
+def _rounds(jobs: Sequence[object]) -> Iterator[dict[str, np.ndarray]]:
+    """Ray's part of joblib gives no result before all are there, so that it gets a few members at a time."""
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    at = 0
+    while at < len(jobs):
+        with joblib.parallel_config(backend="ray"):
+            width = ROUND * joblib.effective_n_jobs(-1)
+            states = joblib.Parallel(n_jobs=-1)(jobs[at : at + width])
+        yield from states
+        at += width
+
+
+def _deaths(engine: Engine) -> tuple[type[BaseException], ...]:
+    """How the engine says that a worker died."""
+    if engine is Engine.RAY:
+        from ray.exceptions import RayActorError, RaySystemError, WorkerCrashedError
+
+        return RayActorError, RaySystemError, WorkerCrashedError
+    return (BrokenProcessPool,)
+
+
+def _train(recipe: Recipe, data: Data, seed: int, placement: Placement, name: str) -> dict[str, np.ndarray]:
     torch.set_num_threads(1)
-    module = training.train(recipe, data, seed)
+    try:
+        module = training.train(recipe, data, seed, placement=placement)
+    except NeuralyzerError as error:
+        raise type(error)(f"{name}: {error}") from error
     state: dict[str, Tensor] = dict(module.state_dict())
-    return {name: value.numpy() for name, value in state.items()}
+    return {name: value.contiguous().numpy() for name, value in state.items()}

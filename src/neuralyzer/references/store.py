@@ -1,6 +1,7 @@
 """Where a pool's measurements lie: memory-mapped float32, one line a member, and a mark for each finished one."""
 
 import errno
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +59,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             have = path.stat().st_size if path.exists() else 0
             if have < size:
-                free = shutil.disk_usage(path.parent).free
-                if free < size - have:
-                    reason = errno.errorcode[errno.ENOSPC]
-                    raise StorageError(f"{path} needs {size - have:,} bytes and {free:,} are free ({reason})")
-                with path.open("ab") as file:
-                    file.truncate(size)
+                _allocate(path, have, size)
         elif not path.exists() or path.stat().st_size < size:
             raise ReferencesError(f"{path} is missing or truncated; make the references again")
         return np.memmap(path, dtype=np.float32, mode="r+" if write else "r", shape=shape)
@@ -107,3 +103,23 @@ class Store:
         for path in paths:
             path.unlink()
         return len(paths)
+
+
+def _allocate(path: Path, have: int, size: int) -> None:
+    """Make a file ``size`` bytes long with its blocks on the disk: a write to a mapped page cannot fail but by a kill."""
+    free = shutil.disk_usage(path.parent).free
+    if free < size - have:
+        reason = errno.errorcode[errno.ENOSPC]
+        raise StorageError(f"{path} needs {size - have:,} bytes and {free:,} are free ({reason})")
+    with path.open("ab") as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+        except OSError as error:
+            file.truncate(have)
+            raise StorageError(
+                f"{path} cannot grow by {size - have:,} bytes: {error.strerror}; free space and run it again, "
+                "what is measured is kept"
+            ) from error

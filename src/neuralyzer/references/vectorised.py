@@ -4,6 +4,7 @@ A member's training is the recipe on its rows with its own seed, as if it were a
 of rows and batch sizes. Only members with equally many steps an epoch share a stack, so that none ever waits.
 """
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 
@@ -15,9 +16,11 @@ from torch.func import stack_module_state, vmap
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.models import training
+from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.reading import called
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress
+from neuralyzer.references.traced import Gradients
 
 # Their update of a parameter's element depends on no other element, so stacked parameters are updated as single ones.
 ELEMENTWISE = {"SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "ASGD", "Rprop"}
@@ -83,6 +86,7 @@ def train_stack(
     seeds: Sequence[int],
     progress: Progress,
     steps: int | None = None,
+    placement: Placement = CPU,
 ) -> list[nn.Module]:
     """Train one stack.
 
@@ -93,9 +97,10 @@ def train_stack(
         seeds: one a member.
         progress: advanced by the stack's size each epoch, in member-epochs.
         steps: stop after so many, for timing.
+        placement: device and precision.
 
     Returns:
-        The members, in evaluation mode.
+        The members, in evaluation mode, on the CPU.
 
     Raises:
         NotFiniteError: if a member's loss is NaN or infinite.
@@ -105,30 +110,39 @@ def train_stack(
     trained = {name for name, parameter in modules[0].named_parameters() if parameter.requires_grad}
     # Matrices lie with inputs before outputs, as their products and gradients come: saves a copy of each a step.
     leaves = {
-        name: _turned(value.detach()).contiguous().requires_grad_(name in trained) for name, value in state.items()
+        name: _turned(value.detach()).contiguous().to(placement.device).requires_grad_(name in trained)
+        for name, value in state.items()
     }
-    optimizer = recipe.optimizer([leaves[name] for name in leaves if name in trained])
+    learning = {name: leaf for name, leaf in leaves.items() if name in trained}
+    frozen = {name: leaf for name, leaf in leaves.items() if name not in trained}
+    optimizer = recipe.optimizer(list(learning.values()))
     total = training.steps_of(recipe, len(kept[0]))
     schedule = None if recipe.schedule is None else recipe.schedule(optimizer, total)
-    skeleton = modules[0].train()
+    skeleton = copy.deepcopy(modules[0]).to(placement.device).train()
     objective = recipe.objective
 
     def losses(parameters: dict[str, Tensor], x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        given = objective.outputs(called(skeleton, parameters), x)
-        return (objective.losses(given, y) * weight).sum()
+        with placement.computing():
+            found = objective.losses(objective.outputs(called(skeleton, parameters), x), y)
+        return (found * weight.to(found.dtype)).sum()
 
-    stacked = vmap(losses)
+    def stacked(parameters: dict[str, Tensor], x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        turned = {name: _turned(leaf) for name, leaf in parameters.items()}
+        return vmap(losses)(turned, x, y, weight)
+
+    gradients = Gradients(stacked, skeleton)
     per_epoch = math.ceil(len(kept[0]) / recipe.batch_size)
     for step, (positions, weight) in enumerate(_batches(recipe, kept, seeds)):
         if step == steps:
             break
-        x, y = data.gather(positions.reshape(-1))
+        x, y = placement.rows(*data.gather(positions.reshape(-1)))
+        x, y = x.reshape(*positions.shape, *x.shape[1:]), y.reshape(*positions.shape, *y.shape[1:])
         optimizer.zero_grad(set_to_none=True)
-        parameters = {name: _turned(leaf) for name, leaf in leaves.items()}
-        loss = stacked(
-            parameters, x.reshape(*positions.shape, *x.shape[1:]), y.reshape(*positions.shape, *y.shape[1:]), weight
+        found, loss = gradients(
+            {name: leaf.detach() for name, leaf in learning.items()}, frozen, x, y, weight.to(placement.device)
         )
-        loss.sum().backward()  # type: ignore[no-untyped-call]
+        for name, leaf in learning.items():
+            leaf.grad = found[name]
         optimizer.step()
         if schedule is not None:
             schedule.step()
