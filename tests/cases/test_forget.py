@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import neuralyzer as nz
 from neuralyzer.cases import attempt as attempts
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.forget import Wish
 from neuralyzer.certificates.check import check
+from neuralyzer.influence import kept
+from neuralyzer.influence.ekfac import ekfac
 from neuralyzer.methods.datamodel_matching import DatamodelMatching
 from neuralyzer.models import weights
 from neuralyzer.planning.cost import Rates
@@ -201,3 +204,12 @@ def test_a_closed_case_is_not_done_again(world, monkeypatch):
     monkeypatch.setattr(attempts, "attempt", lambda *_: pytest.fail("done again"))
     again = go(world, oracle=oracle, workspace=loose(world))
     assert again.result == first.result and Path(again.certificate) == first.certificate
+
+
+def test_the_curvature_is_kept_for_the_next_request_without_the_rows_that_went(world):
+    case = go(world, workspace=loose(world))
+    pool = world.references(case.oracle)
+    assert kept.ready(case.oracle, pool.store.curvature) and not kept.ready(world.oracle, pool.store.curvature)
+    again = ekfac(case.model, case.oracle.recipe.objective, case.oracle.data, kept.ROWS, kept.SEED)
+    read = kept.factors(case.oracle, pool.store.curvature)
+    assert all(torch.equal(a.values, b.values) for a, b in zip(again.blocks, read.blocks, strict=True))

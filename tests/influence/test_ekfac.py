@@ -167,14 +167,15 @@ def test_factors_are_kept_for_one_model_alone(tmp_path):
     recipe = Recipe(_mlp, epochs=1)
     oracle = TrainedModel(_mlp(0), recipe, _data(), None)
     other = TrainedModel(_mlp(1), recipe, _data(), None)
-    assert not kept.ready(oracle, tmp_path)
-    made = kept.factors(oracle, tmp_path)
-    assert kept.ready(oracle, tmp_path) and not kept.ready(other, tmp_path)
-    read = kept.factors(oracle, tmp_path)
+    path = tmp_path / "curvature.safetensors"
+    assert not kept.ready(oracle, path)
+    made = kept.factors(oracle, path)
+    assert kept.ready(oracle, path) and not kept.ready(other, path)
+    read = kept.factors(oracle, path)
     assert all(
         torch.equal(a.values, b.values) and torch.equal(a.inputs, b.inputs)
         for a, b in zip(made.blocks, read.blocks, strict=True)
     )
-    (tmp_path / kept.FILE).write_bytes((tmp_path / kept.FILE).read_bytes()[:100])  # truncated: made again
-    assert not kept.ready(oracle, tmp_path)
-    assert torch.equal(kept.factors(oracle, tmp_path).blocks[0].values, made.blocks[0].values)
+    path.write_bytes(path.read_bytes()[:100])  # truncated: made again
+    assert not kept.ready(oracle, path)
+    assert torch.equal(kept.factors(oracle, path).blocks[0].values, made.blocks[0].values)

@@ -20,6 +20,7 @@ from neuralyzer.certificates.certify import certify
 from neuralyzer.certificates.statement import ProtocolRecord
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
+from neuralyzer.influence import kept
 from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
 from neuralyzer.models.trained import TrainedModel
@@ -219,15 +220,18 @@ def _closed(folder: Folder, oracle: TrainedModel, positions: np.ndarray, referen
     """Erase what was measured on the rows where the case succeeded, and hand over the unlearned model."""
     # Exact references go whatever the verdict was: it is written down.
     exact.destroy(folder.root / EXACT_FOLDER)
-    result = folder.read("result")
+    result, factors = folder.read("result"), None
     if succeeded(result) and not folder.has("closed"):
         path = result["references"]["folder"]
         if path is not None and not References.closed(path, case):
             pool = references() if callable(references) else references
             if pool is not None:
+                factors = pool.store.curvature if pool.store.curvature.exists() else None
                 pool.erase(positions, case, memory(pool, positions, result["policy"]["alpha"]))
         folder.write("closed", {"case": case})
     module = weights.load_into(weights.clone(oracle.model), Path(result["weights_file"])).eval()
     retained = oracle.data.select(np.setdiff1d(np.arange(len(oracle.data)), positions))
     after = TrainedModel(module, oracle.recipe, retained, oracle.holdout, parent=oracle.lineage)
+    if factors is not None:
+        kept.factors(after, factors)  # of the rows that are left, so that the next request pays a solve only
     return Case(case, folder.root, after, result, Path(result["certificate"]), Path(result["report"]))

@@ -14,17 +14,16 @@ from neuralyzer.influence.ekfac import Block, Ekfac, ekfac
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.workspace import atomic
 
-FILE = "curvature.safetensors"
 ROWS = 2000  # estimated from so many: half as many change an update's direction by a few per cent
 SEED = 0
 
 
-def factors(oracle: TrainedModel, folder: Path | None = None) -> Ekfac:
+def factors(oracle: TrainedModel, path: Path | None = None) -> Ekfac:
     """A model's factors.
 
     Args:
         oracle: the model and its rows.
-        folder: where they are kept; None to keep nothing.
+        path: where they are kept; None to keep nothing.
 
     Returns:
         Those that were kept for this very model, or new ones.
@@ -32,7 +31,6 @@ def factors(oracle: TrainedModel, folder: Path | None = None) -> Ekfac:
     Raises:
         StorageError: if the disk is full.
     """
-    path = None if folder is None else folder / FILE
     known = None if path is None else _read(path, oracle.digest)
     if known is not None:
         return known
@@ -42,9 +40,9 @@ def factors(oracle: TrainedModel, folder: Path | None = None) -> Ekfac:
     return made
 
 
-def ready(oracle: TrainedModel, folder: Path | None) -> bool:
+def ready(oracle: TrainedModel, path: Path | None) -> bool:
     """Whether a model's factors are kept."""
-    return folder is not None and _read(folder / FILE, oracle.digest) is not None
+    return path is not None and _read(path, oracle.digest) is not None
 
 
 def _write(made: Ekfac, path: Path, model: str) -> None:

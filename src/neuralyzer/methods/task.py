@@ -95,7 +95,7 @@ class Task:
         self.references: ReferenceHalf | None = None if references is None else references.tuning
         self.parts = [] if references is None else references.parts(self.positions)
         self.witness = Witness(frozenset(self.forget.ids.tolist()))
-        self._kept = None if references is None else references.store.root
+        self._kept = None if references is None else references.store.curvature
 
     @property
     def model(self) -> nn.Module:

@@ -286,6 +286,7 @@ class References:
         )
         outputs[:, places] = np.nan
         outputs.flush()  # type: ignore[attr-defined]
+        self.store.curvature.unlink(missing_ok=True)
         self.roster.erase(places, case, self.store.root)
 
     def _unit_shape(self, units: int) -> tuple[int, ...]:

@@ -24,6 +24,11 @@ class Store:
         """The pool's description."""
         return self.root / "pool.json"
 
+    @property
+    def curvature(self) -> Path:
+        """Factors of the model's curvature, where a request needed them; they saw every training row."""
+        return self.root / "curvature.safetensors"
+
     def weights(self, member: int) -> Path:
         """Weights of a member, until they are destroyed."""
         return self.root / "members" / f"{member:04d}.safetensors"

@@ -15,6 +15,7 @@ from neuralyzer.trace.scale import Prior, prior
 
 SMALLEST_GAP = 0.05  # of the mean absolute gap over all rows
 FEWEST_NEVER = 6  # members that must have left a subject out
+MOST_SUBJECTS = 1000  # that the null is learned from: six scores each place its quantile to a fraction of a per cent
 
 
 @dataclass(frozen=True)
@@ -61,25 +62,41 @@ class Table:
 
     def __init__(self, half: Half, signal: str, level: float = 0.05) -> None:
         self.half, self.signal, self.readings, self.level = half, signal, half.signals[signal], level
-        rows = self.readings.rows
-        self.subjects = [
-            subject
-            for subject, own in enumerate(half.positions)
-            if len(own)
-            and self.readings.reads(subject)
-            and (~half.keep[:, subject]).sum() >= FEWEST_NEVER
-            and half.rows_held(subject, own).sum(0).min() >= 2
-            and np.isfinite(rows[:, own]).all()
-        ]
+        self._others: dict[int, Null] = {}
+        self.readable = self._readable()
+        self.subjects = self._sample()
         plain = [self._moments(Part(subject, half.positions[subject])) for subject in self.subjects]
         self.spread_floor = _moments.smallest_spread(np.concatenate([m.spread for m in plain])) if plain else 0.0
         if not self.spread_floor or not self.readings.holdout.std(0).any():
-            self.subjects = []  # a signal by which no two members differ says nothing
+            self.subjects, self.readable = [], frozenset()  # a signal by which no two members differ says nothing
             return
         self.gap_floor = SMALLEST_GAP * float(np.abs(np.concatenate([m.seen - m.never for m in plain])).mean())
 
     def __contains__(self, subject: int) -> bool:
-        return subject in self.nulls
+        return subject in self.readable
+
+    def _readable(self) -> frozenset[int]:
+        """Subjects that can be read: left out and seen by enough members, with readings on all of their rows."""
+        half, finite = self.half, np.all(np.isfinite(self.readings.rows), axis=0)
+        never, saw = np.sum(~half.keep, axis=0), np.sum(half.keep, axis=0)
+        return frozenset(
+            subject
+            for subject, own in enumerate(half.positions)
+            if len(own)
+            and self.readings.reads(subject)
+            and never[subject] >= FEWEST_NEVER
+            and finite[own].all()
+            and (saw[subject] if half.held is None else half.rows_held(subject, own).sum(0).min()) >= 2
+        )
+
+    def _sample(self) -> list[int]:
+        """Those that the null is learned from: all, or as many as are enough, the same ones by every signal."""
+        if len(self.readable) <= MOST_SUBJECTS:
+            return sorted(self.readable)
+        # Each subject's place in the draw is its own: the erasure of some moves no other.
+        draw = np.random.default_rng(0).random((self.half.keep.shape[1],))
+        whole = {s: all(own.reads(s) for own in self.half.signals.values()) for s in self.readable}
+        return sorted(sorted(self.readable, key=lambda s: (not whole[s], draw[s]))[:MOST_SUBJECTS])
 
     def _never_seen(self, subject: int) -> tuple[Flags, Flags]:
         saw = self.half.keep[:, subject]
@@ -170,7 +187,7 @@ class Table:
 
     def fineness(self, subject: int) -> float:
         """The score that a whole subject's trace is worth, in standard deviations of scores: ``D / (sd |d|)``."""
-        return self.fineness_of([self.everyone[subject]])
+        return self.fineness_of([self.everyone.get(subject) or self.null_of(subject)])
 
     def fineness_of(self, nulls: Sequence[Null]) -> float:
         """The like of several parts together: ``sum D / |(sd |d|)|``."""
@@ -200,11 +217,18 @@ class Table:
         """The quantile of the pooled null ``|z|`` at ``1 - level``."""
         return float(np.quantile(self.pooled, 1 - self.level))
 
+    def null_of(self, subject: int) -> Null:
+        """A whole subject's null, computed once."""
+        known = self.nulls.get(subject) or self._others.get(subject)
+        if known is None:
+            known = self._others[subject] = self.null(Part(subject, self.half.positions[subject]))
+        return known
+
     def parts_null(self, parts: Sequence[Part]) -> list[Null]:
         """The nulls of a request's parts; whole subjects' are not computed twice."""
         return [
-            self.nulls[part.subject]
-            if part.subject in self.nulls and np.array_equal(part.rows, self.half.positions[part.subject])
+            self.null_of(part.subject)
+            if part.subject in self.readable and np.array_equal(part.rows, self.half.positions[part.subject])
             else self.null(part)
             for part in parts
         ]
