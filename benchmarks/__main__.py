@@ -2,11 +2,11 @@
 
 import sys
 
-from benchmarks import attacks, claims, curvature, large, locate, methods, pool, power
+from benchmarks import attacks, claims, curvature, large, locate, methods, pool, power, scaling, speed
 
 ALL = {
     "locate": locate, "pool": pool, "curvature": curvature, "methods": methods, "attacks": attacks, "claims": claims,
-    "power": power, "large": large,
+    "power": power, "large": large, "scaling": scaling, "speed": speed,
 }  # fmt: skip
 QUICK = ["locate", "pool", "curvature"]
 

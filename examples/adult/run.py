@@ -19,6 +19,7 @@ ALONE = "train-00007"
 
 
 def main() -> None:
+    """Train, audit, forget; say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for everything that is written")
     parser.add_argument("--size", type=int, default=64, help="references, both halves together")

@@ -16,6 +16,7 @@ PERSON = "person-007"
 
 
 def main() -> None:
+    """Train, audit, forget; say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for everything that is written")
     parser.add_argument("--size", type=int, default=32, help="references, both halves together")
