@@ -1,5 +1,6 @@
 """Datamodel matching: the outputs of models that never saw the rows are the target, approached by Newton steps."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -45,12 +46,16 @@ class DatamodelMatching:
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:
-        """Products with the forget rows' curvature, a reading a look; the factors where they are not kept yet."""
-        dampings, looks = self._dampings, self._looks
-        trials = len(dampings) * len(looks)
+        """Products with the forget rows' curvature, a reading a look; the factors where they are not kept yet.
+
+        A product with few rows takes as long as two training steps of as many, and half of the products are needed. One
+        damping is enough for most requests and a few take all, so two are counted.
+        """
+        dampings, looks = min(2, len(self._dampings)), self._looks
+        trials, batches = dampings * len(looks), len(task.forget) / task.oracle.recipe.batch_size
         return Passes(
+            steps=dampings * max(looks) * PRODUCTS * math.ceil(batches),
             gradients=task.factors_cost,
-            products=len(dampings) * max(looks) * PRODUCTS * len(task.forget),
             forwards=2 * trials * len(task.held_back),
             readings=trials,
         )
