@@ -2,13 +2,13 @@
 
 import sys
 
-from benchmarks import attacks, claims, curvature, large, locate, methods, pool, power
+from benchmarks import attacks, claims, curvature, influence, large, locate, methods, pool, power
 
 ALL = {
-    "locate": locate, "pool": pool, "curvature": curvature, "methods": methods, "attacks": attacks, "claims": claims,
+    "locate": locate, "pool": pool, "curvature": curvature, "influence": influence, "methods": methods, "attacks": attacks, "claims": claims,
     "power": power, "large": large,
 }  # fmt: skip
-QUICK = ["locate", "pool", "curvature"]
+QUICK = ["locate", "pool", "curvature", "influence"]
 
 
 def main() -> None:
