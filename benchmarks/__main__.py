@@ -2,13 +2,13 @@
 
 import sys
 
-from benchmarks import attacks, claims, curvature, large, locate, methods, pool, power, scaling, speed
+from benchmarks import attacks, claims, curvature, influence, large, locate, methods, pool, power, scaling, speed
 
 ALL = {
-    "locate": locate, "pool": pool, "curvature": curvature, "methods": methods, "attacks": attacks, "claims": claims,
-    "power": power, "large": large, "scaling": scaling, "speed": speed,
+    "locate": locate, "pool": pool, "curvature": curvature, "influence": influence, "methods": methods,
+    "attacks": attacks, "claims": claims, "power": power, "large": large, "scaling": scaling, "speed": speed,
 }  # fmt: skip
-QUICK = ["locate", "pool", "curvature"]
+QUICK = ["locate", "pool", "curvature", "influence"]
 
 
 def main() -> None:

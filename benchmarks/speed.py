@@ -101,7 +101,7 @@ def unlearn(world: World, number: int) -> dict[str, Any]:
     judged = nz.verify(module, oracle, request, references)
     return {
         "seconds": seconds, "factors_ready": ready, "original": str(before.verdict), "verdict": str(judged.verdict),
-        "traces": {row["signal"]: row["trace"] for row in judged.to_dict()["families"]},
+        "traces": {row["signal"]: row["unlearned"] for row in judged.to_dict()["families"]},
         "utility": reading.utility(module, world.recipe.objective, world.holdout),
         "utility_before": reading.utility(oracle.model, world.recipe.objective, world.holdout),
     }  # fmt: skip

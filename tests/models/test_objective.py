@@ -98,3 +98,22 @@ def test_targets_that_are_no_classes(y, message):
 def test_outputs_that_are_no_logits():
     with pytest.raises(UsageError, match=r"needs outputs \(N, C\); the model gave \(2, 3, 4\)"):
         Classification().outputs(nn.Identity(), torch.zeros(2, 3, 4))
+
+
+def test_drawn_gradients_have_the_hessian_as_second_moment():
+    logits = torch.tensor([[0.3, -1.0, 0.5, 2.0], [9.0, 0.0, -2.0, 1.0]])
+    many = logits.repeat_interleave(40_000, 0)
+    drawn = Classification().drawn_gradients(many, torch.Generator().manual_seed(0)).reshape(2, -1, 4)
+    moment = torch.einsum("rna,rnb->rab", drawn, drawn) / 40_000
+    for own, found in zip(logits, moment, strict=True):
+        p = own.softmax(0)
+        want = torch.diag(p) - torch.outer(p, p)
+        torch.testing.assert_close(found, want, rtol=0, atol=0.02 * float(want.trace()))
+
+
+def test_drawn_gradients_of_a_sure_model_are_those_of_every_row():
+    sure = torch.tensor([[0.0, 20.0, -3.0], [60.0, 0.0, 0.0], [0.0, 0.0, 500.0]])
+    drawn = Classification().drawn_gradients(sure, torch.Generator().manual_seed(0))
+    p = sure.double().softmax(1)
+    trace = 2 * p.topk(3).values[:, 1:].sum(1)  # 1 - sum of p^2, of a p that is nearly one class
+    torch.testing.assert_close(drawn.double().square().sum(1), trace, rtol=1e-5, atol=0)

@@ -45,7 +45,7 @@ class Objective(Protocol):
         """Each row's loss Hessian with respect to its outputs, applied to ``tangents (N, C)``."""
 
     def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Loss gradients ``(N, C)`` at targets drawn from the model: their covariance is ``curvature``."""
+        """Loss gradients ``(N, C)`` at targets drawn from the model, weighted: their second moment is ``curvature``."""
 
     def target(self, outputs: Tensor) -> Tensor:
         """What ``M`` models say together of each row, ``(N, K)`` from their outputs ``(M, N, C)``."""
@@ -105,10 +105,24 @@ class Classification:
         return p * (tangents - (p * tangents).sum(1, keepdim=True))
 
     def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
-        """``p - e_c`` for a class ``c`` drawn from ``p``."""
-        p = outputs.softmax(1)
-        drawn = torch.multinomial(p, 1, generator=generator)
-        return p.scatter_add(1, drawn, p.new_full(drawn.shape, -1.0))
+        """``(p - e_c) sqrt(p_c / q_c)`` for a class ``c`` drawn with probability ``q_c ~ p_c |p - e_c|^2``.
+
+        Were ``c`` drawn from ``p``, a model sure of its rows would draw their own class nearly always, and its curvature
+        would rest on the few rows where it did not.
+
+        Returns:
+            ``(N, C)``; each row's squared norm is the trace of its Hessian, whatever was drawn.
+        """
+        p = outputs.double().softmax(1)
+        top = p.argmax(1, keepdim=True)
+        rest = p.scatter(1, top, 0.0)  # from which 1 - p of the surest class follows without cancellation
+        missing = (1 - p).scatter(1, top, rest.sum(1, keepdim=True))
+        others = (p.square().sum(1, keepdim=True) - p.square()).scatter(1, top, rest.square().sum(1, keepdim=True))
+        chances = p * (missing.square() + others)
+        trace = chances.sum(1, keepdim=True)
+        drawn = torch.multinomial(torch.where(trace > 0, chances, p), 1, generator=generator)
+        gradient = p.scatter(1, drawn, -missing.gather(1, drawn))
+        return (F.normalize(gradient, dim=1, eps=torch.finfo(p.dtype).tiny) * trace.sqrt()).to(outputs.dtype)
 
     def target(self, outputs: Tensor) -> Tensor:
         """Geometric mean of the models' class probabilities: what a model of their mean log-odds says."""
