@@ -40,11 +40,17 @@ FENCE = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 QUICK = {"init", "train", "locate", "methods", "signals"}  # need no references
-IN_ORDER = [ROOT / "README.md", DOCS / "quickstart.md"]  # each command goes on from the one before
+IN_ORDER = [
+    ROOT / "README.md",
+    DOCS / "quickstart.md",
+    DOCS / "own-model.md",
+]  # each command goes on from the one before
 ONE_BY_ONE = [
     DOCS / "cli.md",
     DOCS / "certificate.md",
     DOCS / "requests.md",
+    DOCS / "costs.md",
+    DOCS / "when-to-retrain.md",
 ]  # each command starts from the same finished project
 
 
@@ -176,6 +182,19 @@ def test_python_block_runs_and_prints_what_it_says(block, tmp_path):
     assert [
         line for line in re.findall(r"^print\(.*\)  # (.+)$", block.body, re.MULTILINE) if line not in printed
     ] == []
+
+
+def test_recipes_of_the_page_on_own_models(tmp_path, monkeypatch):
+    fresh(DOCS / "own-model.md", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("oracle", "variants"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    data = nz.Data.from_arrays(np.random.default_rng(0).random((60, 64)), np.arange(60) % 10)
+    variants = load(tmp_path / "variants.py")
+    for name in ("augmented", "by_function"):
+        assert len(list(nz.TrainedModel.fit(getattr(variants, name), data).model)) == 3
+    assert "{rows}" in variants.by_command.command and variants.fine_tuned().epochs == 5
+    monkeypatch.delitem(sys.modules, "oracle")
 
 
 def test_quickstart_example_is_short():

@@ -201,6 +201,11 @@ RECIPE = "import neuralyzer as nz\nimport torch\n"
         ("other:recipe", "def recipe():\n    raise ValueError('no licence')", "no licence"),
         ("other:recipe", f"{RECIPE}recipe = nz.Recipe(lambda: 5)", "torch.nn.Module"),
         ("other:recipe", f"{RECIPE}recipe = nz.Recipe(lambda: torch.nn.Linear(64, 10), epochs=0)", "epochs"),
+        (
+            "other:recipe",
+            f"{RECIPE}recipe = nz.Recipe(lambda: torch.nn.Linear(64, 10), command='train {{out}}')",
+            "rows",
+        ),
         ("other:recipe", f"{RECIPE}recipe = nz.Recipe(lambda: torch.nn.Linear(64, 10), init='no.safetensors')", "no.s"),
     ],
 )

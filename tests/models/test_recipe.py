@@ -63,6 +63,31 @@ def test_arguments_that_do_not_go_together(given):
         Recipe(build=mlp, **given)
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            "python train.py --seed {seed} --out {weights}",
+            r"lacks \{rows\}, the file of row ids: it would train on all",
+        ),
+        ("python train.py {{rows}} {weights}", r"lacks \{rows\}"),
+        ("python train.py --rows {rows}", r"lacks \{weights\}, the path that it must write"),
+        ("python train.py {rows} {weights} {epochs}", r"names \{epochs\}; it may name \{rows\}, \{seed\}"),
+        ("python train.py {rows} {weights} {}", r"names \{\}"),
+        ("python train.py {rows} {weights", "cannot be read: expected '}'"),
+        ("python train.py '{rows} {weights}", "cannot be read: No closing quotation"),
+        ("", r"lacks \{rows\}"),
+    ],
+)
+def test_a_command_that_could_not_be_told_what_to_do(command, message):
+    with pytest.raises(UsageError, match=message):
+        Recipe(build=mlp, command=command)
+
+
+def test_a_command_may_have_braces_of_its_own_and_call_its_weights_out():
+    Recipe(build=mlp, command="""train --set '{{"rate": 1}}' {rows} {out}""")
+
+
 def test_a_build_that_gives_no_module():
     with pytest.raises(UsageError, match="build gave a dict"):
         Recipe(build=dict).module()

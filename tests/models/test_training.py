@@ -126,6 +126,7 @@ SCRIPT = """
 import sys, pyarrow.parquet, safetensors.torch, torch
 rows, seed, weights = sys.argv[1:]
 ids = pyarrow.parquet.read_table(rows)["id"].to_pylist()
+assert ids == [f"row-{at}" for at in reversed(range(50))], "in the order of the data"
 state = {"weight": torch.full((1, 1), float(len(ids))), "bias": torch.full((1,), float(seed))}
 safetensors.torch.save_file(state, weights)
 """
@@ -135,27 +136,43 @@ def test_own_training_command(tmp_path):
     script = tmp_path / "own.py"
     script.write_text(SCRIPT)
     command = f"{sys.executable} {script} {{rows}} {{seed}} {{weights}}"
-    got = training.train(Recipe(build=lambda: nn.Linear(1, 1), command=command), DATA, seed=3)
+    data = Data.from_arrays(X, Y, ids=[f"row-{at}" for at in range(50)]).select(np.arange(50)[::-1])
+    got = training.train(Recipe(build=lambda: nn.Linear(1, 1), command=command), data, seed=3)
     assert got.weight.item() == 50 and got.bias.item() == 3
+
+
+FAILING = """
+import sys, torch, safetensors.torch
+def save(state):
+    whole = {{}} if "weight" in state else safetensors.torch.load_file("{whole}")
+    safetensors.torch.save_file(whole | state, sys.argv[2])
+"""
 
 
 @pytest.mark.parametrize(
     ("script", "error", "message"),
     [
         ("raise SystemExit('no such column')", UsageError, "exited 1: no such column"),
+        ("import os; os.abort()", UsageError, "exited -6: no message"),
         ("", WeightsError, "wrote no weights"),
+        ("open(sys.argv[2], 'w').write('weights')", WeightsError, "'[^']+' wrote is not a whole safetensors file"),
+        ("save({'weight': torch.ones(2)})", WeightsError, "'[^']+' wrote does not fit the recipe: 0.bias is missing"),
+        ("save({'2.bias': torch.ones(7)})", WeightsError, "'[^']+' wrote does not fit the recipe"),
+        ("save({'2.bias': torch.full((4,), torch.nan)})", WeightsError, "'[^']+' wrote holds NaN or infinite values"),
     ],
 )
 def test_a_training_command_that_fails(tmp_path, script, error, message):
-    (tmp_path / "own.py").write_text(script)
-    recipe = Recipe(build=mlp, command=f"{sys.executable} {tmp_path / 'own.py'}")
-    with pytest.raises(error, match=message):
+    weights.save(mlp(), tmp_path / "whole.safetensors")
+    (tmp_path / "own.py").write_text(FAILING.format(whole=tmp_path / "whole.safetensors") + script)
+    recipe = Recipe(build=mlp, command=f"{sys.executable} {tmp_path / 'own.py'} {{rows}} {{weights}}")
+    with pytest.raises(error, match=message) as raised:
         training.train(recipe, DATA)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_training_command_that_cannot_be_run():
     with pytest.raises(UsageError, match="'/none/such' cannot be run"):
-        training.train(Recipe(build=mlp, command="/none/such {rows}"), DATA)
+        training.train(Recipe(build=mlp, command="/none/such {rows} {weights}"), DATA)
 
 
 def test_divergence_is_seen_at_the_end_of_the_pass():

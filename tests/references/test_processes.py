@@ -99,7 +99,7 @@ def another_architecture(data, seed, device, progress):
 def test_training_code_that_fails_in_a_pool(tmp_path, oracle, given, error, message):
     if "command" in given:
         (tmp_path / "own.py").write_text(SCRIPT if given["command"] == "exit" else "")
-        given = {"command": f"{sys.executable} {tmp_path / 'own.py'} {{seed}}"}
+        given = {"command": f"{sys.executable} {tmp_path / 'own.py'} {{seed}} {{rows}} {{weights}}"}
     recipe = replace(world.RECIPE, **given)
     asked = replace(oracle, recipe=recipe)
     with pytest.raises(NeuralyzerError, match=message) as raised:

@@ -1,10 +1,12 @@
 """``Recipe``: how a model is built and trained again; the A(D) of the literature."""
 
 import inspect
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import torch
@@ -14,6 +16,8 @@ from neuralyzer.errors import UsageError
 from neuralyzer.models.named import FAILURES, named
 from neuralyzer.models.objective import Classification, Objective
 from neuralyzer.workspace import digests
+
+PLACES = ("rows", "seed", "weights", "out")  # what a training command may name
 
 
 def adamw(parameters: Any) -> torch.optim.Optimizer:
@@ -36,7 +40,8 @@ class Recipe:
         init: safetensors file of pretrained weights to start from.
         augment: ``augment(x, generator)`` perturbs a batch in training.
         train: the user's own training, ``train(data, seed, device, progress) -> Module``, in place of the loop.
-        command: the user's own training command with ``{rows}``, ``{seed}`` and ``{weights}`` in it.
+        command: the user's own training command with ``{rows}``, ``{seed}`` and ``{weights}`` in it; the last may
+            be called ``{out}``.
     """
 
     build: Callable[[], nn.Module]
@@ -56,6 +61,8 @@ class Recipe:
             raise UsageError(f"epochs ({self.epochs}) and batch_size ({self.batch_size}) must be at least 1")
         if self.train is not None and self.command is not None:
             raise UsageError("a recipe has train= or command=, not both")
+        if self.command is not None:
+            _require_places(self.command)
 
     @classmethod
     def find(cls, name: str, folder: Path | None = None) -> "Recipe":
@@ -123,3 +130,26 @@ class Recipe:
                 "own": [self.schedule is not None, self.augment is not None, self.train is not None],
             }
         )
+
+
+def _require_places(command: str) -> None:
+    """Refuse a training command that could not be told its rows, or where its weights go.
+
+    Raises:
+        UsageError: if a place is missing or unknown, or the command cannot be read.
+    """
+    try:
+        words = shlex.split(command)
+        named = {name for word in words for _, name, _, _ in Formatter().parse(word) if name is not None}
+    except ValueError as error:
+        raise UsageError(f"command={command!r} cannot be read: {error}") from error
+    unknown = sorted(named - set(PLACES))
+    if unknown:
+        raise UsageError(
+            f"command={command!r} names {{{unknown[0]}}}; it may name {', '.join(f'{{{name}}}' for name in PLACES)}, "
+            "and a brace of its own is written twice"
+        )
+    if "rows" not in named:
+        raise UsageError(f"command={command!r} lacks {{rows}}, the file of row ids: it would train on all rows always")
+    if not named & {"weights", "out"}:
+        raise UsageError(f"command={command!r} lacks {{weights}}, the path that it must write its weights to")

@@ -188,4 +188,4 @@ def _train_elsewhere(recipe: Recipe, data: Data, seed: int, progress: Progress, 
             raise UsageError(f"the training command {words[0]!r} exited {done.returncode}: {last}")
         if not made.exists():
             raise WeightsError(f"the training command {words[0]!r} wrote no weights to the path it was given")
-        return weights.load_into(expected, made).eval()
+        return weights.load_into(expected, made, f"what the training command {words[0]!r} wrote").eval()

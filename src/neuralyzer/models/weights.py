@@ -34,8 +34,13 @@ def digest(module: nn.Module) -> str:
     return digests.of_bytes(safetensors.torch.save(state))
 
 
-def load_into(module: nn.Module, path: Path) -> nn.Module:
+def load_into(module: nn.Module, path: Path, name: str | None = None) -> nn.Module:
     """Load a safetensors file into ``module``.
+
+    Args:
+        module: of the file's architecture.
+        path: of the file.
+        name: what an error calls it; its path by default.
 
     Returns:
         ``module``.
@@ -50,8 +55,8 @@ def load_into(module: nn.Module, path: Path) -> nn.Module:
     except FileNotFoundError:
         raise WeightsError(f"{path} does not exist") from None
     except (safetensors.SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a whole safetensors file ({error}); it may be truncated") from error
-    return fill(module, state, str(path))
+        raise WeightsError(f"{name or path} is not a whole safetensors file ({error}); it may be truncated") from error
+    return fill(module, state, name or str(path))
 
 
 def fill(module: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn.Module:
