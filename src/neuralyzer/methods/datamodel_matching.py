@@ -46,11 +46,9 @@ class DatamodelMatching:
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:
-        """Products with the forget rows' curvature, a reading a look; the factors where they are not kept yet.
-
-        A product with few rows takes as long as two training steps of as many, and half of the products are needed. One
-        damping is enough for most requests and a few take all, so two are counted.
-        """
+        """Products with the forget rows' curvature, a reading a look; the factors where they are not kept yet."""
+        # A product with few rows takes as long as two training steps of as many, and half of the products are needed;
+        # one damping is enough for most requests and a few take all, so two are counted.
         dampings, looks = min(2, len(self._dampings)), self._looks
         trials, batches = dampings * len(looks), len(task.forget) / task.oracle.recipe.batch_size
         return Passes(
