@@ -9,8 +9,8 @@ from torch.func import functional_call, jacrev
 
 from neuralyzer.data.rows import Data
 from neuralyzer.influence import curvature
-from neuralyzer.influence.curvature import GaussNewton, Parameters, directional_losses, mean_gradient
-from neuralyzer.models.objective import Regression
+from neuralyzer.influence.curvature import GaussNewton, Parameters, directional_losses, mean_gradient, pushed
+from neuralyzer.models.objective import Classification, Regression
 from tests.models.cases import CASES, Double
 
 
@@ -118,3 +118,72 @@ def test_flat_vectors_and_trees(module):
     assert list(again) == list(trained(module)) and len(flat) == sum(parameters.sizes)
     assert all(torch.equal(again[name], value) for name, value in trained(module).items())
     assert np.isclose(float(flat.square().sum()), sum(float(v.square().sum()) for v in trained(module).values()))
+
+
+def test_two_reverse_passes_give_what_the_forward_mode_gives(case, module, data, monkeypatch):
+    operator = GaussNewton(module, case.objective, data)
+    vector = torch.randn(sum(operator.parameters.sizes), generator=torch.Generator().manual_seed(2)).double()
+    forward = operator @ vector, directional_losses(module, case.objective, data, vector)
+
+    def missing(*_):
+        raise NotImplementedError
+
+    monkeypatch.setattr(curvature, "jvp", missing)
+    torch.testing.assert_close(operator @ vector, forward[0], rtol=1e-9, atol=1e-12)
+    got = directional_losses(module, case.objective, data, vector)
+    torch.testing.assert_close(got, forward[1], rtol=1e-9, atol=1e-12)
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.layer, self.head = kind(5, 7, batch_first=True), nn.Linear(7, 3)
+
+    def forward(self, x):
+        return self.head(self.layer(x)[0][:, -1])
+
+
+@pytest.mark.filterwarnings("ignore:TF32")
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_recurrent_layers(kind):
+    """Against torch's own cells, whose forward mode is there once oneDNN's fused layer is off."""
+    torch.manual_seed(0)
+    module = Recurrent(kind).eval()
+    data = Data.from_arrays(torch.randn(20, 6, 5), torch.randint(3, (20,)))
+    operator = GaussNewton(module, Classification(), data)
+    vector = torch.randn(sum(operator.parameters.sizes))
+    got = operator @ vector
+    with torch.backends.mkldnn.flags(enabled=False):
+        want = operator @ vector
+        value, along = pushed(lambda v: functional_call(module, v, (data.x,)), operator.parameters.values,
+                              operator.parameters.tree(vector))  # fmt: skip
+    assert value.shape == along.shape == (20, 3)
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_is_differentiated_and_its_fast_path_left_as_it_was():
+    """Rows' losses along a direction, against central differences."""
+
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mixed, self.head = nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(self.mixed(x, x, x, need_weights=False)[0].mean(1))
+
+    torch.manual_seed(0)
+    module = nn.Sequential(Double(), Attention().double()).eval()
+    data = Data.from_arrays(torch.randn(9, 3, 4), torch.randint(3, (9,)))
+    parameters = Parameters(module)
+    start = parameters.flat(parameters.values)
+    direction = torch.randn(len(start)).double()
+    losses = [
+        nn.functional.cross_entropy(
+            functional_call(module, parameters.tree(start + step * direction), (data.x,)), data.y, reduction="none"
+        )
+        for step in (1e-5, -1e-5)
+    ]
+    got = directional_losses(module, Classification(), data, direction)
+    torch.testing.assert_close(got, ((losses[0] - losses[1]) / 2e-5).detach(), rtol=1e-5, atol=1e-7)
+    assert torch.backends.mha.get_fastpath_enabled()

@@ -1,10 +1,13 @@
 """The curvature of a model's loss behind one small interface: a symmetric operator on flat vectors."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.func import jvp, vjp
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from neuralyzer.data.rows import Data
 from neuralyzer.models.objective import Objective
@@ -41,10 +44,48 @@ class Parameters:
         }
 
 
+def pushed(
+    function: Callable[[dict[str, Tensor]], Tensor], values: dict[str, Tensor], tangents: dict[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """A function's value, and its derivative along ``tangents``.
+
+    Where torch has no forward mode for a layer (``nn.LSTM``), two reverse passes give the same: ``J'u`` is linear in
+    ``u``, so that its derivative with respect to ``u``, pulled back from the tangents, is ``J`` times them (Townsend
+    2017, "A new trick for calculating Jacobian vector products").
+
+    Args:
+        function: of parameters by name.
+        values: where it is taken.
+        tangents: by name.
+
+    Returns:
+        Value and derivative.
+    """
+    with plain_attention():
+        try:
+            value, along = jvp(function, (values,), (tangents,))  # type: ignore[misc]
+        except NotImplementedError:  # said at the layer's own call, so that trying costs less than one forward pass
+            value, pull = vjp(function, values)  # type: ignore[misc]
+            (along,) = vjp(lambda u: pull(u)[0], torch.zeros_like(value))[1](tangents)
+    return value, along
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Attention from plain operations: torch's fused ones have neither a forward mode nor a second derivative."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
 class GaussNewton:
     """The generalised Gauss-Newton matrix of the mean loss over rows: ``(1/n) sum J' H J`` (Schraudolph 2002).
 
-    A product is a forward-mode pass, the loss Hessian at the outputs, and a reverse-mode pass; nothing is formed.
+    A product is a forward-mode pass (``pushed``), the loss Hessian at the outputs, and a reverse-mode pass; nothing is formed.
 
     Args:
         module: in evaluation mode.
@@ -65,7 +106,7 @@ class GaussNewton:
             def outputs(values: dict[str, Tensor], x: Tensor = x) -> Tensor:
                 return self.objective.outputs(called(self.module, values), x)
 
-            given, moved = jvp(outputs, (self.parameters.values,), (tangents,))  # type: ignore[misc]
+            given, moved = pushed(outputs, self.parameters.values, tangents)
             _, pull = vjp(outputs, self.parameters.values)  # type: ignore[misc]
             (back,) = pull(self.objective.curvature(given, y, moved))
             total += self.parameters.flat(back)
@@ -98,5 +139,5 @@ def directional_losses(module: nn.Module, objective: Objective, data: Data, dire
         def losses(values: dict[str, Tensor], x: Tensor = x, y: Tensor = y) -> Tensor:
             return objective.losses(objective.outputs(called(module, values), x), y)
 
-        found.append(jvp(losses, (parameters.values,), (tangents,))[1])
+        found.append(pushed(losses, parameters.values, tangents)[1].detach())
     return torch.cat(found)

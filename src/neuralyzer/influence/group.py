@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.func import grad, jvp
 
 from neuralyzer.data.rows import Data
-from neuralyzer.influence.curvature import Curvature, GaussNewton, Parameters, mean_gradient
+from neuralyzer.influence.curvature import Curvature, GaussNewton, Parameters, mean_gradient, plain_attention
 from neuralyzer.influence.krylov import krylov
 from neuralyzer.influence.removal import PRODUCTS, moved
 from neuralyzer.models import reading
@@ -164,5 +164,6 @@ def _bent(module: nn.Module, objective: Objective, data: Data, direction: Tensor
         def speed(t: Tensor, gradient: Callable[[Tensor], Tensor] = gradient) -> Tensor:
             return jvp(gradient, (t,), (one,))[1]  # type: ignore[no-any-return]
 
-        total += jvp(speed, (zero,), (one,))[1].detach()
+        with plain_attention():
+            total += jvp(speed, (zero,), (one,))[1].detach()
     return total / len(data)

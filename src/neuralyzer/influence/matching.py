@@ -5,11 +5,11 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.func import jvp, vjp
+from torch.func import vjp
 
 from neuralyzer.data.rows import Data
 from neuralyzer.influence.conjugate import conjugate_gradients
-from neuralyzer.influence.curvature import Parameters
+from neuralyzer.influence.curvature import Parameters, pushed
 from neuralyzer.influence.ekfac import Ekfac
 from neuralyzer.influence.removal import moved
 from neuralyzer.models.objective import Objective
@@ -91,7 +91,7 @@ class _Here:
     def curvature(self, vector: Tensor) -> Tensor:
         total, tangents = torch.zeros_like(vector), self.parameters.tree(vector)
         for outputs, aim in self._chunks():
-            given, along = jvp(outputs, (self.parameters.values,), (tangents,))  # type: ignore[misc]
+            given, along = pushed(outputs, self.parameters.values, tangents)
             _, back = vjp(outputs, self.parameters.values)  # type: ignore[misc]
             (own,) = back(self.objective.halfway(given, aim, along))
             total += self.parameters.flat(own).detach()

@@ -1,0 +1,43 @@
+"""A regression from the request to the certificate."""
+
+import numpy as np
+from torch import nn
+
+import neuralyzer as nz
+from neuralyzer.cases.forget import Wish
+from neuralyzer.certificates.check import check
+from neuralyzer.planning.cost import Rates
+from neuralyzer.registry.manifests import register_dataset
+
+# Told, not timed: a retraining takes too long for the request, influence does not.
+RATES = Rates(step=0.05, gradient=1e-5, product=1e-6, forward=1e-6, reading=0.005)
+
+
+def rows():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(400, 6)).astype(np.float32)
+    y = (x @ generator.normal(size=6) + generator.normal(size=400)).astype(np.float32)[:, None]
+    subjects = np.array([f"s{number}" for number in range(10)]).repeat(20)
+    ids = np.char.add("r", np.arange(400).astype(str))
+    y[:20] += 3  # s0's rows can only be learned by heart
+    return nz.Data.from_arrays(x[:200], y[:200], subjects, ids[:200]), nz.Data.from_arrays(
+        x[200:], y[200:], ids=ids[200:]
+    )
+
+
+def build():
+    return nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 1))
+
+
+def test_a_regression_is_made_to_forget_and_certified(tmp_path):
+    data, holdout = rows()
+    register_dataset(tmp_path, "train", data)
+    oracle = nz.TrainedModel.fit(nz.Recipe(build, nz.Regression(), epochs=60, batch_size=20), data, holdout)
+    pool = nz.References.fit(oracle, 32, leave_out=0.4, workspace=tmp_path, backend="vectorised")
+    place = nz.Workspace(tmp_path, nz.Policy(max_utility_loss=0.5))
+    case = nz.forget(oracle, nz.ErasureRequest(subjects=["s0"], budget=5.0), pool, place, wish=Wish(rates=RATES))
+    result = case.to_dict()
+    assert result["located"]["rows"] == 20 and case.audit.verdict == "not forgotten"
+    assert case.verdict == "forgotten" and case.succeeded and case.verification.basis != "exact"
+    assert check(case.certificate, case.weights).ok and "<html" in case.report.read_text()
+    assert "holdout_rmse" in result["utility"]
