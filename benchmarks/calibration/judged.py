@@ -12,7 +12,7 @@ from torch import nn
 from benchmarks.calibration.models import Cached, Made
 from benchmarks.calibration.worlds import Request
 from neuralyzer.data.request import ErasureRequest
-from neuralyzer.references.pool import ReferenceHalf
+from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.trace.gauge import Gauge
 from neuralyzer.trace.table import Null
 from neuralyzer.trace.verdict import FIRST_LOOK, counting, decide

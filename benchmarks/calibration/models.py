@@ -15,8 +15,9 @@ from neuralyzer.models import weights
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
 from neuralyzer.references import backends
+from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.measuring import Reading
-from neuralyzer.references.pool import ReferenceHalf, References
+from neuralyzer.references.pool import References
 from neuralyzer.workspace.paths import Workspace
 
 Cached = dict[str, Reading]

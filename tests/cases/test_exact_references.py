@@ -50,7 +50,7 @@ def test_a_class_that_the_pool_has_not_as_a_group(world, monkeypatch):
     policy = nz.Workspace(world.root, nz.Policy(max_utility_loss=0.3))
     case = go(world, asked, workspace=policy)
     assert case.verdict is Verdict.INCONCLUSIVE and not case.succeeded
-    assert case.result["unlearning"]["method"] == "datamodel-matching" and case.verification.judges == "pool"
+    assert case.result["unlearning"]["method"] == "influence" and case.verification.judges == "pool"
     sentence = case.verification.sentence
     assert "the pool cannot answer this request" in sentence and "exact references could judge" in sentence
     chosen = case.result["plan"]["options"][0]
@@ -59,7 +59,7 @@ def test_a_class_that_the_pool_has_not_as_a_group(world, monkeypatch):
     assert case.verification.p_value > 0.05
     case = go(world, asked, workspace=policy, wish=BY_EXACT)
     first, second = case.result["unlearning"]["attempts"]
-    assert (first["method"], first["verdict"]) == ("datamodel-matching", "not forgotten")
+    assert (first["method"], first["verdict"]) == ("influence", "not forgotten")
     assert second["verdict"] == "forgotten" and case.verification.basis == "exact" and case.succeeded
     assert folders(world) == []
 
@@ -114,7 +114,7 @@ def test_the_coach_is_not_heard_where_the_pool_cannot_answer(world, unanswerable
 
     monkeypatch.setattr("neuralyzer.methods.task.Gauge.read", rejecting)
     case = go(world, REQUEST, workspace=loose(world), wish=BY_EXACT)
-    assert [attempt["method"] for attempt in case.result["unlearning"]["attempts"]] == ["datamodel-matching"]
+    assert [attempt["method"] for attempt in case.result["unlearning"]["attempts"]] == ["influence"]
     assert case.verdict is Verdict.FORGOTTEN
 
 

@@ -15,7 +15,7 @@ from neuralyzer.cases.forget import Wish
 from neuralyzer.certificates.check import check
 from neuralyzer.influence import kept
 from neuralyzer.influence.ekfac import ekfac
-from neuralyzer.methods.datamodel_matching import DatamodelMatching
+from neuralyzer.methods.influence import Influence
 from neuralyzer.models import weights
 from neuralyzer.planning.cost import Rates
 from neuralyzer.trace.verdict import Verdict
@@ -43,7 +43,7 @@ def test_a_request_is_answered_within_its_budget(world):
     case = go(world, workspace=loose(world))
     result = case.to_dict()
     assert case.verdict is Verdict.FORGOTTEN and case.succeeded
-    assert result["unlearning"]["method"] == "datamodel-matching"
+    assert result["unlearning"]["method"] == "influence"
     assert result["located"]["rows"] == 40 == result["request"]["rows"]
     assert result["audit"]["verdict"] == "not forgotten"
     assert result["weights"]["original"] == before == digests.of_file(world.root / "oracle.safetensors")
@@ -95,7 +95,7 @@ def test_a_crash_escalates(world, monkeypatch):
     def crash(self, task, progress=None):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(DatamodelMatching, "unlearn", crash)
+    monkeypatch.setattr(Influence, "unlearn", crash)
     case = go(world)
     first, second = case.result["unlearning"]["attempts"]
     assert first["reason"] == "crashed: RuntimeError: out of memory"
@@ -105,7 +105,7 @@ def test_a_crash_escalates(world, monkeypatch):
 def test_a_failing_acceptance_test_escalates_down_to_retraining_and_is_never_hidden(world):
     case = go(world, workspace=loose(world, acceptance="false"))
     methods = [attempt["method"] for attempt in case.result["unlearning"]["attempts"]]
-    assert methods[0] == "datamodel-matching" and methods[-1] == "retrain"
+    assert methods[0] == "influence" and methods[-1] == "retrain"
     assert case.result["acceptance"]["failed"] == 1 and not case.succeeded
 
 
@@ -128,14 +128,14 @@ def test_looks_are_counted_across_cases_and_then_only_exact_options_remain(world
 
 def test_the_protocol_is_written_before_unlearning_and_certified(world, monkeypatch):
     seen = {}
-    original = DatamodelMatching.unlearn
+    original = Influence.unlearn
 
     def spy(self, task, progress=None):
         (folder,) = (world.root / "cases").iterdir()
         seen.update(json.loads((folder / "protocol.json").read_text()))
         return original(self, task, progress)
 
-    monkeypatch.setattr(DatamodelMatching, "unlearn", spy)
+    monkeypatch.setattr(Influence, "unlearn", spy)
     case = go(world)
     assert check(case.certificate).predicate["protocol"]["digest"] == seen["digest"]
 
@@ -207,7 +207,8 @@ def test_a_closed_case_is_not_done_again(world, monkeypatch):
 
 
 def test_the_curvature_is_kept_for_the_next_request_without_the_rows_that_went(world):
-    case = go(world, workspace=loose(world))
+    case = go(world, workspace=loose(world), wish=Wish(rates=RATES, method="datamodel-matching"))
+    assert case.succeeded
     pool = world.references(case.oracle)
     assert kept.ready(case.oracle, pool.store.curvature) and not kept.ready(world.oracle, pool.store.curvature)
     again = ekfac(case.model, case.oracle.recipe.objective, case.oracle.data, kept.ROWS, kept.SEED)

@@ -25,7 +25,7 @@ def test_a_dry_run_says_what_a_pool_takes_and_trains_nothing(untrained):
     before = untrained.states()
     answer = untrained("references", "--size", "32", "--dry-run", "--json")
     ahead = answer.json["forecast"]
-    assert answer.code == 0 and list(answer.json) == ["forecast"]
+    assert answer.code == 0 and list(answer.json) == ["forecast", "size"]
     assert (ahead["size"], ahead["untrained"], ahead["refitted"]) == (32, 32, False) and ahead["seconds"] > 0
     largest = max(np.unique(pq.read_table(untrained.path("train.parquet"))["customer"], return_counts=True)[1])
     assert ahead["power"][-1] == {"subject": "largest", "rows": largest, "power": ahead["power"][-1]["power"]}
@@ -36,7 +36,9 @@ def test_a_dry_run_says_what_a_pool_takes_and_trains_nothing(untrained):
 
 
 def test_it_is_said_before_the_training(untrained):
-    answer = untrained("references")
+    refused = untrained("references")
+    assert refused.code == 2 and "does not reproduce the model" in refused.err + refused.out, "it was never trained"
+    answer = untrained("references", "--unchecked")
     assert answer.code == 0
     assert answer.out.index("30 of them to be trained") < answer.out.index("30 references measured")
     again = untrained("references")

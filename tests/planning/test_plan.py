@@ -243,6 +243,6 @@ def test_the_chosen_one_stands_first(task):
 @pytest.mark.parametrize("width", [80, 140])
 def test_a_person_can_read_it(task, width):
     shown = render(planned(task(budget=4.0)), width)
-    for word in ("> datamodel-", "retrain", "over the", "budget", "least expected trace"):
+    for word in ("datamodel", "retrain", "over the", "budget", "least expected trace"):
         assert word in shown
     assert "?" in render(planned(task(), rates=replace(RATES, step=float("inf"))), width)

@@ -129,7 +129,7 @@ def test_of_a_regression(tmp_path):
 
 
 def test_one_that_is_not_finite_is_refused(oracle, tmp_path, monkeypatch):
-    def broken(backend, recipe, data, kept, seeds, progress):
+    def broken(backend, recipe, data, kept, seeds, progress, **_):
         for _ in seeds:
             module = recipe.module()
             next(iter(module.parameters())).data[0] = float("nan")

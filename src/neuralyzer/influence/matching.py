@@ -17,7 +17,7 @@ from neuralyzer.models.reading import called
 
 PULL = 25.0  # how many retained rows a matched row weighs as much as
 PRODUCTS = 20
-TOLERANCE = 0.03  # of a step's linear solve; the next step corrects it
+TOLERANCE = 0.1  # of a step's linear solve; the next step corrects it
 CHUNK = 512
 
 

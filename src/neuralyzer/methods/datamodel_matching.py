@@ -1,5 +1,6 @@
 """Datamodel matching: the outputs of models that never saw the rows are the target, approached by Newton steps."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,9 +17,9 @@ from neuralyzer.methods.tuner import Tuner
 from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
 
-DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue, in the order in which they are tried
+DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue; the next where the coach still tells the model
 LOOKS = (3, 6)  # steps after which the coach is asked
-GOOD = 0.5  # of the joint test's critical value: no further damping is tried
+GOOD = 0.5  # of the joint test's critical value: no further step is taken
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,13 @@ class DatamodelMatching:
     def passes(self, task: Task) -> Passes:
         """Products with the forget rows' curvature, a reading a look; the factors where they are not kept yet."""
         # A product with few rows takes as long as two training steps of as many, and half of the products are needed;
-        # one damping is enough for most requests and a few take all, so two are counted.
-        dampings, looks = min(2, len(self._dampings)), self._looks
-        trials, batches = dampings * len(looks), len(task.forget) / task.oracle.recipe.batch_size
+        # one damping is enough for nearly all requests.
+        looks, batches = self._looks, len(task.forget) / task.oracle.recipe.batch_size
         return Passes(
-            steps=dampings * max(looks) * PRODUCTS * math.ceil(batches),
+            steps=max(looks) * PRODUCTS * math.ceil(batches),
             gradients=task.factors_cost,
-            forwards=2 * trials * len(task.held_back),
-            readings=trials,
+            forwards=2 * len(looks) * len(task.held_back),
+            readings=len(looks),
         )
 
     @property
@@ -67,7 +67,7 @@ class DatamodelMatching:
         return LOOKS if self.steps is None else (self.steps,)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Step with each damping until the coach sees little; then the coach chooses."""
+        """Step with each damping, and look, until the coach sees little; then the coach chooses."""
         progress = progress or Silent()
         progress.start("matching: curvature", 1)
         factors, aim = task.factors, targets(task)
@@ -76,16 +76,17 @@ class DatamodelMatching:
         tuner = Tuner(task)
         progress.start("matching: damping and steps, by the tuning half", len(self._dampings) * len(self._looks))
         for damping in self._dampings:
-            size, retained = damping * factors.largest, len(task.retain)
-            path = matching(task.model, task.objective, task.forget, aim, factors, retained, size)
-            taken, module = 0, task.model
-            for steps in self._looks:
-                while taken < steps:
-                    module, taken = next(path), taken + 1
-                reached = reestimated(weights.clone(module), task)
-                tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
-                progress.advance()
-            if tuner.best.z <= GOOD * tuner.critical:
+            path = matching(
+                task.model, task.objective, task.forget, aim, factors, len(task.retain), damping * factors.largest
+            )
+            for steps, module in enumerate(itertools.islice(path, max(self._looks)), 1):
+                if steps in self._looks:
+                    reached = reestimated(weights.clone(module), task)
+                    tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
+                    progress.advance()
+                if tuner.trials and tuner.best.z <= GOOD * tuner.critical:
+                    break
+            if tuner.best.z <= tuner.critical:
                 break
         task.show(progress, tuner.best.module)
         progress.finish()

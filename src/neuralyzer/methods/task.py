@@ -18,7 +18,8 @@ from neuralyzer.models import reading
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
-from neuralyzer.references.pool import ReferenceHalf, References
+from neuralyzer.references.half import ReferenceHalf
+from neuralyzer.references.pool import References
 from neuralyzer.registry.history import Checkpoint, History
 from neuralyzer.trace.gauge import Gauge, Gauged
 
@@ -143,7 +144,7 @@ class Task:
         """
         if self.references is None:
             raise ReferencesError("this task has no references, so no trace can be read")
-        return Gauge(self.references, self.parts, self.alpha)
+        return Gauge(self.references.thinned, self.parts, self.alpha)
 
     @property
     def traceable(self) -> bool:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from neuralyzer.errors import ReferencesError
@@ -20,8 +19,9 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.references import building
 from neuralyzer.references.backends import Backend, Timing, as_backend
+from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.looks import Looks
-from neuralyzer.references.measuring import Meter, units_of
+from neuralyzer.references.measuring import units_of
 from neuralyzer.references.memory import HALVES, Memory, remember, remembered
 from neuralyzer.references.processes import How, as_engine
 from neuralyzer.references.readings import Half, Indices, Part, Readings
@@ -32,28 +32,6 @@ from neuralyzer.workspace import atomic, digests
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
 DEFAULT_SIZE = 64
-
-
-@dataclass(frozen=True, eq=False)
-class ReferenceHalf:
-    """One half of a pool, bound to a model of its lineage.
-
-    Attributes:
-        half: readings and who saw what, in the model's present rows.
-        meter: reads any model the way these members were read.
-        utilities: each member's utility on the holdout, ``(M,)``.
-        outputs: of each member on each present row, ``(M, N, C)``.
-    """
-
-    half: Half
-    meter: Meter
-    utilities: np.ndarray
-    outputs: np.ndarray
-
-    def never_outputs(self, part: Part) -> torch.Tensor:
-        """Outputs on a part's rows of the members that never saw its subject, ``(n_never, n, C)``."""
-        never = ~self.half.keep[:, part.subject]
-        return torch.from_numpy(self.outputs[never][:, part.rows])
 
 
 class _Temporary:

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import stats
 from torch import nn
 
+from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.measuring import Reading
-from neuralyzer.references.pool import ReferenceHalf
 from neuralyzer.references.readings import Floats, Half, Part, Readings
 from neuralyzer.trace.estimate import score
 from neuralyzer.trace.gauge import Gauged, Signals, readable

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import nn
 
+from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.measuring import Reading
 from neuralyzer.references.memory import Memory
-from neuralyzer.references.pool import ReferenceHalf, References
+from neuralyzer.references.pool import References
 from neuralyzer.references.readings import Half, Indices, Part, Remembered
 from neuralyzer.signals.signal import Family
 from neuralyzer.trace.joint import Joint, joint_test

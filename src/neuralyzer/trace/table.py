@@ -145,7 +145,7 @@ class Table:
         """
         _, saw = self._never_seen(part.subject)
         held = self.half.rows_held(part.subject, part.rows)
-        phi, outside = self.readings.rows[saw][:, part.rows], self.readings.holdout_of(part.subject)[saw]
+        phi, outside = self.readings.rows[:, part.rows][saw], self.readings.holdout_of(part.subject)[saw]
         any_, count = held.any(1), held.sum(0)
         total = np.where(held, phi, 0.0).sum(0)
         shift = self.holdout(part.subject).shift(outside, never).on(whole.never, whole.spread)

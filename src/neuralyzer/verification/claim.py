@@ -11,7 +11,8 @@ from rich.text import Text
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import ForgetSetError, ReferencesError, UsageError
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.references.pool import ReferenceHalf, References
+from neuralyzer.references.half import ReferenceHalf
+from neuralyzer.references.pool import References
 from neuralyzer.signals.signal import Batch, Family
 from neuralyzer.trace.claim import Claimed, claim_test, claim_trace
 from neuralyzer.trace.gauge import tables
