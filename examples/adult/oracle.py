@@ -46,7 +46,7 @@ HOLDOUT = 2000
 
 
 def features(table: pa.Table) -> np.ndarray:
-    """One-hot categories and scaled numbers ``(N, 107)``."""
+    """One-hot categories and scaled numbers ``(N, 108)``."""
     columns = [table[name].to_numpy().astype(np.float32)[:, None] / scale for name, scale in NUMBERS.items()]
     for name, names in CATEGORIES.items():
         values = np.array(table[name].to_pylist(), dtype=str)
@@ -62,7 +62,7 @@ def net() -> nn.Module:
 
 
 def optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """AdamW at a rate at which two hundred passes learn much by heart, as many a tabular network has."""
+    """AdamW at a rate at which these passes learn much by heart, as many a tabular network has."""
     return torch.optim.AdamW(parameters, 1e-3, fused=True)
 
 

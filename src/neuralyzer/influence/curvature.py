@@ -113,8 +113,8 @@ class GaussNewton:
         return total / len(self.data)
 
 
-def mean_gradient(module: nn.Module, objective: Objective, data: Data) -> Tensor:
-    """Gradient of the mean loss over rows, flat ``(P,)``."""
+def mean_gradient(module: nn.Module, objective: Objective, data: Data, weight_decay: float = 0.0) -> Tensor:
+    """Gradient of the mean loss over rows, and of ``weight_decay / 2 |theta|^2`` beside it, flat ``(P,)``."""
     module.eval()
     parameters = Parameters(module)
     total: Tensor | None = None
@@ -125,7 +125,8 @@ def mean_gradient(module: nn.Module, objective: Objective, data: Data) -> Tensor
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         total = flat if total is None else total + flat
     assert total is not None
-    return total / len(data)
+    mean = total / len(data)
+    return mean + weight_decay * parameters.flat(parameters.values) if weight_decay else mean
 
 
 def directional_losses(module: nn.Module, objective: Objective, data: Data, direction: Tensor) -> Tensor:

@@ -22,14 +22,12 @@ from torch import Tensor, nn
 from torch.func import grad, jvp
 
 from neuralyzer.data.rows import Data
-from neuralyzer.influence.curvature import Curvature, GaussNewton, Parameters, mean_gradient, plain_attention
+from neuralyzer.influence.curvature import CHUNK, Curvature, GaussNewton, Parameters, mean_gradient, plain_attention
 from neuralyzer.influence.krylov import krylov
 from neuralyzer.influence.removal import PRODUCTS, moved
 from neuralyzer.models import reading
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.reading import called
-
-CHUNK = 2048  # rows whose outputs are differentiated at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,11 +124,8 @@ def _reweighted(
     curvature: Curvature | None,
 ) -> Change:
     """To a loss of these parts, each with its share; ``F`` is ``pull`` times the group's mean gradient."""
-    parameters = Parameters(module)
     operator = curvature if curvature is not None else _Mixed(module, objective, parts)
-    gradient = mean_gradient(module, objective, group)
-    if weight_decay:
-        gradient = gradient + weight_decay * parameters.flat(parameters.values)
+    gradient = mean_gradient(module, objective, group, weight_decay)
     first = -pull * krylov(operator, gradient, products).solve(damping)
     bent = torch.stack([share * _bent(module, objective, data, first) for data, share in parts]).sum(0)
     return Change(first, -krylov(operator, bent, products).solve(damping) / 2)  # a penalty has no third derivative

@@ -6,6 +6,7 @@ of the rows that are left.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -16,6 +17,7 @@ from neuralyzer.workspace import atomic
 
 ROWS = 2000  # estimated from so many: half as many change an update's direction by a few per cent
 SEED = 0
+UNREADABLE = (safetensors.SafetensorError, OSError)  # a file that is missing or not whole is made again from the model
 
 
 def factors(oracle: TrainedModel, path: Path | None = None) -> Ekfac:
@@ -42,7 +44,13 @@ def factors(oracle: TrainedModel, path: Path | None = None) -> Ekfac:
 
 def ready(oracle: TrainedModel, path: Path | None) -> bool:
     """Whether a model's factors are kept."""
-    return path is not None and _read(path, oracle.digest) is not None
+    if path is None:
+        return False
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return _facts(file, oracle.digest) is not None
+    except UNREADABLE:
+        return False
 
 
 def _write(made: Ekfac, path: Path, model: str) -> None:
@@ -60,13 +68,19 @@ def _read(path: Path, model: str) -> Ekfac | None:
     """The factors in a file; None where there are none, or they are another model's, or the file is not whole."""
     try:
         with safetensors.safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {}).get("neuralyzer", "{}"))
-            if facts.get("model") != model:
+            facts = _facts(file, model)
+            if facts is None:
                 return None
             blocks = [
                 Block(weight, bias, *(file.get_tensor(f"{place}.{name}") for name in ("inputs", "outputs", "values")))
                 for place, (weight, bias) in enumerate(facts["blocks"])
             ]
-    except (safetensors.SafetensorError, OSError, FileNotFoundError):
-        return None  # they can be made again from the model
+    except UNREADABLE:
+        return None
     return Ekfac(tuple(blocks), facts["rows"])
+
+
+def _facts(file: Any, model: str) -> dict[str, Any] | None:
+    """What an open file says of its factors; None where they are another model's."""
+    facts: dict[str, Any] = json.loads((file.metadata() or {}).get("neuralyzer", "{}"))
+    return facts if facts.get("model") == model else None

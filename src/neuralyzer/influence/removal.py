@@ -40,10 +40,7 @@ def removal_space(
     Returns:
         The space; ``space.solve(damping)`` is the change of the flat parameters.
     """
-    gradient = mean_gradient(module, objective, forget)
-    if weight_decay:
-        parameters = Parameters(module)
-        gradient = gradient + weight_decay * parameters.flat(parameters.values)
+    gradient = mean_gradient(module, objective, forget, weight_decay)
     operator = curvature if curvature is not None else GaussNewton(module, objective, retain)
     return krylov(operator, gradient * (len(forget) / len(retain)), products)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import itertools
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -94,10 +95,10 @@ def train_each(
     names = names or [f"reference {place}" for place in range(len(kept))]
     done = deaths = 0
     while done < len(kept):
-        jobs = [
+        jobs = (  # made one by one as workers take them, so that no more of the rows is held than is being trained on
             joblib.delayed(_train)(recipe, data.select(rows), seed, how.placement, name)
             for rows, seed, name in zip(kept[done:], seeds[done:], names[done:], strict=True)
-        ]
+        )
         with contextlib.closing(_states(jobs, workers, how.engine)) as states:
             try:
                 for state in states:
@@ -115,7 +116,7 @@ def train_each(
                     ) from error
 
 
-def _states(jobs: Sequence[object], workers: int, engine: Engine) -> Generator[dict[str, np.ndarray], None, None]:
+def _states(jobs: Iterator[object], workers: int, engine: Engine) -> Generator[dict[str, np.ndarray], None, None]:
     if engine is Engine.RAY:
         yield from _rounds(jobs)
         return
@@ -128,18 +129,18 @@ def _states(jobs: Sequence[object], workers: int, engine: Engine) -> Generator[d
             states.close()
 
 
-def _rounds(jobs: Sequence[object]) -> Iterator[dict[str, np.ndarray]]:
+def _rounds(jobs: Iterator[object]) -> Iterator[dict[str, np.ndarray]]:
     """Ray's part of joblib gives no result before all are there, so that it gets a few members at a time."""
     from ray.util.joblib import register_ray
 
     register_ray()
-    at = 0
-    while at < len(jobs):
+    while True:
         with joblib.parallel_config(backend="ray"):
-            width = ROUND * joblib.effective_n_jobs(-1)
-            states = joblib.Parallel(n_jobs=-1)(jobs[at : at + width])
+            own = list(itertools.islice(jobs, ROUND * joblib.effective_n_jobs(-1)))
+            states = joblib.Parallel(n_jobs=-1)(own) if own else []
+        if not states:
+            return
         yield from states
-        at += width
 
 
 def _deaths(engine: Engine) -> tuple[type[BaseException], ...]:
