@@ -35,6 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     measured["mlp"]["mm_gflops"] = [rate / 1e9, _mm_rate() / 1e9]
     highest = max(measured["mlp"]["mm_gflops"])
     measured["mlp"]["share_of_mm_rate"] = measured["mlp"]["gflops"] / highest
+    measured["mlp"]["bare_share_of_mm_rate"] = measured["mlp"]["bare_gflops"] / highest
     if "NEURALYZER_DATA" in os.environ:
         measured["cnn"] = _cnn()
     else:
@@ -54,11 +55,15 @@ def _mlp() -> dict:
     _, loop_again = _timed(lambda: [_loop(recipe, data, kept[m], m) for m in range(2)], 2)
     loop = min(loop, loop_again)
     parameters = sum(p.numel() for p in recipe.module().parameters())
+    flops = 6 * parameters * recipe.batch_size
+    bare = _bare(recipe)
     found = {
         "loop_ms_a_step": 1000 * loop / steps,
         "stacked_ms_a_members_step": 1000 * stack / steps,
         "times_faster": loop / stack,
-        "gflops": 6 * parameters * recipe.batch_size * steps / stack / 1e9,
+        "gflops": flops * steps / stack / 1e9,
+        "bare_ms_a_members_step": 1000 * bare,
+        "bare_gflops": flops / bare / 1e9,
         "points_between_ways": _points(recipe, holdout, looped, stacked[:LOOPED]),
     }
     if torch.cuda.is_available():
@@ -67,6 +72,34 @@ def _mlp() -> dict:
         _, seconds = _timed(lambda: vectorised.train_stack(recipe, data, kept, seeds, Silent(), None, gpu), MEMBERS)
         found |= {"gpu": torch.cuda.get_device_name(), "gpu_times_faster": loop / seconds}
     return found
+
+
+def _bare(recipe: Recipe, repeats: int = 200) -> float:
+    """Seconds a member's step of nothing but its matrix products and the optimizer's update: a bound for any stack.
+
+    Batches of 16 rows make products so thin that reading and writing the weights takes longer than multiplying.
+    """
+    layers = [layer for layer in recipe.module().modules() if isinstance(layer, nn.Linear)]
+    rows, weights, outs = [], [], []
+    for layer in layers:
+        rows.append(torch.randn(MEMBERS, recipe.batch_size, layer.in_features))
+        weights.append(torch.randn(MEMBERS, layer.in_features, layer.out_features).requires_grad_())
+        outs.append(torch.randn(MEMBERS, recipe.batch_size, layer.out_features))
+    optimizer = recipe.optimizer(weights)  # type: ignore[arg-type]
+
+    def step() -> list[nn.Module]:
+        with torch.no_grad():
+            for place, (x, weight, out) in enumerate(zip(rows, weights, outs, strict=True)):
+                torch.bmm(x, weight)
+                weight.grad = torch.bmm(x.transpose(1, 2), out)
+                if place:  # nothing asks for the gradient of the rows themselves
+                    torch.bmm(out, weight.transpose(1, 2))
+        optimizer.step()
+        return []
+
+    step()
+    _, seconds = _timed(lambda: [made for _ in range(repeats) for made in step()], repeats * MEMBERS)
+    return seconds
 
 
 def _cnn() -> dict:
