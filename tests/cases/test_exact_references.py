@@ -145,7 +145,7 @@ def test_they_are_made_once_the_weights_are_final_on_exactly_the_retained_rows(w
     seen = {}
     train = exact.train_exact
 
-    def spy(oracle, positions, folder, count, progress):
+    def spy(oracle, positions, folder, count, progress, placement):
         (attempt,) = folder.parent.glob("attempts/*/repaired.json")
         seen.update(positions=positions, final=attempt.exists(), before=folder.exists())
         made = train(oracle, positions, folder, count, progress)

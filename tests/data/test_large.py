@@ -1,16 +1,17 @@
 """Data that is larger than memory: the same rows as of a small file, read in batches."""
 
+import json
 import os
 import pickle
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from pyarrow import parquet
+from pyarrow import csv, parquet
 
 from neuralyzer.data import columns, sources
 from neuralyzer.data.rows import Data
-from neuralyzer.errors import DataChangedError, UsageError
+from neuralyzer.errors import DataChangedError, UnreadableError, UsageError
 
 ROWS = 60_000
 COLUMNS = {"target": "plan", "subject": "customer", "id": "key"}
@@ -66,6 +67,52 @@ def test_the_rows_are_those_of_a_small_file(path, given, monkeypatch):
     assert large.where(predicate).tolist() == small.where(predicate).tolist()
     assert large.select(chosen).where(predicate).tolist() == small.select(chosen).where(predicate).tolist()
     assert [len(y) for _, y in large.chunks(25_000)] == [25_000, 25_000, 10_000]
+
+
+def as_csv(made, path):
+    csv.write_csv(made.drop_columns(["image"]) if "image" in made.column_names else made, path)
+
+
+def as_jsonl(made, path):
+    path.write_text("".join(json.dumps(row) + "\n" for row in made.to_pylist()))
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(sources, "BLOCK", 1 << 16)
+
+
+@pytest.mark.parametrize(
+    ("write", "read"), [(as_csv, Data.from_csv), (as_jsonl, Data.from_jsonl)], ids=["csv", "jsonl"]
+)
+def test_large_text_files_are_read_in_blocks(tmp_path, write, read, monkeypatch, small_blocks):
+    path = tmp_path / "rows"
+    write(table(10_000), path)
+    large = read(path, **COLUMNS)
+    monkeypatch.setattr(sources, "LARGEST_IN_MEMORY", 1 << 40)
+    small = read(path, **COLUMNS)
+    assert "in memory" in small.size and "read from disk in batches" in large.size
+    assert large.digest == small.digest and large.classes == small.classes
+    assert large.where("age < 18").tolist() == small.where("age < 18").tolist()
+    assert (pickle.loads(pickle.dumps(large._rows)).gather(np.arange(9))[0] == small.x[:9]).all()
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(DataChangedError, match="since it was opened"):
+        large.gather([0])
+
+
+@pytest.mark.parametrize(
+    ("write", "read"), [(as_csv, Data.from_csv), (as_jsonl, Data.from_jsonl)], ids=["csv", "jsonl"]
+)
+def test_a_text_file_whose_types_change_on_the_way_is_refused(tmp_path, write, read, small_blocks):
+    path = tmp_path / "rows"
+    write(table(10_000), path)
+    lines = path.read_bytes().splitlines()
+    age = lines[-1].split(b",")[0]
+    path.write_bytes(
+        b"\n".join([*lines, lines[-1].replace(age, age.split(b":")[0] + b': "x"' if b":" in age else b"x")])
+    )
+    with pytest.raises(UnreadableError, match="cannot be read"):
+        read(path, **COLUMNS)
 
 
 def test_another_process_maps_the_same_file(path):

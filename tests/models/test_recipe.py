@@ -71,7 +71,8 @@ def test_arguments_that_do_not_go_together(given):
             r"lacks \{rows\}, the file of row ids: it would train on all",
         ),
         ("python train.py {{rows}} {weights}", r"lacks \{rows\}"),
-        ("python train.py --rows {rows}", r"lacks \{weights\}, the path that it must write"),
+        ("python train.py {rows} {weights}", r"lacks \{seed\}: references would all be drawn alike"),
+        ("python train.py --rows {rows} {seed}", r"lacks \{weights\}, the path that it must write"),
         ("python train.py {rows} {weights} {epochs}", r"names \{epochs\}; it may name \{rows\}, \{seed\}"),
         ("python train.py {rows} {weights} {}", r"names \{\}"),
         ("python train.py {rows} {weights", "cannot be read: expected '}'"),
@@ -85,7 +86,7 @@ def test_a_command_that_could_not_be_told_what_to_do(command, message):
 
 
 def test_a_command_may_have_braces_of_its_own_and_call_its_weights_out():
-    Recipe(build=mlp, command="""train --set '{{"rate": 1}}' {rows} {out}""")
+    Recipe(build=mlp, command="""train --set '{{"rate": 1}}' {rows} {seed} {out}""")
 
 
 def test_a_build_that_gives_no_module():

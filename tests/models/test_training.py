@@ -164,7 +164,7 @@ def save(state):
 def test_a_training_command_that_fails(tmp_path, script, error, message):
     weights.save(mlp(), tmp_path / "whole.safetensors")
     (tmp_path / "own.py").write_text(FAILING.format(whole=tmp_path / "whole.safetensors") + script)
-    recipe = Recipe(build=mlp, command=f"{sys.executable} {tmp_path / 'own.py'} {{rows}} {{weights}}")
+    recipe = Recipe(build=mlp, command=f"{sys.executable} {tmp_path / 'own.py'} {{rows}} {{weights}} {{seed}}")
     with pytest.raises(error, match=message) as raised:
         training.train(recipe, DATA)
     assert "\n" not in str(raised.value)
@@ -172,7 +172,7 @@ def test_a_training_command_that_fails(tmp_path, script, error, message):
 
 def test_a_training_command_that_cannot_be_run():
     with pytest.raises(UsageError, match="'/none/such' cannot be run"):
-        training.train(Recipe(build=mlp, command="/none/such {rows} {weights}"), DATA)
+        training.train(Recipe(build=mlp, command="/none/such {rows} {seed} {weights}"), DATA)
 
 
 def test_divergence_is_seen_at_the_end_of_the_pass():

@@ -4,14 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.special
 import torch
 
 import neuralyzer as nz
-from neuralyzer.methods import catalogue
+from neuralyzer.methods import catalogue, datamodel_matching
 from neuralyzer.models import training, weights
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
+from neuralyzer.references import building, half
+from neuralyzer.references.copies import COPIES
 from neuralyzer.references.pool import References
+from neuralyzer.signals import augmented
 from tests.references import world
 
 
@@ -50,13 +54,62 @@ def test_members_of_a_recipe_that_augments(tmp_path):
     pool = References.fit(oracle, 16, workspace=tmp_path, keep_weights=True)
     assert pool.head["backend"] == "processes" and "augments each batch" in pool.head["why"]
     kept = np.flatnonzero(pool.roster.held(pool.store.load("keep.npy"))[2])
-    member, augmented, plain = (
+    member, shaken, plain = (
         weights.load_into(world.classifier(), pool.store.weights(2)),
         training.train(recipe, oracle.data.select(kept), 10_003),
         training.train(world.RECIPE, oracle.data.select(kept), 10_003),
     )
-    for name, value in augmented.state_dict().items():
+    for name, value in shaken.state_dict().items():
         torch.testing.assert_close(member.state_dict()[name], value, rtol=0, atol=1e-6)
     assert not torch.allclose(member[0].weight, plain[0].weight, atol=1e-3)
     audited = nz.audit(oracle, nz.ErasureRequest(subjects=["s00"]), pool)
     assert {"margin", "augmented"} <= {family["signal"] for family in audited.families}
+
+
+def test_such_members_are_read_on_copies_that_no_signal_reads(tmp_path):
+    oracle = TrainedModel.fit(replace(world.RECIPE, augment=jitter), *world.data())
+    pool = References.fit(oracle, 16, workspace=tmp_path, keep_weights=True)
+    tuning = pool.tuning
+    assert tuning.copies.shape == (8, world.ROWS, COPIES, 3)
+    member = weights.load_into(world.classifier(), pool.store.weights(6)).eval()
+    for row, copy in ((0, 0), (17, 1), (world.ROWS - 1, COPIES - 1)):
+        generator = torch.Generator().manual_seed(10_000 + 1_000_000 + copy)
+        shown = jitter(oracle.data.gather([row])[0], generator)
+        expected = oracle.recipe.objective.outputs(member, shown)[0]
+        torch.testing.assert_close(torch.from_numpy(tuning.copies[3, row, copy]), expected, rtol=0, atol=1e-5)
+    read = {10_000 + copy for copy in range(augmented.COPIES)}
+    assert not read & {10_000 + 1_000_000 + copy for copy in range(COPIES)}
+    pool.erase(np.arange(10), "case")
+    left = pool.store.array("outputs.copies", (16, world.ROWS, COPIES, 3))
+    assert np.isnan(left[:, :10]).all() and np.isfinite(left[:, 10:]).all()
+
+
+def test_a_holdout_sorted_by_class_is_read_in_all_classes(tmp_path, monkeypatch):
+    data, holdout = world.data()
+    order = np.argsort(holdout.y.numpy(), kind="stable")
+    oracle = TrainedModel.fit(world.RECIPE, data, holdout.select(order))
+    monkeypatch.setattr(half, "THINNED", 40)
+    monkeypatch.setattr(building, "HOLDOUT_ROWS", 50)
+    pool = References.fit(oracle, 16, workspace=tmp_path, keep_weights=True)
+    whole, few = pool.tuning, pool.tuning.thinned
+    assert set(whole.meter.holdout_few.y.tolist()) == set(few.meter.holdout.y.tolist()) == {0, 1, 2}
+    member = weights.load_into(world.classifier(), pool.store.weights(4)).eval()
+    read = few.meter.read(member, pool.parts(np.arange(10)))
+    for name, signal in few.half.signals.items():  # what the member reads now is what was kept of it
+        np.testing.assert_allclose(read[name].holdout[0], signal.holdout_of(0)[2], atol=1e-5, err_msg=name)
+
+
+def test_matching_aims_at_them_too(tmp_path):
+    oracle = TrainedModel.fit(replace(world.RECIPE, augment=jitter), *world.data())
+    pool = References.fit(oracle, 16, workspace=tmp_path)
+    task = nz.Task(oracle, nz.ErasureRequest(subjects=["s03", "s07"]), pool)
+    rows, aim = datamodel_matching.aims(task)
+    assert len(rows) == (1 + COPIES) * 12 and aim.shape == (len(rows), 3)
+    torch.testing.assert_close(rows.x[:12], task.forget.x, rtol=0, atol=0)
+    tuning, expected = pool.tuning, []
+    for outputs in (tuning.outputs, *np.moveaxis(tuning.copies, 2, 0)):
+        for position in task.positions:
+            never = ~tuning.half.keep[:, pool.owners[position]]
+            log = np.log(scipy.special.softmax(outputs[never, position].astype(np.float64), 1)).mean(0)
+            expected.append(np.exp(log) / np.exp(log).sum())
+    np.testing.assert_allclose(aim, expected, atol=1e-5)

@@ -1,12 +1,16 @@
 """The relearned signal, against a loop of SGD steps written out."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
+from neuralyzer.errors import NotFiniteError
 from neuralyzer.models.objective import Classification
-from neuralyzer.signals.relearned import RATES, STEPS, Relearned
+from neuralyzer.signals import relearning
+from neuralyzer.signals.relearned import RATES, Relearned
+from neuralyzer.signals.relearning import STEPS
 from neuralyzer.signals.signal import Batch, Context, Sample
 from tests.models.cases import CASES
 
@@ -39,6 +43,26 @@ def test_each_half_after_relearning_the_other(case, context, holdout, count):
         beyond.append(margins(case, again, holdout))
     torch.testing.assert_close(outside, torch.stack(beyond).mean(0), rtol=1e-4, atol=1e-5)
     assert STEPS == 4
+
+
+@pytest.mark.parametrize("most", [64, 3], ids=["one chunk", "chunks"])
+def test_many_subjects_are_read_as_each_alone(case, context, holdout, monkeypatch, most):
+    monkeypatch.setattr(relearning, "MOST", most)
+    units, module = [Batch(*case.rows(count, seed=count)) for count in (12, 9, 8, 21)], case.module()
+    for unit, (found, outside) in zip(units, Relearned().measure_units(module, units, holdout, context), strict=True):
+        beyond = []
+        for own, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
+            again = relearned(case, module, Batch(unit.x[other], unit.y[other]), 0.05)
+            expected = margins(case, again, Batch(unit.x[own], unit.y[own]))
+            torch.testing.assert_close(found[own], expected, rtol=1e-4, atol=1e-5)
+            beyond.append(margins(case, again, holdout))
+        torch.testing.assert_close(outside, torch.stack(beyond).mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_steps_that_diverge_are_said(case, context, rows, holdout):
+    context = replace(context, settings={"relearned": {"rate": float("inf")}})
+    with pytest.raises(NotFiniteError):
+        Relearned().measure_units(case.module(), [rows, rows], holdout, context)
 
 
 def test_it_is_not_the_plain_margin(case, context, rows, holdout):

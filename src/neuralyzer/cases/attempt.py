@@ -217,8 +217,9 @@ def _verified(setting: Setting, model: nn.Module, exact: bool, folder: Folder) -
     judges: Sequence[nn.Module] = ()
     if setting.exact_references and not exact and setting.references is not None:
         judges = train_exact(
-            task.oracle, task.positions, setting.exact_folder, setting.exact_references, setting.progress
-        )
+            task.oracle, task.positions, setting.exact_folder, setting.exact_references, setting.progress,
+            task.placement,
+        )  # fmt: skip
     return verify(
         model, task.oracle, task.request, setting.references, setting.policy, protocol=setting.protocol, exact=exact,
         found=SECOND_LOOK if number == 2 else FIRST_LOOK, looks=number or None, answerable=setting.answerable,

@@ -23,6 +23,7 @@ from neuralyzer.errors import UsageError
 from neuralyzer.influence import kept
 from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
+from neuralyzer.models.placement import Placement, as_device
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.planning.cost import Rates
 from neuralyzer.planning.plan import Plan, make_plan
@@ -54,6 +55,7 @@ class Wish:
         folder: where acceptance tests run.
         exact_references: how many models trained on exactly the retain set shall judge, made once the weights are
             final; 0 for the pool. The person pays for them: retraining once costs a part of it.
+        device: where a retraining and exact references are trained; by default the GPU where there is one.
     """
 
     method: str | None = None
@@ -63,8 +65,10 @@ class Wish:
     retrain_seconds: float | None = None
     folder: Path | None = None
     exact_references: int = 0
+    device: str | None = None
 
     def __post_init__(self) -> None:
+        as_device(self.device)
         if self.exact_references:
             exact.require_enough(self.exact_references)
 
@@ -121,7 +125,7 @@ def forget(
     watch.stage("located", location)
     audited = folder.stage("audit", lambda: audit(oracle, request, pool, place.policy), Audit.to_dict, Audit.from_dict)
     watch.stage("audit", audited)
-    task = Task(oracle, request, pool, place.policy.alpha, wish.seed)
+    task = Task(oracle, request, pool, place.policy.alpha, wish.seed, Placement.of(wish.device))
     plan = folder.stage(
         "plan",
         lambda: make_plan(task, place.policy.max_utility_loss, wish.method, wish.hyperparameters, wish.rates),

@@ -7,6 +7,7 @@ from neuralyzer.cli.options import (
     Budget,
     Class,
     DecidedBy,
+    Device,
     Due,
     ExactReferences,
     Json,
@@ -40,6 +41,7 @@ def run(
     seed: Seed = 0,
     exact_references: ExactReferences = 0,
     name_subject: NameSubject = False,
+    device: Device = None,
     project: ProjectFile = PROJECT,
     json: Json = False,
 ) -> None:
@@ -56,7 +58,7 @@ def run(
     from neuralyzer.cli.project import Project
 
     own = Project.read(project)
-    wish = Wish(method=method, seed=seed, folder=own.root, exact_references=exact_references)
+    wish = Wish(method=method, seed=seed, folder=own.root, exact_references=exact_references, device=own.device(device))
     place = own.workspace
     if name_subject:
         place = replace(place, policy=replace(place.policy, name_subject=True))

@@ -225,6 +225,10 @@ class Project:
         found = difference(self.workspace, was, data)
         return "" if found is None else f"{found}; "
 
+    def device(self, asked: str | None) -> str | None:
+        """Where members and retrainings are trained: as asked, else as [references] says."""
+        return asked or self.tables.get("references", {}).get("device")
+
     def references(self, oracle: TrainedModel) -> References | None:
         """The pool of the lineage, or None where none was made yet; one made for something else is refused."""
         path = self._pool(oracle)

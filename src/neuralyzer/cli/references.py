@@ -31,7 +31,7 @@ def run(
     own = Project.read(project)
     table, oracle = own.tables.get("references", {}), own.oracle()
     design = (size or table.get("size", DEFAULT_SIZE), table.get("leave_out"), tuple(table.get("groups", ())))
-    device = device or table.get("device")
+    device = own.device(device)
     ahead = forecast(
         oracle, *design, own.workspace, backend=table.get("backend"), alpha=own.workspace.policy.alpha,
         retrain_seconds=own.training_seconds, device=device, engine=table.get("engine"),

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from neuralyzer.cli.options import PROJECT, Class, ExactReferences, Json, ProjectFile, Row, Subject, Where, request
+from neuralyzer.cli.options import (
+    PROJECT,
+    Class,
+    Device,
+    ExactReferences,
+    Json,
+    ProjectFile,
+    Row,
+    Subject,
+    Where,
+    request,
+)
 from neuralyzer.cli.output import answer, progress
 from neuralyzer.errors import UsageError
 
@@ -29,6 +40,7 @@ def run(
     class_: Class = None,
     where: Where = None,
     exact_references: ExactReferences = 0,
+    device: Device = None,
     project: ProjectFile = PROJECT,
     json: Json = False,
 ) -> None:
@@ -38,6 +50,7 @@ def run(
     from neuralyzer.cli.project import Project
     from neuralyzer.models import weights as files
     from neuralyzer.models.named import named
+    from neuralyzer.models.placement import Placement
     from neuralyzer.references import exact
     from neuralyzer.trace.verdict import Verdict
     from neuralyzer.verification.verify import verify
@@ -60,7 +73,9 @@ def run(
         if pool is None:
             raise UsageError(exact.NO_POOL)
         with tempfile.TemporaryDirectory(prefix="neuralyzer-") as folder:
-            judges = exact.train_exact(oracle, positions, Path(folder), exact_references, progress(json))
+            judges = exact.train_exact(
+                oracle, positions, Path(folder), exact_references, progress(json), Placement.of(own.device(device))
+            )
     found = verify(model, oracle, asked, pool, own.workspace.policy, exact_references=judges)
     answer(found.to_dict(), found, json)
     if found.verdict not in (Verdict.FORGOTTEN, Verdict.UNTRACEABLE):

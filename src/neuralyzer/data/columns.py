@@ -1,6 +1,6 @@
 """The columns that rows came from, passed over in batches, and predicates over them through DuckDB."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,8 +44,8 @@ class TableColumns:
 
 
 @dataclass(frozen=True)
-class ParquetColumns:
-    """A Parquet file that must stay as it was when it was opened.
+class FileColumns:
+    """A file that must stay as it was when it was opened.
 
     Attributes:
         path: of the file.
@@ -61,13 +61,17 @@ class ParquetColumns:
     @property
     def names(self) -> list[str]:
         """What its columns are called."""
-        return list(parquet.read_schema(self.path).names)
+        raise NotImplementedError
+
+    def tables(self, wanted: Sequence[str] | None) -> Iterator[pa.Table]:
+        """All rows in order, as this kind of file is read."""
+        raise NotImplementedError
 
     def batches(self, wanted: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """All rows in order, of the columns ``wanted`` or all.
 
         Yields:
-            Tables of ``BATCH`` rows; the last may be smaller.
+            Tables of about ``BATCH`` rows; the last may be smaller.
 
         Raises:
             DataChangedError: if the file has changed since it was opened.
@@ -75,9 +79,7 @@ class ParquetColumns:
         """
         self.unchanged()
         try:
-            with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=BUFFER) as file:
-                for batch in file.iter_batches(BATCH, columns=None if wanted is None else list(wanted)):
-                    yield pa.Table.from_batches([batch])
+            yield from self.tables(wanted)
         except (OSError, pa.ArrowException) as error:
             self.unchanged()
             raise UnreadableError(f"{self.path} cannot be read ({_first_line(error)}); it may be truncated") from error
@@ -98,6 +100,46 @@ class ParquetColumns:
                 f"{self.path} has changed since it was opened ({self.seen[0]:,} bytes then, {now[0]:,} now); restore "
                 "it, or open it again and begin anew"
             )
+
+
+@dataclass(frozen=True)
+class ParquetColumns(FileColumns):
+    """A Parquet file."""
+
+    @property
+    def names(self) -> list[str]:
+        """What its columns are called."""
+        return list(parquet.read_schema(self.path).names)
+
+    def tables(self, wanted: Sequence[str] | None) -> Iterator[pa.Table]:
+        """Batches of ``BATCH`` rows."""
+        with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=BUFFER) as file:
+            for batch in file.iter_batches(BATCH, columns=None if wanted is None else list(wanted)):
+                yield pa.Table.from_batches([batch])
+
+
+@dataclass(frozen=True)
+class TextColumns(FileColumns):
+    """A CSV or JSON Lines file, whose types are those of its first rows.
+
+    Attributes:
+        opened: gives a reader of batches, from the file's path.
+    """
+
+    opened: Callable[[Path], Any]
+
+    @property
+    def names(self) -> list[str]:
+        """What its columns are called."""
+        with self.opened(self.path) as reader:
+            return list(reader.schema.names)
+
+    def tables(self, wanted: Sequence[str] | None) -> Iterator[pa.Table]:
+        """Batches of as many rows as lie in a block of the file."""
+        with self.opened(self.path) as reader:
+            for batch in reader:
+                table = pa.Table.from_batches([batch])
+                yield table if wanted is None else table.select(list(wanted))
 
 
 @dataclass(frozen=True)

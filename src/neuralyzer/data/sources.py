@@ -1,5 +1,6 @@
 """Files, tables and Hugging Face data sets as data: small files whole, large ones in batches."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,13 +11,14 @@ import pyarrow as pa
 from pyarrow import csv, json, parquet
 
 from neuralyzer.data import texts
-from neuralyzer.data.columns import Columns, HubColumns, ParquetColumns, TableColumns
+from neuralyzer.data.columns import Columns, FileColumns, HubColumns, ParquetColumns, TableColumns, TextColumns
 from neuralyzer.data.holding import ArrayRows, MappedRows, Rows, Spool, TableRows
 from neuralyzer.data.layout import Layout, Targets
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UnreadableError, UsageError
 
-LARGEST_IN_MEMORY = 256 << 20  # bytes of a Parquet file's values; above, they are read in batches
+LARGEST_IN_MEMORY = 256 << 20  # bytes of a file's values; above, they are read in batches
+BLOCK = 8 << 20  # bytes of a text file read at once
 
 
 def from_parquet(path: Path, **columns: Any) -> Data:
@@ -39,22 +41,38 @@ def from_parquet(path: Path, **columns: Any) -> Data:
     content = sum(facts.row_group(at).total_byte_size for at in range(facts.num_row_groups))
     if max(content, 8 * facts.num_rows * facts.num_columns) <= LARGEST_IN_MEMORY:
         return from_table(_read(path, parquet.read_table), str(path), **columns)
-    source, spool, layout = ParquetColumns(path), Spool(), Layout(**columns)
+    return _spooled(ParquetColumns(path), **columns)
+
+
+def from_csv(path: Path, **columns: Any) -> Data:
+    """Data from a CSV file with a header; arguments, a large file and errors are those of ``from_parquet``."""
+    return _from_text(
+        path, csv.read_csv, partial(csv.open_csv, read_options=csv.ReadOptions(block_size=BLOCK)), columns
+    )
+
+
+def from_jsonl(path: Path, **columns: Any) -> Data:
+    """Data from a JSON Lines file; arguments, a large file and errors are those of ``from_parquet``."""
+    options = json.ReadOptions(block_size=BLOCK)
+    return _from_text(path, json.read_json, partial(json.open_json, read_options=options), columns)
+
+
+def _from_text(
+    path: Path, read: Callable[[Path], pa.Table], opened: Callable[[Path], Any], columns: dict[str, Any]
+) -> Data:
+    if _read(path, os.path.getsize) <= LARGEST_IN_MEMORY:
+        return from_table(_read(path, read), str(path), **columns)
+    return _spooled(TextColumns(path, opened), **columns)
+
+
+def _spooled(source: FileColumns, **columns: Any) -> Data:
+    """Data whose features are put into a temporary file batch by batch."""
+    spool, layout = Spool(), Layout(**columns)
 
     def keep(table: pa.Table, what: str) -> None:
         spool.append(layout.features_of(table, what).numpy(), what)
 
-    return _data(source, layout, str(path), keep, lambda y: MappedRows(spool, y, source.unchanged))
-
-
-def from_csv(path: Path, **columns: Any) -> Data:
-    """Data from a CSV file with a header; the arguments are those of ``Layout``."""
-    return from_table(_read(path, csv.read_csv), str(path), **columns)
-
-
-def from_jsonl(path: Path, **columns: Any) -> Data:
-    """Data from a JSON Lines file; the arguments are those of ``Layout``."""
-    return from_table(_read(path, json.read_json), str(path), **columns)
+    return _data(source, layout, str(source.path), keep, lambda y: MappedRows(spool, y, source.unchanged))
 
 
 def from_table(table: pa.Table, name: str = "the table", **columns: Any) -> Data:

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from neuralyzer.data.request import Guarantee
-from neuralyzer.influence.matching import PRODUCTS, matching
+from neuralyzer.data.rows import Data
+from neuralyzer.influence.matching import PRODUCTS, PULL, matching
 from neuralyzer.methods.method import Expectation, Need, Passes
 from neuralyzer.methods.repair import reestimated
 from neuralyzer.methods.task import Task
 from neuralyzer.methods.tuner import Tuner
 from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
+from neuralyzer.references.copies import copies
 
 DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue; the next where the coach still tells the model
 LOOKS = (3, 6)  # steps after which the coach is asked
@@ -50,7 +52,9 @@ class DatamodelMatching:
         """Products with the forget rows' curvature, a reading a look; the factors where they are not kept yet."""
         # A product with few rows takes as long as two training steps of as many, and half of the products are needed;
         # one damping is enough for nearly all requests.
-        looks, batches = self._looks, len(task.forget) / task.oracle.recipe.batch_size
+        looks = self._looks
+        copied = 0 if task.references is None else task.references.copies.shape[2]
+        batches = (1 + copied) * len(task.forget) / task.oracle.recipe.batch_size
         return Passes(
             steps=max(looks) * PRODUCTS * math.ceil(batches),
             gradients=task.factors_cost,
@@ -70,15 +74,14 @@ class DatamodelMatching:
         """Step with each damping, and look, until the coach sees little; then the coach chooses."""
         progress = progress or Silent()
         progress.start("matching: curvature", 1)
-        factors, aim = task.factors, targets(task)
+        factors, (rows, aim) = task.factors, aims(task)
+        others, pull = len(task.retain), PULL * len(task.forget) / len(rows)
         progress.advance()
         progress.finish()
         tuner = Tuner(task)
         progress.start("matching: damping and steps, by the tuning half", len(self._dampings) * len(self._looks))
         for damping in self._dampings:
-            path = matching(
-                task.model, task.objective, task.forget, aim, factors, len(task.retain), damping * factors.largest
-            )
+            path = matching(task.model, task.objective, rows, aim, factors, others, damping * factors.largest, pull)
             for steps, module in enumerate(itertools.islice(path, max(self._looks)), 1):
                 if steps in self._looks:
                     reached = reestimated(weights.clone(module), task)
@@ -93,12 +96,25 @@ class DatamodelMatching:
         return tuner.best.module
 
 
-def targets(task: Task) -> Tensor:
-    """For each forget row the outputs of the tuning members that never saw its subject, as one target ``(F, C)``."""
+def aims(task: Task) -> tuple[Data, Tensor]:
+    """What shall be matched, and to which outputs.
+
+    A recipe that augments teaches its models what copies look like, so that these know the rows by their copies.
+
+    Returns:
+        The ``F`` forget rows, then ``K`` times a copy of each; and the outputs of the tuning members that never saw a
+        row's subject, as one target each, ``(F + K F, C)``.
+    """
     assert task.references is not None
+    half, objective = task.references, task.objective
     places = {int(position): place for place, position in enumerate(task.positions)}
-    found: dict[int, Tensor] = {}
+    x, y = task.oracle.data.gather(task.positions)
+    shown = [x, *copies(x, half.copies.shape[2], half.meter.context)]
+    aim: list[list[Tensor]] = [[torch.empty(0)] * len(places) for _ in shown]
     for part in task.parts:
-        own = task.objective.target(task.references.never_outputs(part))
-        found |= {places[int(row)]: own[index] for index, row in enumerate(part.rows)}
-    return torch.stack([found[place] for place in range(len(places))])
+        given = [half.never_outputs(part), *half.never_on_copies(part)]
+        for version, outputs in enumerate(given):
+            for row, own in zip(part.rows, objective.target(outputs), strict=True):
+                aim[version][places[int(row)]] = own
+    rows = Data.from_arrays(torch.cat(shown).numpy(), torch.cat([y] * len(shown)).numpy())
+    return rows, torch.cat([torch.stack(own) for own in aim])

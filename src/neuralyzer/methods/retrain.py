@@ -40,4 +40,5 @@ class Retrain:
         recipe = task.oracle.recipe
         if recipe.train is not None or recipe.command is not None:
             task.witness.rows |= set(task.retain.ids.tolist())  # the rows that were handed over, and no others
-        return training.train(recipe, task.retain, self.seed, progress, task.witness.watch(task.retain))
+        watch = task.witness.watch(task.retain)
+        return training.train(recipe, task.retain, self.seed, progress, watch, task.placement)

@@ -16,6 +16,7 @@ from neuralyzer.influence import kept
 from neuralyzer.influence.ekfac import Ekfac
 from neuralyzer.models import reading
 from neuralyzer.models.objective import Objective
+from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
 from neuralyzer.references.half import ReferenceHalf
@@ -76,6 +77,7 @@ class Task:
         references: a pool; only its tuning half is kept here. None where there are none.
         alpha: error rate of the coach's joint test.
         seed: of whatever the algorithm draws.
+        placement: where whole trainings run; all else is on the CPU.
 
     Attributes:
         references: the tuning half, or None.
@@ -90,8 +92,10 @@ class Task:
         references: References | None = None,
         alpha: float = 0.05,
         seed: int = 0,
+        placement: Placement = CPU,
     ) -> None:
         self.oracle, self.request, self.alpha, self.seed = oracle, request, alpha, seed
+        self.placement = placement
         self.positions = request.positions(oracle.data)
         self.references: ReferenceHalf | None = None if references is None else references.tuning
         self.parts = [] if references is None else references.parts(self.positions)

@@ -151,5 +151,9 @@ def _require_places(command: str) -> None:
         )
     if "rows" not in named:
         raise UsageError(f"command={command!r} lacks {{rows}}, the file of row ids: it would train on all rows always")
+    if "seed" not in named:
+        raise UsageError(
+            f"command={command!r} lacks {{seed}}: references would all be drawn alike and vary less than retrainings do"
+        )
     if not named & {"weights", "out"}:
         raise UsageError(f"command={command!r} lacks {{weights}}, the path that it must write its weights to")

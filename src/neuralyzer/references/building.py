@@ -16,6 +16,7 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
 from neuralyzer.references import backends, design, rehearsal
 from neuralyzer.references.backends import Backend, Timing
+from neuralyzer.references.copies import copies, count
 from neuralyzer.references.measuring import Meter, units_of
 from neuralyzer.references.processes import How
 from neuralyzer.references.readings import Indices
@@ -23,10 +24,11 @@ from neuralyzer.references.roster import Roster
 from neuralyzer.references.store import Store
 from neuralyzer.signals.catalogue import signals
 from neuralyzer.signals.relearned import HOLDOUT_ROWS
-from neuralyzer.signals.signal import Batch, Context, Sample
+from neuralyzer.signals.signal import Batch, Context, Sample, measure_units
 from neuralyzer.workspace import atomic, digests
 
-VERSION = 1
+UNITS = 256  # subjects whose rows are held at once
+VERSION = 2  # 1 read the first holdout rows in place of drawn ones
 SAMPLED = 8  # tuning members that the signals are set by
 
 
@@ -216,7 +218,9 @@ def _settings(store: Store, oracle: TrainedModel, roster: Roster, held: np.ndarr
         seen = [own[held[number, own]] for own in whole if held[number, own].any()][: max(len(never), 1)]
         samples.append(Sample(module, [_batch(oracle, own) for own in seen], [_batch(oracle, own) for own in never]))
     settings = {name: signal.prepare(samples, context) for name, signal in signals().items()}
-    return {"settings": settings, "scale": scale, "outputs": int(outputs[0].shape[1])}
+    return {
+        "settings": settings, "scale": scale, "outputs": int(outputs[0].shape[1]), "copies": count(context),
+    }  # fmt: skip
 
 
 def _batch(oracle: TrainedModel, positions: np.ndarray) -> Batch:
@@ -233,7 +237,10 @@ def meter_of(store: Store, oracle: TrainedModel, head: dict[str, Any], units: di
         int(head["seed"]),
         head["settings"],
     )
-    return Meter(signals(), context, oracle.data, Batch(holdout.x, holdout.y), units)
+    few = np.arange(len(holdout))
+    if head["version"] > 1:  # a holdout that is sorted by class must not leave classes out
+        few = np.random.default_rng(int(head["seed"])).permutation(few)
+    return Meter(signals(), context, oracle.data, Batch(holdout.x, holdout.y), few[: int(head["holdout_few"])], units)
 
 
 def _measure(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, Any], progress: Progress) -> None:
@@ -263,9 +270,12 @@ def _measure_one(store: Store, meter: Meter, head: dict[str, Any], member: int, 
             few = meter.holdout_few
             outside = line(f"{name}.holdout", (len(meter.units), len(few)))
             found[member] = np.nan
-            for place, own in enumerate(meter.units.values()):
-                values, beyond = signal.measure(module, meter.batch(own), few, meter.context)
-                found[member, own], outside[member, place] = values.numpy(), beyond.numpy()
+            own = list(meter.units.values())
+            for start in range(0, len(own), UNITS):
+                units = own[start : start + UNITS]
+                read = measure_units(signal, module, [meter.batch(rows) for rows in units], few, meter.context)
+                for place, (values, beyond) in enumerate(read, start):
+                    found[member, own[place]], outside[member, place] = values.numpy(), beyond.numpy()
         else:
             outside = line(f"{name}.holdout", (len(meter.holdout),))
             everything = meter.batch(np.arange(rows))
@@ -273,11 +283,15 @@ def _measure_one(store: Store, meter: Meter, head: dict[str, Any], member: int, 
             found[member], outside[member] = values.numpy(), beyond.numpy()
         found.flush()  # type: ignore[attr-defined]
         outside.flush()  # type: ignore[attr-defined]
-    objective = meter.context.objective
+    objective, copied = meter.context.objective, head.get("copies", 0)
     outputs = line("outputs.rows", (rows, head["outputs"]))
+    of_copies = line("outputs.copies", (rows, copied, head["outputs"]))
     for start in range(0, rows, reading.CHUNK):
         x, _ = meter.data.gather(np.arange(start, min(start + reading.CHUNK, rows)))
-        outputs[member, start : start + len(x)] = reading.outputs(module, objective, x).numpy()
+        chunk = slice(start, start + len(x))
+        outputs[member, chunk] = reading.outputs(module, objective, x).numpy()
+        for place, copy in enumerate(copies(x, copied, meter.context)):
+            of_copies[member, chunk, place] = reading.outputs(module, objective, copy).numpy()
     beyond_outputs = line("outputs.holdout", (len(meter.holdout), head["outputs"]))
     beyond_outputs[member] = reading.outputs(module, objective, meter.holdout.x).numpy()
 

@@ -12,10 +12,12 @@ from torch import nn
 
 from neuralyzer.errors import UsageError
 from neuralyzer.models import weights
+from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.references import backends, vectorised
 from neuralyzer.references.backends import Backend
+from neuralyzer.references.processes import How
 
 EXACT_REFERENCES = 8
 FEWEST = 6  # fewer leave the verdict's t-test without power
@@ -39,6 +41,7 @@ def train_exact(
     folder: Path,
     count: int = EXACT_REFERENCES,
     progress: Progress | None = None,
+    placement: Placement = CPU,
 ) -> list[nn.Module]:
     """Train models without the rows, or take those that an earlier call left in ``folder``.
 
@@ -48,6 +51,7 @@ def train_exact(
         folder: where their weights are kept until the verdict is spoken.
         count: how many.
         progress: shown the work.
+        placement: where they are trained.
 
     Returns:
         The models, in evaluation mode.
@@ -65,7 +69,8 @@ def train_exact(
         progress.start(f"training {len(todo)} exact references", len(todo) * recipe.epochs)
         seeds = [recipe.seed + FIRST_SEED + number for number in todo]
         names = [f"exact reference {number}" for number in todo]
-        trained = backends.train(backend, recipe, oracle.data, [rows] * len(todo), seeds, progress, names=names)
+        kept, how = [rows] * len(todo), How(placement)
+        trained = backends.train(backend, recipe, oracle.data, kept, seeds, progress, how=how, names=names)
         for number, module in zip(todo, trained, strict=True):
             weights.require_finite(dict(module.state_dict()), f"exact reference {number}")
             weights.save(module, paths[number])

@@ -22,30 +22,44 @@ class ReferenceHalf:
         meter: reads any model the way these members were read.
         utilities: each member's utility on the holdout, ``(M,)``.
         outputs: of each member on each present row, ``(M, N, C)``.
+        copies: the like on each row's augmented copies, ``(M, N, K, C)``; ``K`` is 0 where the recipe has none.
     """
 
     half: Half
     meter: Meter
     utilities: np.ndarray
     outputs: np.ndarray
+    copies: np.ndarray
 
     def never_outputs(self, part: Part) -> torch.Tensor:
         """Outputs on a part's rows of the members that never saw its subject, ``(n_never, n, C)``."""
-        never = ~self.half.keep[:, part.subject]
-        return torch.from_numpy(self.outputs[never][:, part.rows])
+        return torch.from_numpy(self.outputs[self._never(part)][:, part.rows])
+
+    def never_on_copies(self, part: Part) -> torch.Tensor:
+        """The like on the rows' augmented copies, ``(K, n_never, n, C)``."""
+        return torch.from_numpy(self.copies[self._never(part)][:, part.rows]).movedim(2, 0)
+
+    def _never(self, part: Part) -> np.ndarray:
+        return np.asarray(~self.half.keep[:, part.subject])
 
     @cached_property
     def thinned(self) -> "ReferenceHalf":
         """The like with fewer holdout rows, where there are many: what a tuner reads a dozen times must be cheap.
 
         Every model is read on the rows of the request and on the holdout, which is often twenty times as many; how a
-        model differs from the members at large is told well by a part of it. The first rows are as good as any.
+        model differs from the members at large is told well by a part of it. They are drawn.
 
         Returns:
-            A half on the first 256 holdout rows, or this one where there are fewer than twice as many.
+            A half on 256 holdout rows, or this one where there are fewer than twice as many.
         """
         if len(self.meter.holdout.y) < 2 * THINNED:
             return self
-        signals = {name: replace(own, holdout=own.holdout[..., :THINNED]) for name, own in self.half.signals.items()}
-        holdout = Batch(self.meter.holdout.x[:THINNED], self.meter.holdout.y[:THINNED])
-        return replace(self, half=replace(self.half, signals=signals), meter=replace(self.meter, holdout=holdout))
+        chosen, first = self.meter.few[:THINNED], np.arange(THINNED)
+        signals = {
+            name: replace(own, holdout=own.holdout[..., chosen if own.units is None else first])
+            for name, own in self.half.signals.items()
+        }
+        holdout = Batch(self.meter.holdout.x[chosen], self.meter.holdout.y[chosen])
+        return replace(
+            self, half=replace(self.half, signals=signals), meter=replace(self.meter, holdout=holdout, few=first)
+        )

@@ -9,8 +9,8 @@ from torch import nn
 
 from neuralyzer.data.rows import Data
 from neuralyzer.references.readings import Floats, Indices, Part
-from neuralyzer.signals.relearned import HOLDOUT_ROWS, SMALLEST_UNIT
-from neuralyzer.signals.signal import Batch, Context, Signal
+from neuralyzer.signals.relearned import SMALLEST_UNIT
+from neuralyzer.signals.signal import Batch, Context, Signal, measure_units
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Meter:
         context: objective, perturbations and settings.
         data: the training rows as they now are.
         holdout: rows that no model saw.
+        few: which holdout rows per-unit signals read, ``(500,)`` at most.
         units: rows of each subject that can be relearned as they were when references were made, by subject.
     """
 
@@ -37,12 +38,13 @@ class Meter:
     context: Context
     data: Data
     holdout: Batch
+    few: Indices
     units: Mapping[int, Indices]
 
     @property
     def holdout_few(self) -> Batch:
         """The holdout rows that per-unit signals read."""
-        return Batch(self.holdout.x[:HOLDOUT_ROWS], self.holdout.y[:HOLDOUT_ROWS])
+        return Batch(self.holdout.x[self.few], self.holdout.y[self.few])
 
     def batch(self, positions: Indices) -> Batch:
         """Training rows in memory."""
@@ -72,7 +74,8 @@ class Meter:
             if not self.measures(signal, parts) or (names is not None and name not in names):
                 continue
             if signal.per_unit:
-                pairs = [signal.measure(model, self.batch(part.rows), self.holdout_few, self.context) for part in parts]
+                units = [self.batch(part.rows) for part in parts]
+                pairs = measure_units(signal, model, units, self.holdout_few, self.context)
                 found[name] = Reading([_floats(rows) for rows, _ in pairs], [_floats(outside) for _, outside in pairs])
             else:
                 rows, outside = signal.measure(model, everything, self.holdout, self.context)

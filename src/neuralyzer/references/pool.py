@@ -259,13 +259,19 @@ class References:
                         outside[:, units[int(subject)]] = np.nan
                 outside.flush()  # type: ignore[attr-defined]
             rows.flush()  # type: ignore[attr-defined]
-        outputs = self.store.array(
-            "outputs.rows", (self.size, len(self.roster.owner), self.head["outputs"]), write=True
-        )
-        outputs[:, places] = np.nan
-        outputs.flush()  # type: ignore[attr-defined]
+        for outputs in self._outputs(write=True):
+            outputs[:, places] = np.nan
+            outputs.flush()  # type: ignore[attr-defined]
         self.store.curvature.unlink(missing_ok=True)
         self.roster.erase(places, case, self.store.root)
+
+    def _outputs(self, write: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Each member's outputs on the rows ``(M, N, C)``, and on their augmented copies ``(M, N, K, C)``."""
+        rows, width = (self.size, len(self.roster.owner)), self.head["outputs"]
+        return (
+            self.store.array("outputs.rows", (*rows, width), write),
+            self.store.array("outputs.copies", (*rows, self.head.get("copies", 0), width), write),
+        )
 
     def _unit_shape(self, units: int) -> tuple[int, ...]:
         few = min(self.head["holdout_few"], len(self.oracle.require_holdout()))
@@ -295,8 +301,8 @@ class References:
         share = float(1 - self.roster.held(keep).mean())
         half = Half(keep, positions, found, held, share, remembered(self.store.root)[HALVES[which]])
         marks = [atomic.read_json(self.store.mark(int(number))) for number in members]
-        outputs = self.store.array("outputs.rows", (self.size, len(self.roster.owner), self.head["outputs"]))
+        outputs, copies = (array[members][:, places] for array in self._outputs())
         utilities = np.array([mark["utility"] for mark in marks])
         return ReferenceHalf(
-            half, building.meter_of(self.store, self.oracle, self.head, units), utilities, outputs[members][:, places]
+            half, building.meter_of(self.store, self.oracle, self.head, units), utilities, outputs, copies
         )

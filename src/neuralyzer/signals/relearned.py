@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from neuralyzer.errors import NotFiniteError
-from neuralyzer.models.reading import called
 from neuralyzer.signals.margin import margins
+from neuralyzer.signals.relearning import margins_after, relearn
 from neuralyzer.signals.signal import Batch, Context, Family, Sample
 
 SMALLEST_UNIT = 8  # rows; half of them are relearned from
 HOLDOUT_ROWS = 500
-STEPS = 4
 RATES = tuple(10 ** (k / 4) for k in range(-16, 5))  # 1e-4 to 10
 
 
@@ -46,7 +45,7 @@ class Relearned:
         nearest, highest = RATES[0], -math.inf
         for rate in RATES:
             try:
-                each = [margins(_relearn(model, unit, context, rate), unit, context).mean() for model, unit in never]
+                each = [margins(relearn(model, unit, context, rate), unit, context).mean() for model, unit in never]
             except NotFiniteError:
                 break  # so large a step diverges: a rate that came nearest has to do
             reached = float(torch.stack(each).mean())
@@ -58,26 +57,22 @@ class Relearned:
 
     def measure(self, model: nn.Module, rows: Batch, holdout: Batch, context: Context) -> tuple[Tensor, Tensor]:
         """Margins on each half after relearning the other, ``(n,)``; on the holdout the mean of both, ``(H,)``."""
-        rate = context.settings[self.name]["rate"]
-        found, outside = torch.empty(len(rows)), []
-        for first in (0, 1):
-            own, other = slice(first, None, 2), slice(1 - first, None, 2)
-            again = _relearn(model, Batch(rows.x[other], rows.y[other]), context, rate)
-            found[own] = margins(again, Batch(rows.x[own], rows.y[own]), context)
-            outside.append(margins(again, holdout, context))
-        return found, torch.stack(outside).mean(0)
+        return self.measure_units(model, [rows], holdout, context)[0]
+
+    def measure_units(
+        self, model: nn.Module, units: Sequence[Batch], holdout: Batch, context: Context
+    ) -> list[tuple[Tensor, Tensor]]:
+        """What ``measure`` gives, of many subjects: small models are relearned side by side."""
+        halves = [half for unit in units for half in (_every_other(unit, 0), _every_other(unit, 1))]
+        pairs = [(halves[place ^ 1], half) for place, half in enumerate(halves)]
+        read = margins_after(model, pairs, holdout, context, context.settings[self.name]["rate"])
+        found = []
+        for unit, (even, outside), (odd, beyond) in zip(units, read[::2], read[1::2], strict=True):
+            own = torch.empty(len(unit))
+            own[::2], own[1::2] = even, odd
+            found.append((own, (outside + beyond) / 2))
+        return found
 
 
-def _relearn(model: nn.Module, batch: Batch, context: Context, rate: float) -> nn.Module:
-    """The model after ``STEPS`` gradient steps on ``batch``, BatchNorm in evaluation mode."""
-    model.eval()
-    parameters = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters() if p.requires_grad}
-    for _ in range(STEPS):
-        given = context.objective.outputs(called(model, parameters), batch.x)
-        loss = context.objective.losses(given, batch.y).mean()
-        gradients = torch.autograd.grad(loss, list(parameters.values()))
-        parameters = {
-            name: (value - rate * gradient).detach().requires_grad_()
-            for (name, value), gradient in zip(parameters.items(), gradients, strict=True)
-        }
-    return called(model, {name: value.detach() for name, value in parameters.items()})
+def _every_other(batch: Batch, first: int) -> Batch:
+    return Batch(batch.x[first::2], batch.y[first::2])
