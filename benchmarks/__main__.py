@@ -2,11 +2,25 @@
 
 import sys
 
-from benchmarks import attacks, claims, curvature, influence, large, locate, methods, pool, power, scaling, speed
+from benchmarks import (
+    attacks,
+    claims,
+    curvature,
+    influence,
+    large,
+    locate,
+    methods,
+    pool,
+    power,
+    reproduction,
+    scaling,
+    speed,
+)  # fmt: skip
 
 ALL = {
     "locate": locate, "pool": pool, "curvature": curvature, "influence": influence, "methods": methods,
     "attacks": attacks, "claims": claims, "power": power, "large": large, "scaling": scaling, "speed": speed,
+    "reproduction": reproduction,
 }  # fmt: skip
 QUICK = ["locate", "pool", "curvature", "influence"]
 

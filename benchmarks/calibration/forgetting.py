@@ -17,7 +17,7 @@ from neuralyzer.planning.cost import probe
 from neuralyzer.planning.plan import make_plan
 from neuralyzer.workspace import atomic
 
-METHODS = ("influence", "neggrad-plus")
+METHODS = ("influence", "neggrad-plus", "datamodel-matching")
 
 
 def forgotten(made: Made, request: Request, method: str) -> dict[str, Any]:
@@ -62,6 +62,14 @@ def picks(made: Made) -> dict[str, int]:
                 found[key] = found.get(key, 0) + 1
         atomic.write_json(done, found)
     return atomic.read_json(done)
+
+
+def members_utility(made: Made, request: Request) -> float:
+    """Mean holdout utility of the judging members that never saw any of the rows."""
+    half = made.references.judging
+    parts = made.references.parts(ErasureRequest(subjects=request).positions(made.world.data))
+    never = ~half.half.keep[:, [part.subject for part in parts]].any(1)
+    return float(half.utilities[never].mean())
 
 
 def retrained_utility(made: Made) -> float:

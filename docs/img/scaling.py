@@ -26,9 +26,12 @@ def lines(content: dict[str, Any], table: str, size: str) -> list[dict[str, Any]
 
 def panel(values: list[dict[str, Any]], title: str) -> alt.LayerChart:
     """A picture of one size, with the fitted exponent at the end of each line."""
+    sizes = sorted({value["size"] for value in values})
+    along = alt.Axis(grid=False, values=sizes, format=",d")
+    up = alt.Axis(values=[0.1, 1, 10, 100], tickCount=4)
     base = alt.Chart(alt.Data(values=values)).encode(
-        x=alt.X("size:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=28), axis=alt.Axis(grid=False)),
-        y=alt.Y("seconds:Q", title="seconds", scale=alt.Scale(type="log", domain=[0.03, 300])),
+        x=alt.X("size:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=28), axis=along),
+        y=alt.Y("seconds:Q", title="seconds", scale=alt.Scale(type="log", domain=[0.1, 300]), axis=up),
         color=alt.Color(
             "cost:N", title=None, sort=list(COSTS), scale=alt.Scale(domain=list(COSTS), range=list(COSTS.values()))
         ),

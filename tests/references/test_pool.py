@@ -11,7 +11,7 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import ReferencesError, UsageError
 from neuralyzer.models import reading, training
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.references import building
+from neuralyzer.references import building, surveying
 from neuralyzer.references.pool import References
 from neuralyzer.references.readings import Part
 from neuralyzer.signals.margin import Margin
@@ -168,17 +168,31 @@ def test_killed_in_the_middle_of_a_step(oracle, kept, tmp_path, monkeypatch, tar
 
 
 def test_what_was_measured_is_not_measured_again(oracle, tmp_path, monkeypatch):
-    measure_one = building._measure_one
+    measure_one = surveying._measure_one
     with monkeypatch.context() as patched:
-        patched.setattr(building, "_measure_one", killing(measure_one, 10))
+        patched.setattr(surveying, "_measure_one", killing(measure_one, 10))
         with pytest.raises(Killed):
             made(oracle, tmp_path)
         assert len(list(tmp_path.rglob("measured/*.json"))) == 10
-        patched.setattr(building, "_measure_one", killing(measure_one, 6))
+        patched.setattr(surveying, "_measure_one", killing(measure_one, 6))
         patched.setattr(building.backends, "train", killing(building.backends.train, 0))
         assert made(oracle, tmp_path).size == 16
-        patched.setattr(building, "_measure_one", killing(measure_one, 0))
+        patched.setattr(surveying, "_measure_one", killing(measure_one, 0))
         assert made(oracle, tmp_path).size == 16  # a finished pool is only opened
+
+
+def test_worker_processes_measure_as_this_one_does(copied, kept, oracle, tmp_path, monkeypatch):
+    read = {path.name: np.fromfile(path, np.float32) for path in copied.store.root.glob("signals/*.f32")}
+    for path in copied.store.root.glob("signals/*.f32"):
+        np.zeros(read[path.name].shape, np.float32).tofile(path)
+    for member in range(16):
+        copied.store.mark(member).unlink()
+    atomic.write_json(copied.store.head, copied.store.read_head() | {"finished": False})
+    monkeypatch.setattr(surveying, "SPREAD", 0.0)
+    made(oracle, tmp_path)
+    for name, values in read.items():
+        again = np.fromfile(copied.store.root / "signals" / name, np.float32)
+        np.testing.assert_allclose(again, values, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 def test_processes_train_only_members_that_are_missing(copied, oracle, kept, tmp_path, monkeypatch):

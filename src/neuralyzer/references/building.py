@@ -11,23 +11,19 @@ import torch
 
 from neuralyzer.errors import ReferencesError
 from neuralyzer.models import reading, weights
-from neuralyzer.models.objective import Objective
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
-from neuralyzer.references import backends, design, rehearsal
+from neuralyzer.references import backends, design, rehearsal, surveying
 from neuralyzer.references.backends import Backend, Timing
-from neuralyzer.references.copies import copies, count
-from neuralyzer.references.measuring import Meter, units_of
+from neuralyzer.references.copies import count
 from neuralyzer.references.processes import How
-from neuralyzer.references.readings import Indices
 from neuralyzer.references.roster import Roster
 from neuralyzer.references.store import Store
 from neuralyzer.signals.catalogue import signals
 from neuralyzer.signals.relearned import HOLDOUT_ROWS
-from neuralyzer.signals.signal import Batch, Context, Sample, measure_units
+from neuralyzer.signals.signal import Batch, Context, Sample
 from neuralyzer.workspace import atomic, digests
 
-UNITS = 256  # subjects whose rows are held at once
 VERSION = 2  # 1 read the first holdout rows in place of drawn ones
 SAMPLED = 8  # tuning members that the signals are set by
 
@@ -67,7 +63,7 @@ def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) ->
     if not head["settings"]:
         head |= _settings(store, oracle, roster, held, int(head["seed"]))
         atomic.write_json(store.head, head)
-    _measure(store, oracle, roster, head, progress)
+    surveying.measure(store, oracle, roster, head, progress)
     if not head["keep_weights"]:
         store.destroy_weights()
     atomic.write_json(store.head, head | {"finished": True})
@@ -193,11 +189,6 @@ def _train(
     progress.finish()
 
 
-def scaled(objective: Objective, scale: float | None) -> Objective:
-    """The objective with the scale that was set when the pool was made."""
-    return objective if scale is None else objective.scaled(torch.tensor([scale]))
-
-
 def _settings(store: Store, oracle: TrainedModel, roster: Roster, held: np.ndarray, seed: int) -> dict[str, Any]:
     """What the signals need to know, from tuning members alone."""
     recipe, holdout = oracle.recipe, oracle.require_holdout()
@@ -210,7 +201,9 @@ def _settings(store: Store, oracle: TrainedModel, roster: Roster, held: np.ndarr
     if not recipe.objective.counted:
         losses = torch.cat([recipe.objective.losses(found, holdout.y) for found in outputs])
         scale = float((2 * losses).mean().sqrt())
-    context = Context(scaled(recipe.objective, scale), torch.tensor(store.load("spread.npy")), recipe.augment, seed)
+    context = Context(
+        surveying.scaled(recipe.objective, scale), torch.tensor(store.load("spread.npy")), recipe.augment, seed
+    )
     samples = []
     for number, module in members:
         whole = [own for own in roster.owned if len(own)]
@@ -225,75 +218,6 @@ def _settings(store: Store, oracle: TrainedModel, roster: Roster, held: np.ndarr
 
 def _batch(oracle: TrainedModel, positions: np.ndarray) -> Batch:
     return Batch(*oracle.data.gather(positions))
-
-
-def meter_of(store: Store, oracle: TrainedModel, head: dict[str, Any], units: dict[int, Indices]) -> Meter:
-    """What the pool's members were read with; every model that is held against them is read by the same."""
-    recipe, holdout = oracle.recipe, oracle.require_holdout()
-    context = Context(
-        scaled(recipe.objective, head["scale"]),
-        torch.tensor(store.load("spread.npy")),
-        recipe.augment,
-        int(head["seed"]),
-        head["settings"],
-    )
-    few = np.arange(len(holdout))
-    if head["version"] > 1:  # a holdout that is sorted by class must not leave classes out
-        few = np.random.default_rng(int(head["seed"])).permutation(few)
-    return Meter(signals(), context, oracle.data, Batch(holdout.x, holdout.y), few[: int(head["holdout_few"])], units)
-
-
-def _measure(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, Any], progress: Progress) -> None:
-    recipe, holdout = oracle.recipe, oracle.require_holdout()
-    meter = meter_of(store, oracle, head, units_of(roster.owned))
-    todo = [member for member in range(head["size"]) if not store.measured(member)]
-    progress.start(f"measuring {len(todo)} references", len(todo))
-    for member in todo:
-        module = weights.load_into(recipe.module(), store.weights(member)).eval()
-        _measure_one(store, meter, head, member, module)
-        atomic.write_json(
-            store.mark(member), {"utility": reading.utility(module, recipe.objective, holdout), "member": member}
-        )
-        progress.advance()
-    progress.finish()
-
-
-def _measure_one(store: Store, meter: Meter, head: dict[str, Any], member: int, module: torch.nn.Module) -> None:
-    size, rows = head["size"], len(meter.data)
-
-    def line(name: str, shape: tuple[int, ...]) -> np.ndarray:
-        return store.array(name, (size, *shape), write=True)
-
-    for name, signal in meter.signals.items():
-        found = line(f"{name}.rows", (rows,))
-        if signal.per_unit:
-            few = meter.holdout_few
-            outside = line(f"{name}.holdout", (len(meter.units), len(few)))
-            found[member] = np.nan
-            own = list(meter.units.values())
-            for start in range(0, len(own), UNITS):
-                units = own[start : start + UNITS]
-                read = measure_units(signal, module, [meter.batch(rows) for rows in units], few, meter.context)
-                for place, (values, beyond) in enumerate(read, start):
-                    found[member, own[place]], outside[member, place] = values.numpy(), beyond.numpy()
-        else:
-            outside = line(f"{name}.holdout", (len(meter.holdout),))
-            everything = meter.batch(np.arange(rows))
-            values, beyond = signal.measure(module, everything, meter.holdout, meter.context)
-            found[member], outside[member] = values.numpy(), beyond.numpy()
-        found.flush()  # type: ignore[attr-defined]
-        outside.flush()  # type: ignore[attr-defined]
-    objective, copied = meter.context.objective, head.get("copies", 0)
-    outputs = line("outputs.rows", (rows, head["outputs"]))
-    of_copies = line("outputs.copies", (rows, copied, head["outputs"]))
-    for start in range(0, rows, reading.CHUNK):
-        x, _ = meter.data.gather(np.arange(start, min(start + reading.CHUNK, rows)))
-        chunk = slice(start, start + len(x))
-        outputs[member, chunk] = reading.outputs(module, objective, x).numpy()
-        for place, copy in enumerate(copies(x, copied, meter.context)):
-            of_copies[member, chunk, place] = reading.outputs(module, objective, copy).numpy()
-    beyond_outputs = line("outputs.holdout", (len(meter.holdout), head["outputs"]))
-    beyond_outputs[member] = reading.outputs(module, objective, meter.holdout.x).numpy()
 
 
 def _save_array(path: Path, content: np.ndarray) -> None:

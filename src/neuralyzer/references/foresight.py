@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from neuralyzer.models import training
+from neuralyzer.models import reading, training
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.references import backends, building
+from neuralyzer.references import backends, building, copies
 from neuralyzer.references.backends import Backend, Timing
 from neuralyzer.references.measuring import units_of
 from neuralyzer.references.readings import Indices
@@ -17,9 +17,10 @@ from neuralyzer.references.roster import Roster
 from neuralyzer.references.store import Store
 from neuralyzer.signals.catalogue import signals
 from neuralyzer.signals.relearned import HOLDOUT_ROWS
-from neuralyzer.signals.signal import Batch, Context
+from neuralyzer.signals.signal import Batch, Context, measure_units
 
 SAMPLED_ROWS = 512
+SAMPLED_UNITS = 8
 FLOAT = 4  # bytes of a weight and of a stored reading
 TRAINED_COPIES = 5  # of a member's weights while it is trained: weights, gradient, two moments, one turned copy
 INTERPRETER = 300_000_000  # bytes of a process that trains beside this one
@@ -118,24 +119,29 @@ def _timing(
 
 
 def reading_seconds(oracle: TrainedModel, owned: Sequence[Indices]) -> float:
-    """Seconds that all signals take to read a model, from a sample of rows and one unit that is relearned."""
+    """Seconds that reading a model takes, from a sample of rows and of units that are relearned."""
     rows, holdout = oracle.data.select(np.arange(min(len(oracle.data), SAMPLED_ROWS))), oracle.require_holdout()
     sample, few = Batch(rows.x, rows.y), Batch(holdout.x[:HOLDOUT_ROWS], holdout.y[:HOLDOUT_ROWS])
     plain = Context.of(oracle.recipe, rows.x)
     settings = {name: signal.prepare([], plain) for name, signal in signals().items()}
     context = Context(plain.objective, plain.spread, plain.augment, settings=settings)
     units = sorted(units_of(owned).values(), key=len)
+    some = [Batch(*oracle.data.gather(own)) for own in units[:: -(-len(units) // SAMPLED_UNITS) or 1]]
+    one, every = Batch(few.x[:1], few.y[:1]), (len(oracle.data) + len(holdout)) / len(sample)
     total = 0.0
     for signal in signals().values():
         if signal.per_unit and not units:
             continue
-        own = Batch(*oracle.data.gather(units[len(units) // 2])) if signal.per_unit else sample
-        outside = few if signal.per_unit else Batch(few.x[:1], few.y[:1])
         began = time.perf_counter()
-        signal.measure(oracle.model, own, outside, context)
-        seconds = time.perf_counter() - began
-        total += seconds * (len(units) if signal.per_unit else (len(oracle.data) + len(holdout)) / len(sample))
-    return total
+        if signal.per_unit:
+            measure_units(signal, oracle.model, some, few, context)
+        else:
+            signal.measure(oracle.model, sample, one, context)
+        total += (time.perf_counter() - began) * (len(units) / len(some) if signal.per_unit else every)
+    began = time.perf_counter()
+    for shown in (sample.x, *copies.copies(sample.x, copies.count(context), context)):
+        reading.outputs(oracle.model, oracle.recipe.objective, shown)
+    return total + (time.perf_counter() - began) * every
 
 
 def _bytes(
@@ -149,11 +155,12 @@ def _bytes(
     beyond = sum(units * min(HOLDOUT_ROWS, outside) if one.per_unit else outside for one in signals().values())
     readings = len(signals()) * rows + beyond
     weights = sum(value.numel() * value.element_size() for value in oracle.model.state_dict().values())
-    disk = members * (FLOAT * (readings + (rows + outside) * width) + weights)
+    outputs = ((1 + head.get("copies", copies.COPIES if oracle.recipe.augment else 0)) * rows + outside) * width
+    disk = members * (FLOAT * (readings + outputs) + weights)
     if timing is None or timing.backend is Backend.VECTORISED:
         trained = min(members, backends.LARGEST_STACK) * TRAINED_COPIES * weights
     else:
         trained = backends.workers() * (TRAINED_COPIES * weights + INTERPRETER)
-    half = (members // 2) * (8 * readings + FLOAT * rows * width)  # readings are opened in float64
+    half = (members // 2) * (8 * readings + FLOAT * outputs)  # readings are opened in float64
     held = (rows + outside) * first.numel() * first.element_size()
     return disk, max(trained, half) + held

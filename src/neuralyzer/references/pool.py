@@ -17,7 +17,7 @@ from neuralyzer.models import weights
 from neuralyzer.models.placement import Placement
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress, Silent
-from neuralyzer.references import building
+from neuralyzer.references import building, surveying
 from neuralyzer.references.backends import Backend, Timing, as_backend
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.looks import Looks
@@ -304,5 +304,5 @@ class References:
         outputs, copies = (array[members][:, places] for array in self._outputs())
         utilities = np.array([mark["utility"] for mark in marks])
         return ReferenceHalf(
-            half, building.meter_of(self.store, self.oracle, self.head, units), utilities, outputs, copies
+            half, surveying.meter_of(self.store, self.oracle, self.head, units), utilities, outputs, copies
         )

@@ -1,12 +1,13 @@
-"""Members trained one by one in worker processes, through joblib: for any recipe at all, here or on a Ray cluster."""
+"""Members trained or measured in worker processes, through joblib: for any recipe, here or on a Ray cluster."""
 
 import contextlib
 import importlib.util
 import itertools
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import joblib
 import numpy as np
@@ -93,43 +94,65 @@ def train_each(
     """
     how = how or How()
     names = names or [f"reference {place}" for place in range(len(kept))]
+
+    def jobs(first: int) -> Iterator[object]:
+        for rows, seed, name in zip(kept[first:], seeds[first:], names[first:], strict=True):
+            yield joblib.delayed(_train)(recipe, data.select(rows), seed, how.placement, name)
+
+    said = [f"{name} was trained" for name in names]
+    for name, state in zip(names, each(jobs, said, workers, how.engine), strict=True):
+        found = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}  # Ray's are read-only
+        yield weights.fill(recipe.module(0), found, name).eval()
+
+
+def each(
+    jobs: Callable[[int], Iterator[object]], names: Sequence[str], workers: int, engine: Engine = Engine.LOKY
+) -> Iterator[Any]:
+    """Run jobs, ``workers`` at once. Where a worker dies, what it and its fellows held is done again.
+
+    Args:
+        jobs: gives those from a place on, as joblib delays them; they are made one by one as workers take them, so that
+            no more of the rows is held than is being worked on.
+        names: what an error says was done by each.
+        workers: processes.
+        engine: whose.
+
+    Yields:
+        What each gives, in order, as soon as it is ready.
+
+    Raises:
+        ReferencesError: if workers die again and again.
+    """
     done = deaths = 0
-    while done < len(kept):
-        jobs = (  # made one by one as workers take them, so that no more of the rows is held than is being trained on
-            joblib.delayed(_train)(recipe, data.select(rows), seed, how.placement, name)
-            for rows, seed, name in zip(kept[done:], seeds[done:], names[done:], strict=True)
-        )
-        with contextlib.closing(_states(jobs, workers, how.engine)) as states:
+    while done < len(names):
+        with contextlib.closing(_results(jobs(done), workers, engine)) as results:
             try:
-                for state in states:
-                    found = {
-                        name: torch.from_numpy(np.array(value)) for name, value in state.items()
-                    }  # Ray's are read-only
-                    yield weights.fill(recipe.module(0), found, names[done]).eval()
+                for result in results:
+                    yield result
                     done, deaths = done + 1, 0
-            except _deaths(how.engine) as error:
+            except _deaths(engine) as error:
                 deaths += 1
                 if deaths > DEATHS:
                     raise ReferencesError(
-                        f"worker processes died {deaths} times while {names[done]} was trained "
+                        f"worker processes died {deaths} times while {names[done]} "
                         f"({type(error).__name__}; memory may be short); what is finished is kept, run it again"
                     ) from error
 
 
-def _states(jobs: Iterator[object], workers: int, engine: Engine) -> Generator[dict[str, np.ndarray], None, None]:
+def _results(jobs: Iterator[object], workers: int, engine: Engine) -> Generator[Any, None, None]:
     if engine is Engine.RAY:
         yield from _rounds(jobs)
         return
-    states = joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)
+    results = joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)
     try:
-        yield from states
+        yield from results
     finally:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # joblib warns of those that a stop leaves untrained
-            states.close()
+            warnings.simplefilter("ignore", UserWarning)  # joblib warns of those that a stop leaves undone
+            results.close()
 
 
-def _rounds(jobs: Iterator[object]) -> Iterator[dict[str, np.ndarray]]:
+def _rounds(jobs: Iterator[object]) -> Iterator[Any]:
     """Ray's part of joblib gives no result before all are there, so that it gets a few members at a time."""
     from ray.util.joblib import register_ray
 
@@ -137,10 +160,10 @@ def _rounds(jobs: Iterator[object]) -> Iterator[dict[str, np.ndarray]]:
     while True:
         with joblib.parallel_config(backend="ray"):
             own = list(itertools.islice(jobs, ROUND * joblib.effective_n_jobs(-1)))
-            states = joblib.Parallel(n_jobs=-1)(own) if own else []
-        if not states:
+            results = joblib.Parallel(n_jobs=-1)(own) if own else []
+        if not results:
             return
-        yield from states
+        yield from results
 
 
 def _deaths(engine: Engine) -> tuple[type[BaseException], ...]:
