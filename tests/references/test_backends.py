@@ -45,7 +45,7 @@ def by_place(parameters):
         ({"build": normed}, "has buffers, such as BatchNorm's"),
         ({"augment": lambda x, generator: x}, "augments each batch"),
         ({"train": lambda *_: mlp()}, "its own training code"),
-        ({"command": "train {rows} {weights}"}, "its own training code"),
+        ({"command": "train {rows} {seed} {weights}"}, "its own training code"),
         ({"optimizer": torch.optim.LBFGS}, "LBFGS does not update element by element"),
         ({"optimizer": by_shape}, "treats parameters by their shape"),
         ({"optimizer": by_place}, None),
