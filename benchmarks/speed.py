@@ -30,6 +30,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 MEMBERS = {"cifar10": 32, "adult": 64}
 REQUESTS = {"cifar10": 5, "adult": 3}
 SEEDS = {"cifar10": (2,), "adult": ()}  # of the data that are drawn
+BUDGET = 6.0  # seconds: a tenth of the minute that a training takes at the least
 PEOPLE = 300  # of Adult, that withdraw together
 
 
@@ -60,9 +61,9 @@ class World:
 
     def request(self, number: int) -> nz.ErasureRequest:
         if self.name == "cifar10":
-            return nz.ErasureRequest(subjects=[f"person-{number:03d}"])
+            return nz.ErasureRequest(subjects=[f"person-{number:03d}"], budget=BUDGET)
         chosen = np.random.default_rng(100 + number).choice(self.data.ids, PEOPLE, replace=False)
-        return nz.ErasureRequest(rows=chosen.tolist())
+        return nz.ErasureRequest(rows=chosen.tolist(), budget=BUDGET)
 
 
 def train(world: World, argument: int) -> dict[str, Any]:

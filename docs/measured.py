@@ -16,6 +16,7 @@ def tables() -> str:
         ("interval", "Intervals of models with a known part of a trace", _interval),
         ("siblings", "Requests of several subjects that the screen refuses", _siblings),
         ("forgetting", "After one attempt, judged once", _forgetting),
+        ("matching", "After one attempt of `datamodel-matching`, judged once", _matching),
         ("lineage", "The tenth request on one lineage beside the first, twelve subjects", _lineage),
         ("speed", "One more subject with a ready pool", _speed),
     ]
@@ -109,6 +110,25 @@ def _forgetting(found: dict[str, Any]) -> str:
         )
     head = ["world", "models", "not rejected", "cases", "points of accuracy below retrained", "mean traces", "verdicts"]
     return _table(head, rows) + "\n\nThe plan's picks, for every subject alike: " + ". ".join(picks) + "."
+
+
+def _matching(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            world, _share(own["not rejected"]), str(own["not rejected"]["cases"]), f"{own['utility']:.4f}",
+            f"{own['members that never saw the rows']:.4f}",
+            "; ".join(f"{name} {100 * trace['mean']:.0f} %" for name, trace in own["traces"].items()),
+            _words(own["words"]), f"{own['seconds']:.2f}",
+        ]
+        for world, own in found.items()
+    ]  # fmt: skip
+    return _table(
+        [
+            "world", "not rejected", "cases", "accuracy", "of members that never saw the rows", "mean traces",
+            "verdicts", "seconds, median",
+        ],
+        rows,
+    )  # fmt: skip
 
 
 def _lineage(found: dict[str, Any]) -> str:

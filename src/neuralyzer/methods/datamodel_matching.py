@@ -71,14 +71,14 @@ class DatamodelMatching:
         return LOOKS if self.steps is None else (self.steps,)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Step with each damping, and look, until the coach sees little; then the coach chooses."""
+        """Step with each damping, and look, until the coach sees little or the budget is spent; the coach chooses."""
         progress = progress or Silent()
         progress.start("matching: curvature", 1)
         factors, (rows, aim) = task.factors, aims(task)
         others, pull = len(task.retain), PULL * len(task.forget) / len(rows)
         progress.advance()
         progress.finish()
-        tuner = Tuner(task)
+        tuner = Tuner(task, seconds=task.request.budget)
         progress.start("matching: damping and steps, by the tuning half", len(self._dampings) * len(self._looks))
         for damping in self._dampings:
             path = matching(task.model, task.objective, rows, aim, factors, others, damping * factors.largest, pull)
@@ -87,9 +87,9 @@ class DatamodelMatching:
                     reached = reestimated(weights.clone(module), task)
                     tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
                     progress.advance()
-                if tuner.trials and tuner.best.z <= GOOD * tuner.critical:
+                if tuner.late or (tuner.trials and tuner.best.z <= GOOD * tuner.critical):
                     break
-            if tuner.best.z <= tuner.critical:
+            if tuner.late or tuner.best.z <= tuner.critical:
                 break
         task.show(progress, tuner.best.module)
         progress.finish()

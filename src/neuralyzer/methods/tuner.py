@@ -72,7 +72,7 @@ class Tuner:
     def attempt(self, settings: Iterable[dict[str, float]], make: Callable[[dict[str, float]], nn.Module]) -> None:
         """Try settings in order, those tried before excepted."""
         for chosen in settings:
-            if any(trial.settings == chosen for trial in self.trials) or self._late():
+            if any(trial.settings == chosen for trial in self.trials) or self.late:
                 continue
             module = make(chosen)
             z = self._z(module)
@@ -82,7 +82,9 @@ class Tuner:
             best = self.best  # only the best module is kept
             self.trials = [t if t is best else replace(t, module=self.task.model) for t in self.trials]
 
-    def _late(self) -> bool:
+    @property
+    def late(self) -> bool:
+        """Whether the time is up and something was tried."""
         return bool(self.trials) and time.perf_counter() > self.ends
 
     @property
