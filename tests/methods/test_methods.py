@@ -14,7 +14,7 @@ from neuralyzer.progress import Silent
 
 NAMES = [
     "retrain", "rollback", "datamodel-matching", "influence", "finetune", "neggrad-plus", "ssd", "gradient-ascent",
-    "random-label", "salun", "scrub", "cf-k", "eu-k",
+    "random-label", "salun", "scrub", "cf-k", "eu-k", "bad-teacher", "l1-sparse", "boundary-shrink",
 ]  # fmt: skip
 
 

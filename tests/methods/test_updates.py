@@ -11,7 +11,16 @@ from torch import nn
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
-from neuralyzer.methods import catalogue, last_layers, relabelling, salun, scrub
+from neuralyzer.methods import (
+    bad_teacher,
+    boundary_shrink,
+    catalogue,
+    continuing,
+    last_layers,
+    relabelling,
+    salun,
+    scrub,
+)  # fmt: skip
 from neuralyzer.methods.losses import divergence
 from neuralyzer.methods.method import obstacle
 from neuralyzer.methods.task import Task
@@ -239,7 +248,10 @@ def normed():
     return nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 3))
 
 
-FIELD = ["ssd", "gradient-ascent", "random-label", "salun", "scrub", "cf-k", "eu-k"]
+FIELD = [
+    "ssd", "gradient-ascent", "random-label", "salun", "scrub", "cf-k", "eu-k", "bad-teacher", "l1-sparse",
+    "boundary-shrink",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FIELD)
@@ -262,7 +274,7 @@ def test_batchnorm_dropout_and_frozen_parameters(name):
         assert (first[1].running_mean == task.model[1].running_mean).all()
 
 
-@pytest.mark.parametrize("name", ["random-label", "salun", "scrub"])
+@pytest.mark.parametrize("name", ["random-label", "salun", "scrub", "bad-teacher", "boundary-shrink"])
 def test_what_works_on_classes_says_so(name):
     task = world(replace(RECIPE, build=lambda: nn.Linear(5, 1), objective=Regression()))
     assert obstacle(catalogue.make(name), task) == f"{name} works on classes, and this model predicts real numbers"
@@ -273,9 +285,58 @@ def test_steps_are_counted_as_they_are_taken(monkeypatch):
     task, taken = world(recipe), []
     step = torch.optim.SGD.step
     monkeypatch.setattr(torch.optim.SGD, "step", lambda self, *given: taken.append(1) or step(self, *given))
-    for name in ("gradient-ascent", "random-label", "cf-k", "eu-k"):
+    for name in ("gradient-ascent", "random-label", "cf-k", "eu-k", "l1-sparse", "boundary-shrink"):
         taken.clear()
         method = catalogue.make(name)
         method.unlearn(task)
         assert len(taken) == method.passes(task).steps
     assert training.steps_of(recipe, ROWS) == 12
+
+
+def test_bad_teacher_is_one_step_towards_two_teachers():
+    task = world()
+    module, bad = weights.clone(task.model), RECIPE.module(bad_teacher.FRESH)
+    x, _ = task.oracle.data.gather(np.arange(ROWS))
+    gone = (torch.arange(ROWS) < FORGOTTEN)[:, None]
+    teacher = torch.where(gone, bad(x), task.model(x)).detach().softmax(1)
+    total = nn.functional.kl_div(module(x).log_softmax(1), teacher, reduction="batchmean")
+    made = catalogue.make("bad-teacher", share=1.0, epochs=1, rate=0.5).unlearn(task)
+    same(made, stepped(module, total, 0.5 * RATE))
+
+
+def test_bad_teacher_teaches_a_share_of_the_retained_rows(monkeypatch):
+    taught, task = [], world()
+    batches = continuing.numbered_batches
+    monkeypatch.setattr(
+        continuing, "numbered_batches", lambda r, m, data, *rest: taught.append(data) or batches(r, m, data, *rest)
+    )
+    catalogue.make("bad-teacher").unlearn(task)
+    assert len(taught[0]) == FORGOTTEN + round(0.3 * (ROWS - FORGOTTEN))
+    assert set(task.forget.ids) <= set(taught[0].ids)
+
+
+def test_l1_sparse_by_its_falling_penalty():
+    task = world()
+    module = weights.clone(task.model)
+    for gamma in (0.3, 0.2, 0.1):
+        penalty = sum(p.abs().sum() for p in module.parameters())
+        after = stepped(module, loss(task, module, task.retain) + gamma * penalty, RATE)
+        for own, value in zip(list(module.parameters()), after, strict=True):
+            own.data = value
+    same(catalogue.make("l1-sparse", gamma=0.3, epochs=3).unlearn(task), list(module.parameters()))
+
+
+def test_boundary_shrink_trains_on_what_lies_nearest():
+    task = world()
+    x, y = task.forget.gather(np.arange(FORGOTTEN))
+    spread = task.oracle.data.x.std(0)
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(task.model(x), y, reduction="sum"), x)
+    moved = task.model(x.detach() + 0.5 * spread * gradient.sign())
+    labels = boundary_shrink.nearest(task, 0.5)
+    assert (labels != y).all()
+    left = moved.argmax(1) != y
+    assert left.any() and (labels[left] == moved.argmax(1)[left]).all()
+    module = weights.clone(task.model)
+    expected = stepped(module, nn.functional.cross_entropy(module(x.detach()), labels), 0.5 * RATE)
+    same(catalogue.make("boundary-shrink", epochs=1, rate=0.5).unlearn(task), expected)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +27,13 @@ def unscheduled(recipe: Recipe) -> Recipe:
 
 
 def batches(recipe: Recipe, module: nn.Module, data: Data, epochs: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """What ``numbered_batches`` gives, without the positions."""
+    return (rows for _, rows in numbered_batches(recipe, module, data, epochs, seed))
+
+
+def numbered_batches(
+    recipe: Recipe, module: nn.Module, data: Data, epochs: int, seed: int
+) -> Iterator[tuple[np.ndarray, tuple[Tensor, Tensor]]]:
     """Shuffled batches, augmented where the recipe augments.
 
     A last batch of one row is left out where BatchNorm takes its statistics from the batch.
@@ -38,14 +46,14 @@ def batches(recipe: Recipe, module: nn.Module, data: Data, epochs: int, seed: in
         seed: of order and augmentation.
 
     Yields:
-        ``x (B, ...)`` and ``y (B, ...)``.
+        Positions ``(B,)`` among the rows, and ``x (B, ...)`` and ``y (B, ...)``.
     """
     generator = torch.Generator().manual_seed(seed + 1)
     for positions in training.order(len(data), epochs, recipe.batch_size, seed):
         if len(positions) == 1 < len(data) and training.normalises(module):
             continue
         x, y = data.gather(positions)
-        yield (x if recipe.augment is None else recipe.augment(x, generator)), y
+        yield positions, (x if recipe.augment is None else recipe.augment(x, generator), y)
 
 
 def descend(module: nn.Module, optimizer: torch.optim.Optimizer, losses: Iterable[Tensor], seed: int) -> Iterator[None]:
