@@ -24,7 +24,6 @@ SEEDS = (41, 42, 43)
 MISSING = (0.1, 0.25, 0.4)  # a member's share of missing rows, one a seed
 BUILDERS: dict[str, Callable[[int], World]] = {
     "digits": worlds._plain,
-    "hard": lambda seed: worlds._named(seed, "hard", worlds._hard, []),
     "wrong labels": lambda seed: worlds._named(
         seed, "wrong", lambda x, y, s, g: s, worlds.WRONG, labels=worlds._relabelled
     ),

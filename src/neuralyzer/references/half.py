@@ -33,21 +33,21 @@ class ReferenceHalf:
 
     def never_outputs(self, part: Part) -> torch.Tensor:
         """Outputs on a part's rows of the members that never saw its subject, ``(n_never, n, C)``."""
-        return torch.from_numpy(self.outputs[self._never(part)][:, part.rows])
+        return torch.from_numpy(self.outputs[self._never(part)])
 
     def never_on_copies(self, part: Part) -> torch.Tensor:
         """The like on the rows' augmented copies, ``(K, n_never, n, C)``."""
-        return torch.from_numpy(self.copies[self._never(part)][:, part.rows]).movedim(2, 0)
+        return torch.from_numpy(self.copies[self._never(part)]).movedim(2, 0)
 
-    def _never(self, part: Part) -> np.ndarray:
-        return np.asarray(~self.half.keep[:, part.subject])
+    def _never(self, part: Part) -> tuple[np.ndarray, ...]:
+        return np.ix_(~self.half.keep[:, part.subject], part.rows)
 
     @cached_property
     def thinned(self) -> "ReferenceHalf":
         """The like with fewer holdout rows, where there are many: what a tuner reads a dozen times must be cheap.
 
         Every model is read on the rows of the request and on the holdout, which is often twenty times as many; how a
-        model differs from the members at large is told well by a part of it. They are drawn.
+        model differs from the members at large is told well by a part of it. Its rows are drawn.
 
         Returns:
             A half on 256 holdout rows, or this one where there are fewer than twice as many.
