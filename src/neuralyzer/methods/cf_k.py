@@ -1,10 +1,11 @@
 """CF-k: the last layers are trained on over the retained rows, the others stay."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.methods import continuing, last_layers
@@ -69,7 +70,7 @@ def train_last(module: nn.Module, layers: int, epochs: int, rate: float, task: T
     rows = continuing.batches(recipe, module.train(), task.retain, epochs, task.seed)
     progress.start("training the last layers", epochs * math.ceil(len(task.retain) / recipe.batch_size))
 
-    def losses():  # type: ignore[no-untyped-def]
+    def losses() -> Iterator[Tensor]:
         for x, y in rows:
             _hold(module, chosen)
             yield objective.losses(objective.outputs(module, x), y).mean()
