@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from neuralyzer.errors import UsageError
-from neuralyzer.models.objective import Classification, Regression
+from neuralyzer.models.objective import LOG_ODDS, Classification, Regression
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0], [-3.0, 4.0, 1.0]], dtype=torch.float64)
 CLASSES = torch.tensor([0, 2, 2])
@@ -98,6 +98,26 @@ def test_targets_that_are_no_classes(y, message):
 def test_outputs_that_are_no_logits():
     with pytest.raises(UsageError, match=r"needs outputs \(N, C\); the model gave \(2, 3, 4\)"):
         Classification().outputs(nn.Identity(), torch.zeros(2, 3, 4))
+
+
+def test_mismatch_and_its_curvature_are_those_of_cross_entropy_and_squared_log_odds():
+    z, t = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    objective = Classification()
+
+    def missed(z, target):
+        log = z - target.log()
+        apart = log - log.mean(-1, keepdim=True)
+        return -(target * z.log_softmax(-1)).sum(-1) + LOG_ODDS / 2 * apart.square().sum(-1)
+
+    target = t.softmax(1)
+    gradient = torch.func.vmap(torch.func.grad(missed))(z, target)
+    torch.testing.assert_close(objective.mismatch(z, target), gradient)
+    there = z.softmax(1)  # half-way is where they are once they match
+    hessian = torch.func.vmap(torch.func.hessian(missed))(z, there)
+    v = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(objective.halfway(z, there, v), (hessian @ v[..., None])[..., 0])
+    sure = torch.tensor([[20.0, 0.0, 0.0, 0.0]])  # of probabilities that float32 cannot tell apart
+    assert objective.mismatch(sure, (2 * sure).softmax(1)).norm() > 1
 
 
 def test_drawn_gradients_have_the_hessian_as_second_moment():

@@ -25,6 +25,7 @@ def run(
 ) -> None:
     """Train and measure models that never saw some of the data; goes on where it was stopped, grows in place."""
     from neuralyzer.cli.project import Project
+    from neuralyzer.influence import kept
     from neuralyzer.planning.forecast import forecast
     from neuralyzer.references.pool import DEFAULT_SIZE, References
 
@@ -49,6 +50,7 @@ def run(
         progress=progress(json), timing=ahead.timing, device=device, precision=table.get("precision"),
         engine=table.get("engine"), unchecked=unchecked,
     )  # fmt: skip
+    kept.factors(oracle, pool.store.curvature)  # so that a request pays a solve only
     facts = {
         "size": pool.size, "tuning": pool.tuning.half.members, "judging": pool.judging.half.members,
         "digest": pool.digest, "folder": str(pool.store.root), "backend": pool.head["why"],

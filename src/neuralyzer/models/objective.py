@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from neuralyzer.errors import UsageError
 
+LOG_ODDS = 0.1  # ``c``, weight of squared log-odds beside cross-entropy where outputs are matched
+
 
 class Objective(Protocol):
     """Per-row readings of a model's outputs.
@@ -129,13 +131,22 @@ class Classification:
         return outputs.log_softmax(-1).mean(0).softmax(-1)
 
     def mismatch(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """``p - q``, the gradient of cross-entropy against probabilities ``q``."""
-        return outputs.softmax(1) - target
+        """``p - q + c (z - log q)``, centred: the gradient of cross-entropy and of half the squared log-odds missed.
+
+        Where model and target are both sure of a class, cross-entropy cannot tell how sure; a margin can.
+
+        Returns:
+            ``(N, C)``.
+        """
+        missed = outputs - target.clamp_min(torch.finfo(target.dtype).tiny).log()
+        return outputs.softmax(1) - target + LOG_ODDS * (missed - missed.mean(1, keepdim=True))
 
     def halfway(self, outputs: Tensor, target: Tensor, tangents: Tensor) -> Tensor:
-        """``(diag(p) - p p') v`` at the mean of the model's and the target's probabilities."""
+        """``(diag(p) - p p') v + c v``, centred, at the mean of the model's and the target's probabilities."""
         p = (outputs.softmax(1) + target) / 2
-        return p * (tangents - (p * tangents).sum(1, keepdim=True))
+        return p * (tangents - (p * tangents).sum(1, keepdim=True)) + LOG_ODDS * (
+            tangents - tangents.mean(1, keepdim=True)
+        )
 
     def utility(self, outputs: Tensor, y: Tensor) -> float:
         """Share of rows that are right."""
