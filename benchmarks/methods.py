@@ -25,7 +25,7 @@ from neuralyzer.references.pool import References
 from neuralyzer.trace.gauge import Gauge
 from neuralyzer.workspace.paths import Workspace
 
-METHODS = ("influence", "finetune", "neggrad-plus")
+METHODS = tuple(name for name in catalogue.names() if name not in ("retrain", "rollback"))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -13,7 +13,10 @@ from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
 from neuralyzer.progress import Silent
 
-NAMES = ["retrain", "rollback", "datamodel-matching", "influence", "finetune", "neggrad-plus"]
+NAMES = [
+    "retrain", "rollback", "datamodel-matching", "influence", "finetune", "neggrad-plus", "ssd", "gradient-ascent",
+    "random-label", "salun", "scrub", "cf-k", "eu-k", "bad-teacher", "l1-sparse", "boundary-shrink",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def test_passes_are_positive_and_nothing_stands_in_the_way(task, name):
     method = catalogue.make(name)
     assert obstacle(method, task) is None
     passes = method.passes(task)
-    assert passes.steps + passes.products > 0
+    assert passes.steps + passes.products + passes.gradients > 0
 
 
 def test_the_coach_never_holds_the_judging_half(task, made_world):

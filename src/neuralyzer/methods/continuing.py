@@ -1,11 +1,15 @@
 """Training on from given weights by the recipe's own means."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from neuralyzer.data.rows import Data
 from neuralyzer.models import training
+from neuralyzer.models.placement import CPU
 from neuralyzer.models.recipe import Recipe
 
 
@@ -20,3 +24,55 @@ def optimizer(recipe: Recipe, module: nn.Module, rate: float) -> torch.optim.Opt
 def unscheduled(recipe: Recipe) -> Recipe:
     """The recipe at a constant rate: its schedule was made for training from scratch."""
     return replace(recipe, schedule=None)
+
+
+def batches(recipe: Recipe, module: nn.Module, data: Data, epochs: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """What ``numbered_batches`` gives, without the positions."""
+    return (rows for _, rows in numbered_batches(recipe, module, data, epochs, seed))
+
+
+def numbered_batches(
+    recipe: Recipe, module: nn.Module, data: Data, epochs: int, seed: int
+) -> Iterator[tuple[np.ndarray, tuple[Tensor, Tensor]]]:
+    """Shuffled batches, augmented where the recipe augments.
+
+    A last batch of one row is left out where BatchNorm takes its statistics from the batch.
+
+    Args:
+        recipe: gives batch size and augmentation.
+        module: that is trained on them.
+        data: the rows.
+        epochs: passes over them.
+        seed: of order and augmentation.
+
+    Yields:
+        Positions ``(B,)`` among the rows, and ``x (B, ...)`` and ``y (B, ...)``.
+    """
+    generator = torch.Generator().manual_seed(seed + 1)
+    for positions in training.order(len(data), epochs, recipe.batch_size, seed):
+        if len(positions) == 1 < len(data) and training.normalises(module):
+            continue
+        x, y = data.gather(positions)
+        yield positions, (x if recipe.augment is None else recipe.augment(x, generator), y)
+
+
+def descend(module: nn.Module, optimizer: torch.optim.Optimizer, losses: Iterable[Tensor], seed: int) -> Iterator[None]:
+    """A step down each loss.
+
+    Args:
+        module: trained in place.
+        optimizer: of its parameters.
+        losses: computes each from the module as it then is.
+        seed: of dropout.
+
+    Yields:
+        After each step.
+    """
+    module.train()
+    with CPU.repeatable(seed):
+        for loss in losses:
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            yield
+            module.train()

@@ -15,3 +15,17 @@ def neggrad_plus(retain: Tensor, forget: Tensor, beta: float) -> Tensor:
         A scalar.
     """
     return beta * retain.mean() - (1 - beta) * forget.mean()
+
+
+def divergence(teacher: Tensor, student: Tensor) -> Tensor:
+    """``KL(p_teacher, p_student)`` of each row.
+
+    Args:
+        teacher: its logits ``(n, C)``, held constant.
+        student: its logits ``(n, C)``.
+
+    Returns:
+        ``(n,)``.
+    """
+    known = teacher.detach().log_softmax(1)
+    return (known.exp() * (known - student.log_softmax(1))).sum(1)

@@ -18,6 +18,7 @@ class Need(StrEnum):
     FORGET = "forget rows"
     CHECKPOINTS = "checkpoints"
     REFERENCES = "references"
+    CLASSES = "classes"
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def obstacle(method: Method, task: Task) -> str | None:
         return "there are no references to aim at"
     if Need.REFERENCES in method.needs and not task.traceable:
         return "no signal of the references reads these rows, so there is nothing to aim at"
+    if Need.CLASSES in method.needs and not task.objective.counted:
+        return f"{method.name} works on classes, and this model predicts real numbers"
     if Need.CHECKPOINTS in method.needs:
         return task.checkpoint_obstacle
     return None

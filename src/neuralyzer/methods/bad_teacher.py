@@ -1,0 +1,79 @@
+"""Bad teaching: the student follows the original on retained rows and an untrained network on forget rows."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neuralyzer.data.request import Guarantee
+from neuralyzer.methods import continuing
+from neuralyzer.methods.losses import divergence
+from neuralyzer.methods.method import Expectation, Need, Passes
+from neuralyzer.methods.task import Task
+from neuralyzer.models import reading, weights
+from neuralyzer.progress import Progress, Silent
+
+FRESH = 1_000_003  # added to the seed: the bad teacher is not what the original started from
+
+
+@dataclass(frozen=True)
+class BadTeacher:
+    """``(1 - l) KL(good, student) + l KL(bad, student)``, ``l`` 1 on forget rows (Chundawat et al. 2022, arXiv 2205.08096).
+
+    The good teacher is the original, the bad one an untrained network; a share of the retained rows is taught beside the
+    forget rows. Equation and defaults from memory.
+
+    Attributes:
+        share: of the retained rows.
+        epochs: passes over both.
+        rate: learning rate, as a multiple of the recipe's.
+    """
+
+    share: float = 0.3
+    epochs: int = 1
+    rate: float = 0.1
+
+    name: ClassVar[str] = "bad-teacher"
+    summary: ClassVar[str] = "follow an untrained network on forget rows and the original elsewhere"
+    paper: ClassVar[str] = "Chundawat et al. 2022, arXiv 2205.08096"
+    guarantee: ClassVar[Guarantee] = Guarantee.WEAK
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
+    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
+    repaired: ClassVar[bool] = False
+
+    def _rows(self, task: Task) -> int:
+        return len(task.forget) + round(self.share * len(task.retain))
+
+    def passes(self, task: Task) -> Passes:
+        """The epochs' steps, each with two teachers' readings, which take two thirds of a step."""
+        steps = self.epochs * math.ceil(self._rows(task) / task.oracle.recipe.batch_size)
+        return Passes(steps=5 / 3 * steps)
+
+    def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
+        """Teach a copy of the original."""
+        progress = progress or Silent()
+        recipe = task.oracle.recipe
+        module = weights.clone(task.model).train()
+        optimizer = continuing.optimizer(recipe, module, self.rate)
+        progress.start("teaching", self.epochs * math.ceil(self._rows(task) / recipe.batch_size))
+        for _ in continuing.descend(module, optimizer, self._losses(task, module), task.seed):
+            progress.advance()
+        task.show(progress, module)
+        progress.finish()
+        return module.eval()
+
+    def _losses(self, task: Task, module: nn.Module) -> Iterator[Tensor]:
+        objective, recipe = task.objective, task.oracle.recipe
+        bad = recipe.module(task.seed + FRESH).eval()
+        kept = np.setdiff1d(np.arange(len(task.oracle.data)), task.positions)
+        chosen = np.random.default_rng(task.seed).permutation(kept)[: round(self.share * len(kept))]
+        taught = task.oracle.data.select(np.sort(np.concatenate([task.positions, chosen])))
+        forgets = torch.from_numpy(np.isin(taught.ids, task.forget.ids))
+        for positions, (x, _) in continuing.numbered_batches(recipe, module, taught, self.epochs, task.seed):
+            good, other = (reading.outputs(teacher, objective, x) for teacher in (task.model, bad))
+            teacher = torch.where(forgets[positions][:, None], other, good)
+            yield divergence(teacher, objective.outputs(module, x)).mean()

@@ -1,0 +1,56 @@
+"""Gradient ascent: training run backwards on the forget rows."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from neuralyzer.data.request import Guarantee
+from neuralyzer.methods import continuing
+from neuralyzer.methods.method import Expectation, Need, Passes
+from neuralyzer.methods.task import Task
+from neuralyzer.models import weights
+from neuralyzer.progress import Progress, Silent
+
+
+@dataclass(frozen=True)
+class GradientAscent:
+    """Steps up the forget rows' loss (Thudi et al. 2022, arXiv 2109.13398, section 5, as a baseline).
+
+    Nothing holds the model to what it knew besides: many steps destroy it.
+
+    Attributes:
+        epochs: passes over the forget rows.
+        rate: learning rate, as a multiple of the recipe's.
+    """
+
+    epochs: int = 5
+    rate: float = 0.1
+
+    name: ClassVar[str] = "gradient-ascent"
+    summary: ClassVar[str] = "step up the forget rows' loss"
+    paper: ClassVar[str] = "Thudi et al. 2022, arXiv 2109.13398"
+    guarantee: ClassVar[Guarantee] = Guarantee.WEAK
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.FORGET})
+    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
+    repaired: ClassVar[bool] = False
+
+    def passes(self, task: Task) -> Passes:
+        """The epochs' steps."""
+        return Passes(steps=self.epochs * math.ceil(len(task.forget) / task.oracle.recipe.batch_size))
+
+    def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
+        """Ascend from a copy of the original."""
+        progress = progress or Silent()
+        recipe, objective = task.oracle.recipe, task.objective
+        module = weights.clone(task.model).train()
+        optimizer = continuing.optimizer(recipe, module, self.rate)
+        rows = continuing.batches(recipe, module, task.forget, self.epochs, task.seed)
+        progress.start("ascending", int(self.passes(task).steps))
+        losses = (-objective.losses(objective.outputs(module, x), y).mean() for x, y in rows)
+        for _ in continuing.descend(module, optimizer, losses, task.seed):
+            progress.advance()
+        task.show(progress, module)
+        progress.finish()
+        return module.eval()

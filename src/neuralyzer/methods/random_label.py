@@ -1,0 +1,49 @@
+"""Random labels: the model is taught that the forget rows belong to any class but their own."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from neuralyzer.data.request import Guarantee
+from neuralyzer.methods import relabelling
+from neuralyzer.methods.method import Expectation, Need, Passes
+from neuralyzer.methods.task import Task
+from neuralyzer.progress import Progress, Silent
+
+
+@dataclass(frozen=True)
+class RandomLabel:
+    """Train on over retained rows and forget rows with labels drawn from the other classes.
+
+    The baseline of Golatkar et al. 2020 (arXiv 1911.04933); passes and rate as Fan et al. 2023 (arXiv 2310.12508) run
+    it, from memory.
+
+    Attributes:
+        epochs: passes.
+        rate: learning rate, as a multiple of the recipe's.
+    """
+
+    epochs: int = 10
+    rate: float = 0.1
+
+    name: ClassVar[str] = "random-label"
+    summary: ClassVar[str] = "train on with wrong labels for the forget rows"
+    paper: ClassVar[str] = "Golatkar et al. 2020, arXiv 1911.04933 (baseline)"
+    guarantee: ClassVar[Guarantee] = Guarantee.WEAK
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
+    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
+    repaired: ClassVar[bool] = False
+
+    def passes(self, task: Task) -> Passes:
+        """The epochs' steps."""
+        return Passes(steps=self.epochs * math.ceil(len(task.oracle.data) / task.oracle.recipe.batch_size))
+
+    def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
+        """Train a copy on."""
+        progress = progress or Silent()
+        progress.start("training with random labels", int(self.passes(task).steps))
+        module = relabelling.train(task, self.epochs, self.rate, progress)
+        progress.finish()
+        return module

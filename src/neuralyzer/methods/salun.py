@@ -1,0 +1,79 @@
+"""SalUn: random labels, but only the parameters move that the forget rows' loss depends on most."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from neuralyzer.data.request import Guarantee
+from neuralyzer.methods import relabelling
+from neuralyzer.methods.method import Expectation, Need, Passes
+from neuralyzer.methods.task import Task
+from neuralyzer.models import weights
+from neuralyzer.progress import Progress, Silent
+
+CHUNK = 512  # rows
+
+
+@dataclass(frozen=True)
+class SalUn:
+    """``theta_u = m (theta_o + change) + (1 - m) theta_o`` (Fan et al. 2023, arXiv 2310.12508, equation 4).
+
+    The mask ``m`` is 1 for the share of parameters whose gradient of the forget rows' loss is largest, and the change is
+    that of training on with random labels. Equation, share, passes and rate from memory.
+
+    Attributes:
+        share: of the parameters that may move.
+        epochs: passes.
+        rate: learning rate, as a multiple of the recipe's.
+    """
+
+    share: float = 0.5
+    epochs: int = 10
+    rate: float = 0.1
+
+    name: ClassVar[str] = "salun"
+    summary: ClassVar[str] = "random labels, on the parameters that the forget rows touch most"
+    paper: ClassVar[str] = "Fan et al. 2023, arXiv 2310.12508"
+    guarantee: ClassVar[Guarantee] = Guarantee.WEAK
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
+    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
+    repaired: ClassVar[bool] = False
+
+    def passes(self, task: Task) -> Passes:
+        """The forget rows' gradient, then the epochs' steps."""
+        steps = self.epochs * math.ceil(len(task.oracle.data) / task.oracle.recipe.batch_size)
+        return Passes(steps=steps, gradients=len(task.forget))
+
+    def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
+        """Find the mask, then train a copy on."""
+        progress = progress or Silent()
+        progress.start("training the salient parameters with random labels", int(self.passes(task).steps))
+        module = relabelling.train(task, self.epochs, self.rate, progress, saliency(task, self.share))
+        progress.finish()
+        return module
+
+
+def saliency(task: Task, share: float) -> dict[str, Tensor]:
+    """Which parameters the forget rows' loss depends on most.
+
+    Args:
+        task: gives model and forget rows.
+        share: of all trained parameters together.
+
+    Returns:
+        Booleans shaped like the parameters, by name.
+    """
+    module = weights.clone(task.model).eval()
+    named = {name: value for name, value in module.named_parameters() if value.requires_grad}
+    total = {name: torch.zeros_like(value) for name, value in named.items()}
+    for x, y in task.forget.chunks(CHUNK):
+        loss = task.objective.losses(task.objective.outputs(module, x), y).sum()
+        for name, own in zip(named, torch.autograd.grad(loss, list(named.values())), strict=True):
+            total[name] += own
+    sizes = torch.cat([value.abs().flatten() for value in total.values()])
+    kept = max(1, round(share * len(sizes)))
+    threshold = sizes.kthvalue(len(sizes) - kept + 1).values
+    return {name: value.abs() >= threshold for name, value in total.items()}
