@@ -25,6 +25,7 @@ from neuralyzer.methods import catalogue
 from neuralyzer.methods.repair import Repair
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading, training, weights
+from neuralyzer.verification.verify import Verification
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MEMBERS = {"cifar10": 32, "adult": 64}
@@ -67,13 +68,26 @@ class World:
 
 
 def train(world: World, argument: int) -> dict[str, Any]:
-    """A retraining without the first request's rows."""
-    positions = world.request(0).positions(world.data)
-    retained = world.data.select(np.setdiff1d(np.arange(len(world.data)), positions))
+    """A retraining without the rows of all requests, judged on each as an unlearned model is."""
+    requests = [world.request(number) for number in range(REQUESTS[world.name])]
+    gone = np.concatenate([request.positions(world.data) for request in requests])
+    retained = world.data.select(np.setdiff1d(np.arange(len(world.data)), gone))
     began = time.perf_counter()
     module = training.train(world.recipe, retained, 777)
     seconds = time.perf_counter() - began
-    return {"seconds": seconds, "utility": reading.utility(module, world.recipe.objective, world.holdout)}
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    oracle = world.oracle()
+    references = nz.References.open(next((world.root / "references").iterdir()), oracle)
+    judged = [nz.verify(module, oracle, request, references) for request in requests]
+    return {
+        "seconds": seconds, "utility": reading.utility(module, world.recipe.objective, world.holdout),
+        "peak_bytes": peak, "verdicts": [str(one.verdict) for one in judged], "traces": [traces(one) for one in judged],
+    }  # fmt: skip
+
+
+def traces(judged: Verification) -> dict[str, float]:
+    """What is left by each family's signal."""
+    return {row["signal"]: row["unlearned"] for row in judged.to_dict()["families"]}
 
 
 def audit(world: World, argument: int) -> dict[str, Any]:
@@ -113,7 +127,7 @@ def unlearn(world: World, number: int) -> dict[str, Any]:
     judged = nz.verify(module, oracle, request, references)
     return {
         "seconds": seconds, "factors_ready": ready, "original": str(before.verdict), "verdict": str(judged.verdict),
-        "traces": {row["signal"]: row["unlearned"] for row in judged.to_dict()["families"]},
+        "traces": traces(judged),
         "utility": reading.utility(module, world.recipe.objective, world.holdout),
         "utility_before": reading.utility(oracle.model, world.recipe.objective, world.holdout),
     }  # fmt: skip
@@ -134,7 +148,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.step:
         world, step, number = options.step
         found = STEPS[step](World(world, options.workspace), int(number))
-        found["peak_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        found.setdefault("peak_bytes", 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         print(json.dumps(found, default=float))
         return
     measured = {}

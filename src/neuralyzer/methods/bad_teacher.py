@@ -42,7 +42,7 @@ class BadTeacher:
     paper: ClassVar[str] = "Chundawat et al. 2022, arXiv 2205.08096"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
-    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
+    expected: ClassVar[Expectation] = Expectation(trace=0.95, utility_loss=-0.001)
     repaired: ClassVar[bool] = False
 
     def _rows(self, task: Task) -> int:

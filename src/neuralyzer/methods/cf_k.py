@@ -34,7 +34,7 @@ class CfK:
     paper: ClassVar[str] = "Goel et al. 2022, arXiv 2201.06640"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
-    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
+    expected: ClassVar[Expectation] = Expectation(trace=1.05, utility_loss=-0.008)
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:

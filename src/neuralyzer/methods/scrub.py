@@ -48,7 +48,7 @@ class Scrub:
     paper: ClassVar[str] = "Kurmanji et al. 2023, arXiv 2302.09880"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
-    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
+    expected: ClassVar[Expectation] = Expectation(trace=0.99, utility_loss=-0.006)
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:
