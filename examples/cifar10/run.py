@@ -26,7 +26,12 @@ def main() -> None:
     place = nz.Workspace(asked.out)
     data, holdout = own.data()
     oracle, seconds = trained(own.recipe(epochs=asked.epochs), asked.out / "oracle.safetensors", data, holdout)
-    pool = nz.References.fit(oracle, asked.size, workspace=place)
+
+    def pool() -> (
+        nz.References
+    ):  # asked for only while the case is open: once it is closed, its rows are no longer there
+        return nz.References.fit(oracle, asked.size, workspace=place)
+
     request = nz.ErasureRequest(subjects=[asked.person], budget=seconds / 10, decided_by="data protection officer")
     case = nz.forget(oracle, request, pool, place)
     took, verdict = case.result["unlearning"]["seconds"], case.verdict
