@@ -15,7 +15,7 @@ from benchmarks import (
     reproduction,
     scaling,
     speed,
-)  # fmt: skip
+)
 
 ALL = {
     "locate": locate, "pool": pool, "curvature": curvature, "influence": influence, "methods": methods,

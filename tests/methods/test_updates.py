@@ -12,7 +12,6 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.methods import (
-    bad_teacher,
     boundary_shrink,
     catalogue,
     continuing,
@@ -227,9 +226,7 @@ def test_cf_k_and_eu_k_touch_the_last_layers_alone():
     before = [p.detach() for p in task.model[0].parameters()]
     same(catalogue.make("cf-k", epochs=3).unlearn(task), [*before, *descended(last, 3)])
     made = catalogue.make("eu-k", epochs=3).unlearn(task)
-    from neuralyzer.methods.eu_k import FRESH
-
-    fresh = [p.detach().clone().requires_grad_() for p in RECIPE.module(FRESH)[2].parameters()]
+    fresh = [p.detach().clone().requires_grad_() for p in RECIPE.module(continuing.FRESH)[2].parameters()]
     same(made, [*before, *descended(fresh, 3)])
     assert all(p.requires_grad for p in made.parameters())
 
@@ -295,7 +292,7 @@ def test_steps_are_counted_as_they_are_taken(monkeypatch):
 
 def test_bad_teacher_is_one_step_towards_two_teachers():
     task = world()
-    module, bad = weights.clone(task.model), RECIPE.module(bad_teacher.FRESH)
+    module, bad = weights.clone(task.model), RECIPE.module(continuing.FRESH)
     x, _ = task.oracle.data.gather(np.arange(ROWS))
     gone = (torch.arange(ROWS) < FORGOTTEN)[:, None]
     teacher = torch.where(gone, bad(x), task.model(x)).detach().softmax(1)

@@ -1,5 +1,6 @@
 """The columns that rows came from, passed over in batches, and predicates over them through DuckDB."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,7 @@ class TableColumns:
 
 
 @dataclass(frozen=True)
-class FileColumns:
+class FileColumns(ABC):
     """A file that must stay as it was when it was opened.
 
     Attributes:
@@ -59,13 +60,13 @@ class FileColumns:
         object.__setattr__(self, "seen", _stamp(self.path))
 
     @property
+    @abstractmethod
     def names(self) -> list[str]:
         """What its columns are called."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tables(self, wanted: Sequence[str] | None) -> Iterator[pa.Table]:
         """All rows in order, as this kind of file is read."""
-        raise NotImplementedError
 
     def batches(self, wanted: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """All rows in order, of the columns ``wanted`` or all.

@@ -2,16 +2,13 @@
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad, vmap
 
 from neuralyzer.data.rows import Data
 from neuralyzer.models.objective import Objective
-from neuralyzer.models.reading import called
-
-CHUNK = 64  # rows whose whole gradients are held at once
+from neuralyzer.models.reading import GRADIENT_CHUNK, row_gradients
 
 
-def importances(module: nn.Module, objective: Objective, data: Data, chunk: int = CHUNK) -> dict[str, Tensor]:
+def importances(module: nn.Module, objective: Objective, data: Data, chunk: int = GRADIENT_CHUNK) -> dict[str, Tensor]:
     """Mean over rows of each row's squared loss gradient, by trained parameter.
 
     Args:
@@ -24,14 +21,8 @@ def importances(module: nn.Module, objective: Objective, data: Data, chunk: int 
         Tensors shaped like the parameters.
     """
     module.eval()
-    parameters = {name: value.detach() for name, value in module.named_parameters() if value.requires_grad}
-    total = {name: torch.zeros_like(value) for name, value in parameters.items()}
-
-    def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return objective.losses(objective.outputs(called(module, parameters), x[None]), y[None])[0]
-
+    total = {name: torch.zeros_like(value) for name, value in module.named_parameters() if value.requires_grad}
     for x, y in data.chunks(chunk):
-        rows = vmap(grad(loss), in_dims=(None, 0, 0))(parameters, x, y)
-        for name, own in rows.items():
+        for name, own in row_gradients(module, objective, x, y).items():
             total[name] += own.square().sum(0)
     return {name: value / len(data) for name, value in total.items()}

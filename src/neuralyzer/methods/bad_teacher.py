@@ -1,6 +1,5 @@
 """Bad teaching: the student follows the original on retained rows and an untrained network on forget rows."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,8 +15,6 @@ from neuralyzer.methods.method import Expectation, Need, Passes
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading, weights
 from neuralyzer.progress import Progress, Silent
-
-FRESH = 1_000_003  # added to the seed: the bad teacher is not what the original started from
 
 
 @dataclass(frozen=True)
@@ -50,25 +47,17 @@ class BadTeacher:
 
     def passes(self, task: Task) -> Passes:
         """The epochs' steps, each with two teachers' readings, which take two thirds of a step."""
-        steps = self.epochs * math.ceil(self._rows(task) / task.oracle.recipe.batch_size)
-        return Passes(steps=5 / 3 * steps)
+        return Passes(steps=5 / 3 * continuing.steps(task, self._rows(task), self.epochs))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Teach a copy of the original."""
-        progress = progress or Silent()
-        recipe = task.oracle.recipe
         module = weights.clone(task.model).train()
-        optimizer = continuing.optimizer(recipe, module, self.rate)
-        progress.start("teaching", self.epochs * math.ceil(self._rows(task) / recipe.batch_size))
-        for _ in continuing.descend(module, optimizer, self._losses(task, module), task.seed):
-            progress.advance()
-        task.show(progress, module)
-        progress.finish()
-        return module.eval()
+        losses, steps = self._losses(task, module), continuing.steps(task, self._rows(task), self.epochs)
+        return continuing.trained(task, module, self.rate, losses, progress or Silent(), "teaching", steps)
 
     def _losses(self, task: Task, module: nn.Module) -> Iterator[Tensor]:
         objective, recipe = task.objective, task.oracle.recipe
-        bad = recipe.module(task.seed + FRESH).eval()
+        bad = continuing.fresh(task).eval()
         kept = np.setdiff1d(np.arange(len(task.oracle.data)), task.positions)
         chosen = np.random.default_rng(task.seed).permutation(kept)[: round(self.share * len(kept))]
         taught = task.oracle.data.select(np.sort(np.concatenate([task.positions, chosen])))

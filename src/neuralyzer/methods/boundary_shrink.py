@@ -1,6 +1,5 @@
 """Boundary shrinking: forget rows are given to the class that lies nearest beyond the decision boundary."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -44,27 +43,17 @@ class BoundaryShrink:
 
     def passes(self, task: Task) -> Passes:
         """The adversarial step, then the epochs' steps."""
-        steps = self.epochs * math.ceil(len(task.forget) / task.oracle.recipe.batch_size)
+        steps = continuing.steps(task, len(task.forget), self.epochs)
         return Passes(steps=steps, gradients=len(task.forget), forwards=len(task.oracle.data))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Relabel, then train a copy on."""
-        progress = progress or Silent()
-        recipe, objective = task.oracle.recipe, task.objective
         module = weights.clone(task.model).train()
-        optimizer = continuing.optimizer(recipe, module, self.rate)
         x, _ = task.oracle.data.gather(task.positions)
         rows = Data.from_arrays(x.numpy(), nearest(task, self.bound).numpy(), ids=task.forget.ids)
-        progress.start("shrinking the boundary", self.epochs * math.ceil(len(rows) / recipe.batch_size))
-        losses = (
-            objective.losses(objective.outputs(module, x), y).mean()
-            for x, y in continuing.batches(recipe, module, rows, self.epochs, task.seed)
-        )
-        for _ in continuing.descend(module, optimizer, losses, task.seed):
-            progress.advance()
-        task.show(progress, module)
-        progress.finish()
-        return module.eval()
+        losses = continuing.mean_losses(task, module, rows, self.epochs)
+        steps, what = continuing.steps(task, len(rows), self.epochs), "shrinking the boundary"
+        return continuing.trained(task, module, self.rate, losses, progress or Silent(), what, steps)
 
 
 def nearest(task: Task, bound: float) -> Tensor:

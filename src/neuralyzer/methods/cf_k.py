@@ -1,6 +1,5 @@
 """CF-k: the last layers are trained on over the retained rows, the others stay."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -39,7 +38,7 @@ class CfK:
 
     def passes(self, task: Task) -> Passes:
         """The epochs' steps."""
-        return Passes(steps=self.epochs * math.ceil(len(task.retain) / task.oracle.recipe.batch_size))
+        return Passes(steps=continuing.steps(task, len(task.retain), self.epochs))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Train the last layers of a copy."""
@@ -61,27 +60,21 @@ def train_last(module: nn.Module, layers: int, epochs: int, rate: float, task: T
     Returns:
         The module, in evaluation mode.
     """
-    recipe, objective = task.oracle.recipe, task.objective
     chosen = set(last_layers.last(module, layers))
     before = {name: value.requires_grad for name, value in module.named_parameters()}
     for name, value in module.named_parameters():
         value.requires_grad_(name in chosen)
-    optimizer = continuing.optimizer(recipe, module, rate)
-    rows = continuing.batches(recipe, module.train(), task.retain, epochs, task.seed)
-    progress.start("training the last layers", epochs * math.ceil(len(task.retain) / recipe.batch_size))
 
     def losses() -> Iterator[Tensor]:
-        for x, y in rows:
+        for x, y in continuing.batches(task.oracle.recipe, module, task.retain, epochs, task.seed):
             _hold(module, chosen)
-            yield objective.losses(objective.outputs(module, x), y).mean()
+            yield task.objective.losses(task.objective.outputs(module, x), y).mean()
 
-    for _ in continuing.descend(module, optimizer, losses(), task.seed):
-        progress.advance()
+    steps = continuing.steps(task, len(task.retain), epochs)
+    continuing.trained(task, module.train(), rate, losses(), progress, "training the last layers", steps)
     for name, value in module.named_parameters():
         value.requires_grad_(before[name])
-    task.show(progress, module)
-    progress.finish()
-    return module.eval()
+    return module
 
 
 def _hold(module: nn.Module, chosen: set[str]) -> None:

@@ -1,6 +1,5 @@
 """EU-k: the last layers are drawn anew and trained on the retained rows, the others stay."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,14 +7,12 @@ import torch
 from torch import nn
 
 from neuralyzer.data.request import Guarantee
-from neuralyzer.methods import last_layers
+from neuralyzer.methods import continuing, last_layers
 from neuralyzer.methods.cf_k import train_last
 from neuralyzer.methods.method import Expectation, Need, Passes
 from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
-
-FRESH = 1_000_003  # added to the seed: the new layers are not those that the original started from
 
 
 @dataclass(frozen=True)
@@ -44,12 +41,12 @@ class EuK:
 
     def passes(self, task: Task) -> Passes:
         """The epochs' steps."""
-        return Passes(steps=self.epochs * math.ceil(len(task.retain) / task.oracle.recipe.batch_size))
+        return Passes(steps=continuing.steps(task, len(task.retain), self.epochs))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Draw and train the last layers of a copy."""
         module = weights.clone(task.model)
-        fresh = dict(task.oracle.recipe.module(task.seed + FRESH).named_parameters())
+        fresh = dict(continuing.fresh(task).named_parameters())
         named = dict(module.named_parameters())
         with torch.no_grad():
             for name in last_layers.last(module, self.layers):

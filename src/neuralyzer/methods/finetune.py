@@ -36,7 +36,7 @@ class Finetune:
 
     def passes(self, task: Task) -> Passes:
         """The epochs' steps, and the losses shown after each."""
-        steps = self.epochs * math.ceil(len(task.retain) / task.oracle.recipe.batch_size)
+        steps = continuing.steps(task, len(task.retain), self.epochs)
         return Passes(steps=steps)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:

@@ -1,6 +1,5 @@
 """Gradient ascent: training run backwards on the forget rows."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -38,19 +37,11 @@ class GradientAscent:
 
     def passes(self, task: Task) -> Passes:
         """The epochs' steps."""
-        return Passes(steps=self.epochs * math.ceil(len(task.forget) / task.oracle.recipe.batch_size))
+        return Passes(steps=continuing.steps(task, len(task.forget), self.epochs))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Ascend from a copy of the original."""
-        progress = progress or Silent()
-        recipe, objective = task.oracle.recipe, task.objective
         module = weights.clone(task.model).train()
-        optimizer = continuing.optimizer(recipe, module, self.rate)
-        rows = continuing.batches(recipe, module, task.forget, self.epochs, task.seed)
-        progress.start("ascending", int(self.passes(task).steps))
-        losses = (-objective.losses(objective.outputs(module, x), y).mean() for x, y in rows)
-        for _ in continuing.descend(module, optimizer, losses, task.seed):
-            progress.advance()
-        task.show(progress, module)
-        progress.finish()
-        return module.eval()
+        losses = (-loss for loss in continuing.mean_losses(task, module, task.forget, self.epochs))
+        steps = continuing.steps(task, len(task.forget), self.epochs)
+        return continuing.trained(task, module, self.rate, losses, progress or Silent(), "ascending", steps)

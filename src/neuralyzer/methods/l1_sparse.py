@@ -1,6 +1,5 @@
 """L1-sparse unlearning: fine-tuning that also drives weights to zero, less and less as it goes on."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,27 +39,18 @@ class L1Sparse:
 
     def passes(self, task: Task) -> Passes:
         """The epochs' steps."""
-        return Passes(steps=self.epochs * math.ceil(len(task.retain) / task.oracle.recipe.batch_size))
+        return Passes(steps=continuing.steps(task, len(task.retain), self.epochs))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Train a copy on."""
-        progress = progress or Silent()
-        recipe, objective = task.oracle.recipe, task.objective
         module = weights.clone(task.model).train()
-        optimizer = continuing.optimizer(recipe, module, self.rate)
-        total = int(self.passes(task).steps)
-        per_epoch = total // self.epochs
-        rows = continuing.batches(recipe, module, task.retain, self.epochs, task.seed)
+        per_epoch, total = (continuing.steps(task, len(task.retain), epochs) for epochs in (1, self.epochs))
         losses = (
-            objective.losses(objective.outputs(module, x), y).mean()
+            loss
             + self.gamma
             * (1 - (step // per_epoch) / self.epochs)
             * sum(p.abs().sum() for p in training.trainable(module))
-            for step, (x, y) in enumerate(rows)
+            for step, loss in enumerate(continuing.mean_losses(task, module, task.retain, self.epochs))
         )
-        progress.start("fine-tuning with a penalty", total)
-        for _ in continuing.descend(module, optimizer, losses, task.seed):
-            progress.advance()
-        task.show(progress, module)
-        progress.finish()
-        return module.eval()
+        progress, what = progress or Silent(), "fine-tuning with a penalty"
+        return continuing.trained(task, module, self.rate, losses, progress, what, total)

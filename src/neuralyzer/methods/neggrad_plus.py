@@ -1,7 +1,6 @@
 """NegGrad+: descent on retained rows, ascent on forget rows. It hides rather than forgets; see its page."""
 
 import itertools
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -43,7 +42,7 @@ class NegGradPlus:
 
     def passes(self, task: Task) -> Passes:
         """At most its epochs' steps, on two batches each, with a look at the forget rows every 4."""
-        steps = self.epochs * math.ceil(len(task.retain) / task.oracle.recipe.batch_size)
+        steps = continuing.steps(task, len(task.retain), self.epochs)
         return Passes(steps=2 * steps, forwards=steps / STEPS_A_LOOK * len(task.forget))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:

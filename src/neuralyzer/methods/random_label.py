@@ -1,13 +1,12 @@
 """Random labels: the model is taught that the forget rows belong to any class but their own."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import nn
 
 from neuralyzer.data.request import Guarantee
-from neuralyzer.methods import relabelling
+from neuralyzer.methods import continuing, relabelling
 from neuralyzer.methods.method import Expectation, Need, Passes
 from neuralyzer.methods.task import Task
 from neuralyzer.progress import Progress, Silent
@@ -38,12 +37,8 @@ class RandomLabel:
 
     def passes(self, task: Task) -> Passes:
         """The epochs' steps."""
-        return Passes(steps=self.epochs * math.ceil(len(task.oracle.data) / task.oracle.recipe.batch_size))
+        return Passes(steps=continuing.steps(task, len(task.oracle.data), self.epochs))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Train a copy on."""
-        progress = progress or Silent()
-        progress.start("training with random labels", int(self.passes(task).steps))
-        module = relabelling.train(task, self.epochs, self.rate, progress)
-        progress.finish()
-        return module
+        return relabelling.train(task, self.epochs, self.rate, progress or Silent())

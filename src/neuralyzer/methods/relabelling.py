@@ -37,23 +37,20 @@ def train(
     Returns:
         The copy, in evaluation mode.
     """
-    recipe, objective = task.oracle.recipe, task.objective
-    module = weights.clone(task.model).train()
-    start = {name: value.detach().clone() for name, value in module.named_parameters()}
-    optimizer = continuing.optimizer(recipe, module, rate)
+    module, original = weights.clone(task.model).train(), dict(task.model.named_parameters())
+    optimizer = continuing.optimizer(task.oracle.recipe, module, rate)
     rows = _together(task.retain, relabelled(task, task.seed))
-    losses = (
-        objective.losses(objective.outputs(module, x), y).mean()
-        for x, y in continuing.batches(recipe, module, rows, epochs, task.seed)
-    )
+    progress.start("training with random labels", continuing.steps(task, len(rows), epochs))
+    losses = continuing.mean_losses(task, module, rows, epochs)
     for _ in continuing.descend(module, optimizer, losses, task.seed):
         if free is not None:
             with torch.no_grad():  # the others stay where they were, whatever the optimizer's decay or momentum
                 for name, value in module.named_parameters():
                     if name in free:
-                        value.copy_(torch.where(free[name], value, start[name]))
+                        value.copy_(torch.where(free[name], value, original[name]))
         progress.advance()
     task.show(progress, module)
+    progress.finish()
     return module.eval()
 
 

@@ -1,20 +1,16 @@
 """SalUn: random labels, but only the parameters move that the forget rows' loss depends on most."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from neuralyzer.data.request import Guarantee
-from neuralyzer.methods import relabelling
+from neuralyzer.influence.curvature import Parameters, mean_gradient
+from neuralyzer.methods import continuing, relabelling
 from neuralyzer.methods.method import Expectation, Need, Passes
 from neuralyzer.methods.task import Task
-from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
-
-CHUNK = 512  # rows
 
 
 @dataclass(frozen=True)
@@ -44,16 +40,13 @@ class SalUn:
 
     def passes(self, task: Task) -> Passes:
         """The forget rows' gradient, then the epochs' steps."""
-        steps = self.epochs * math.ceil(len(task.oracle.data) / task.oracle.recipe.batch_size)
+        steps = continuing.steps(task, len(task.oracle.data), self.epochs)
         return Passes(steps=steps, gradients=len(task.forget))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Find the mask, then train a copy on."""
-        progress = progress or Silent()
-        progress.start("training the salient parameters with random labels", int(self.passes(task).steps))
-        module = relabelling.train(task, self.epochs, self.rate, progress, saliency(task, self.share))
-        progress.finish()
-        return module
+        free = saliency(task, self.share)
+        return relabelling.train(task, self.epochs, self.rate, progress or Silent(), free)
 
 
 def saliency(task: Task, share: float) -> dict[str, Tensor]:
@@ -66,14 +59,7 @@ def saliency(task: Task, share: float) -> dict[str, Tensor]:
     Returns:
         Booleans shaped like the parameters, by name.
     """
-    module = weights.clone(task.model).eval()
-    named = {name: value for name, value in module.named_parameters() if value.requires_grad}
-    total = {name: torch.zeros_like(value) for name, value in named.items()}
-    for x, y in task.forget.chunks(CHUNK):
-        loss = task.objective.losses(task.objective.outputs(module, x), y).sum()
-        for name, own in zip(named, torch.autograd.grad(loss, list(named.values())), strict=True):
-            total[name] += own
-    sizes = torch.cat([value.abs().flatten() for value in total.values()])
+    sizes = mean_gradient(task.model, task.objective, task.forget).abs()
     kept = max(1, round(share * len(sizes)))
     threshold = sizes.kthvalue(len(sizes) - kept + 1).values
-    return {name: value.abs() >= threshold for name, value in total.items()}
+    return Parameters(task.model).tree(sizes >= threshold)

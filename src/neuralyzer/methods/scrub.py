@@ -1,6 +1,5 @@
 """SCRUB: a student that obeys the original on retained rows and leaves it on forget rows; rewound where it goes too far."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -53,9 +52,8 @@ class Scrub:
 
     def passes(self, task: Task) -> Passes:
         """Steps of both kinds; each reads the original too, which is a third of a step."""
-        size = task.oracle.recipe.batch_size
-        down = self.epochs * math.ceil(len(task.retain) / size)
-        up = self.ascents * math.ceil(len(task.forget) / size)
+        down = continuing.steps(task, len(task.retain), self.epochs)
+        up = continuing.steps(task, len(task.forget), self.ascents)
         return Passes(steps=4 / 3 * (down + up), forwards=(self.epochs + 1) * len(task.forget))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:

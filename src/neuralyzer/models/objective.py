@@ -103,8 +103,7 @@ class Classification:
 
     def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
         """``(diag(p) - p p') v``, the same for every label."""
-        p = outputs.softmax(1)
-        return p * (tangents - (p * tangents).sum(1, keepdim=True))
+        return _fisher(outputs.softmax(1), tangents)
 
     def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         """``(p - e_c) sqrt(p_c / q_c)`` for a class ``c`` drawn with probability ``q_c ~ p_c |p - e_c|^2``.
@@ -139,14 +138,11 @@ class Classification:
             ``(N, C)``.
         """
         missed = outputs - target.clamp_min(torch.finfo(target.dtype).tiny).log()
-        return outputs.softmax(1) - target + LOG_ODDS * (missed - missed.mean(1, keepdim=True))
+        return outputs.softmax(1) - target + LOG_ODDS * _centred(missed)
 
     def halfway(self, outputs: Tensor, target: Tensor, tangents: Tensor) -> Tensor:
         """``(diag(p) - p p') v + c v``, centred, at the mean of the model's and the target's probabilities."""
-        p = (outputs.softmax(1) + target) / 2
-        return p * (tangents - (p * tangents).sum(1, keepdim=True)) + LOG_ODDS * (
-            tangents - tangents.mean(1, keepdim=True)
-        )
+        return _fisher((outputs.softmax(1) + target) / 2, tangents) + LOG_ODDS * _centred(tangents)
 
     def utility(self, outputs: Tensor, y: Tensor) -> float:
         """Share of rows that are right."""
@@ -226,6 +222,15 @@ class Regression:
     def scaled(self, residuals: Tensor) -> Self:
         """With ``scale`` the root mean square of ``residuals``."""
         return replace(self, scale=max(float(residuals.square().mean().sqrt()), 1e-12))
+
+
+def _fisher(p: Tensor, tangents: Tensor) -> Tensor:
+    """``(diag(p) - p p') v``."""
+    return p * (tangents - (p * tangents).sum(1, keepdim=True))
+
+
+def _centred(values: Tensor) -> Tensor:
+    return values - values.mean(1, keepdim=True)
 
 
 def labels(y: Tensor) -> Tensor:

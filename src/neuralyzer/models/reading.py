@@ -83,19 +83,23 @@ def squared_gradient_norms(
         norms = _linear_norms(module, objective, x, y)
         if norms is not None:
             return norms
-    named = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    parameters = {name: p.detach() for name, p in named.items()}
-
-    def loss(parameters: dict[str, Tensor], one: Tensor, target: Tensor) -> Tensor:
-        called = _Called(module, parameters)
-        return objective.losses(objective.outputs(called, one[None]), target[None])[0]
-
     parts = []
     for start in range(0, len(x), chunk):
         rows = slice(start, start + chunk)
-        gradients = vmap(grad(loss), in_dims=(None, 0, 0))(parameters, x[rows], y[rows])
+        gradients = row_gradients(module, objective, x[rows], y[rows])
         parts.append(sum(g.flatten(1).square().sum(1) for g in gradients.values()))
     return torch.cat([torch.as_tensor(part) for part in parts])
+
+
+def row_gradients(module: nn.Module, objective: Objective, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """Each row's loss gradient by trained parameter, ``(n, ...)``, of a module in evaluation mode."""
+    parameters = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+
+    def loss(parameters: dict[str, Tensor], one: Tensor, target: Tensor) -> Tensor:
+        return objective.losses(objective.outputs(called(module, parameters), one[None]), target[None])[0]
+
+    found: dict[str, Tensor] = vmap(grad(loss), in_dims=(None, 0, 0))(parameters, x, y)
+    return found
 
 
 class _Called(nn.Module):

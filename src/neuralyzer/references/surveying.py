@@ -1,7 +1,8 @@
 """Reading every member of a pool with every signal, here or in worker processes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import joblib
@@ -53,21 +54,19 @@ def measure(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, 
     todo = [member for member in range(head["size"]) if not store.measured(member)]
     progress.start(f"measuring {len(todo)} references", len(todo))
     began = time.perf_counter()
-    for done, member in enumerate(todo):
-        if done == 1 and (time.perf_counter() - began) * (len(todo) - 1) > SPREAD:
-            break
+    for member in todo[:1]:
         _measure_one(store, oracle, units, head, member)
         progress.advance()
-    else:
-        progress.finish()
-        return
+    rest = todo[1:]
+    measured: Iterable[None] = map(partial(_measure_one, store, oracle, units, head), rest)
+    if (time.perf_counter() - began) * len(rest) > SPREAD:
 
-    def jobs(first: int) -> Iterator[object]:
-        for member in todo[1 + first :]:
-            yield joblib.delayed(_measure_alone)(store, oracle, units, head, member)
+        def jobs(first: int) -> Iterator[object]:
+            for member in rest[first:]:
+                yield joblib.delayed(_measure_alone)(store, oracle, units, head, member)
 
-    names = [f"reference {member} was measured" for member in todo[1:]]
-    for _ in processes.each(jobs, names, backends.workers()):
+        measured = processes.each(jobs, [f"reference {member} was measured" for member in rest], backends.workers())
+    for _ in measured:
         progress.advance()
     progress.finish()
 
