@@ -29,9 +29,14 @@ def main() -> None:
     place = nz.Workspace(asked.out)
     data, holdout = own.data()
     oracle, seconds = trained(own.recipe(epochs=asked.epochs), asked.out / "oracle.safetensors", data, holdout)
-    pool = nz.References.fit(oracle, asked.size, workspace=place)
-    alone = nz.audit(oracle, nz.ErasureRequest(rows=[ALONE]), pool)
-    print(f"one person: {alone.verdict}. {alone.sentence}")
+
+    # asked for only while the case is open: once it is closed, its rows are no longer there
+    def pool() -> nz.References:
+        made = nz.References.fit(oracle, asked.size, workspace=place)
+        alone = nz.audit(oracle, nz.ErasureRequest(rows=[ALONE]), made)
+        print(f"one person: {alone.verdict}. {alone.sentence}")
+        return made
+
     chosen = np.random.default_rng(1).choice(data.ids, asked.people, replace=False)
     request = nz.ErasureRequest(rows=chosen.tolist(), budget=seconds / 10, decided_by="data protection officer")
     case = nz.forget(oracle, request, pool, place)

@@ -27,9 +27,8 @@ def main() -> None:
     data, holdout = own.data()
     oracle, seconds = trained(own.recipe(epochs=asked.epochs), asked.out / "oracle.safetensors", data, holdout)
 
-    def pool() -> (
-        nz.References
-    ):  # asked for only while the case is open: once it is closed, its rows are no longer there
+    # asked for only while the case is open: once it is closed, its rows are no longer there
+    def pool() -> nz.References:
         return nz.References.fit(oracle, asked.size, workspace=place)
 
     request = nz.ErasureRequest(subjects=[asked.person], budget=seconds / 10, decided_by="data protection officer")
