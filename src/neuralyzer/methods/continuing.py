@@ -1,7 +1,7 @@
 """Training on from given weights by the recipe's own means."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from neuralyzer.data.rows import Data
 from neuralyzer.methods.task import Task
-from neuralyzer.models import training
+from neuralyzer.models import training, weights
 from neuralyzer.models.placement import CPU
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress
 
+TURN = 1000  # added to the seed for each pass that is drawn by itself
 FRESH = 1_000_003  # added to the seed: a network drawn anew is not what the original started from
 
 
@@ -71,10 +72,13 @@ def numbered_batches(
         yield positions, (x if recipe.augment is None else recipe.augment(x, generator), y)
 
 
-def descend(module: nn.Module, optimizer: torch.optim.Optimizer, losses: Iterable[Tensor], seed: int) -> Iterator[None]:
-    """A step down each loss.
+def descend(
+    task: Task, module: nn.Module, optimizer: torch.optim.Optimizer, losses: Iterable[Tensor], seed: int
+) -> Iterator[None]:
+    """A step down each loss, until the task's time is up; one at least.
 
     Args:
+        task: has the time.
         module: trained in place.
         optimizer: of its parameters.
         losses: computes each from the module as it then is.
@@ -90,12 +94,14 @@ def descend(module: nn.Module, optimizer: torch.optim.Optimizer, losses: Iterabl
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             yield
+            if task.late:
+                return
             module.train()
 
 
-def mean_losses(task: Task, module: nn.Module, data: Data, epochs: int) -> Iterator[Tensor]:
-    """The mean loss of each of ``batches``, of the module as it then is."""
-    for x, y in batches(task.oracle.recipe, module, data, epochs, task.seed):
+def mean_losses(task: Task, module: nn.Module, data: Data, epochs: int, turn: int = 0) -> Iterator[Tensor]:
+    """The mean loss of each of ``batches``, of the module as it then is; other draws for another ``turn``."""
+    for x, y in batches(task.oracle.recipe, module, data, epochs, task.seed + TURN * turn):
         yield task.objective.losses(task.objective.outputs(module, x), y).mean()
 
 
@@ -118,8 +124,60 @@ def trained(
     """
     made = optimizer(task.oracle.recipe, module, rate)
     progress.start(what, steps)
-    for _ in descend(module, made, losses, task.seed):
+    for _ in descend(task, module, made, losses, task.seed):
         progress.advance()
     task.show(progress, module)
     progress.finish()
     return module.eval()
+
+
+def passes(
+    task: Task,
+    module: nn.Module,
+    rate: float,
+    losses: Callable[[int], Iterable[Tensor]],
+    epochs: int,
+    progress: Progress,
+    what: str,
+    steps: int,
+    after: Callable[[], None] | None = None,
+) -> Iterator[nn.Module]:
+    """Descend pass by pass, each of which leaves a model that may be taken, until the task's time is up.
+
+    Args:
+        task: gives recipe and seed, and has the time.
+        module: trained in place.
+        rate: learning rate, as a multiple of the recipe's.
+        losses: of a pass, by its number from 0; one without any ends it all.
+        epochs: most passes.
+        progress: shown each step, and the losses that are reached after each pass.
+        what: the work, in a few words.
+        steps: how many there will be.
+        after: called after each step.
+
+    Yields:
+        A copy after each pass, in evaluation mode.
+    """
+    made = optimizer(task.oracle.recipe, module, rate)
+    progress.start(what, steps)
+    try:
+        for turn in range(epochs):
+            taken = 0
+            for _ in descend(task, module, made, losses(turn), task.seed + TURN * turn):
+                if after is not None:
+                    after()
+                progress.advance()
+                taken += 1
+            if taken:
+                task.show(progress, module)
+                yield weights.clone(module).eval()
+            if task.late or not taken:
+                return
+    finally:
+        progress.finish()
+
+
+def last(states: Iterable[nn.Module]) -> nn.Module:
+    """The last of some models."""
+    *_, module = states
+    return module

@@ -78,7 +78,7 @@ class DatamodelMatching:
         others, pull = len(task.retain), PULL * len(task.forget) / len(rows)
         progress.advance()
         progress.finish()
-        tuner = Tuner(task, seconds=task.request.budget)
+        tuner = Tuner(task)
         progress.start("matching: damping and steps, by the tuning half", len(self._dampings) * len(self._looks))
         for damping in self._dampings:
             path = matching(task.model, task.objective, rows, aim, factors, others, damping * factors.largest, pull)

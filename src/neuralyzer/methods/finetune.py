@@ -1,6 +1,6 @@
 """Fine-tuning on the retained rows: what a network forgets when it is not reminded."""
 
-import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,9 +8,9 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.methods import continuing
-from neuralyzer.methods.method import Expectation, Need, Passes
+from neuralyzer.methods.method import Expectation, Need, Passes, Range
 from neuralyzer.methods.task import Task
-from neuralyzer.models import training, weights
+from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
 
 
@@ -33,6 +33,7 @@ class Finetune:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
     expected: ClassVar[Expectation] = Expectation(trace=0.95, utility_loss=-0.003)
     repaired: ClassVar[bool] = False
+    space: ClassVar[Mapping[str, Range]] = {"rate": Range(0.1, 10)}
 
     def passes(self, task: Task) -> Passes:
         """The epochs' steps, and the losses shown after each."""
@@ -41,19 +42,12 @@ class Finetune:
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Train on from a copy of the original."""
-        progress = progress or Silent()
-        recipe = task.oracle.recipe
+        return continuing.last(self.states(task, progress or Silent()))
+
+    def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
+        """The model after each pass."""
         module = weights.clone(task.model)
-        optimizer = continuing.optimizer(recipe, module, self.rate)
-        order = list(training.order(len(task.retain), self.epochs, recipe.batch_size, task.seed))
-        per_epoch = math.ceil(len(order) / self.epochs)
-        progress.start("fine-tuning", self.epochs)
-        for step, _ in enumerate(
-            training.run_steps(continuing.unscheduled(recipe), module, optimizer, task.retain, iter(order), task.seed)
-        ):
-            if (step + 1) % per_epoch == 0:
-                task.show(progress, module)
-                module.train()
-                progress.advance()
-        progress.finish()
-        return module.eval()
+        return continuing.passes(
+            task, module, self.rate, lambda turn: continuing.mean_losses(task, module, task.retain, 1, turn),
+            self.epochs, progress, "fine-tuning", continuing.steps(task, len(task.retain), self.epochs),
+        )  # fmt: skip

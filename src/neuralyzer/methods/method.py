@@ -1,5 +1,6 @@
 """What an unlearning algorithm is."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
@@ -50,6 +51,23 @@ class Passes:
 
 
 @dataclass(frozen=True)
+class Range:
+    """What a hyperparameter may be when it is searched.
+
+    Attributes:
+        low: smallest value.
+        high: largest value.
+        whole: whether only whole numbers will do.
+        even: whether it is drawn evenly; else evenly in its logarithm.
+    """
+
+    low: float
+    high: float
+    whole: bool = False
+    even: bool = False
+
+
+@dataclass(frozen=True)
 class Expectation:
     """What an algorithm left behind and cost where it was measured (docs/methods.md says where).
 
@@ -73,6 +91,9 @@ class Method(Protocol):
         needs: what it cannot do without.
         expected: what it was measured to leave and cost.
         repaired: whether ``repair`` follows it.
+
+    It may have more: ``obstacle(task)``, why it cannot work on a task (a sentence) or None; ``space``, a ``Range`` for each hyperparameter that the shared search sets (``search``), and
+    ``states(task, progress)``, the models after each of its passes, of which the search may take any.
     """
 
     name: ClassVar[str]
@@ -90,6 +111,11 @@ class Method(Protocol):
         """A new module that forgot the task's forget rows; the task's own is never changed."""
 
 
+def space(method: Method | type[Method]) -> Mapping[str, Range]:
+    """What the shared search may set; empty where the method has nothing to set or sets it itself."""
+    return getattr(method, "space", {})
+
+
 def obstacle(method: Method, task: Task) -> str | None:
     """Why the method cannot work on this task; None where it can."""
     if Need.REFERENCES in method.needs and task.references is None:
@@ -98,6 +124,7 @@ def obstacle(method: Method, task: Task) -> str | None:
         return "no signal of the references reads these rows, so there is nothing to aim at"
     if Need.CLASSES in method.needs and not task.objective.counted:
         return f"{method.name} works on classes, and this model predicts real numbers"
-    if Need.CHECKPOINTS in method.needs:
+    if Need.CHECKPOINTS in method.needs and task.checkpoint_obstacle is not None:
         return task.checkpoint_obstacle
-    return None
+    own: Callable[[Task], str | None] | None = getattr(method, "obstacle", None)
+    return None if own is None else own(task)

@@ -1,18 +1,18 @@
 """NegGrad+: descent on retained rows, ascent on forget rows. It hides rather than forgets; see its page."""
 
 import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.methods import continuing
 from neuralyzer.methods.losses import neggrad_plus
-from neuralyzer.methods.method import Expectation, Need, Passes
+from neuralyzer.methods.method import Expectation, Need, Passes, Range
 from neuralyzer.methods.task import Task
-from neuralyzer.models import reading, training, weights
+from neuralyzer.models import reading, weights
 from neuralyzer.progress import Progress, Silent
 
 STEPS_A_LOOK = 4  # between looks at the forget loss
@@ -39,6 +39,7 @@ class NegGradPlus:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.REFERENCES})
     expected: ClassVar[Expectation] = Expectation(trace=0.3, utility_loss=0.001)
     repaired: ClassVar[bool] = False
+    space: ClassVar[Mapping[str, Range]] = {"beta": Range(0.5, 0.999, even=True), "rate": Range(0.03, 3)}
 
     def passes(self, task: Task) -> Passes:
         """At most its epochs' steps, on two batches each, with a look at the forget rows every 4."""
@@ -47,32 +48,32 @@ class NegGradPlus:
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Descend and ascend from a copy of the original."""
-        progress = progress or Silent()
-        recipe, objective = task.oracle.recipe, task.objective
-        module = weights.clone(task.model).train()
-        optimizer = continuing.optimizer(recipe, module, self.rate)
-        retained = list(training.order(len(task.retain), self.epochs, recipe.batch_size, task.seed))
+        return continuing.last(self.states(task, progress or Silent()))
+
+    def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
+        """The model after each pass over the retained rows."""
+        module = weights.clone(task.model)
+        return continuing.passes(
+            task, module, self.rate, lambda turn: self._losses(task, module, turn), self.epochs, progress,
+            "descending and ascending", continuing.steps(task, len(task.retain), self.epochs),
+        )  # fmt: skip
+
+    def _losses(self, task: Task, module: nn.Module, turn: int) -> Iterator[Tensor]:
+        recipe, objective, seed = task.oracle.recipe, task.objective, task.seed + continuing.TURN * turn
         forgets = itertools.chain.from_iterable(
-            training.order(len(task.forget), 1, recipe.batch_size, task.seed + turn) for turn in itertools.count()
+            continuing.batches(recipe, module, task.forget, 1, seed + again) for again in itertools.count()
         )
-        progress.start("descending and ascending", len(retained))
-        for step, (keep, drop) in enumerate(zip(retained, forgets, strict=False)):
-            x, y = task.retain.gather(keep)
-            x_f, y_f = task.forget.gather(drop)
-            optimizer.zero_grad(set_to_none=True)
-            loss = neggrad_plus(
+        kept = continuing.batches(recipe, module, task.retain, 1, seed)
+        for step, ((x, y), (x_f, y_f)) in enumerate(zip(kept, forgets, strict=False)):
+            if (turn or step) and step % STEPS_A_LOOK == (0 if turn else 1) and self._gone(task, module):
+                return
+            yield neggrad_plus(
                 objective.losses(objective.outputs(module, x), y),
                 objective.losses(objective.outputs(module, x_f), y_f),
                 self.beta,
             )
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            progress.advance()
-            if step % STEPS_A_LOOK == 0:
-                reached = reading.mean_loss(module, objective, task.forget)
-                module.train()
-                if not np.isfinite(reached) or reached >= task.never_seen_loss:
-                    break
-        task.show(progress, module)
-        progress.finish()
-        return module.eval()
+
+    def _gone(self, task: Task, module: nn.Module) -> bool:
+        reached = reading.mean_loss(module, task.objective, task.forget)
+        module.train()
+        return not reached < task.never_seen_loss  # one that is not finite ends it too

@@ -1,5 +1,6 @@
 """Random labels: the model is taught that the forget rows belong to any class but their own."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -7,7 +8,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.methods import continuing, relabelling
-from neuralyzer.methods.method import Expectation, Need, Passes
+from neuralyzer.methods.method import Expectation, Need, Passes, Range
 from neuralyzer.methods.task import Task
 from neuralyzer.progress import Progress, Silent
 
@@ -34,6 +35,7 @@ class RandomLabel:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
     expected: ClassVar[Expectation] = Expectation(trace=0.54, utility_loss=0.006)
     repaired: ClassVar[bool] = False
+    space: ClassVar[Mapping[str, Range]] = {"rate": Range(0.01, 3)}
 
     def passes(self, task: Task) -> Passes:
         """The epochs' steps."""
@@ -41,4 +43,8 @@ class RandomLabel:
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Train a copy on."""
-        return relabelling.train(task, self.epochs, self.rate, progress or Silent())
+        return continuing.last(self.states(task, progress or Silent()))
+
+    def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
+        """The model after each pass."""
+        return relabelling.states(task, self.epochs, self.rate, progress)

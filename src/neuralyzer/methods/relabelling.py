@@ -1,6 +1,6 @@
 """Training on with forget rows under wrong labels, which several algorithms share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -22,9 +22,9 @@ def relabelled(task: Task, seed: int) -> Data:
     return Data.from_arrays(x.numpy(), wrong.reshape(y.shape).numpy(), ids=task.forget.ids)
 
 
-def train(
+def states(
     task: Task, epochs: int, rate: float, progress: Progress, free: Mapping[str, Tensor] | None = None
-) -> nn.Module:
+) -> Iterator[nn.Module]:
     """Train a copy of the original on retained rows and relabelled forget rows, shuffled together.
 
     Args:
@@ -34,24 +34,24 @@ def train(
         progress: shown each step.
         free: 1 where a parameter may move, by name; all may where None.
 
-    Returns:
-        The copy, in evaluation mode.
+    Yields:
+        A copy after each pass, in evaluation mode.
     """
-    module, original = weights.clone(task.model).train(), dict(task.model.named_parameters())
-    optimizer = continuing.optimizer(task.oracle.recipe, module, rate)
+    module, original = weights.clone(task.model), dict(task.model.named_parameters())
     rows = _together(task.retain, relabelled(task, task.seed))
-    progress.start("training with random labels", continuing.steps(task, len(rows), epochs))
-    losses = continuing.mean_losses(task, module, rows, epochs)
-    for _ in continuing.descend(module, optimizer, losses, task.seed):
-        if free is not None:
-            with torch.no_grad():  # the others stay where they were, whatever the optimizer's decay or momentum
-                for name, value in module.named_parameters():
-                    if name in free:
-                        value.copy_(torch.where(free[name], value, original[name]))
-        progress.advance()
-    task.show(progress, module)
-    progress.finish()
-    return module.eval()
+
+    def hold() -> None:
+        """The others stay where they were, whatever the optimizer's decay or momentum."""
+        with torch.no_grad():
+            for name, value in module.named_parameters():
+                if free is not None and name in free:
+                    value.copy_(torch.where(free[name], value, original[name]))
+
+    steps = continuing.steps(task, len(rows), epochs)
+    yield from continuing.passes(
+        task, module, rate, lambda turn: continuing.mean_losses(task, module, rows, 1, turn), epochs, progress,
+        "training with random labels", steps, hold,
+    )  # fmt: skip
 
 
 class _Joined:

@@ -1,5 +1,6 @@
 """SalUn: random labels, but only the parameters move that the forget rows' loss depends on most."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.influence.curvature import Parameters, mean_gradient
 from neuralyzer.methods import continuing, relabelling
-from neuralyzer.methods.method import Expectation, Need, Passes
+from neuralyzer.methods.method import Expectation, Need, Passes, Range
 from neuralyzer.methods.task import Task
 from neuralyzer.progress import Progress, Silent
 
@@ -37,6 +38,7 @@ class SalUn:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
     expected: ClassVar[Expectation] = Expectation(trace=0.58, utility_loss=0.005)
     repaired: ClassVar[bool] = False
+    space: ClassVar[Mapping[str, Range]] = {"share": Range(0.02, 1), "rate": Range(0.01, 3)}
 
     def passes(self, task: Task) -> Passes:
         """The forget rows' gradient, then the epochs' steps."""
@@ -44,9 +46,12 @@ class SalUn:
         return Passes(steps=steps, gradients=len(task.forget))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Find the mask, then train a copy on."""
-        free = saliency(task, self.share)
-        return relabelling.train(task, self.epochs, self.rate, progress or Silent(), free)
+        """Train a copy on."""
+        return continuing.last(self.states(task, progress or Silent()))
+
+    def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
+        """The model after each pass."""
+        return relabelling.states(task, self.epochs, self.rate, progress, saliency(task, self.share))
 
 
 def saliency(task: Task, share: float) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """SCRUB: a student that obeys the original on retained rows and leaves it on forget rows; rewound where it goes too far."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.methods import continuing
 from neuralyzer.methods.losses import divergence
-from neuralyzer.methods.method import Expectation, Need, Passes
+from neuralyzer.methods.method import Expectation, Need, Passes, Range
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading, weights
 from neuralyzer.progress import Progress, Silent
@@ -49,6 +49,9 @@ class Scrub:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
     expected: ClassVar[Expectation] = Expectation(trace=0.99, utility_loss=-0.006)
     repaired: ClassVar[bool] = False
+    space: ClassVar[Mapping[str, Range]] = {
+        "alpha": Range(0.05, 5), "ascents": Range(1, 5, whole=True), "rate": Range(0.05, 3),
+    }  # fmt: skip
 
     def passes(self, task: Task) -> Passes:
         """Steps of both kinds; each reads the original too, which is a third of a step."""
@@ -58,24 +61,27 @@ class Scrub:
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Alternate from a copy of the original."""
-        progress = progress or Silent()
-        recipe = task.oracle.recipe
-        module = weights.clone(task.model).train()
-        optimizer = continuing.optimizer(recipe, module, self.rate)
-        kept: list[nn.Module] = []
-        progress.start("SCRUB's passes", self.epochs)
-        for turn in range(self.epochs):
-            seed = task.seed + 1000 * turn
-            for _ in continuing.descend(module, optimizer, self._losses(task, module, turn, seed), seed):
-                pass
-            kept.append(weights.clone(module).eval())
-            task.show(progress, module)
-            progress.advance()
-        progress.finish()
+        kept = list(self.states(task, progress or Silent()))
         return rewound(kept, task) if self.rewind else kept[-1]
 
-    def _losses(self, task: Task, module: nn.Module, turn: int, seed: int) -> Iterator[Tensor]:
-        recipe, objective = task.oracle.recipe, task.objective
+    def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
+        """The student after each pass over the retained rows."""
+        module = weights.clone(task.model)
+        steps = continuing.steps(task, len(task.retain), self.epochs)
+        steps += continuing.steps(task, len(task.forget), min(self.ascents, self.epochs))
+        return continuing.passes(
+            task,
+            module,
+            self.rate,
+            lambda turn: self._losses(task, module, turn),
+            self.epochs,
+            progress,
+            "SCRUB",
+            steps,
+        )
+
+    def _losses(self, task: Task, module: nn.Module, turn: int) -> Iterator[Tensor]:
+        recipe, objective, seed = task.oracle.recipe, task.objective, task.seed + continuing.TURN * turn
         if turn < self.ascents:
             for x, _ in continuing.batches(recipe, module, task.forget, 1, seed):
                 yield -divergence(reading.outputs(task.model, objective, x), objective.outputs(module, x)).mean()

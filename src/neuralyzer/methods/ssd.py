@@ -1,5 +1,6 @@
 """Selective synaptic dampening: parameters that matter to the forget rows far more than to all rows are shrunk."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,7 +9,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.influence.diagonal import importances
-from neuralyzer.methods.method import Expectation, Need, Passes
+from neuralyzer.methods.method import Expectation, Need, Passes, Range
 from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
@@ -36,6 +37,7 @@ class Ssd:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET})
     expected: ClassVar[Expectation] = Expectation(trace=0.76, utility_loss=0.013)
     repaired: ClassVar[bool] = False
+    space: ClassVar[Mapping[str, Range]] = {"selection": Range(0.5, 100), "strength": Range(0.05, 5)}
 
     def passes(self, task: Task) -> Passes:
         """Gradients of all rows, and of the forget rows again."""

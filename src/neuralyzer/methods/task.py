@@ -1,5 +1,7 @@
 """``Task``: what an unlearning algorithm is given, and nothing of the judge."""
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -101,6 +103,20 @@ class Task:
         self.parts = [] if references is None else references.parts(self.positions)
         self.witness = Witness(frozenset(self.forget.ids.tolist()))
         self._kept = None if references is None else references.store.curvature
+        self.start(request.budget)
+
+    def start(self, seconds: float | None) -> None:
+        """Let an algorithm's time begin now; the request's budget has begun when the task was made.
+
+        Args:
+            seconds: that it has; None for as long as it takes.
+        """
+        self._ends = math.inf if seconds is None else time.perf_counter() + seconds
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is up: an algorithm stops cleanly, with the best that it has."""
+        return time.perf_counter() > self._ends
 
     @property
     def model(self) -> nn.Module:

@@ -5,7 +5,6 @@ model, never the judging half.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -45,13 +44,11 @@ class Tuner:
     Args:
         task: gives the coach.
         largest_utility_loss: on retained rows held back, in the objective's unit; more rules a setting out.
-        seconds: stop trying after so long; what was tried by then counts. None for as long as it takes.
     """
 
-    def __init__(self, task: Task, largest_utility_loss: float | None = None, seconds: float | None = None) -> None:
+    def __init__(self, task: Task, largest_utility_loss: float | None = None) -> None:
         self.task = task
         self.limit = largest_utility_loss or 2 * task.objective.max_utility_loss
-        self.ends = math.inf if seconds is None else time.perf_counter() + seconds
         self.trials: list[Trial] = []
         self.critical = 0.0
         self._before = reading.utility(task.model, task.objective, task.held_back)
@@ -84,8 +81,8 @@ class Tuner:
 
     @property
     def late(self) -> bool:
-        """Whether the time is up and something was tried."""
-        return bool(self.trials) and time.perf_counter() > self.ends
+        """Whether the task's time is up and something was tried."""
+        return bool(self.trials) and self.task.late
 
     @property
     def best(self) -> Trial:
