@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from neuralyzer.cases.folder import Folder
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import NeuralyzerError, StorageError
 from neuralyzer.methods import catalogue
+from neuralyzer.methods.method import space
 from neuralyzer.methods.repair import Repair
+from neuralyzer.methods.search import search
 from neuralyzer.methods.task import Task, Witness
 from neuralyzer.models import weights
 from neuralyzer.planning.options import Option
@@ -43,6 +45,7 @@ class Outcome:
         verification: of the new model; None where it was not judged.
         acceptance: of the team's tests; None where there are none or they were not reached.
         utility: of the new model: ``holdout``, ``retained``, ``by_class``.
+        trials: what was tried to set its hyperparameters, with what the tuning half said of it.
     """
 
     method: str
@@ -54,13 +57,15 @@ class Outcome:
     verification: Verification | None = None
     acceptance: Acceptance | None = None
     utility: dict[str, Any] = field(default_factory=dict)
+    trials: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The attempt in short, as plain values."""
         verdict = None if self.verification is None else str(self.verification.verdict)
         return {
             "method": self.method, "seconds": self.seconds, "verdict": verdict,
-            "reason": "; ".join(self.failures) or "accepted",
+            "reason": "; ".join(self.failures) or "accepted", "hyperparameters": self.hyperparameters,
+            "trials": list(self.trials),
         }  # fmt: skip
 
 
@@ -120,9 +125,11 @@ def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any]
         raise
     except CRASHES as error:
         return _failed(spent, f"crashed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-    seconds = record["seconds"]
     path = folder.path("weights.safetensors")
-    spent = Outcome(option.method, option.guarantee, used, seconds, (), path)
+    trials = tuple(record["trials"])
+    spent = replace(
+        spent, hyperparameters=record["hyperparameters"], seconds=record["seconds"], weights=path, trials=trials
+    )
     clean = exact and record["forget_rows"] == 0 and record["steps"] > 0
     if exact and not clean:
         return _failed(spent, "its training record does not show that no forget row was used")
@@ -149,13 +156,11 @@ def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any]
         failures.append(lost)
     if acceptance is not None and acceptance.failed:
         failures.append(f"{acceptance.failed} acceptance tests failed")
-    return Outcome(
-        option.method, option.guarantee, used, seconds, tuple(failures), path, verification, acceptance, utility
-    )
+    return replace(spent, failures=tuple(failures), verification=verification, acceptance=acceptance, utility=utility)
 
 
 def _failed(spent: Outcome, reason: str) -> Outcome:
-    return Outcome(spent.method, spent.guarantee, spent.hyperparameters, spent.seconds, (reason,), spent.weights)
+    return replace(spent, failures=(reason,))
 
 
 def _unlearned(
@@ -166,16 +171,29 @@ def _unlearned(
     method = catalogue.make(option.method, **hyperparameters)
     raw, final = folder.path("unlearned.safetensors"), folder.path("weights.safetensors")
     if not folder.has("unlearned"):
-        task.witness = Witness(task.witness.forget)
+        task.witness, task.tried = Witness(task.witness.forget), []
+        task.start(task.request.budget if option.chosen else None)  # it binds the first choice only
         began = time.perf_counter()
-        module = method.unlearn(task, progress)
+        if space(method) and not hyperparameters and task.traceable:
+            found = search(method, task, progress, notes=folder.path("search"))
+            module, trials = found.module, [tried.to_dict() for tried in found.trials]
+            method = catalogue.make(option.method, **found.settings)
+        else:
+            module = method.unlearn(task, progress)
+            trials = task.tried
         seconds = time.perf_counter() - began
         weights.require_finite(dict(module.state_dict()), f"what {method.name} left")
         weights.save(module, raw)
         witness = task.witness
         folder.write(
             "unlearned",
-            {"seconds": seconds, "steps": witness.steps or len(witness.rows), "forget_rows": witness.forget_rows},
+            {
+                "seconds": seconds,
+                "steps": witness.steps or len(witness.rows),
+                "forget_rows": witness.forget_rows,
+                "hyperparameters": catalogue.hyperparameters(method),
+                "trials": trials,
+            },
         )
     record = folder.read("unlearned")
     if not folder.has("repaired"):

@@ -77,6 +77,8 @@ class Repair:
                 task.show(progress, module)
             elif (waited := waited + 1) >= self.patience:
                 break
+            if task.late:
+                break
         progress.finish()
         return kept.eval()
 

@@ -85,6 +85,7 @@ class Task:
         references: the tuning half, or None.
         positions: of the forget rows among the oracle's data, ``(F,)``.
         witness: what exact algorithms are watched by.
+        tried: what a tuner tried, with what the coach said of it.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Task:
         self.parts = [] if references is None else references.parts(self.positions)
         self.witness = Witness(frozenset(self.forget.ids.tolist()))
         self._kept = None if references is None else references.store.curvature
+        self.tried: list[dict[str, Any]] = []
         self.start(request.budget)
 
     def start(self, seconds: float | None) -> None:

@@ -7,6 +7,7 @@ model, never the judging half.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 
@@ -28,7 +29,7 @@ class Trial:
         module: what it gave.
     """
 
-    settings: dict[str, float]
+    settings: dict[str, Any]
     z: float
     loss: float
     module: nn.Module
@@ -50,7 +51,7 @@ class Tuner:
         self.task = task
         self.limit = largest_utility_loss or 2 * task.objective.max_utility_loss
         self.trials: list[Trial] = []
-        self.critical = 0.0
+        self.critical, self.enough = 0.0, ENOUGH
         self._before = reading.utility(task.model, task.objective, task.held_back)
 
     def _z(self, module: nn.Module) -> float:
@@ -71,13 +72,17 @@ class Tuner:
         for chosen in settings:
             if any(trial.settings == chosen for trial in self.trials) or self.late:
                 continue
-            module = make(chosen)
-            z = self._z(module)
-            lost = z == math.inf
-            loss = z if lost else reading.mean_loss(module, self.task.objective, self.task.held_back)
-            self.trials.append(Trial(chosen, z, loss, module))
+            self.trials.append(self.judge(chosen, make(chosen)))
             best = self.best  # only the best module is kept
             self.trials = [t if t is best else replace(t, module=self.task.model) for t in self.trials]
+
+    def judge(self, settings: dict[str, Any], module: nn.Module) -> Trial:
+        """What the coach says of what a setting gave."""
+        z = self._z(module)
+        loss = z if z == math.inf else reading.mean_loss(module, self.task.objective, self.task.held_back)
+        finite = {name: value if math.isfinite(value) else None for name, value in (("z", z), ("loss", loss))}
+        self.task.tried.append({"settings": settings, **finite, "critical": self.critical})
+        return Trial(settings, z, loss, module)
 
     @property
     def late(self) -> bool:
@@ -87,7 +92,7 @@ class Tuner:
     @property
     def best(self) -> Trial:
         """The best trial; the first of equals."""
-        good = [trial for trial in self.trials if trial.z <= ENOUGH * self.critical]
+        good = [trial for trial in self.trials if trial.z <= self.enough * self.critical]
         return min(good, key=lambda trial: trial.loss) if good else min(self.trials, key=lambda trial: trial.z)
 
 
