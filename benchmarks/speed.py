@@ -5,7 +5,6 @@ The recipes are those of ``examples/``, whose one training takes a minute or mor
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import resource
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import neuralyzer as nz
-from benchmarks import results
+from benchmarks import examples, results
 from neuralyzer.influence import kept
 from neuralyzer.methods import catalogue
 from neuralyzer.methods.repair import Repair
@@ -27,7 +26,6 @@ from neuralyzer.methods.task import Task
 from neuralyzer.models import reading, training, weights
 from neuralyzer.verification.verify import Verification
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 MEMBERS = {"cifar10": 32, "adult": 64}
 REQUESTS = {"cifar10": 5, "adult": 3}
 SEEDS = {"cifar10": (2,), "adult": ()}  # of the data that are drawn
@@ -39,10 +37,7 @@ class World:
     """An example's data, recipe and pool in a folder."""
 
     def __init__(self, name: str, root: Path) -> None:
-        spec = importlib.util.spec_from_file_location(f"{name}_oracle", EXAMPLES / name / "oracle.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = examples.oracle(name)
         self.name, self.root = name, root / name
         self.data, self.holdout = module.data(*SEEDS[name])
         self.recipe = module.recipe(*SEEDS[name])

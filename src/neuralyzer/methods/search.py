@@ -273,6 +273,7 @@ def _proposed(method: Method, done: list[Tried], number: int, seed: int) -> tupl
 
 
 def distribution(own: Range) -> Any:
+    """A range as Optuna's distribution."""
     import optuna
 
     if own.whole:

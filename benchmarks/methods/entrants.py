@@ -1,0 +1,111 @@
+"""What enters: every algorithm at its paper's defaults and tuned blind, the plan's own choice, and a peer library.
+
+An entrant is ``kind:name``. Each runs in a process of its own, so that its peak memory is its own.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.methods.worlds import World
+from neuralyzer.errors import NeuralyzerError
+from neuralyzer.methods import catalogue, search
+from neuralyzer.methods.method import obstacle, space
+from neuralyzer.methods.repair import Repair
+from neuralyzer.methods.task import Task
+from neuralyzer.planning.cost import probe
+from neuralyzer.planning.plan import make_plan
+
+FIRST = ("datamodel-matching", "finetune", "neggrad-plus", "scrub", "salun", "ssd", "msg", "random-label", "influence")
+EXACT = ("retrain", "rollback", "sisa")
+SHARE = 0.1  # of retraining: what the plan's choice may take
+PEERS = (
+    "auto", "certified_removal", "fisher_forgetting", "gradient_ascent", "knowledge_distillation", "layer_freezing",
+    "mask_based", "negative_gradient", "neuron_pruning", "saliency_unlearning", "scrub", "sparse_aware", "ssd",
+)  # fmt: skip
+
+Shown = Callable[[nn.Module, dict[str, Any]], None]
+
+
+def names(methods: tuple[str, ...]) -> Iterator[str]:
+    """All entrants of some methods, and the peer's."""
+    for method in methods:
+        yield f"default:{method}"
+        if space(catalogue.get(method)):
+            yield f"tuned:{method}"
+    yield "plan:"
+    yield from (f"erasus:{strategy}" for strategy in PEERS)
+
+
+def run(world: World, scenario: str, entrant: str, retraining: float, show: Shown) -> None:
+    """Run one entrant.
+
+    Args:
+        world: where.
+        scenario: which request.
+        entrant: by name.
+        retraining: seconds of one retraining.
+        show: given each model that shall be judged, with ``entrant``, ``seconds`` and what else is known of it.
+    """
+    kind, _, name = entrant.partition(":")
+    if kind == "erasus":
+        return _peer(world, scenario, name, entrant, show)
+    budget = SHARE * retraining
+    task = Task(world.oracle, world.request(scenario), world.references)
+    if task.factors_cost:
+        _ = task.factors  # made with the pool
+    rates = probe(task)
+    chosen = {}
+    if kind == "plan":
+        planned = make_plan(Task(world.oracle, world.request(scenario, budget=budget), world.references), rates=rates)
+        name, chosen = planned.chosen.method, {"chosen": planned.chosen.method, "note": planned.note}
+    method = catalogue.make(name)
+    wrong = obstacle(method, task)
+    if wrong is not None:
+        raise NeuralyzerError(wrong)
+    searched = bool(space(method)) and kind != "default"
+    passes = search.passes(method, task) if searched else method.passes(task)
+    passes = passes + Repair().passes(task) if method.repaired else passes
+    facts = chosen | {"entrant": entrant, "predicted_seconds": rates.seconds(passes), "hyperparameters": {}}
+    task.start({"default": None, "tuned": retraining, "plan": budget}[kind])
+    began = time.perf_counter()
+    if searched:
+        early: list[tuple[nn.Module, float, dict[str, Any]]] = []
+
+        def better(seconds: float, module: nn.Module, settings: dict[str, Any]) -> None:
+            if seconds <= budget:
+                early[:] = [(module, seconds, settings)]
+
+        found = search.search(method, task, better=better)
+        module, settings = found.module, found.settings
+        facts |= {"trials": [tried.to_dict() for tried in found.trials]}
+        if kind == "tuned" and early:
+            first, _, own = early[0]
+            show(first, {"entrant": f"within:{name}", "seconds": budget, "hyperparameters": own})
+    else:
+        module, settings = method.unlearn(task), catalogue.hyperparameters(method)
+        facts |= {"trials": task.tried}
+    if method.repaired:
+        module = Repair().mend(module, task)
+    show(module, facts | {"seconds": time.perf_counter() - began, "hyperparameters": settings})
+
+
+def _peer(world: World, scenario: str, strategy: str, entrant: str, show: Shown) -> None:
+    """A strategy of erasus at its defaults; it draws from torch's global generator, which is seeded here."""
+    import erasus.strategies  # noqa: F401  registers them
+    from erasus.unlearners.erasus_unlearner import ErasusUnlearner
+    from torch.utils.data import DataLoader, TensorDataset
+
+    task = Task(world.oracle, world.request(scenario))
+    own = torch.Generator().manual_seed(0)
+    loaders = [
+        DataLoader(TensorDataset(rows.x, rows.y), world.recipe.batch_size, shuffle=True, generator=own)
+        for rows in (task.forget, task.retain)
+    ]
+    torch.manual_seed(0)
+    began = time.perf_counter()
+    result = ErasusUnlearner(task.model, strategy=strategy, device="cpu").fit(*loaders)
+    show(result.model.eval(), {"entrant": entrant, "seconds": time.perf_counter() - began, "hyperparameters": {}})

@@ -1,0 +1,77 @@
+"""The leaderboard's figures, out of the lines of all entrants."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+GAP = 0.5  # points: how far the picked option's average gap may be behind the best's
+TRACE = 0.1  # how far its worst trace may be
+
+
+def line(own: dict[str, Any]) -> str:
+    """One entrant for the terminal."""
+    name = f"{own['entrant']:28}"
+    if "failed" in own:
+        return f"{name} failed: {own['failed']}"
+    took = (
+        f"{own['seconds']:7.2f} s ({100 * own['seconds'] / own['retraining_seconds']:5.1f} %)"
+        if "seconds" in own
+        else ""
+    )
+    return (f"{name} worst {100 * own['worst']:5.0f} % {'told' if own['rejects'] else '    '} gap {own['gap']:5.2f} "
+            f"klom {own['klom']:5.2f} test {own['test']:.3f} {took}")  # fmt: skip
+
+
+def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """By entrant over all worlds and scenarios: medians, how often it was told, and what did not run."""
+    found = {}
+    for name in dict.fromkeys(own["entrant"] for own in lines if own["entrant"] != "retrained"):
+        own = [one for one in lines if one["entrant"] == name]
+        ran = [one for one in own if "failed" not in one]
+        if not ran:
+            found[name] = {"runs": 0, "failed": own[0]["failed"]}
+            continue
+        found[name] = {
+            "runs": len(ran), "failed": len(own) - len(ran),
+            "worst_median": float(np.median([one["worst"] for one in ran])),
+            "told": float(np.mean([one["rejects"] for one in ran])),
+            **{f"{key}_median": float(np.median([one[key] for one in ran])) for key in ("gap", "klom", "test")},
+        }  # fmt: skip
+        timed = [one for one in ran if "seconds" in one]
+        if timed:
+            found[name]["share_of_retraining_median"] = float(
+                np.median([one["seconds"] / one["retraining_seconds"] for one in timed])
+            )
+        foretold = [one["seconds"] / one["predicted_seconds"] for one in timed if one.get("predicted_seconds")]
+        if foretold:
+            found[name]["seconds_over_predicted"] = [
+                float(np.median(foretold)),
+                float(min(foretold)),
+                float(max(foretold)),
+            ]
+    return {"entrants": found, "regret": regret(lines)}
+
+
+def regret(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How far the plan's choice is behind the best that the same time would have bought."""
+    behind = []
+    for key in dict.fromkeys((own["world"], own["scenario"]) for own in lines):
+        here = [own for own in lines if (own["world"], own["scenario"]) == key and "failed" not in own]
+        picked = [own for own in here if own["entrant"] == "plan:"]
+        within = [
+            own
+            for own in here
+            if own["entrant"].split(":")[0] in ("default", "within", "tuned")
+            and own["seconds"] <= 0.1 * own["retraining_seconds"] * 1.0001
+        ]
+        if not picked or not within:
+            continue
+        # An option is the better the less it leaves; the gap counts among those that are told apart from none.
+        quiet = [own for own in within if not own["rejects"]] or within
+        gap, worst = min(own["gap"] for own in quiet), min(own["worst"] for own in quiet)
+        behind.append(
+            {"world": key[0], "scenario": key[1], "gap": picked[0]["gap"] - gap, "trace": picked[0]["worst"] - worst}
+        )
+    good = [one["gap"] <= GAP and one["trace"] <= TRACE for one in behind]
+    return {"runs": len(behind), "within": float(np.mean(good)) if good else None, "behind": behind}
