@@ -141,6 +141,7 @@ def passes(
     what: str,
     steps: int,
     after: Callable[[], None] | None = None,
+    schedule: Callable[[int], float] | None = None,
 ) -> Iterator[nn.Module]:
     """Descend pass by pass, each of which leaves a model that may be taken, until the task's time is up.
 
@@ -154,15 +155,19 @@ def passes(
         what: the work, in a few words.
         steps: how many there will be.
         after: called after each step.
+        schedule: factor of the rate in a pass, by its number from 0; 1 by default.
 
     Yields:
         A copy after each pass, in evaluation mode.
     """
     made = optimizer(task.oracle.recipe, module, rate)
+    rates = [group["lr"] for group in made.param_groups]
     progress.start(what, steps)
     try:
         for turn in range(epochs):
             taken = 0
+            for group, own in zip(made.param_groups, rates, strict=True):
+                group["lr"] = own if schedule is None else own * schedule(turn)
             for _ in descend(task, module, made, losses(turn), task.seed + TURN * turn):
                 if after is not None:
                     after()

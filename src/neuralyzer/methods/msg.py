@@ -1,6 +1,6 @@
 """MSG: weights that the forget and the retained rows pull alike are drawn anew, then the network is trained on."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
@@ -91,14 +91,10 @@ class Msg:
         module, chosen = weights.clone(task.model), smallest(task, self.share)
         redraw(module, chosen, task.seed)
         slowed = _Slowed(module, {name: torch.where(mask, 1.0, self.slow) for name, mask in chosen.items()})
-
-        def losses(turn: int) -> Iterable[Tensor]:
-            slowed.factor = triangle(turn, self.epochs)
-            return continuing.mean_losses(task, module, task.retain, 1, turn)
-
         return continuing.passes(
-            task, module, self.rate, losses, self.epochs, progress, "training reset weights",
-            continuing.steps(task, len(task.retain), self.epochs), slowed.take,
+            task, module, self.rate, lambda turn: continuing.mean_losses(task, module, task.retain, 1, turn),
+            self.epochs, progress, "training reset weights", continuing.steps(task, len(task.retain), self.epochs),
+            slowed.take, lambda turn: triangle(turn, self.epochs),
         )  # fmt: skip
 
 
@@ -156,23 +152,16 @@ class _Slowed:
 
     Args:
         module: whose parameters are stepped.
-        shares: of a step that each weight takes, by name; the whole step where a name is missing.
-
-    Attributes:
-        factor: what all weights take of a step.
+        shares: of a step that a weight takes, by name; the others take the whole.
     """
 
     def __init__(self, module: nn.Module, shares: Mapping[str, Tensor]) -> None:
-        named = {name: value for name, value in module.named_parameters() if value.requires_grad}
-        self._parts = [
-            (value, value.detach().clone(), shares.get(name, torch.ones((), device=value.device)))
-            for name, value in named.items()
-        ]
-        self.factor = 1.0
+        named = dict(module.named_parameters())
+        self._parts = [(named[name], named[name].detach().clone(), share) for name, share in shares.items()]
 
     @torch.no_grad()
     def take(self) -> None:
         """Shorten the step that was just taken."""
         for value, before, share in self._parts:
-            before.copy_(before.lerp(value, (self.factor * share).to(value.dtype)))
-            value.copy_(before)
+            value.copy_(before.lerp(value, share.to(value.dtype)))
+            before.copy_(value)
