@@ -134,7 +134,7 @@ def trained(
 def passes(
     task: Task,
     module: nn.Module,
-    rate: float,
+    rate: float | torch.optim.Optimizer,
     losses: Callable[[int], Iterable[Tensor]],
     epochs: int,
     progress: Progress,
@@ -148,7 +148,8 @@ def passes(
     Args:
         task: gives recipe and seed, and has the time.
         module: trained in place.
-        rate: learning rate, as a multiple of the recipe's.
+        rate: learning rate, as a multiple of the recipe's; or an optimizer that ``optimizer`` made, where its losses set
+            a rate of their own before each step.
         losses: of a pass, by its number from 0; one without any ends it all.
         epochs: most passes.
         progress: shown each step, and the losses that are reached after each pass.
@@ -160,14 +161,15 @@ def passes(
     Yields:
         A copy after each pass, in evaluation mode.
     """
-    made = optimizer(task.oracle.recipe, module, rate)
+    made = rate if isinstance(rate, torch.optim.Optimizer) else optimizer(task.oracle.recipe, module, rate)
     rates = [group["lr"] for group in made.param_groups]
     progress.start(what, steps)
     try:
         for turn in range(epochs):
             taken = 0
-            for group, own in zip(made.param_groups, rates, strict=True):
-                group["lr"] = own if schedule is None else own * schedule(turn)
+            if schedule is not None:
+                for group, own in zip(made.param_groups, rates, strict=True):
+                    group["lr"] = own * schedule(turn)
             for _ in descend(task, module, made, losses(turn), task.seed + TURN * turn):
                 if after is not None:
                     after()
