@@ -36,11 +36,11 @@ REGRESSION = replace(RECIPE, build=lambda: nn.Sequential(nn.Linear(5, 4), nn.Tan
 IMAGES = replace(RECIPE, build=convolving)
 
 
-def world(recipe=RECIPE, rows=ROWS, shape=(5,), seed=0):
+def world(recipe=RECIPE, rows=ROWS, shape=(5,), seed=0, classes=3):
     """A task on random rows, the first six of which are to go; (1, 5, 5) is the shape of images."""
     generator = np.random.default_rng(0)
     x = generator.normal(size=(rows, *shape)).astype(np.float32)
-    y = generator.integers(3, size=rows)
+    y = generator.integers(classes, size=rows)
     if recipe.objective.name == "regression":
         y = generator.normal(size=(rows, 1)).astype(np.float32)
     subjects = np.where(np.arange(rows) < FORGOTTEN, "gone", "stays")
