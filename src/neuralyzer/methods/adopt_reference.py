@@ -92,8 +92,7 @@ class AdoptReference:
         path = task.references.kept[chosen.number]
         assert path is not None
         module = weights.load_into(task.oracle.recipe.module(), path).eval()
-        task.witness.watch(task.oracle.data).step(chosen.had)
-        task.witness.steps -= 1  # the member's own steps were taken before
+        task.witness.told(set(task.oracle.data.ids[chosen.had].tolist()))
         if not len(chosen.lacked):
             yield module
             return
