@@ -122,7 +122,7 @@ def test_random_label_is_a_step_on_retained_and_relabelled_rows():
 
 def test_joined_rows_keep_the_order_that_is_asked_for():
     task = world()
-    joined = relabelling._together(task.retain, task.forget)
+    joined = relabelling.together(task.retain, task.forget)
     order = np.random.default_rng(1).permutation(ROWS)
     x, _ = joined.gather(order)
     every = torch.cat([task.retain.x, task.forget.x])

@@ -134,35 +134,42 @@ def trained(
 def passes(
     task: Task,
     module: nn.Module,
-    rate: float,
+    rate: float | torch.optim.Optimizer,
     losses: Callable[[int], Iterable[Tensor]],
     epochs: int,
     progress: Progress,
     what: str,
     steps: int,
     after: Callable[[], None] | None = None,
+    schedule: Callable[[int], float] | None = None,
 ) -> Iterator[nn.Module]:
     """Descend pass by pass, each of which leaves a model that may be taken, until the task's time is up.
 
     Args:
         task: gives recipe and seed, and has the time.
         module: trained in place.
-        rate: learning rate, as a multiple of the recipe's.
+        rate: learning rate, as a multiple of the recipe's; or an optimizer that ``optimizer`` made, where its losses set
+            a rate of their own before each step.
         losses: of a pass, by its number from 0; one without any ends it all.
         epochs: most passes.
         progress: shown each step, and the losses that are reached after each pass.
         what: the work, in a few words.
         steps: how many there will be.
         after: called after each step.
+        schedule: factor of the rate in a pass, by its number from 0; 1 by default.
 
     Yields:
         A copy after each pass, in evaluation mode.
     """
-    made = optimizer(task.oracle.recipe, module, rate)
+    made = rate if isinstance(rate, torch.optim.Optimizer) else optimizer(task.oracle.recipe, module, rate)
+    rates = [group["lr"] for group in made.param_groups]
     progress.start(what, steps)
     try:
         for turn in range(epochs):
             taken = 0
+            if schedule is not None:
+                for group, own in zip(made.param_groups, rates, strict=True):
+                    group["lr"] = own * schedule(turn)
             for _ in descend(task, module, made, losses(turn), task.seed + TURN * turn):
                 if after is not None:
                     after()

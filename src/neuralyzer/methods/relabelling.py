@@ -38,7 +38,7 @@ def states(
         A copy after each pass, in evaluation mode.
     """
     module, original = weights.clone(task.model), dict(task.model.named_parameters())
-    rows = _together(task.retain, relabelled(task, task.seed))
+    rows = together(task.retain, relabelled(task, task.seed))
 
     def hold() -> None:
         """The others stay where they were, whatever the optimizer's decay or momentum."""
@@ -75,5 +75,6 @@ class _Joined:
         return torch.cat([x, x_rest])[place], torch.cat([y, y_rest])[place]
 
 
-def _together(first: Data, second: Data) -> Data:
+def together(first: Data, second: Data) -> Data:
+    """Rows of both, those of the second after those of the first."""
     return Data(_Joined(first, second))

@@ -47,6 +47,11 @@ class Witness:
     rows: set[str] = field(default_factory=set)
     forget_rows: int = 0
 
+    def told(self, ids: set[str]) -> None:
+        """Note rows that weights saw before they were taken over."""
+        self.rows |= ids
+        self.forget_rows += len(ids & self.forget)
+
     def watch(self, data: Data) -> "Watch":
         """An observer of a training on ``data``."""
         return Watch(self, data)
@@ -64,10 +69,8 @@ class Watch:
 
     def step(self, positions: np.ndarray) -> None:
         """Note the rows of a step."""
-        ids = set(self.data.ids[positions].tolist())
         self.witness.steps += 1
-        self.witness.rows |= ids
-        self.witness.forget_rows += len(ids & self.witness.forget)
+        self.witness.told(set(self.data.ids[positions].tolist()))
 
 
 class Task:

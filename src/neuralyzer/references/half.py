@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from neuralyzer.references.measuring import Meter
-from neuralyzer.references.readings import Half, Part
+from neuralyzer.references.readings import Flags, Half, Part
 from neuralyzer.signals.signal import Batch
 
 THINNED = 256  # holdout rows
@@ -23,6 +24,7 @@ class ReferenceHalf:
         utilities: each member's utility on the holdout, ``(M,)``.
         outputs: of each member on each present row, ``(M, N, C)``.
         copies: the like on each row's augmented copies, ``(M, N, K, C)``; ``K`` is 0 where the recipe has none.
+        kept: the weights' file of each member that held no row that was erased since; None where there is no such file.
     """
 
     half: Half
@@ -30,6 +32,16 @@ class ReferenceHalf:
     utilities: np.ndarray
     outputs: np.ndarray
     copies: np.ndarray
+    kept: tuple[Path | None, ...] = ()
+
+    def held(self, member: int) -> Flags:
+        """Which of the present rows a member held, ``(N,)``."""
+        if self.half.held is not None:
+            return np.asarray(self.half.held[member])
+        held = np.zeros(self.outputs.shape[1], dtype=bool)
+        for subject, rows in enumerate(self.half.positions):
+            held[rows] = self.half.keep[member, subject]
+        return held
 
     def never_outputs(self, part: Part) -> torch.Tensor:
         """Outputs on a part's rows of the members that never saw its subject, ``(n_never, n, C)``."""

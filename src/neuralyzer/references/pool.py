@@ -24,7 +24,7 @@ from neuralyzer.references.looks import Looks
 from neuralyzer.references.measuring import units_of
 from neuralyzer.references.memory import HALVES, Memory, remember, remembered
 from neuralyzer.references.processes import How, as_engine
-from neuralyzer.references.readings import Half, Indices, Part, Readings
+from neuralyzer.references.readings import Flags, Half, Indices, Part, Readings
 from neuralyzer.references.roster import Roster
 from neuralyzer.references.store import Store
 from neuralyzer.signals.catalogue import signals
@@ -304,5 +304,16 @@ class References:
         outputs, copies = (array[members][:, places] for array in self._outputs())
         utilities = np.array([mark["utility"] for mark in marks])
         return ReferenceHalf(
-            half, surveying.meter_of(self.store, self.oracle, self.head, units), utilities, outputs, copies
+            half,
+            surveying.meter_of(self.store, self.oracle, self.head, units),
+            utilities,
+            outputs,
+            copies,
+            self._kept(members, keep),
         )
+
+    def _kept(self, members: Indices, keep: Flags) -> tuple[Path | None, ...]:
+        """Weights of those members that held no erased row, where they were kept."""
+        saw_erased = np.atleast_1d(self.roster.held(keep)[:, self.roster.ids == ""].any(1))
+        paths = [self.store.weights(int(member)) for member in members]
+        return tuple(path if path.exists() and not saw else None for path, saw in zip(paths, saw_erased, strict=True))
