@@ -28,7 +28,8 @@ def test_time_enough_means_an_exact_option(task):
     plan = planned(task())
     assert plan.chosen.guarantee is Guarantee.EXACT and plan.budget is None
     assert plan.note == f"time allows an exact option, so {plan.chosen.method} is taken"
-    assert plan.chosen.seconds == min(o.seconds for o in plan.options if o.guarantee is Guarantee.EXACT)
+    possible = [o for o in plan.options if o.guarantee is Guarantee.EXACT and o.seconds is not None]
+    assert plan.chosen.seconds == min(o.seconds for o in possible)
 
 
 def test_haste_means_the_least_expected_trace_within_the_budget(task):
@@ -142,9 +143,11 @@ def test_a_persons_hyperparameters_are_its_own(task):
 
 # Escalation
 
+IMPOSSIBLE = ("ct", "sisa", "adopt-reference")  # on a model without convolutions, shards or kept references
+
 
 @pytest.mark.parametrize("budget", [None, 1e-9, 4.0, 1000.0])
-@pytest.mark.parametrize("method", [None, *catalogue.names()])
+@pytest.mark.parametrize("method", [None, *(name for name in catalogue.names() if name not in IMPOSSIBLE)])
 def test_what_a_failure_escalates_to(task, budget, method):
     plan = planned(task(budget=budget), method=method)
     order = plan.order
@@ -219,7 +222,7 @@ def test_a_plan_sees_the_tuning_half_alone(setting, monkeypatch):
 
 def test_the_policy_of_the_plan(setting, monkeypatch):
     kept = []
-    monkeypatch.setattr(planning, "make_plan", lambda task, limit: kept.append((task.alpha, limit)))
+    monkeypatch.setattr(planning, "make_plan", lambda task, limit, record: kept.append((task.alpha, limit)))
     nz.plan(*setting[:1], nz.ErasureRequest(subjects=["c0"]), setting[1], nz.Policy(alpha=0.1, max_utility_loss=0.2))
     assert kept == [(0.1, 0.2)]
 

@@ -27,6 +27,7 @@ from neuralyzer.models.placement import Placement, as_device
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.planning.cost import Rates
 from neuralyzer.planning.plan import Plan, make_plan
+from neuralyzer.planning.track_record import Record
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.references import exact
 from neuralyzer.references.pool import References
@@ -128,7 +129,14 @@ def forget(
     task = Task(oracle, request, pool, place.policy.alpha, wish.seed, Placement.of(wish.device))
     plan = folder.stage(
         "plan",
-        lambda: make_plan(task, place.policy.max_utility_loss, wish.method, wish.hyperparameters, wish.rates),
+        lambda: make_plan(
+            task,
+            place.policy.max_utility_loss,
+            wish.method,
+            wish.hyperparameters,
+            wish.rates,
+            Record.shipped().with_cases(place.cases),
+        ),
         Plan.to_dict,
         Plan.from_dict,
     )

@@ -30,9 +30,11 @@ def run(
     """Show every algorithm with predicted seconds, trace and utility, and which one would be taken."""
     from neuralyzer.cli.project import Project
     from neuralyzer.planning.plan import plan
+    from neuralyzer.planning.track_record import Record
 
     own = Project.read(project)
     oracle = own.oracle()
     asked = request(subject, row, class_, where, guarantee, budget=budget)
-    found = plan(oracle, asked, own.references(oracle), own.workspace.policy)
+    record = Record.shipped().with_cases(own.workspace.cases)
+    found = plan(oracle, asked, own.references(oracle), own.workspace.policy, record)
     answer(found.to_dict(), found, json)

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from neuralyzer.data.request import Guarantee
-from neuralyzer.methods.method import Method, obstacle
+from neuralyzer.methods import search
+from neuralyzer.methods.method import Expectation, Method, obstacle
 from neuralyzer.methods.repair import Repair
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
@@ -28,6 +29,8 @@ class Option:
         feasible: whether it satisfies guarantee, budget and policy.
         reason: a sentence.
         chosen: whether it is the one.
+        searched: whether its settings are searched, by the tuning half.
+        runs: how many runs in situations like this one the expectation rests on, as a sum of weights.
     """
 
     method: str
@@ -38,6 +41,8 @@ class Option:
     feasible: bool
     reason: str
     chosen: bool = False
+    searched: bool = False
+    runs: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The option as plain values."""
@@ -45,7 +50,14 @@ class Option:
 
 
 def predict(
-    method: Method, task: Task, rates: Rates, members: float | None, limit: float, answerable: str | None
+    method: Method,
+    task: Task,
+    rates: Rates,
+    members: float | None,
+    limit: float,
+    answerable: str | None,
+    known: tuple[Expectation, float] | None = None,
+    searched: bool = False,
 ) -> Option:
     """One algorithm as an option.
 
@@ -56,19 +68,22 @@ def predict(
         members: mean utility of the tuning members on the holdout.
         limit: largest loss of utility against them.
         answerable: why the references cannot judge the request; None where they can.
+        known: what the method is expected to leave and cost here, and how many runs say so; its own expectation where None.
+        searched: whether its settings will be searched.
 
     Returns:
         The option, not chosen yet.
     """
+    expected, runs = known or (method.expected, 0.0)
     wrong = obstacle(method, task)
-    passes = method.passes(task)
+    passes = search.passes(method, task) if searched and wrong is None else method.passes(task)
     if method.repaired and wrong is None:
         passes = passes + Repair().passes(task)
     seconds = rates.seconds(passes) if wrong is None else None
     if seconds is not None and not math.isfinite(seconds):
         seconds = None
     exact = method.guarantee is Guarantee.EXACT
-    utility = _utility(method, task, members)
+    utility = _utility(expected, task, members)
     budget, request = task.request.budget, task.request
     reasons = []
     if wrong is not None:
@@ -79,8 +94,8 @@ def predict(
         reasons.append(
             f"over the budget of {budget:.2f} s" if seconds is not None else "nobody knows how long its training takes"
         )
-    if not exact and method.expected.trace > LARGEST_EXPECTED_TRACE:
-        reasons.append(f"is known to leave about {100 * method.expected.trace:.0f} % of the trace")
+    if not exact and expected.trace > LARGEST_EXPECTED_TRACE:
+        reasons.append(f"is known to leave about {100 * expected.trace:.0f} % of the trace")
     lost = None if exact or members is None or utility is None else task.objective.utility_loss(members, utility)
     if lost is not None and lost > limit:
         reasons.append(f"would cost {lost:.3f} of {task.objective.utility_name}, over the {limit:.3f} allowed")
@@ -88,27 +103,30 @@ def predict(
         reasons.append("without references nothing but an exact option can be judged")
     feasible = not reasons
     if feasible:
-        reasons.append(_praise(method, seconds, budget))
+        reasons.append(_praise(method, expected, seconds, budget))
         if not exact and answerable is not None:
             reasons.append(
                 f"but it would end inconclusive: {answerable}; {EXACT_REFERENCES} exact references would judge it, and "
                 f"retraining costs 1/{EXACT_REFERENCES} of them"
             )
-    return Option(method.name, method.guarantee, seconds, method.expected.trace, utility, feasible, "; ".join(reasons))
+    return Option(
+        method.name, method.guarantee, seconds, 0.0 if exact else expected.trace, utility, feasible, "; ".join(reasons),
+        searched=searched, runs=runs,
+    )  # fmt: skip
 
 
-def _utility(method: Method, task: Task, members: float | None) -> float | None:
+def _utility(expected: Expectation, task: Task, members: float | None) -> float | None:
     """What the tuning members that never saw the rows predict, less what the method is known to cost against it."""
     if members is None and task.oracle.holdout is not None:
         members = reading.utility(task.model, task.objective, task.oracle.holdout)
     if members is None:
         return None
-    cost = method.expected.utility_loss
+    cost = expected.utility_loss
     return members - cost if task.objective.counted else members * (1 + cost)
 
 
-def _praise(method: Method, seconds: float | None, budget: float | None) -> str:
+def _praise(method: Method, expected: Expectation, seconds: float | None, budget: float | None) -> str:
     takes = "" if seconds is None or budget is None else f", {100 * seconds / budget:.0f} % of the budget"
     if method.guarantee is Guarantee.EXACT:
         return f"the same distribution as retraining, by construction{takes}"
-    return f"expected to leave {100 * method.expected.trace:.0f} % of the trace{takes}"
+    return f"expected to leave {100 * expected.trace:.0f} % of the trace{takes}"

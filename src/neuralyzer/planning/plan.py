@@ -12,11 +12,12 @@ from rich.text import Text
 from neuralyzer.data.request import ErasureRequest, Guarantee
 from neuralyzer.errors import UsageError
 from neuralyzer.methods import catalogue
-from neuralyzer.methods.method import obstacle
+from neuralyzer.methods.method import obstacle, space
 from neuralyzer.methods.task import Task
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.planning.cost import Rates, probe
 from neuralyzer.planning.options import Option, predict
+from neuralyzer.planning.track_record import Record, Situation
 from neuralyzer.references.pool import References
 from neuralyzer.trace import screen
 from neuralyzer.workspace.policy import Policy
@@ -32,6 +33,7 @@ class Plan:
         note: what the person should know of the choice.
         members_utility: what the tuning members that never saw the rows predict for the holdout; None without references.
         answerable: why the references cannot judge this request; None where they can.
+        situation: what the request is like, as later plans compare it.
     """
 
     options: tuple[Option, ...]
@@ -39,6 +41,7 @@ class Plan:
     note: str
     members_utility: float | None
     answerable: str | None
+    situation: Situation | None = None
 
     @property
     def chosen(self) -> Option:
@@ -60,13 +63,18 @@ class Plan:
             "note": self.note,
             "members_utility": self.members_utility,
             "answerable": self.answerable,
+            "situation": None if self.situation is None else self.situation.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
         """The plan that ``to_dict`` wrote down."""
         options = tuple(Option(**o | {"guarantee": Guarantee(o["guarantee"])}) for o in values["options"])
-        return cls(options, values["budget"], values["note"], values["members_utility"], values["answerable"])
+        known = values.get("situation")
+        situation = None if known is None else Situation(**known)
+        return cls(
+            options, values["budget"], values["note"], values["members_utility"], values["answerable"], situation
+        )
 
     def __rich__(self) -> RenderableType:
         table = RichTable(title="options", title_justify="left", caption=self.note, caption_justify="left")
@@ -85,7 +93,11 @@ class Plan:
 
 
 def plan(
-    oracle: TrainedModel, request: ErasureRequest, references: References | None = None, policy: Policy | None = None
+    oracle: TrainedModel,
+    request: ErasureRequest,
+    references: References | None = None,
+    policy: Policy | None = None,
+    record: Record | None = None,
 ) -> Plan:
     """Every algorithm as an option for a request, and the one that is chosen.
 
@@ -94,12 +106,13 @@ def plan(
         request: whose rows, which guarantee, how many seconds.
         references: its pool; the plan sees its tuning half alone.
         policy: error rate and largest loss of utility.
+        record: of earlier runs; the one that ships with the package where None.
 
     Returns:
         The plan.
     """
     policy = policy or Policy()
-    return make_plan(Task(oracle, request, references, policy.alpha), policy.max_utility_loss)
+    return make_plan(Task(oracle, request, references, policy.alpha), policy.max_utility_loss, record=record)
 
 
 def make_plan(
@@ -108,6 +121,7 @@ def make_plan(
     method: str | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
     rates: Rates | None = None,
+    record: Record | None = None,
 ) -> Plan:
     """Predict every option and choose.
 
@@ -118,6 +132,7 @@ def make_plan(
         method: the person's own choice, which is then taken if it is possible at all.
         hyperparameters: of that method.
         rates: seconds of each kind of work; timed here where None.
+        record: of earlier runs; the one that ships with the package where None.
 
     Returns:
         The plan.
@@ -135,7 +150,14 @@ def make_plan(
         name: catalogue.make(name, **(hyperparameters or {})) if name == method else catalogue.make(name)
         for name in catalogue.names()
     }
-    options = [predict(one, task, rates, members, limit, answerable) for one in made.values()]
+    record, situation = record or Record.shipped(), Situation.of(task)
+    options = [
+        predict(
+            one, task, rates, members, limit, answerable, record.expect(one, situation),
+            searched=bool(space(one)) and task.traceable and not (name == method and hyperparameters),
+        )
+        for name, one in made.items()
+    ]  # fmt: skip
     if method is not None:
         wrong = obstacle(made.get(method) or catalogue.make(method), task)
         if wrong is not None:
@@ -147,7 +169,7 @@ def make_plan(
         own, note = _choice(options, task.request.budget)
     chosen = [replace(o, chosen=True) if o is own else o for o in options]
     ordered = sorted(chosen, key=lambda o: (not o.chosen, not o.feasible, _rank(o)))
-    return Plan(tuple(ordered), task.request.budget, note, members, answerable)
+    return Plan(tuple(ordered), task.request.budget, note, members, answerable, situation)
 
 
 def _rank(option: Option) -> tuple[bool, float, float]:

@@ -122,6 +122,7 @@ def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawi
     ]
     if not points:
         return None
+    front = pareto([point for point in points if point["kind"] != "infeasible"])
     spans = [point["seconds"] for point in points] + ([budget] if budget else [])
     across = (min(spans) / 1.6, max(spans) * 1.6)
     levels = [point["trace"] for point in points]
@@ -144,7 +145,9 @@ def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawi
             axis=alt.Axis(format=".0%", tickCount=5),
         )
         colour = alt.Color("kind:N", scale=colours, legend=None)
-        named = _apart(points, across, up, width - 70, height)
+        # Of what will not do, the front of it is named at most: dozens of grey names hide the others.
+        spoken = [point for point in points if point["kind"] != "infeasible"] or pareto(points)
+        named = _apart(spoken + [p for p in pareto(points) if p not in spoken], across, up, width - 70, height)
         marks = []
         if budget:
             rule = alt.Chart(values([{"seconds": budget, "text": f"budget {seconds(budget)}"}]))
@@ -154,6 +157,12 @@ def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawi
                 rule.mark_text(
                     color=ORIGINAL, align="left" if left else "right", dx=5 if left else -5, baseline="top", fontSize=12
                 ).encode(x=x, y=alt.value(0), text="text:N")
+            )
+        if len(front) > 1:
+            marks.append(
+                alt.Chart(values(front))
+                .mark_line(color=MUTED, strokeWidth=1.5, interpolate="step-after")
+                .encode(x=x, y=y, order=alt.Order("seconds:Q"))
             )
         marks.append(
             alt.Chart(values(points))
@@ -178,6 +187,15 @@ def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawi
         "Options by predicted seconds and predicted trace. "
         + " ".join(f"{p['method']} ({p['kind']}): {seconds(p['seconds'])}, {percent(p['trace'])}." for p in points),
     )
+
+
+def pareto(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The points that none of the others beats in both seconds and trace, by rising seconds."""
+    front: list[dict[str, Any]] = []
+    for point in sorted(points, key=lambda p: (p["seconds"], p["trace"])):
+        if not front or point["trace"] < front[-1]["trace"]:
+            front.append(dict(point))
+    return front
 
 
 def _reading(label: str, lane: str, reading: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,183 @@
+"""What algorithms left and cost before, in situations like this one: the benchmark's runs and the workspace's own cases."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pyarrow import parquet
+
+from neuralyzer.data.rows import Data
+from neuralyzer.influence.curvature import Parameters
+from neuralyzer.methods.method import Expectation, Method
+from neuralyzer.methods.task import Task
+from neuralyzer.models import reading
+
+SHIPPED = "track_record.parquet"
+PRIOR = 1.0  # runs that the algorithm's own expectation counts as much as
+NEAR = 1.0  # how far apart situations may be, in units of ``SCALES``, to speak for each other
+SCALES = {"parameters": 1.0, "forget_share": 0.5, "concentration": 0.3, "distance": 0.5, "gap": 1.0}
+FORGET_ROWS, RETAIN_ROWS = 256, 2000  # that the distance is measured on
+CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a request is like, in a few numbers.
+
+    Attributes:
+        parameters: decimal logarithm of how many the model has.
+        forget_share: decimal logarithm of the forget rows' share of all rows.
+        concentration: share of the forget rows that their most frequent class has; 0 where there are no classes.
+        distance: natural logarithm of how far forget rows lie from their nearest retained row, over how far retained
+            rows lie from theirs.
+        gap: how much lower the model's mean loss on the forget rows is than that of models that never saw them; None
+            without references.
+    """
+
+    parameters: float
+    forget_share: float
+    concentration: float
+    distance: float
+    gap: float | None
+
+    @classmethod
+    def of(cls, task: Task) -> "Situation":
+        """The situation of a task."""
+        own = reading.mean_loss(task.model, task.objective, task.forget)
+        return cls(
+            math.log10(sum(Parameters(task.model).sizes)),
+            math.log10(len(task.forget) / len(task.oracle.data)),
+            _concentration(task),
+            _distance(task.forget, task.retain, task.seed),
+            task.never_seen_loss - own if task.traceable else None,
+        )
+
+    def apart(self, other: Mapping[str, Any]) -> float:
+        """Distance to another situation; what either does not know counts nothing."""
+        total = 0.0
+        for name, scale in SCALES.items():
+            mine, its = getattr(self, name), other[name]
+            if mine is not None and its is not None:
+                total += ((mine - its) / scale) ** 2
+        return math.sqrt(total)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def _concentration(task: Task) -> float:
+    if not task.objective.counted:
+        return 0.0
+    labels = torch.cat([y for _, y in task.forget.chunks(4096)]).reshape(len(task.forget), -1)[:, 0]
+    return float(torch.unique(labels, return_counts=True)[1].max()) / len(task.forget)
+
+
+def _distance(forget: Data, retain: Data, seed: int) -> float:
+    """Nearest-row distances in features scaled to unit spread, on samples of both."""
+    generator = np.random.default_rng(seed)
+    asked, others = (
+        rows.gather(np.sort(generator.permutation(len(rows))[:most]))[0].flatten(1).double()
+        for rows, most in ((forget, FORGET_ROWS), (retain, RETAIN_ROWS))
+    )
+    if len(others) < 2:
+        return 0.0
+    spread = others.std(0)
+    asked, others = (rows / torch.where(spread > 0, spread, 1.0) for rows in (asked, others))
+    among = others[: min(len(others), FORGET_ROWS)]
+    own = torch.cdist(among, others)
+    own[torch.arange(len(among)), torch.arange(len(among))] = torch.inf
+    far, usual = torch.cdist(asked, others).min(1).values.mean(), own.min(1).values.mean()
+    return float(torch.log((far + 1e-9) / (usual + 1e-9)))
+
+
+@dataclass(frozen=True)
+class Record:
+    """Runs that are known: a mapping each, with the fields of ``Situation`` and ``method``, ``trace``, ``utility_loss``."""
+
+    runs: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def shipped(cls, without: Iterable[str] = ()) -> "Record":
+        """The benchmark's runs that ship with the package.
+
+        Args:
+            without: worlds whose runs shall not speak, such as the one that is being judged.
+
+        Returns:
+            The record.
+        """
+        left_out = set(without)
+        return cls(tuple(run for run in _shipped() if run["world"] not in left_out))
+
+    def with_cases(self, folder: Path) -> "Record":
+        """With the finished cases of a workspace besides.
+
+        Args:
+            folder: one folder a case.
+
+        Returns:
+            The record.
+        """
+        found = []
+        for path in sorted(folder.glob("*/result.json")):
+            run = _of_case(json.loads(path.read_text()))
+            if run is not None:
+                found.append(run)
+        return Record((*self.runs, *found))
+
+    def expect(self, method: Method, situation: Situation) -> tuple[Expectation, float]:
+        """What a method will leave and cost here.
+
+        Runs of the method speak by how near their situation is (a normal kernel); the method's own expectation counts
+        as one run.
+
+        Args:
+            method: whose runs are asked.
+            situation: of the request.
+
+        Returns:
+            The expectation, and how many runs speak, as a sum of weights.
+        """
+        own = [run for run in self.runs if run["method"] == method.name]
+        if not own:
+            return method.expected, 0.0
+        weights = np.exp(-0.5 * (np.array([situation.apart(run) for run in own]) / NEAR) ** 2)
+        total = float(weights.sum())
+
+        def mean(name: str, prior: float) -> float:
+            return float((PRIOR * prior + weights @ np.array([run[name] for run in own])) / (PRIOR + total))
+
+        return Expectation(
+            mean("trace", method.expected.trace), mean("utility_loss", method.expected.utility_loss)
+        ), total
+
+
+@cache
+def _shipped() -> tuple[dict[str, Any], ...]:
+    path = resources.files("neuralyzer.planning") / SHIPPED
+    with resources.as_file(path) as file:
+        return tuple(parquet.read_table(file).to_pylist()) if file.exists() else ()
+
+
+def _of_case(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The accepted or last attempt of a case as a run; None where it was not measured or its situation not noted."""
+    plan, verified = result.get("plan") or {}, result.get("verification") or {}
+    situation, members = plan.get("situation"), plan.get("members_utility")
+    traces = [abs(own["unlearned"]) for own in verified.get("families") or () if own.get("unlearned") is not None]
+    holdout = [own for key, own in result["utility"].items() if key.startswith("holdout_")]
+    utility = holdout[0]["unlearned"] if holdout else None
+    if situation is None or not traces or members is None or utility is None:
+        return None
+    known = {own.name: situation[own.name] for own in fields(Situation)}
+    return known | {
+        "method": result["unlearning"]["method"], "world": result["case"], "trace": max(traces),
+        "utility_loss": members - utility,
+    }  # fmt: skip
