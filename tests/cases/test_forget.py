@@ -53,6 +53,23 @@ def test_a_request_is_answered_within_its_budget(world):
     assert "<html" in case.report.read_text()
 
 
+def test_the_persons_choice_among_the_options_is_asked_once_and_kept(world):
+    asked = []
+
+    def choose(plan):
+        asked.append(plan)
+        return "finetune"
+
+    wish = Wish(rates=RATES, choose=choose)
+    case = go(world, workspace=loose(world), wish=wish)
+    attempts = case.result["unlearning"]["attempts"]
+    assert attempts[0]["method"] == "finetune" and len(attempts) > 1, "it forgets nothing and is turned down"
+    assert len(attempts[0]["trials"]) > 1 and attempts[0]["trials"][0]["settings"]["rate"] == 1.0
+    assert "chosen by the person" in case.result["plan"]["note"] and case.verdict is Verdict.FORGOTTEN
+    assert weights.digest(go(world, workspace=loose(world), wish=wish).model) == weights.digest(case.model)
+    assert len(asked) == 1
+
+
 def test_the_subject_is_named_nowhere_that_leaves_the_house(world):
     case = go(world, nz.ErasureRequest(subjects=["c0"]), workspace=loose(world))
     for path in (case.certificate, case.report):

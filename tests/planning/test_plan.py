@@ -113,7 +113,7 @@ def test_without_references_an_exact_option(task):
 def test_a_person_may_choose(task):
     plan = planned(task(budget=1000.0), method="influence")
     assert plan.chosen.method == "influence"
-    assert plan.note == "influence was chosen by the person, not by the plan"
+    assert plan.note.startswith("influence was chosen by the person, not by the plan, which would have taken re")
     assert sum(option.chosen for option in plan.options) == 1
 
 

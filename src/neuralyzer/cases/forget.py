@@ -3,7 +3,7 @@
 import datetime as dt
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Wish:
         folder: where acceptance tests run.
         exact_references: how many models trained on exactly the retain set shall judge, made once the weights are
             final; 0 for the pool. The person pays for them: retraining once costs a part of it.
+        choose: asked for the method once the plan is there, in place of ``method``; its answer is kept with the plan.
         device: where a retraining and exact references are trained; by default the GPU where there is one.
     """
 
@@ -67,6 +68,7 @@ class Wish:
     folder: Path | None = None
     exact_references: int = 0
     device: str | None = None
+    choose: Callable[[Plan], str] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         as_device(self.device)
@@ -129,14 +131,7 @@ def forget(
     task = Task(oracle, request, pool, place.policy.alpha, wish.seed, Placement.of(wish.device))
     plan = folder.stage(
         "plan",
-        lambda: make_plan(
-            task,
-            place.policy.max_utility_loss,
-            wish.method,
-            wish.hyperparameters,
-            wish.rates,
-            Record.shipped().with_cases(place.cases),
-        ),
+        lambda: _planned(task, place, wish),
         Plan.to_dict,
         Plan.from_dict,
     )
@@ -151,6 +146,12 @@ def forget(
     outcomes = _attempts(setting, plan, wish, folder, watch)
     _finish(folder, place, case, oracle, setting, plan, audited, declared, outcomes, location, received, wish)
     return _closed(folder, oracle, positions, pool, case)
+
+
+def _planned(task: Task, place: Workspace, wish: Wish) -> Plan:
+    record = Record.shipped().with_cases(place.cases)
+    found = make_plan(task, place.policy.max_utility_loss, wish.method, wish.hyperparameters, wish.rates, record)
+    return found if wish.choose is None else found.chosen_by_person(wish.choose(found))
 
 
 def _located(request: ErasureRequest, workspace: Workspace, oracle: TrainedModel) -> Location:

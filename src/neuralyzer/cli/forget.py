@@ -10,6 +10,7 @@ from neuralyzer.cli.options import (
     Device,
     Due,
     ExactReferences,
+    Interactive,
     Json,
     Method,
     NameSubject,
@@ -42,6 +43,7 @@ def run(
     exact_references: ExactReferences = 0,
     name_subject: NameSubject = False,
     device: Device = None,
+    interactive: Interactive = False,
     project: ProjectFile = PROJECT,
     json: Json = False,
 ) -> None:
@@ -49,21 +51,31 @@ def run(
 
     Stopped at any moment and called again, it goes on from the last finished stage. The original weights stay.
     """
+    import sys
     from dataclasses import replace
 
+    import click
     from rich.console import Console
 
     from neuralyzer.cases.forget import Wish, forget
     from neuralyzer.cases.screen import Blind, Screen, case_view
+    from neuralyzer.cli.choose import choose
     from neuralyzer.cli.project import Project
+    from neuralyzer.errors import UsageError
 
+    console = Console(highlight=False)
+    if interactive and (json or method is not None or not (console.is_terminal and sys.stdin.isatty())):
+        raise UsageError("--interactive needs a terminal, and goes with neither --json nor --method")
     own = Project.read(project)
-    wish = Wish(method=method, seed=seed, folder=own.root, exact_references=exact_references, device=own.device(device))
+    wish = Wish(
+        method=method, seed=seed, folder=own.root, exact_references=exact_references, device=own.device(device),
+        choose=(lambda plan: choose(plan, console, click.getchar)) if interactive else None,
+    )  # fmt: skip
     place = own.workspace
     if name_subject:
         place = replace(place, policy=replace(place.policy, name_subject=True))
     asked = request(subject, row, class_, where, guarantee, reason, budget, due, decided_by)
-    audience = Blind() if json else Screen(Console(highlight=False))
+    audience = Blind() if json else Screen(console)
     earlier = own.answered(asked)
     if earlier is not None:
         answer(earlier, case_view(earlier), json)

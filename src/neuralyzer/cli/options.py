@@ -33,6 +33,9 @@ Budget = Annotated[float | None, typer.Option("--budget", help="Seconds that the
 Due = Annotated[str | None, typer.Option("--due", help="The legal date, such as 2026-12-31.")]
 DecidedBy = Annotated[str | None, typer.Option("--decided-by", help="Who decided.")]
 Method = Annotated[str | None, typer.Option("--method", help="Your own choice of algorithm; see 'neuralyzer methods'.")]
+Interactive = Annotated[
+    bool, typer.Option("--interactive", help="Choose among the plan's options by the arrow keys before it goes on.")
+]
 ExactReferences = Annotated[
     int,
     typer.Option(

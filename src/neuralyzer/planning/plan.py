@@ -55,6 +55,24 @@ class Plan:
         possible = [o for o in rest if o.seconds is not None or o.method == "retrain"]
         return [self.chosen, *sorted(possible, key=lambda o: (o.method == "retrain", _rank(o)))]
 
+    def chosen_by_person(self, method: str) -> "Plan":
+        """The like with another choice, and in its note what that costs.
+
+        Args:
+            method: one of the options.
+
+        Returns:
+            The plan; its options in the same order.
+        """
+        before, own = self.chosen, next(option for option in self.options if option.method == method)
+        if own is before:
+            return self
+        note = f"{method} was chosen by the person, not by the plan, which would have taken {before.method}"
+        note += f" ({_cost(before)}); {method}: {_cost(own)}"
+        note += "" if own.feasible else f"; the plan would not have: {own.reason}"
+        options = tuple(replace(option, chosen=option is own) for option in self.options)
+        return replace(self, options=options, note=note)
+
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain values."""
         return {
@@ -163,13 +181,17 @@ def make_plan(
         if wrong is not None:
             raise UsageError(f"method {method} cannot be used: {wrong}")
         own = next(option for option in options if option.method == method)
-        note = f"{method} was chosen by the person, not by the plan"
-        note += "" if own.feasible else f"; the plan would not have: {own.reason}"
-    else:
-        own, note = _choice(options, task.request.budget)
-    chosen = [replace(o, chosen=True) if o is own else o for o in options]
-    ordered = sorted(chosen, key=lambda o: (not o.chosen, not o.feasible, _rank(o)))
-    return Plan(tuple(ordered), task.request.budget, note, members, answerable, situation)
+    best, note = _choice(options, task.request.budget)
+    first = best if method is None else own
+    ordered = sorted(options, key=lambda o: (o is not first, not o.feasible, _rank(o)))
+    chosen = tuple(replace(o, chosen=o is best) for o in ordered)
+    found = Plan(chosen, task.request.budget, note, members, answerable, situation)
+    return found if method is None else found.chosen_by_person(method)
+
+
+def _cost(option: Option) -> str:
+    takes = "nobody knows how long it takes" if option.seconds is None else f"{option.seconds:.2f} s"
+    return f"{takes}, {100 * option.trace:.0f} % of the trace left"
 
 
 def _rank(option: Option) -> tuple[bool, float, float]:

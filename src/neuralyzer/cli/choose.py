@@ -1,0 +1,41 @@
+"""The person chooses among a plan's options: arrow keys flick through them, and each says what it costs."""
+
+from collections.abc import Callable
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from neuralyzer.planning.plan import Plan
+
+UP, DOWN, ENTER, LEAVE = ("\x1b[A", "\x1bOA", "k"), ("\x1b[B", "\x1bOB", "j"), ("\r", "\n"), ("\x1b", "q", "\x03")
+
+
+def choose(plan: Plan, console: Console, key: Callable[[], str]) -> str:
+    """Let the person flick through the options.
+
+    Args:
+        plan: whose choice is marked first.
+        console: a terminal.
+        key: waits for the next key and gives its characters.
+
+    Returns:
+        The method that Enter was pressed on; the plan's own where the person left by Escape or ``q``.
+    """
+    names = [option.method for option in plan.options if option.seconds is not None or option.method == "retrain"]
+    place = names.index(plan.chosen.method)
+    with Live(_view(plan, names[place]), console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            pressed = key()
+            if pressed in ENTER:
+                return names[place]
+            if pressed in LEAVE:
+                return plan.chosen.method
+            place = (place + (pressed in DOWN) - (pressed in UP)) % len(names)
+            live.update(_view(plan, names[place]), refresh=True)
+
+
+def _view(plan: Plan, name: str) -> RenderableType:
+    shown = plan if name == plan.chosen.method else plan.chosen_by_person(name)
+    keys = Text("up and down choose, Enter takes it, Escape leaves it to the plan", style="bright_black")
+    return Group(shown, keys)
