@@ -16,7 +16,7 @@ from neuralyzer.progress import Silent
 NAMES = [
     "retrain", "rollback", "datamodel-matching", "influence", "finetune", "neggrad-plus", "ssd", "gradient-ascent",
     "random-label", "salun", "scrub", "cf-k", "eu-k", "bad-teacher", "l1-sparse", "boundary-shrink",
-    "msg", "amun", "sfron", "boundary-expand",
+    "msg", "amun", "sfron", "boundary-expand", "rum",
 ]  # fmt: skip
 
 ELSEWHERE = ["ct", "sisa", "adopt-reference"]  # this model has no convolutions, no shards, and kept no references

@@ -2,9 +2,10 @@
 
 import dataclasses
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from neuralyzer.errors import UsageError
+from neuralyzer.methods.composed import JOINT, Composed, composed
 from neuralyzer.methods.method import Method
 from neuralyzer.workspace.plugins import discover
 
@@ -12,8 +13,9 @@ from neuralyzer.workspace.plugins import discover
 @cache
 def methods() -> dict[str, type[Any]]:
     """All algorithms by name, the strongest guarantee first."""
-    found = list(discover("neuralyzer.methods", has=("name", "guarantee", "needs", "passes", "unlearn")))
-    return {kind.name: kind for kind in sorted(found, key=lambda kind: (-kind.guarantee.strength, kind.name))}
+    found = discover("neuralyzer.methods", has=("name", "guarantee", "needs", "passes", "unlearn"))
+    own = [kind for kind in found if kind is not Composed]
+    return {kind.name: kind for kind in sorted(own, key=lambda kind: (-kind.guarantee.strength, kind.name))}
 
 
 def names() -> list[str]:
@@ -42,7 +44,7 @@ def make(name: str, **hyperparameters: Any) -> Method:
     """The algorithm with its paper's defaults, or with the hyperparameters given.
 
     Args:
-        name: as on the command line.
+        name: as on the command line; several joined by ``+`` are a sequence.
         hyperparameters: in place of the defaults.
 
     Returns:
@@ -51,6 +53,10 @@ def make(name: str, **hyperparameters: Any) -> Method:
     Raises:
         UsageError: if it has no such hyperparameter.
     """
+    if JOINT in name:
+        if hyperparameters:
+            raise UsageError(f"{name} is a sequence of methods, which takes no hyperparameters")
+        return cast(Method, composed(name, make))
     kind = get(name)
     try:
         method: Method = kind(**hyperparameters)
@@ -61,5 +67,7 @@ def make(name: str, **hyperparameters: Any) -> Method:
 
 
 def hyperparameters(method: Any) -> dict[str, Any]:
-    """A method's hyperparameters by name."""
+    """A method's hyperparameters by name; of a sequence, each part's."""
+    if isinstance(method, Composed):
+        return {f"{part.name}.{name}": value for part in method.parts for name, value in hyperparameters(part).items()}
     return {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}

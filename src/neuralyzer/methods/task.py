@@ -1,9 +1,10 @@
 """``Task``: what an unlearning algorithm is given, and nothing of the judge."""
 
+import copy
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -122,6 +123,44 @@ class Task:
     def late(self) -> bool:
         """Whether the time is up: an algorithm stops cleanly, with the best that it has."""
         return time.perf_counter() > self._ends
+
+    def going_on_from(self, module: nn.Module) -> "Task":
+        """The like with another model to begin with: for an algorithm that takes up what another left.
+
+        Its time, its coach and its record of trials are this task's own; the curvature is still the original's.
+
+        Args:
+            module: that model.
+
+        Returns:
+            The task.
+        """
+        if module is self.model:
+            return self
+        other, factors = copy.copy(self), self.factors if "factors" in self.__dict__ else None
+        other.__dict__.pop("factors", None)
+        other.oracle, other._kept = replace(self.oracle, model=module), None
+        if factors is not None:
+            other.__dict__["factors"] = factors
+        return other
+
+    def part(self, positions: np.ndarray) -> "Task":
+        """The like for some of the forget rows; all the others of the request are not retained either.
+
+        Args:
+            positions: of them, among the oracle's data.
+
+        Returns:
+            The task.
+        """
+        other = copy.copy(self)
+        for name in ("forget", "gauge", "never_seen_loss", "predicted_utility"):
+            other.__dict__.pop(name, None)
+        other.__dict__["retain"] = self.retain
+        other.positions = np.sort(positions)
+        inside = [(part, np.isin(part.rows, positions)) for part in self.parts]
+        other.parts = [replace(part, rows=part.rows[own]) for part, own in inside if own.any()]
+        return other
 
     @property
     def model(self) -> nn.Module:

@@ -169,6 +169,8 @@ def make_plan(
         for name in catalogue.names()
     }
     record, situation = record or Record.shipped(), Situation.of(task)
+    if method is not None and method not in made:  # a sequence
+        made[method] = catalogue.make(method, **(hyperparameters or {}))
     options = [
         predict(
             one, task, rates, members, limit, answerable, record.expect(one, situation),
