@@ -124,10 +124,10 @@ def windows(task: Task) -> list[Window]:
 def _starts(task: Task, history: History) -> list[Checkpoint]:
     """Where a replay may begin."""
     starts = [one for one in history.checkpoints if one.has_optimizer and one.step < history.steps]
-    return [one for one in starts if one.step == 0] if _draws(task) else starts
+    return [one for one in starts if one.step == 0] if draws(task) else starts
 
 
-def _draws(task: Task) -> bool:
+def draws(task: Task) -> bool:
     """Whether training draws random numbers."""
     shares = []
     for layer in task.model.modules():
