@@ -45,6 +45,10 @@ class LooksSpentError(NeuralyzerError):
     """The judging half was opened as often as the error rate allows."""
 
 
+class BudgetSpentError(NeuralyzerError):
+    """Certified removals that together would spend more than the budget of their certificate."""
+
+
 class StorageError(NeuralyzerError):
     """A disk that is full or cannot be written; nothing half-written stays."""
 

@@ -11,6 +11,8 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UsageError, WeightsError
 from neuralyzer.models import training, weights
 from neuralyzer.models.recipe import Recipe
+from neuralyzer.registry.history import History
+from neuralyzer.registry.record import Recorder
 from tests.models.cases import CASES, mlp, normed
 
 X, Y = CASES["mlp"].rows(50)
@@ -90,6 +92,30 @@ def test_going_on_where_the_schedule_was_left():
     steps = iter([np.arange(5)])
     list(training.run_steps(recipe, module, optimizer, DATA, steps, 0, done=2))
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.25 * (1 + np.cos(np.pi * 3 / 4)))
+
+
+def linear(optimizer, steps):
+    return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=steps)
+
+
+def halving(optimizer, steps):
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+
+
+@pytest.mark.parametrize("schedule", [cosine, linear, halving])
+def test_going_on_from_a_recorded_optimizer(tmp_path, schedule):
+    """Its state has a rate that the schedule brought down already: it is not brought down again."""
+    recipe = Recipe(build=mlp, epochs=3, batch_size=10, schedule=schedule)
+    recorder = Recorder(tmp_path / "run", DATA, every=4, seed=0)
+    module = training.train(recipe, DATA, observer=recorder)
+    recorder.finish(module)
+    history = History.read(tmp_path / "run")
+    start = history.checkpoints[2]
+    again = recipe.module()
+    optimizer = recipe.optimizer(training.trainable(again))
+    history.load(start, again, optimizer)
+    list(training.run_steps(recipe, again, optimizer, DATA, history.batches_from(8), 0, done=start.step))
+    assert start.step == 8 and same(again, module)
 
 
 class Noting:

@@ -1,15 +1,16 @@
-"""The diagonal of the empirical Fisher matrix: how much each parameter matters to some rows."""
+"""Diagonals of Fisher matrices: how much each parameter matters to some rows."""
 
 import torch
 from torch import Tensor, nn
+from torch.func import grad, vmap
 
 from neuralyzer.data.rows import Data
 from neuralyzer.models.objective import Objective
-from neuralyzer.models.reading import GRADIENT_CHUNK, row_gradients
+from neuralyzer.models.reading import GRADIENT_CHUNK, called, row_gradients
 
 
 def importances(module: nn.Module, objective: Objective, data: Data, chunk: int = GRADIENT_CHUNK) -> dict[str, Tensor]:
-    """Mean over rows of each row's squared loss gradient, by trained parameter.
+    """Mean over rows of each row's squared loss gradient, by trained parameter: of the empirical Fisher matrix.
 
     Args:
         module: read in evaluation mode, not changed.
@@ -26,3 +27,38 @@ def importances(module: nn.Module, objective: Objective, data: Data, chunk: int 
         for name, own in row_gradients(module, objective, x, y).items():
             total[name] += own.square().sum(0)
     return {name: value / len(data) for name, value in total.items()}
+
+
+def fisher_squares(module: nn.Module, objective: Objective, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """Diagonal of the rows' Fisher matrices, summed: each row's expected squared gradient at labels of the model's own.
+
+    It is that of ``J' H J`` with ``H`` the loss Hessian at the outputs: with ``H = S S'``, the squares of ``J' s`` over
+    the columns of ``S``, so that nothing is drawn.
+
+    Args:
+        module: read in evaluation mode, not changed.
+        objective: gives outputs and the loss Hessian at them.
+        x: features ``(n, ...)``; whole gradients of all of them are held at once.
+        y: targets ``(n, ...)``.
+
+    Returns:
+        Tensors shaped like the trained parameters.
+    """
+    module.eval()
+    values = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+    with torch.no_grad():
+        outputs = objective.outputs(module, x)
+        unit = torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device)
+        hessian = torch.stack([objective.curvature(outputs, y, row.expand_as(outputs)) for row in unit], 2)
+        eigenvalues, vectors = torch.linalg.eigh(hessian.double())
+        roots = (vectors * eigenvalues.clamp_min(0).sqrt().unsqueeze(1)).to(outputs.dtype)
+
+    def along(values: dict[str, Tensor], one: Tensor, root: Tensor) -> Tensor:
+        return objective.outputs(called(module, values), one[None])[0] @ root
+
+    gradients = vmap(grad(along), in_dims=(None, 0, 0))
+    total = {name: torch.zeros_like(value) for name, value in values.items()}
+    for column in roots.unbind(2):
+        for name, own in gradients(values, x, column).items():
+            total[name] += own.square().sum(0)
+    return total

@@ -135,6 +135,9 @@ def run_steps(
     Yields:
         Each step's mean loss, detached.
     """
+    if recipe.schedule is not None and done:
+        for group in optimizer.param_groups:  # a recorded state has the rate that its schedule had come to
+            group["lr"] = group.get("initial_lr", group["lr"])
     schedule = None if recipe.schedule is None else recipe.schedule(optimizer, steps_of(recipe, len(data)))
     if schedule is not None:
         with warnings.catch_warnings():
