@@ -16,7 +16,7 @@ export GOMP_SPINCOUNT := 0
 	$(BIN)/pip install -q -c constraints.txt torchvision==0.28.0 -e '.[dev]'
 	touch $@
 
-.PHONY: help demo test test-slow lint bench bench-calibration docs clean
+.PHONY: help demo test test-slow lint bench bench-calibration bench-methods docs clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -40,6 +40,10 @@ bench: .venv/.dev  ## speed and memory, as ratios in one run
 
 bench-calibration: .venv/.dev  ## how often a verdict is wrong; pools are kept in ARGS='--workspace W'
 	$(BIN)/python -m benchmarks.calibration $(ARGS)
+
+bench-methods: .venv/.dev  ## every unlearning algorithm judged alike (ARGS=--quick: 40 minutes); kept in ARGS='--workspace W'
+	$(BIN)/pip install -q --no-deps erasus==0.2.0
+	$(BIN)/python -m benchmarks.methods $(ARGS)
 
 docs: .venv/.dev  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -9,7 +9,6 @@ from benchmarks import (
     influence,
     large,
     locate,
-    methods,
     pool,
     power,
     reproduction,
@@ -18,7 +17,7 @@ from benchmarks import (
 )
 
 ALL = {
-    "locate": locate, "pool": pool, "curvature": curvature, "influence": influence, "methods": methods,
+    "locate": locate, "pool": pool, "curvature": curvature, "influence": influence,
     "attacks": attacks, "claims": claims, "power": power, "large": large, "scaling": scaling, "speed": speed,
     "reproduction": reproduction,
 }  # fmt: skip

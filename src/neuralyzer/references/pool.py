@@ -303,17 +303,6 @@ class References:
         marks = [atomic.read_json(self.store.mark(int(number))) for number in members]
         outputs, copies = (array[members][:, places] for array in self._outputs())
         utilities = np.array([mark["utility"] for mark in marks])
-        return ReferenceHalf(
-            half,
-            surveying.meter_of(self.store, self.oracle, self.head, units),
-            utilities,
-            outputs,
-            copies,
-            self._kept(members, keep),
-        )
-
-    def _kept(self, members: Indices, keep: Flags) -> tuple[Path | None, ...]:
-        """Weights of those members that held no erased row, where they were kept."""
+        meter = surveying.meter_of(self.store, self.oracle, self.head, units)
         saw_erased = np.atleast_1d(self.roster.held(keep)[:, self.roster.ids == ""].any(1))
-        paths = [self.store.weights(int(member)) for member in members]
-        return tuple(path if path.exists() and not saw else None for path, saw in zip(paths, saw_erased, strict=True))
+        return ReferenceHalf(half, meter, utilities, outputs, copies, self.store.kept(members, ~saw_erased))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from neuralyzer.errors import ReferencesError, StorageError
+from neuralyzer.references.readings import Flags, Indices
 from neuralyzer.workspace import atomic
 
 
@@ -32,6 +33,11 @@ class Store:
     def weights(self, member: int) -> Path:
         """Weights of a member, until they are destroyed."""
         return self.root / "members" / f"{member:04d}.safetensors"
+
+    def kept(self, members: Indices, clean: Flags) -> tuple[Path | None, ...]:
+        """Weights that were kept, of those members that are ``clean``; None for the others."""
+        paths = [self.weights(int(member)) for member in members]
+        return tuple(path if path.exists() and own else None for path, own in zip(paths, clean, strict=True))
 
     def mark(self, member: int) -> Path:
         """Stands once the member is measured; holds its utility."""
