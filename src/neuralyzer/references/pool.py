@@ -24,7 +24,7 @@ from neuralyzer.references.looks import Looks
 from neuralyzer.references.measuring import units_of
 from neuralyzer.references.memory import HALVES, Memory, remember, remembered
 from neuralyzer.references.processes import How, as_engine
-from neuralyzer.references.readings import Flags, Half, Indices, Part, Readings
+from neuralyzer.references.readings import Half, Indices, Part, Readings
 from neuralyzer.references.roster import Roster
 from neuralyzer.references.store import Store
 from neuralyzer.signals.catalogue import signals
