@@ -1,0 +1,38 @@
+"""The applications: each by its one command, and what it says of itself."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+DONE = ("forgotten", "untraceable", "inconclusive")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+needs_data = pytest.mark.skipif(not os.environ.get("NEURALYZER_DATA"), reason="NEURALYZER_DATA is not set")
+
+
+def run(name, out, *arguments):
+    own = [sys.executable, str(EXAMPLES / name / "run.py"), "--out", str(out), *arguments]
+    done = subprocess.run(own, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads((out / "result.json").read_text())
+
+
+def mean(models, key):
+    return float(np.mean([one[key] for one in models]))
+
+
+def test_wrong_labels_are_taken_out(tmp_path):
+    printed, found = run("mislabelled", tmp_path)
+    (original,), (unlearned,), retrained = (found["models"][name] for name in ("original", "unlearned", "retrained"))
+    assert original["wrong"] > 0.95 and original["true"] < 0.05  # learned by heart
+    assert unlearned["wrong"] < 0.05 and unlearned["true"] > 0.95
+    assert unlearned["holdout"] > original["holdout"] + 0.04
+    assert abs(unlearned["holdout"] - mean(retrained, "holdout")) < 0.015
+    assert found["verdict"] == "forgotten" and found["verdict"] in printed
+    _again, same = run("mislabelled", tmp_path)  # a second run finds the closed case
+    assert same["models"] == found["models"] and same["method"] == found["method"]
