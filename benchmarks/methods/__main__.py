@@ -77,8 +77,13 @@ def _finished(root: Path, kind: str, seed: int, methods: tuple[str, ...]) -> boo
     world = root / f"{kind}-{seed}"
     scenarios = [own for own in (world / "runs").iterdir()] if (world / "runs").exists() else []
     return len(scenarios) >= 2 and all(
-        (own / f"{entrant.replace(':', '-')}.json").exists() for own in scenarios for entrant in entrants.names(methods)
+        (own / f"{_stem(entrant)}.json").exists() for own in scenarios for entrant in entrants.names(methods)
     )
+
+
+def _stem(entrant: str) -> str:
+    """The name of an entrant's files."""
+    return entrant.replace(":", "-")
 
 
 def _world(world: World, methods: tuple[str, ...], options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -103,7 +108,7 @@ def _world(world: World, methods: tuple[str, ...], options: argparse.Namespace) 
 
 def _entrant(world: World, scenario: str, entrant: str, judge: Judge) -> list[dict[str, Any]]:
     """Run an entrant in a process of its own and judge what it left; an entrant that was judged is read again."""
-    path = world.root / "runs" / scenario / f"{entrant.replace(':', '-')}.json"
+    path = world.root / "runs" / scenario / f"{_stem(entrant)}.json"
     if path.exists():
         return list(atomic.read_json(path)["lines"])
     own = [sys.executable, "-m", "benchmarks.methods", "--workspace", str(world.root.parent), "--run", world.name,
@@ -128,7 +133,7 @@ def _child(root: Path, name: str, scenario: str, entrant: str) -> None:
     folder = root / name / "runs" / scenario
 
     def show(module: torch.nn.Module, own: dict[str, Any]) -> None:
-        path = folder / f"{own['entrant'].replace(':', '-')}.safetensors"
+        path = folder / f"{_stem(own['entrant'])}.safetensors"
         weights.save(module, path)
         facts.append(own | {"weights": str(path)})
 

@@ -8,10 +8,9 @@ from benchmarks.methods.judge import Judge
 from benchmarks.methods.worlds import World
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.methods import catalogue
-from neuralyzer.methods.method import space
+from neuralyzer.methods.method import space, states
 from neuralyzer.methods.search import distribution
 from neuralyzer.methods.task import Task
-from neuralyzer.progress import Silent
 from neuralyzer.workspace import atomic
 
 TRIALS = 100
@@ -42,10 +41,9 @@ def _searched(world: World, scenario: str, name: str, judge: Judge) -> dict[str,
     for _ in range(TRIALS):
         trial = study.ask(distributions)
         method: Any = replace(catalogue.make(name), **trial.params)
-        states = method.states(task, Silent()) if hasattr(method, "states") else iter([method.unlearn(task)])
         reached = 100.0
         try:
-            for number, module in enumerate(states, 1):
+            for number, module in enumerate(states(method, task), 1):
                 judged = judge.judge(module)
                 reached = min(reached, judged["gap"])
                 if best is None or judged["gap"] < best["gap"]:

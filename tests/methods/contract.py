@@ -166,3 +166,14 @@ def is_heard(method, task):
     heard = Heard()
     method.unlearn(task, heard)
     assert heard.total == heard.done > 0 and heard.open == 0 and heard.shown
+
+
+def holds(monkeypatch, method, shape, batch_size, steps):
+    """All of the above for an algorithm that trains on; it takes as many steps as it foretells, and one in no time."""
+    batchnorm_dropout_and_frozen(method, shape)
+    stays_tied(method, shape)
+    task = world(replace(RECIPE if shape == (5,) else IMAGES, batch_size=batch_size), shape=shape)
+    assert steps_taken(monkeypatch, method, task) == method.passes(task).steps == steps
+    is_heard(method, task)
+    task.start(0.0)
+    assert steps_taken(monkeypatch, method, task) == 1

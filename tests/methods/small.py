@@ -1,47 +1,13 @@
 """One small task for the tests of single algorithms, its model made by whatever recipe a test needs."""
 
 import numpy as np
-import torch
-from torch import nn
 
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.methods.task import Task
-from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.registry.record import Recorder
-
-ROWS, FORGOTTEN, RATE = 24, 6, 0.1
-
-
-def build():
-    return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
-
-
-def half_frozen():
-    """BatchNorm and dropout, and a first layer that is not trained."""
-    module = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 3))
-    module[0].requires_grad_(False)
-    return module
-
-
-class Tied(nn.Module):
-    """Two layers with one weight."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.second, self.last = nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 3)
-        self.second.weight = self.first.weight
-
-    def forward(self, x):
-        return self.last(torch.tanh(self.second(torch.tanh(self.first(x)))))
-
-
-def sgd(parameters):
-    return torch.optim.SGD(parameters, RATE)
-
-
-RECIPE = Recipe(build, optimizer=sgd, epochs=2, batch_size=64)
+from tests.methods.contract import FORGOTTEN, RECIPE, ROWS
 
 
 def rows(real=False, count=ROWS, forgotten=FORGOTTEN):

@@ -16,7 +16,8 @@ from neuralyzer.models import training, weights
 from neuralyzer.models.objective import Regression
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.registry.record import Recorder
-from tests.methods.small import RECIPE, Tied, half_frozen, recorded, rows
+from tests.methods.contract import RECIPE, Tied, frozen
+from tests.methods.small import recorded, rows
 
 
 class Storing(Recorder):
@@ -56,7 +57,7 @@ SMALL = replace(RECIPE, epochs=3, batch_size=5)
 RECIPES = {
     "momentum": replace(SMALL, optimizer=lambda ps: torch.optim.SGD(ps, 0.1, momentum=0.9, weight_decay=0.01)),
     "adam": replace(SMALL, optimizer=lambda ps: torch.optim.AdamW(ps, 1e-2), schedule=falling),
-    "random": replace(SMALL, build=half_frozen, augment=noisy, epochs=4),
+    "random": replace(SMALL, build=frozen, augment=noisy, epochs=4),
     "tied": replace(SMALL, build=Tied),
     "regression": replace(SMALL, build=lambda: nn.Linear(5, 1), objective=Regression()),
 }

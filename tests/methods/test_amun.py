@@ -16,7 +16,7 @@ from neuralyzer.methods.task import Task
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
 from tests.methods import contract
-from tests.methods.contract import FORGOTTEN, IMAGES, RATE, RECIPE, REGRESSION, ROWS, gradients, loss, same, world
+from tests.methods.contract import FORGOTTEN, RATE, RECIPE, REGRESSION, ROWS, gradients, loss, same, world
 
 WIDE = torch.full((5,), -1e9), torch.full((5,), 1e9)
 
@@ -143,13 +143,7 @@ def test_examples_are_not_augmented():
 @pytest.mark.parametrize("shape", [(5,), (1, 5, 5)])
 def test_contract(shape, monkeypatch):
     method = catalogue.make("amun", epochs=2)
-    contract.batchnorm_dropout_and_frozen(method, shape)
-    contract.stays_tied(method, shape)
-    task = world(replace(RECIPE if shape == (5,) else IMAGES, batch_size=5), shape=shape)
-    assert contract.steps_taken(monkeypatch, method, task) == method.passes(task).steps == 10
-    contract.is_heard(method, task)
-    task.start(0.0)
-    assert contract.steps_taken(monkeypatch, method, task) == 1
+    contract.holds(monkeypatch, method, shape, batch_size=5, steps=10)
 
 
 def test_what_it_cannot_do_is_one_line():

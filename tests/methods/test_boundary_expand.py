@@ -10,7 +10,7 @@ from neuralyzer.errors import UsageError
 from neuralyzer.methods import boundary_expand, catalogue
 from neuralyzer.methods.method import obstacle
 from tests.methods import contract
-from tests.methods.contract import IMAGES, RATE, RECIPE, REGRESSION, gradients, same, world
+from tests.methods.contract import RATE, RECIPE, REGRESSION, gradients, same, world
 
 
 def test_the_last_layer_is_widened_trained_and_pruned():
@@ -66,13 +66,7 @@ def test_forget_rows_leave_their_class():
 @pytest.mark.parametrize("shape", [(5,), (1, 5, 5)])
 def test_contract(shape, monkeypatch):
     method = catalogue.make("boundary-expand")
-    contract.batchnorm_dropout_and_frozen(method, shape)
-    contract.stays_tied(method, shape)
-    task = world(replace(RECIPE if shape == (5,) else IMAGES, batch_size=4), shape=shape)
-    assert contract.steps_taken(monkeypatch, method, task) == method.passes(task).steps == 20
-    contract.is_heard(method, task)
-    task.start(0.0)
-    assert contract.steps_taken(monkeypatch, method, task) == 1
+    contract.holds(monkeypatch, method, shape, batch_size=4, steps=20)
 
 
 def test_a_single_forget_row_and_batchnorm():

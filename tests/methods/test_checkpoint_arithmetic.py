@@ -16,7 +16,8 @@ from neuralyzer.models import training, weights
 from neuralyzer.models.objective import Regression
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.registry.record import Recorder
-from tests.methods.small import FORGOTTEN, RATE, RECIPE, ROWS, Tied, half_frozen, recorded, rows
+from tests.methods.contract import FORGOTTEN, RATE, RECIPE, ROWS, Tied, frozen
+from tests.methods.small import recorded, rows
 
 LATE = 5  # the step that first sees a forget row
 REAL = replace(RECIPE, build=lambda: nn.Linear(5, 1), objective=Regression())
@@ -78,7 +79,7 @@ def test_it_undoes_a_model_that_only_the_forget_rows_moved(tmp_path):
 
 
 def test_frozen_tied_and_normalised_models_and_seeds(tmp_path):
-    recipe = replace(RECIPE, build=half_frozen, batch_size=23)
+    recipe = replace(RECIPE, build=frozen, batch_size=23)
     task = recorded(tmp_path / "run", recipe)
     before, state = weights.digest(task.model), torch.get_rng_state()
     made, again = (catalogue.make("checkpoint-arithmetic").unlearn(task) for _ in range(2))

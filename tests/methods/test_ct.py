@@ -62,13 +62,7 @@ def test_kernels_that_cannot_be_transposed_stay():
 
 def test_contract(monkeypatch):
     method = catalogue.make("ct")
-    contract.batchnorm_dropout_and_frozen(method, SHAPE)
-    contract.stays_tied(method, SHAPE)
-    task = world(replace(IMAGES, batch_size=5), shape=SHAPE)
-    assert contract.steps_taken(monkeypatch, method, task) == method.passes(task).steps == 12
-    contract.is_heard(method, task)
-    task.start(0.0)
-    assert contract.steps_taken(monkeypatch, method, task) == 1
+    contract.holds(monkeypatch, method, SHAPE, batch_size=5, steps=12)
 
 
 def test_what_it_cannot_do_is_one_line():

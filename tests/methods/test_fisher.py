@@ -15,7 +15,8 @@ from neuralyzer.methods.fisher import fisher_diagonal
 from neuralyzer.models import weights
 from neuralyzer.models.objective import Regression
 from neuralyzer.progress import Silent
-from tests.methods.small import FORGOTTEN, RECIPE, ROWS, Tied, half_frozen, untrained
+from tests.methods.contract import FORGOTTEN, RECIPE, ROWS, Tied, frozen
+from tests.methods.small import untrained
 
 LINEAR = replace(RECIPE, build=lambda: nn.Linear(5, 3))
 
@@ -85,7 +86,7 @@ def test_sixteen_times_the_strength_is_twice_the_noise():
 
 
 def test_frozen_tied_and_normalised_models_and_seeds():
-    task = untrained(replace(RECIPE, build=half_frozen))
+    task = untrained(replace(RECIPE, build=frozen))
     before, state = weights.digest(task.model), torch.get_rng_state()
     made, again = (catalogue.make("fisher").unlearn(task) for _ in range(2))
     assert (torch.get_rng_state() == state).all() and not made.training

@@ -102,13 +102,7 @@ def test_under_adam_the_other_weights_go_slowly_too():
 @pytest.mark.parametrize("shape", [(5,), (1, 5, 5)])
 def test_contract(shape, monkeypatch):
     method = catalogue.make("msg", epochs=2)
-    contract.batchnorm_dropout_and_frozen(method, shape)
-    contract.stays_tied(method, shape)
-    task = world(replace(RECIPE if shape == (5,) else IMAGES, batch_size=5), shape=shape)
-    assert contract.steps_taken(monkeypatch, method, task) == method.passes(task).steps == 8
-    contract.is_heard(method, task)
-    task.start(0.0)
-    assert contract.steps_taken(monkeypatch, method, task) == 1
+    contract.holds(monkeypatch, method, shape, batch_size=5, steps=8)
 
 
 def test_states_are_the_passes():

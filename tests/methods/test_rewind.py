@@ -15,7 +15,8 @@ from neuralyzer.methods.method import obstacle
 from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
 from neuralyzer.models.objective import Regression
-from tests.methods.small import FORGOTTEN, RATE, RECIPE, ROWS, Tied, recorded, rows
+from tests.methods.contract import FORGOTTEN, RATE, RECIPE, ROWS, Tied
+from tests.methods.small import recorded, rows
 
 STEPS = 10
 FULL = replace(RECIPE, epochs=STEPS, batch_size=ROWS)

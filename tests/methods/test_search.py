@@ -12,7 +12,7 @@ from neuralyzer.errors import NotFiniteError
 from neuralyzer.methods import catalogue, search
 from neuralyzer.methods.method import Range, space
 from neuralyzer.methods.task import Task
-from neuralyzer.methods.tuner import Tuner
+from neuralyzer.methods.tuner import RULED_OUT, Tuner
 from neuralyzer.models import weights
 
 
@@ -81,13 +81,13 @@ def test_it_stops_when_the_time_is_up_with_the_best_so_far(task):
 
 def test_the_score_is_the_tuners_order(task):
     """z decides down to a quarter of its critical value; below that, the loss."""
-    trial = search._Trial(catalogue.make("ssd"), task, tuner := Tuner(task), [], 0)
+    tuner = Tuner(task)
     tuner.critical = 2.0
     points = [(5.0, 0.1), (0.6, 9.0), (0.5, 9.0), (0.1, 3.0), (0.4, 1.0), (0.0, 0.0)]
-    scores = [trial._score(z, loss) for z, loss in points]
+    scores = [tuner.score(z, loss) for z, loss in points]
     assert scores == sorted(scores, reverse=True) and scores[0] == 2.5 and scores[1] == 0.3
-    assert trial._score(0.1, 1.0) == trial._score(0.45, 1.0)
-    assert trial._score(math.inf, 0.1) == trial._score(1.0, math.nan) == search.RULED_OUT
+    assert tuner.score(0.1, 1.0) == tuner.score(0.45, 1.0)
+    assert tuner.score(math.inf, 0.1) == tuner.score(1.0, math.nan) == RULED_OUT
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Brittle:
 
 def test_a_setting_that_breaks_the_model_is_ruled_out_and_the_search_goes_on(task):
     found = search.search(Brittle(), task, trials=6)
-    assert found.trials[0].score == search.RULED_OUT and math.isinf(found.trials[0].z)
+    assert found.trials[0].score == RULED_OUT and math.isinf(found.trials[0].z)
     assert found.settings["strength"] < 1 and found.trials[0].to_dict()["z"] is None
     assert search.Tried.from_dict(found.trials[0].to_dict()) == found.trials[0]
 

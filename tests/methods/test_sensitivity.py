@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from neuralyzer.methods import sensitivity
-from tests.methods.small import RECIPE, untrained
+from tests.methods.contract import RECIPE
+from tests.methods.small import untrained
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 5), (7, 0), (4, 6)])

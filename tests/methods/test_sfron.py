@@ -11,7 +11,7 @@ from neuralyzer.methods import catalogue, sfron
 from neuralyzer.methods.method import obstacle
 from neuralyzer.models.objective import Regression
 from tests.methods import contract
-from tests.methods.contract import IMAGES, RATE, RECIPE, REGRESSION, gradients, same, world
+from tests.methods.contract import RATE, RECIPE, REGRESSION, gradients, same, world
 
 
 def fisher(task, data):
@@ -106,13 +106,7 @@ def test_a_single_forget_row_and_batchnorm():
 @pytest.mark.parametrize("shape", [(5,), (1, 5, 5)])
 def test_contract(shape, monkeypatch):
     method = catalogue.make("sfron", epochs=2)
-    contract.batchnorm_dropout_and_frozen(method, shape)
-    contract.stays_tied(method, shape)
-    task = world(replace(RECIPE if shape == (5,) else IMAGES, batch_size=5), shape=shape)
-    assert contract.steps_taken(monkeypatch, method, task) == method.passes(task).steps == 10
-    contract.is_heard(method, task)
-    task.start(0.0)
-    assert contract.steps_taken(monkeypatch, method, task) == 1
+    contract.holds(monkeypatch, method, shape, batch_size=5, steps=10)
 
 
 def test_what_it_cannot_do_is_one_line():

@@ -17,7 +17,8 @@ from neuralyzer.models import training, weights
 from neuralyzer.models.objective import Regression
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
-from tests.methods.small import FORGOTTEN, RATE, RECIPE, ROWS, Tied, half_frozen, untrained
+from tests.methods.contract import FORGOTTEN, RATE, RECIPE, ROWS, Tied, frozen
+from tests.methods.small import untrained
 
 CLASSES = 3
 EIGHT = replace(RECIPE, batch_size=8)
@@ -90,7 +91,7 @@ def test_the_sample_is_bounded_for_each_class():
 
 
 def test_frozen_tied_and_normalised_models_and_seeds():
-    task = untrained(replace(RECIPE, build=half_frozen, batch_size=8))
+    task = untrained(replace(RECIPE, build=frozen, batch_size=8))
     before, state = weights.digest(task.model), torch.get_rng_state()
     made, again = (catalogue.make("unsir").unlearn(task) for _ in range(2))
     assert (torch.get_rng_state() == state).all() and not made.training

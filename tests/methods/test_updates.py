@@ -25,49 +25,14 @@ from neuralyzer.methods.method import obstacle
 from neuralyzer.methods.task import Task
 from neuralyzer.models import training, weights
 from neuralyzer.models.objective import Regression
-from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
-
-ROWS, FORGOTTEN, RATE = 24, 6, 0.1
-
-
-def build():
-    return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
-
-
-def sgd(parameters):
-    return torch.optim.SGD(parameters, RATE)
-
-
-RECIPE = Recipe(build, optimizer=sgd, epochs=2, batch_size=64)
-
-
-def world(recipe=RECIPE, rows=ROWS):
-    generator = np.random.default_rng(0)
-    x = generator.normal(size=(rows, 5)).astype(np.float32)
-    y = generator.integers(3, size=rows)
-    if recipe.objective.name == "regression":
-        y = generator.normal(size=(rows, 1)).astype(np.float32)
-    subjects = np.where(np.arange(rows) < FORGOTTEN, "gone", "stays")
-    data = Data.from_arrays(x, y, subjects)
-    oracle = TrainedModel(recipe.module(3), recipe, data, None)
-    return Task(oracle, ErasureRequest(subjects=["gone"]))
-
-
-def loss(task, module, data):
-    x, y = data.gather(np.arange(len(data)))
-    return task.objective.losses(task.objective.outputs(module, x), y).mean()
+from tests.methods.contract import FORGOTTEN, RATE, RECIPE, ROWS, loss, same, world
 
 
 def stepped(module, total, rate):
     """Parameters after one step down a loss."""
     gradients = torch.autograd.grad(total, list(module.parameters()))
     return [p.detach() - rate * g for p, g in zip(module.parameters(), gradients, strict=True)]
-
-
-def same(module, parameters, tolerance=1e-6):
-    for own, expected in zip(module.parameters(), parameters, strict=True):
-        torch.testing.assert_close(own.detach(), expected, rtol=0, atol=tolerance)
 
 
 def squared(task, data):
@@ -337,3 +302,13 @@ def test_boundary_shrink_trains_on_what_lies_nearest():
     module = weights.clone(task.model)
     expected = stepped(module, nn.functional.cross_entropy(module(x.detach()), labels), 0.5 * RATE)
     same(catalogue.make("boundary-shrink", epochs=1, rate=0.5).unlearn(task), expected)
+
+
+@pytest.mark.parametrize("name", ["gradient-ascent", "boundary-shrink"])
+def test_a_single_forget_row_and_batchnorm(name):
+    """BatchNorm has no statistics of one row: it is read in evaluation mode."""
+    task = world(replace(RECIPE, build=normed))
+    alone = Task(task.oracle, ErasureRequest(rows=[task.oracle.data.ids[0]]))
+    made = catalogue.make(name).unlearn(alone)
+    assert all(torch.isfinite(value).all() for value in made.state_dict().values())
+    assert weights.digest(made) != weights.digest(task.model)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from neuralyzer.data.rows import Data
+from neuralyzer.errors import UnreadableError
 from neuralyzer.methods import catalogue
 from neuralyzer.planning import track_record
 from neuralyzer.planning.track_record import Record, Situation
@@ -80,6 +81,13 @@ def test_a_workspaces_cases_speak(tmp_path):
     assert own["trace"] == 0.3 and own["utility_loss"] == pytest.approx(0.01) and own["method"] == "scrub"
     found, weight = Record((own,)).expect(catalogue.make("scrub"), HERE)
     assert weight == 1.0 and found.trace == pytest.approx((0.3 + catalogue.get("scrub").expected.trace) / 2)
+
+
+def test_a_truncated_result_is_one_clear_line(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "result.json").write_text('{"case": ')
+    with pytest.raises(UnreadableError, match=r"result\.json"):
+        Record().with_cases(tmp_path)
 
 
 def test_the_shipped_record_can_leave_worlds_out():

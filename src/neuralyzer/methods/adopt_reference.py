@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil, inf
+from math import inf
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
-from neuralyzer.errors import UsageError
 from neuralyzer.methods import bounds, continuing
-from neuralyzer.methods.method import Expectation, Need, Passes, Range
+from neuralyzer.methods.method import Expectation, Need, Passes, Range, require_possible
 from neuralyzer.methods.task import Task, Watch
 from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
@@ -86,9 +85,9 @@ class AdoptReference:
         Raises:
             UsageError: if no member can be adopted.
         """
+        require_possible(self, task)
         chosen = adoptable(task)
-        if chosen is None or task.references is None:
-            raise UsageError(f"adopt-reference is not possible: {self.obstacle(task)}")
+        assert chosen is not None and task.references is not None
         path = task.references.kept[chosen.number]
         assert path is not None
         module = weights.load_into(task.oracle.recipe.module(), path).eval()
@@ -105,13 +104,13 @@ class AdoptReference:
 
     def _steps(self, task: Task, chosen: "Member") -> int:
         rows = len(chosen.lacked) + self._repeated(chosen)
-        return self.epochs * ceil(rows / task.oracle.recipe.batch_size) if len(chosen.lacked) else 0
+        return continuing.steps(task, rows, self.epochs) if len(chosen.lacked) else 0
 
     def _repeated(self, chosen: "Member") -> int:
         return round(min(self.mix * len(chosen.lacked), len(chosen.had)))
 
     def _losses(self, task: Task, module: nn.Module, chosen: "Member", step: "_Step", turn: int) -> Iterator[Tensor]:
-        seed = task.seed + continuing.TURN * turn
+        seed = continuing.seed_of(task, turn)
         again = np.random.default_rng(seed).permutation(chosen.had)[: self._repeated(chosen)]
         rows: Data = task.oracle.data.select(np.sort(np.concatenate([chosen.lacked, again])))
         watch = task.witness.watch(rows)

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
-from neuralyzer.methods.method import Expectation, Need, Passes
-from neuralyzer.methods.rollback import REPEATED
+from neuralyzer.methods.method import Expectation, Need, Passes, require_possible
+from neuralyzer.methods.rollback import repeats
 from neuralyzer.methods.task import Task
 from neuralyzer.models import training, weights
 from neuralyzer.progress import Progress, Silent
-from neuralyzer.registry.history import Checkpoint, History
+from neuralyzer.registry.history import Checkpoint, History, foreign
 
 
 class Window(NamedTuple):
@@ -51,10 +51,9 @@ class Amnesiac:
     def obstacle(self, task: Task) -> str | None:
         """Why the updates cannot be made again; None where they can."""
         history = task.history
-        if history is None:
-            return "the training was not recorded, so no update can be made again"
-        if history.data != task.oracle.data.digest:
-            return "the recorded training was on other rows than the model's present ones"
+        wrong = foreign(history, task.oracle.data.digest, "no update can be made again")
+        if wrong is not None or history is None:
+            return wrong
         if not history.whole:
             return "the record of the training is not whole, so its updates cannot be made again"
         if history.weights != task.oracle.digest:
@@ -83,9 +82,7 @@ class Amnesiac:
         Raises:
             UsageError: if the updates cannot be made again.
         """
-        wrong = self.obstacle(task)
-        if wrong is not None:
-            raise UsageError(f"amnesiac is not possible: {wrong}")
+        require_possible(self, task)
         progress, module = progress or Silent(), weights.clone(task.model)
         parameters = training.trainable(module)
         undone = torch.zeros_like(_flat(parameters))
@@ -162,7 +159,7 @@ def _replay(task: Task, window: Window, updates: "_Updates") -> Iterator[None]:
     for last in history.checkpoints:
         if last.step == window.end:
             again, became = (_flat([*one.parameters()]) for one in (module, history.load(last, recipe.module())))
-            if not float((again - became).norm()) <= REPEATED * float((became - was).norm()):  # NaN is refused too
+            if not repeats(was, became, again):
                 raise UsageError(
                     f"the recipe does not repeat the steps of run {history.name}: replayed from checkpoint {done} they "
                     f"give other weights than checkpoint {last.step}, so no update of its batches is known"

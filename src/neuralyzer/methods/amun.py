@@ -101,7 +101,7 @@ class Amun:
         )  # fmt: skip
 
     def _losses(self, task: Task, module: nn.Module, rows: Data, turn: int) -> Iterator[Tensor]:
-        recipe, seed = task.oracle.recipe, task.seed + continuing.TURN * turn
+        recipe, seed = task.oracle.recipe, continuing.seed_of(task, turn)
         plain, generator = replace(recipe, augment=None), torch.Generator().manual_seed(seed + 1)
         for positions, (x, y) in continuing.numbered_batches(plain, module, rows, 1, seed):
             kept = torch.from_numpy(positions < len(rows) - len(task.forget))

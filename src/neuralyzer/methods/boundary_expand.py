@@ -14,7 +14,7 @@ from neuralyzer.errors import UsageError
 from neuralyzer.methods import bounds, continuing
 from neuralyzer.methods.method import Expectation, Need, Passes, Range
 from neuralyzer.methods.task import Task
-from neuralyzer.models import training, weights
+from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
 
 OBSTACLE = "boundary-expand adds a node to a last linear layer that gives the logits, and this model has none"
@@ -134,10 +134,8 @@ def read(layer: nn.Linear) -> Iterator[list[Tensor]]:
 
 
 def _losses(task: Task, module: nn.Module, layer: nn.Linear, node: nn.Linear, turn: int) -> Iterator[Tensor]:
-    seed = task.seed + continuing.TURN * turn
+    seed = continuing.seed_of(task, turn)
     for x, y in continuing.batches(task.oracle.recipe, module, task.forget, 1, seed):
-        if len(x) == 1 and training.normalises(module):
-            module.eval()  # a single row has no statistics; it is put back before the next loss
         with read(layer) as seen:
             logits = task.objective.outputs(module, x)
         widened = torch.cat([logits, node(seen[-1])], 1)

@@ -11,10 +11,11 @@ from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.methods import continuing
-from neuralyzer.methods.method import Expectation, Need, Passes, Range
+from neuralyzer.methods.method import Expectation, Need, Passes, Range, require_possible
 from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
+from neuralyzer.registry.history import foreign
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,9 @@ class CheckpointArithmetic:
     def obstacle(self, task: Task) -> str | None:
         """Why there is no checkpoint to start from; None where there is. It needs no optimizer's state."""
         history = task.history
-        if history is None:
-            return "the training was not recorded, so there is no checkpoint"
-        if history.data != task.oracle.data.digest:
-            return "the recorded training was on other rows than the model's present ones"
+        wrong = foreign(history, task.oracle.data.digest)
+        if wrong is not None or history is None:
+            return wrong
         if not history.whole:
             return "the record of the training is not whole, so nobody knows which checkpoints saw the rows"
         if history.newest_clean(task.positions) is None:
@@ -90,9 +90,7 @@ class CheckpointArithmetic:
         Raises:
             UsageError: if there is no checkpoint to start from.
         """
-        wrong = self.obstacle(task)
-        if wrong is not None:
-            raise UsageError(f"checkpoint-arithmetic is not possible: {wrong}")
+        require_possible(self, task)
         progress = progress or Silent()
         forgotten = self._vector(task, task.forget, progress, "training a checkpoint on the forget rows")
         kept = {}

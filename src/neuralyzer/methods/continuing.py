@@ -37,6 +37,11 @@ def steps(task: Task, rows: int, epochs: int) -> int:
     return epochs * math.ceil(rows / task.oracle.recipe.batch_size)
 
 
+def seed_of(task: Task, turn: int) -> int:
+    """The seed of what a pass draws, by its number from 0."""
+    return task.seed + TURN * turn
+
+
 def fresh(task: Task) -> nn.Module:
     """The task's network, untrained."""
     return task.oracle.recipe.module(task.seed + FRESH)
@@ -52,7 +57,8 @@ def numbered_batches(
 ) -> Iterator[tuple[np.ndarray, tuple[Tensor, Tensor]]]:
     """Shuffled batches, augmented where the recipe augments.
 
-    A last batch of one row is left out where BatchNorm takes its statistics from the batch.
+    A last batch of one row is left out where BatchNorm takes its statistics from the batch. Where there is but one row,
+    the module is put into evaluation mode for it, and ``descend`` puts it back.
 
     Args:
         recipe: gives batch size and augmentation.
@@ -66,8 +72,10 @@ def numbered_batches(
     """
     generator = torch.Generator().manual_seed(seed + 1)
     for positions in training.order(len(data), epochs, recipe.batch_size, seed):
-        if len(positions) == 1 < len(data) and training.normalises(module):
-            continue
+        if len(positions) == 1 and training.normalises(module):
+            if len(data) > 1:
+                continue
+            module.eval()
         x, y = data.gather(positions)
         yield positions, (x if recipe.augment is None else recipe.augment(x, generator), y)
 
@@ -101,7 +109,7 @@ def descend(
 
 def mean_losses(task: Task, module: nn.Module, data: Data, epochs: int, turn: int = 0) -> Iterator[Tensor]:
     """The mean loss of each of ``batches``, of the module as it then is; other draws for another ``turn``."""
-    for x, y in batches(task.oracle.recipe, module, data, epochs, task.seed + TURN * turn):
+    for x, y in batches(task.oracle.recipe, module, data, epochs, seed_of(task, turn)):
         yield task.objective.losses(task.objective.outputs(module, x), y).mean()
 
 
@@ -170,7 +178,7 @@ def passes(
             if schedule is not None:
                 for group, own in zip(made.param_groups, rates, strict=True):
                     group["lr"] = own * schedule(turn)
-            for _ in descend(task, module, made, losses(turn), task.seed + TURN * turn):
+            for _ in descend(task, module, made, losses(turn), seed_of(task, turn)):
                 if after is not None:
                     after()
                 progress.advance()
@@ -182,6 +190,39 @@ def passes(
                 return
     finally:
         progress.finish()
+
+
+def passes_over(
+    task: Task,
+    module: nn.Module,
+    rate: float,
+    rows: Data,
+    epochs: int,
+    progress: Progress,
+    what: str,
+    after: Callable[[], None] | None = None,
+    schedule: Callable[[int], float] | None = None,
+) -> Iterator[nn.Module]:
+    """``passes`` down the mean loss of some rows, with its arguments.
+
+    Args:
+        task: gives recipe and seed, and has the time.
+        module: trained in place.
+        rate: learning rate, as a multiple of the recipe's.
+        rows: that are trained on.
+        epochs: most passes.
+        progress: shown each step.
+        what: the work, in a few words.
+        after: called after each step.
+        schedule: factor of the rate in a pass.
+
+    Returns:
+        A copy after each pass, in evaluation mode.
+    """
+    return passes(
+        task, module, rate, lambda turn: mean_losses(task, module, rows, 1, turn), epochs, progress, what,
+        steps(task, len(rows), epochs), after, schedule,
+    )  # fmt: skip
 
 
 def last(states: Iterable[nn.Module]) -> nn.Module:

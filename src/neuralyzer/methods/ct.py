@@ -14,7 +14,7 @@ from neuralyzer.errors import UsageError
 from neuralyzer.methods import bounds, continuing
 from neuralyzer.methods.method import Expectation, Need, Passes, Range
 from neuralyzer.methods.task import Task
-from neuralyzer.models import weights
+from neuralyzer.models import training, weights
 from neuralyzer.progress import Progress, Silent
 
 OBSTACLE = "ct transposes the square kernels of 2-D convolutions, and this model has none that is trained"
@@ -82,16 +82,13 @@ class Ct:
         with torch.no_grad():
             for kernel in kernels(module):
                 kernel.copy_(kernel.transpose(-1, -2).clone())
-        return continuing.passes(
-            task, module, self.rate, lambda turn: continuing.mean_losses(task, module, task.retain, 1, turn),
-            self.epochs, progress, "training transposed kernels", continuing.steps(task, len(task.retain), self.epochs),
+        return continuing.passes_over(
+            task, module, self.rate, task.retain, self.epochs, progress, "training transposed kernels",
             schedule=lambda turn: (1 + math.cos(math.pi * turn / self.epochs)) / 2,
         )  # fmt: skip
 
 
 def kernels(module: nn.Module) -> list[nn.Parameter]:
     """Trained kernels of 2-D convolutions that transposing changes and that fit afterwards; tied ones once."""
-    own = {id(value): value for value in module.parameters() if value.requires_grad}
-    found = [id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Conv2d)]
-    once = [own[place] for place in dict.fromkeys(found) if place in own]
-    return [kernel for kernel in once if kernel.shape[-1] == kernel.shape[-2] > 1]
+    found = training.weights_of(module, (nn.Conv2d,)).values()
+    return [kernel for kernel in found if kernel.shape[-1] == kernel.shape[-2] > 1]

@@ -47,7 +47,4 @@ class Finetune:
     def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
         """The model after each pass."""
         module = weights.clone(task.model)
-        return continuing.passes(
-            task, module, self.rate, lambda turn: continuing.mean_losses(task, module, task.retain, 1, turn),
-            self.epochs, progress, "fine-tuning", continuing.steps(task, len(task.retain), self.epochs),
-        )  # fmt: skip
+        return continuing.passes_over(task, module, self.rate, task.retain, self.epochs, progress, "fine-tuning")

@@ -1,15 +1,16 @@
 """What an unlearning algorithm is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import nn
 
 from neuralyzer.data.request import Guarantee
+from neuralyzer.errors import UsageError
 from neuralyzer.methods.task import Task
-from neuralyzer.progress import Progress
+from neuralyzer.progress import Progress, Silent
 
 
 class Need(StrEnum):
@@ -128,3 +129,27 @@ def obstacle(method: Method, task: Task) -> str | None:
         return task.checkpoint_obstacle
     own: Callable[[Task], str | None] | None = getattr(method, "obstacle", None)
     return None if own is None else own(task)
+
+
+def require_possible(method: Any, task: Task) -> None:
+    """Refuse a task that a method's own ``obstacle`` speaks against.
+
+    Raises:
+        UsageError: in one line.
+    """
+    wrong = method.obstacle(task)
+    if wrong is not None:
+        raise UsageError(f"{method.name} is not possible: {wrong}")
+
+
+def gradual(method: Any) -> bool:
+    """Whether each of the method's passes leaves a model that may be taken."""
+    return hasattr(method, "states")
+
+
+def states(method: Any, task: Task) -> Iterator[nn.Module]:
+    """The models that a method leaves: after each pass where it is gradual, else the one."""
+    if gradual(method):
+        yield from method.states(task, Silent())
+    else:
+        yield method.unlearn(task, Silent())

@@ -15,7 +15,7 @@ from neuralyzer.influence.curvature import Parameters, mean_gradient
 from neuralyzer.methods import bounds, continuing
 from neuralyzer.methods.method import Expectation, Need, Passes, Range
 from neuralyzer.methods.task import Task
-from neuralyzer.models import weights
+from neuralyzer.models import training, weights
 from neuralyzer.progress import Progress, Silent
 
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d), (nn.Linear,)  # the first of which there is any
@@ -91,21 +91,15 @@ class Msg:
         module, chosen = weights.clone(task.model), smallest(task, self.share)
         redraw(module, chosen, task.seed)
         slowed = _Slowed(module, {name: torch.where(mask, 1.0, self.slow) for name, mask in chosen.items()})
-        return continuing.passes(
-            task, module, self.rate, lambda turn: continuing.mean_losses(task, module, task.retain, 1, turn),
-            self.epochs, progress, "training reset weights", continuing.steps(task, len(task.retain), self.epochs),
-            slowed.take, lambda turn: triangle(turn, self.epochs),
+        return continuing.passes_over(
+            task, module, self.rate, task.retain, self.epochs, progress, "training reset weights", slowed.take,
+            lambda turn: triangle(turn, self.epochs),
         )  # fmt: skip
 
 
 def layers(module: nn.Module) -> list[str]:
     """Names of the trained weights of a network's convolutions, or of its linear layers where it has none."""
-    trained = {id(value): name for name, value in module.named_parameters() if value.requires_grad}
-    for kind in KINDS:
-        ids = [id(layer.weight) for layer in module.modules() if isinstance(layer, kind)]
-        if found := list(dict.fromkeys(trained[own] for own in ids if own in trained)):
-            return found
-    return []
+    return next((list(found) for kinds in KINDS if (found := training.weights_of(module, kinds))), [])
 
 
 def smallest(task: Task, share: float) -> dict[str, Tensor]:

@@ -59,7 +59,7 @@ class NegGradPlus:
         )  # fmt: skip
 
     def _losses(self, task: Task, module: nn.Module, turn: int) -> Iterator[Tensor]:
-        recipe, objective, seed = task.oracle.recipe, task.objective, task.seed + continuing.TURN * turn
+        recipe, objective, seed = task.oracle.recipe, task.objective, continuing.seed_of(task, turn)
         forgets = itertools.chain.from_iterable(
             continuing.batches(recipe, module, task.forget, 1, seed + again) for again in itertools.count()
         )

@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from neuralyzer.methods.amnesiac import draws
 from neuralyzer.methods.task import Task
 from neuralyzer.models import training
+from neuralyzer.registry.history import foreign
 
 KINKED = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.Hardshrink,
@@ -18,10 +19,9 @@ KINKED = (
 def departure(task: Task) -> str | None:
     """Where the recorded training departs from it; None where it does not, as far as recipe, layers and record say."""
     history, recipe = task.history, task.oracle.recipe
-    if history is None:
-        return "the training was not recorded, so there is no checkpoint"
-    if history.data != task.oracle.data.digest:
-        return "the recorded training was on other rows than the model's present ones"
+    wrong = foreign(history, task.oracle.data.digest)
+    if wrong is not None or history is None:
+        return wrong
     if not history.whole or history.recipe is None:
         return "the record is not that of a whole training by a recipe, so nobody knows its steps"
     if recipe.schedule is not None or draws(task):

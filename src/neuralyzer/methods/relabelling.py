@@ -47,11 +47,7 @@ def states(
                 if free is not None and name in free:
                     value.copy_(torch.where(free[name], value, original[name]))
 
-    steps = continuing.steps(task, len(rows), epochs)
-    yield from continuing.passes(
-        task, module, rate, lambda turn: continuing.mean_losses(task, module, rows, 1, turn), epochs, progress,
-        "training with random labels", steps, hold,
-    )  # fmt: skip
+    yield from continuing.passes_over(task, module, rate, rows, epochs, progress, "training with random labels", hold)
 
 
 class _Joined:

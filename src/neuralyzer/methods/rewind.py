@@ -12,7 +12,7 @@ from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
 from neuralyzer.influence.curvature import Parameters, mean_gradient
 from neuralyzer.influence.removal import moved
-from neuralyzer.methods.method import Expectation, Need, Passes, Range
+from neuralyzer.methods.method import Expectation, Need, Passes, Range, require_possible
 from neuralyzer.methods.plain_descent import departure
 from neuralyzer.methods.sensitivity import ITERATIONS, Account, sharpest, steepest
 from neuralyzer.methods.task import Task
@@ -90,9 +90,7 @@ class Rewind:
         return [one for one in history.checkpoints if one.step <= last]
 
     def _require(self, task: Task) -> Checkpoint:
-        wrong = self.obstacle(task)
-        if wrong is not None:
-            raise UsageError(f"rewind is not possible: {wrong}")
+        require_possible(self, task)
         return self._reachable(task)[-1]
 
     def passes(self, task: Task) -> Passes:

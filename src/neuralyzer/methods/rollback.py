@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
@@ -96,6 +96,11 @@ def _replay(
     return module
 
 
+def repeats(was: Tensor, became: Tensor, again: Tensor) -> bool:
+    """Whether a replay from flat parameters ``was`` ended in ``again`` where the record ended in ``became``; not for NaN."""
+    return float((again - became).norm()) <= REPEATED * float((became - was).norm())
+
+
 def _require_the_recipe_repeats(history: History, recipe: Recipe, data: Data) -> None:
     """Replay the last recorded steps with all their rows and hold the weights against the recorded ones.
 
@@ -116,7 +121,7 @@ def _require_the_recipe_repeats(history: History, recipe: Recipe, data: Data) ->
             replayed,
         )
     )
-    if float((again - became).norm()) > REPEATED * float((became - was).norm()):
+    if not repeats(was, became, again):
         raise UsageError(
             f"the recipe does not repeat the steps of run {history.name}: replayed from checkpoint {start.step} they "
             f"give other weights than checkpoint {last.step}; build, optimizer, objective and batches must be the "

@@ -81,7 +81,7 @@ class Scrub:
         )
 
     def _losses(self, task: Task, module: nn.Module, turn: int) -> Iterator[Tensor]:
-        recipe, objective, seed = task.oracle.recipe, task.objective, task.seed + continuing.TURN * turn
+        recipe, objective, seed = task.oracle.recipe, task.objective, continuing.seed_of(task, turn)
         if turn < self.ascents:
             for x, _ in continuing.batches(recipe, module, task.forget, 1, seed):
                 yield -divergence(reading.outputs(task.model, objective, x), objective.outputs(module, x)).mean()

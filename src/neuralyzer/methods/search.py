@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from neuralyzer.errors import NotFiniteError
-from neuralyzer.methods.method import Method, Passes, Range, space
+from neuralyzer.methods.method import Method, Passes, Range, gradual, space, states
 from neuralyzer.methods.task import Task
-from neuralyzer.methods.tuner import Tuner
+from neuralyzer.methods.tuner import Trial, Tuner
 from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.workspace import atomic
@@ -27,7 +27,6 @@ from neuralyzer.workspace import atomic
 TRIALS = 12
 STARTUP = 4  # trials drawn at random, and before any is given up
 TAKEN = 0.7  # of all trials' passes, since some are given up: measured by the benchmark of methods
-RULED_OUT = 1000.0  # a score: utility was lost, or nothing finite came
 
 
 @dataclass(frozen=True)
@@ -88,10 +87,10 @@ Better = Callable[[float, nn.Module, dict[str, Any]], None]
 
 def passes(method: Method, task: Task, trials: int = TRIALS) -> Passes:
     """The work of a search: each trial's, and a reading of the coach after each pass."""
-    own, states = method.passes(task), getattr(method, "epochs", 1) if hasattr(method, "states") else 1
-    own = own + Passes(forwards=2 * states * len(task.held_back), readings=states)
+    judged = getattr(method, "epochs", 1) if gradual(method) else 1
+    own = method.passes(task) + Passes(forwards=2 * judged * len(task.held_back), readings=judged)
     # The first trial, of the defaults, is never given up.
-    times = 1 + TAKEN * (trials - 1) if hasattr(method, "states") else trials
+    times = 1 + TAKEN * (trials - 1) if gradual(method) else trials
     return Passes(*(times * value for value in vars(own).values()))
 
 
@@ -133,10 +132,10 @@ def search(
     progress.advance(len(done))
     for number in range(len(done), trials):
         trial = _Trial(method, task, tuner, done, number)
-        for state in trial.states():
-            if state.score < best or (number == 0 and not settings):
-                best, settings, module = state.score, state.settings, state.module
-                progress.show(z=state.z, loss=state.loss)
+        for score, state in trial.states():
+            if score < best:
+                best, settings, module = score, state.settings, state.module
+                progress.show(z=tuner.relative(state.z), loss=state.loss)
                 if better is not None:
                     better(time.perf_counter() - began, module, settings)
         done.append(trial.tried(time.perf_counter() - began))
@@ -150,15 +149,6 @@ def search(
     return Found(module, settings, tuple(done))
 
 
-@dataclass(frozen=True, eq=False)
-class _State:
-    score: float
-    z: float
-    loss: float
-    settings: dict[str, Any]
-    module: nn.Module
-
-
 class _Trial:
     """One setting: its states, each judged, until it is given up or over."""
 
@@ -166,52 +156,34 @@ class _Trial:
         self.task, self.tuner, self.pruned = task, tuner, False
         self.trial, self.settings = _proposed(method, done, number, task.seed)
         self.method: Any = replace(method, **self.settings)  # type: ignore[type-var]
-        self.judged: list[_State] = []
+        self.judged: list[Trial] = []
+        self.scores: list[float] = []
 
-    def states(self) -> Iterator[_State]:
+    def states(self) -> Iterator[tuple[float, Trial]]:
+        """Each state with its score."""
         for number, module in enumerate(self._finite(), 1):
-            settings = self.settings | ({"epochs": number} if hasattr(self.method, "states") else {})
-            own = self.tuner.judge(settings, module)
-            state = _State(self._score(own.z, own.loss), self._relative(own.z), own.loss, settings, module)
-            self.judged.append(state)
-            yield state
-            self.trial.report(state.score, number)
+            own = self.tuner.judge(self.settings | ({"epochs": number} if gradual(self.method) else {}), module)
+            self.judged.append(replace(own, module=self.task.model))  # whoever asks holds the only other copy
+            self.scores.append(self.tuner.score(own.z, own.loss))
+            yield self.scores[-1], own
+            self.trial.report(self.scores[-1], number)
             if self.trial.should_prune():
                 self.pruned = True
                 return
 
     def _finite(self) -> Iterator[nn.Module]:
         """The states up to where a setting is too strong for the model, which is no failure of the algorithm."""
-        any_yet = False
         try:
-            for module in self._modules():
-                any_yet = True
-                yield module
+            yield from states(self.method, self.task)
         except NotFiniteError:
-            if not any_yet:
+            if not self.judged:
                 yield _broken(self.task)
 
-    def _modules(self) -> Iterator[nn.Module]:
-        if hasattr(self.method, "states"):
-            yield from self.method.states(self.task, Silent())
-        else:
-            yield self.method.unlearn(self.task, Silent())
-
-    def _relative(self, z: float) -> float:
-        return z / self.tuner.critical if self.tuner.critical else z
-
-    def _score(self, z: float, loss: float) -> float:
-        """The tuner's order as one number: z down to where it says nothing, below that the loss."""
-        if not math.isfinite(z) or not math.isfinite(loss):
-            return RULED_OUT
-        return max(self._relative(z), self.tuner.enough) - self.tuner.enough * (
-            1 / (1 + max(loss, 0.0)) if self._relative(z) <= self.tuner.enough else 0.0
-        )
-
     def tried(self, seconds: float) -> Tried:
-        best = min(self.judged, key=lambda state: state.score)
-        scores = tuple(state.score for state in self.judged)
-        return Tried(best.settings, best.z, best.loss, scores, seconds, self.pruned)
+        best = self.judged[self.scores.index(min(self.scores))]
+        return Tried(
+            best.settings, self.tuner.relative(best.z), best.loss, tuple(self.scores), seconds, self.pruned
+        )  # fmt: skip
 
 
 def _broken(task: Task) -> nn.Module:

@@ -15,7 +15,7 @@ from neuralyzer.influence.diagonal import importances
 from neuralyzer.methods import bounds, continuing
 from neuralyzer.methods.method import Expectation, Need, Passes, Range
 from neuralyzer.methods.task import Task
-from neuralyzer.models import training, weights
+from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
 
 LEAST = 1e-15  # beside each importance, so that what matters to neither set is divided
@@ -119,13 +119,13 @@ class _Course:
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._total, self._done, self._ascending = continuing.steps(task, len(task.retain), method.epochs), 0, False
         self._forget = itertools.chain.from_iterable(
-            continuing.batches(task.oracle.recipe, self.module, task.forget, 1, task.seed + continuing.TURN * turn)
+            continuing.batches(task.oracle.recipe, self.module, task.forget, 1, continuing.seed_of(task, turn))
             for turn in itertools.count()
         )
 
     def losses(self, turn: int) -> Iterator[Tensor]:
         """The losses of a pass over the retained rows."""
-        task, objective, seed = self.task, self.task.objective, self.task.seed + continuing.TURN * turn
+        task, objective, seed = self.task, self.task.objective, continuing.seed_of(self.task, turn)
         for x, y in continuing.batches(task.oracle.recipe, self.module, task.retain, 1, seed):
             fall = (1 + math.cos(math.pi * self._done / self._total)) / 2
             for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
@@ -140,8 +140,6 @@ class _Course:
     def _ascent(self, fall: float) -> Tensor:
         """A loss whose gradient is the fast step's: masked, then clipped."""
         x, y = next(self._forget)
-        if len(x) == 1 and training.normalises(self.module):
-            self.module.eval()  # a single row has no statistics; it is put back before the next loss
         objective = self.task.objective
         total = (
             -self.method.alpha

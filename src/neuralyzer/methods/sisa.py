@@ -9,8 +9,7 @@ from torch import nn
 
 from neuralyzer.data import texts
 from neuralyzer.data.request import Guarantee
-from neuralyzer.errors import UsageError
-from neuralyzer.methods.method import Expectation, Need, Passes
+from neuralyzer.methods.method import Expectation, Need, Passes, require_possible
 from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
 from neuralyzer.models.ensemble import Ensemble
@@ -72,8 +71,7 @@ class Sisa:
         Raises:
             UsageError: if there is no such record.
         """
-        if (why := self.obstacle(task)) is not None:
-            raise UsageError(f"sisa is not possible: {why}")
+        require_possible(self, task)
         (sharded, record, shards), progress = _found(task), progress or Silent()
         ensemble = weights.clone(task.model)
         assert isinstance(ensemble, Ensemble)

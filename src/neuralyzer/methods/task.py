@@ -24,7 +24,7 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.pool import References
-from neuralyzer.registry.history import Checkpoint, History
+from neuralyzer.registry.history import Checkpoint, History, foreign
 from neuralyzer.trace.gauge import Gauge, Gauged
 
 HELD_BACK = 0.1  # of the retained rows: what repair stops by
@@ -287,7 +287,7 @@ class Task:
     @cached_property
     def checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint with an optimizer's state that never saw a forget row."""
-        if self.history is None or self.history.data != self.oracle.data.digest or not self.history.whole:
+        if self.history is None or foreign(self.history, self.oracle.data.digest) or not self.history.whole:
             return None
         clean: Sequence[Checkpoint] = self.history.clean(self.positions)
         whole = [checkpoint for checkpoint in clean if checkpoint.has_optimizer]
@@ -296,10 +296,9 @@ class Task:
     @property
     def checkpoint_obstacle(self) -> str | None:
         """Why no rollback is possible; None where one is."""
-        if self.history is None:
-            return "the training was not recorded, so there is no checkpoint"
-        if self.history.data != self.oracle.data.digest:
-            return "the recorded training was on other rows than the model's present ones"
+        wrong = foreign(self.history, self.oracle.data.digest)
+        if wrong is not None or self.history is None:
+            return wrong
         if not self.history.whole:
             return "the record of the training is not whole, so its steps cannot be replayed"
         if self.checkpoint is None:

@@ -16,6 +16,7 @@ from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
 
 ENOUGH = 0.25  # of the joint test's critical value
+RULED_OUT = 1e6  # a score: utility was lost, or nothing finite came
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Tuner:
         self.task = task
         self.limit = largest_utility_loss or 2 * task.objective.max_utility_loss
         self.trials: list[Trial] = []
-        self.critical, self.enough = 0.0, ENOUGH
+        self.critical = 0.0
         self._before = reading.utility(task.model, task.objective, task.held_back)
 
     def _z(self, module: nn.Module) -> float:
@@ -92,8 +93,17 @@ class Tuner:
     @property
     def best(self) -> Trial:
         """The best trial; the first of equals."""
-        good = [trial for trial in self.trials if trial.z <= self.enough * self.critical]
-        return min(good, key=lambda trial: trial.loss) if good else min(self.trials, key=lambda trial: trial.z)
+        return min(self.trials, key=lambda trial: self.score(trial.z, trial.loss))
+
+    def relative(self, z: float) -> float:
+        """A joint z over its critical value."""
+        return z / self.critical if self.critical else z
+
+    def score(self, z: float, loss: float) -> float:
+        """The order of trials as one number, smaller is better: z down to where it says nothing, below that the loss."""
+        if not math.isfinite(z) or not math.isfinite(loss):
+            return RULED_OUT
+        return ENOUGH * loss / (1 + loss) if z <= ENOUGH * self.critical else self.relative(z)
 
 
 def beside(values: Sequence[float], value: float) -> list[float]:

@@ -1,6 +1,5 @@
 """UNSIR: inputs of pure noise that a class is worst at break the class; a pass over retained rows repairs the rest."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -78,7 +77,7 @@ class Unsir:
         """The noise's steps, then both passes' steps."""
         noise, sample = len(_classes(task)), len(_sample(task, self.sample))
         size = task.oracle.recipe.batch_size
-        both = math.ceil((self.copies * noise * size + sample) / size) + math.ceil(sample / size)
+        both = continuing.steps(task, self.copies * noise * size + sample, 1) + continuing.steps(task, sample, 1)
         return Passes(steps=self.climb * noise + both)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
@@ -104,8 +103,8 @@ class Unsir:
         noises = [self._noise(task, label, generator, progress) for label in classes]
         progress.finish()
         noise = Data.from_arrays(torch.cat(noises).numpy(), np.concatenate([self._label(task, c) for c in classes]))
-        size, module = task.oracle.recipe.batch_size, weights.clone(task.model)
-        steps = math.ceil((self.copies * len(noise) + len(sample)) / size)
+        module = weights.clone(task.model)
+        steps = continuing.steps(task, self.copies * len(noise) + len(sample), 1)
         losses = self._impairing(task, module, noise, sample)
         continuing.trained(task, module, self.impair_rate, losses, progress, "impairing", steps)
         losses = continuing.mean_losses(task, module, sample, 1, turn=1)

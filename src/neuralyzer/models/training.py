@@ -61,6 +61,13 @@ def steps_of(recipe: Recipe, rows: int) -> int:
     return recipe.epochs * (math.ceil(rows / recipe.batch_size) - dropped)
 
 
+def weights_of(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, nn.Parameter]:
+    """The trained ``weight`` of each layer of some kinds, in their order and by name; tied ones once."""
+    trained = {id(value): (name, value) for name, value in module.named_parameters() if value.requires_grad}
+    found = (id(layer.weight) for layer in module.modules() if isinstance(layer, kinds))
+    return dict(trained[own] for own in found if own in trained)
+
+
 def normalises(module: nn.Module) -> bool:
     """Whether BatchNorm takes its statistics from the batch: it has none of a single row."""
     return any(isinstance(layer, _BatchNorm) and layer.training for layer in module.modules())

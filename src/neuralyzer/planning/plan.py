@@ -164,13 +164,12 @@ def make_plan(
     answerable = None
     if task.traceable:
         answerable = screen.obstacle(task.gauge.tables, task.gauge.signals, task.parts)
+    asked = () if method is None else (method,)  # a sequence of methods stands in no list
     made = {
-        name: catalogue.make(name, **(hyperparameters or {})) if name == method else catalogue.make(name)
-        for name in catalogue.names()
+        name: catalogue.make(name, **((hyperparameters or {}) if name == method else {}))
+        for name in dict.fromkeys([*catalogue.names(), *asked])
     }
     record, situation = record or Record.shipped(), Situation.of(task)
-    if method is not None and method not in made:  # a sequence
-        made[method] = catalogue.make(method, **(hyperparameters or {}))
     options = [
         predict(
             one, task, rates, members, limit, answerable, record.expect(one, situation),
@@ -179,7 +178,7 @@ def make_plan(
         for name, one in made.items()
     ]  # fmt: skip
     if method is not None:
-        wrong = obstacle(made.get(method) or catalogue.make(method), task)
+        wrong = obstacle(made[method], task)
         if wrong is not None:
             raise UsageError(f"method {method} cannot be used: {wrong}")
         own = next(option for option in options if option.method == method)

@@ -1,6 +1,5 @@
 """What algorithms left and cost before, in situations like this one: the benchmark's runs and the workspace's own cases."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -18,6 +17,7 @@ from neuralyzer.influence.curvature import Parameters
 from neuralyzer.methods.method import Expectation, Method
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
+from neuralyzer.workspace import atomic
 
 SHIPPED = "track_record.parquet"
 PRIOR = 1.0  # runs that the algorithm's own expectation counts as much as
@@ -128,7 +128,7 @@ class Record:
         """
         found = []
         for path in sorted(folder.glob("*/result.json")):
-            run = _of_case(json.loads(path.read_text()))
+            run = _of_case(atomic.read_json(path))
             if run is not None:
                 found.append(run)
         return Record((*self.runs, *found))

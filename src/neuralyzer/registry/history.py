@@ -35,6 +35,24 @@ class Checkpoint(NamedTuple):
     has_optimizer: bool
 
 
+def foreign(history: "History | None", data: str, missing: str = "there is no checkpoint") -> str | None:
+    """Why a recorded training says nothing of a model on some rows; None where it is that model's.
+
+    Args:
+        history: the record, if there is one.
+        data: digest of the model's present rows.
+        missing: what cannot be had without a record.
+
+    Returns:
+        A sentence, or None.
+    """
+    if history is None:
+        return f"the training was not recorded, so {missing}"
+    if history.data != data:
+        return "the recorded training was on other rows than the model's present ones"
+    return None
+
+
 class History:
     """What a run folder says, also of a run that was killed.
 

@@ -122,7 +122,10 @@ def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawi
     ]
     if not points:
         return None
-    front = pareto([point for point in points if point["kind"] != "infeasible"])
+    # Of what will not do, the front of it is named at most: dozens of grey names hide the others.
+    spoken = [point for point in points if point["kind"] != "infeasible"]
+    front = pareto(spoken)
+    spoken += [point for point in pareto(points) if point not in spoken]
     spans = [point["seconds"] for point in points] + ([budget] if budget else [])
     across = (min(spans) / 1.6, max(spans) * 1.6)
     levels = [point["trace"] for point in points]
@@ -145,9 +148,7 @@ def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawi
             axis=alt.Axis(format=".0%", tickCount=5),
         )
         colour = alt.Color("kind:N", scale=colours, legend=None)
-        # Of what will not do, the front of it is named at most: dozens of grey names hide the others.
-        spoken = [point for point in points if point["kind"] != "infeasible"] or pareto(points)
-        named = _apart(spoken + [p for p in pareto(points) if p not in spoken], across, up, width - 70, height)
+        named = _apart(spoken, across, up, width - 70, height)
         marks = []
         if budget:
             rule = alt.Chart(values([{"seconds": budget, "text": f"budget {seconds(budget)}"}]))
