@@ -1,3 +1,5 @@
+from itertools import repeat
+
 import pytest
 import torch
 from torch import nn
@@ -31,7 +33,7 @@ def test_a_linear_models_step_is_the_closed_form():
     factors = ekfac(module, Regression(), data)
     rows, target = data.select(range(8)), torch.randn(8, 1)
     damping, pull = 0.1 * factors.largest, 7.0
-    stepped = next(matching(module, Regression(), rows, target, factors, 300, damping, pull))
+    stepped = next(matching(module, Regression(), [(rows, target)], factors, 300, damping, pull))
     (block,) = factors.blocks
     h = block.inputs @ torch.diag(block.values[0]) @ block.inputs.T
     metric, x_f = (h + damping * torch.eye(5)) * 300 / pull, x[:8]
@@ -56,7 +58,8 @@ def test_outputs_reach_the_target_and_other_rows_hardly_move():
     before = module(x).softmax(1).detach()
     target = (before[:5] + torch.full((5, 3), 1 / 3)) / 2
     factors = ekfac(module, Classification(), data)
-    path = matching(module, Classification(), data.select(range(5)), target, factors, 395, 1e-3 * factors.largest)
+    rounds = repeat((data.select(range(5)), target))
+    path = matching(module, Classification(), rounds, factors, 395, 1e-3 * factors.largest)
     for _ in range(12):
         reached = next(path)
     after = reached(x).softmax(1).detach()

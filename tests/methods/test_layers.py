@@ -96,7 +96,8 @@ def matched(task):
     factors = ekfac(task.model, task.objective, task.oracle.data)
     own = reading.outputs(task.model, task.objective, task.forget.x)
     aim = task.objective.target(0.3 * own[None])  # less sure than the model is
-    path = matching(task.model, task.objective, task.forget, aim, factors, len(task.retain), 1e-2 * factors.largest)
+    rounds = [(task.forget, aim)] * 2
+    path = matching(task.model, task.objective, rounds, factors, len(task.retain), 1e-2 * factors.largest)
     next(path)
     module = next(path)
     left = [

@@ -12,7 +12,7 @@ from neuralyzer.errors import NotFiniteError
 from neuralyzer.methods import catalogue, search
 from neuralyzer.methods.method import Range, space
 from neuralyzer.methods.task import Task
-from neuralyzer.methods.tuner import RULED_OUT, Tuner
+from neuralyzer.methods.tuner import RULED_OUT, Trial, Tuner
 from neuralyzer.models import weights
 
 
@@ -83,11 +83,12 @@ def test_the_score_is_the_tuners_order(task):
     """z decides down to a quarter of its critical value; below that, the loss."""
     tuner = Tuner(task)
     tuner.critical = 2.0
+    of = lambda z, loss, lost=0.0: tuner.score(Trial({}, z, loss, lost, task.model))
     points = [(5.0, 0.1), (0.6, 9.0), (0.5, 9.0), (0.1, 3.0), (0.4, 1.0), (0.0, 0.0)]
-    scores = [tuner.score(z, loss) for z, loss in points]
+    scores = [of(z, loss) for z, loss in points]
     assert scores == sorted(scores, reverse=True) and scores[0] == 2.5 and scores[1] == 0.3
-    assert tuner.score(0.1, 1.0) == tuner.score(0.45, 1.0)
-    assert tuner.score(math.inf, 0.1) == tuner.score(1.0, math.nan) == RULED_OUT
+    assert of(0.1, 1.0) == of(0.45, 1.0) and of(0.1, 1.0, 0.5) == of(0.1, 1.0) + 0.5
+    assert of(math.inf, 0.1) == of(1.0, math.nan) == of(1.0, 1.0, math.inf) == RULED_OUT
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.methods.task import Task
-from neuralyzer.methods.tuner import Tuner, beside
+from neuralyzer.methods.tuner import RULED_OUT, Tuner, beside
 from neuralyzer.models import weights
 
 
@@ -47,11 +50,40 @@ def test_a_setting_is_tried_once(tuner, monkeypatch):
     assert len(tuner.trials) == 2
 
 
-def test_lost_utility_rules_a_setting_out(tuner, monkeypatch):
-    monkeypatch.setattr("neuralyzer.methods.tuner.reading.utility", lambda *_: 0.0)
-    make = played(tuner, monkeypatch, z_of=lambda s: 0.0, loss_of=lambda s: 0.0)
-    tuner.attempt([{"s": 1.0}], make)
-    assert math.isinf(tuner.best.z)
+def test_lost_utility_counts_like_a_trace(tuner, monkeypatch):
+    lost = {0.0: 0.0, 1.0: 1.6, 2.0: 3.0}  # of what is allowed
+    utility = lambda module, *_: tuner._before - tuner.allowed * lost[tried[0]]
+    tried = []
+    monkeypatch.setattr("neuralyzer.methods.tuner.reading.utility", utility)
+    make = played(tuner, monkeypatch, z_of=lambda s: 2.0 - s, loss_of=lambda s: 1.0)
+    tuner.attempt([{"s": s} for s in lost], lambda settings: (tried.insert(0, settings["s"]), make(settings))[1])
+    assert [trial["lost"] for trial in tuner.task.tried[-3:]] == pytest.approx([0.0, 0.6, 2.0])
+    assert tuner.best.settings == {"s": 0.0}  # scores 1, .5 + .6 and 2 and more
+
+
+def test_utility_is_read_on_rows_that_no_model_saw(tuner):
+    outside, holdout = tuner.task.outside, tuner.task.oracle.holdout
+    assert outside.ids.tolist() == holdout.ids[::2].tolist() and not set(outside.ids) & set(tuner.task.oracle.data.ids)
+
+
+def test_what_goes_with_the_rows_is_allowed(made_world):
+    task = Task(made_world.oracle, ErasureRequest(subjects=["c0"]), made_world.references())
+    half = task.references
+    never = ~half.half.keep[:, task.parts[0].subject]
+    worse = replace(half, utilities=np.where(never, 0.6, 0.8))
+    task.references = worse
+    assert task.foretold_loss == pytest.approx(worse.utilities.mean() - 0.6)
+    assert Tuner(task).allowed == pytest.approx(2 * task.objective.max_utility_loss + task.foretold_loss)
+    task.references = replace(half, utilities=np.where(never, 0.8, 0.6))
+    assert task.foretold_loss == 0.0
+
+
+def test_what_is_not_finite_is_ruled_out(tuner):
+    module = weights.clone(tuner.task.model)
+    with torch.no_grad():
+        next(module.parameters()).fill_(math.nan)
+    trial = tuner.judge({}, module)
+    assert tuner.score(trial) == RULED_OUT and tuner.task.tried[-1]["z"] is None
 
 
 def test_beside_gives_geometric_means():

@@ -103,13 +103,13 @@ def test_matching_aims_at_them_too(tmp_path):
     oracle = TrainedModel.fit(replace(world.RECIPE, augment=jitter), *world.data())
     pool = References.fit(oracle, 16, workspace=tmp_path)
     task = nz.Task(oracle, nz.ErasureRequest(subjects=["s03", "s07"]), pool)
-    rows, aim = datamodel_matching.aims(task)
-    assert len(rows) == (1 + COPIES) * 12 and aim.shape == (len(rows), 3)
-    torch.testing.assert_close(rows.x[:12], task.forget.x, rtol=0, atol=0)
+    aims = datamodel_matching.Aims.of(task)
+    assert len(aims.x) == (1 + COPIES) * 12 and aims.outputs.shape == (len(aims.x), 3)
+    torch.testing.assert_close(aims.x[:12], task.forget.x, rtol=0, atol=0)
     tuning, expected = pool.tuning, []
     for outputs in (tuning.outputs, *np.moveaxis(tuning.copies, 2, 0)):
         for position in task.positions:
             never = ~tuning.half.keep[:, pool.owners[position]]
             log = np.log(scipy.special.softmax(outputs[never, position].astype(np.float64), 1)).mean(0)
             expected.append(np.exp(log) / np.exp(log).sum())
-    np.testing.assert_allclose(aim, expected, atol=1e-5)
+    np.testing.assert_allclose(aims.outputs, expected, atol=1e-5)

@@ -15,7 +15,8 @@ from neuralyzer.methods import catalogue
 from neuralyzer.methods.method import space
 from neuralyzer.methods.repair import Repair
 from neuralyzer.methods.search import search
-from neuralyzer.methods.task import Task, Witness
+from neuralyzer.methods.task import Task
+from neuralyzer.methods.witness import Witness
 from neuralyzer.models import weights
 from neuralyzer.planning.options import Option
 from neuralyzer.progress import Progress

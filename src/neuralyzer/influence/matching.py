@@ -1,6 +1,6 @@
 """Newton steps that bring a model's outputs on some rows to a target and leave it alone elsewhere."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import torch
@@ -16,22 +16,21 @@ from neuralyzer.models.objective import Objective
 from neuralyzer.models.reading import called
 
 PULL = 25.0  # how many retained rows a matched row weighs as much as
-PRODUCTS = 20
-TOLERANCE = 0.1  # of a step's linear solve; the next step corrects it
+PRODUCTS = 8
+TOLERANCE = 0.2  # of a step's linear solve; what follows corrects it
 CHUNK = 512
 
 
 def matching(
     module: nn.Module,
     objective: Objective,
-    rows: Data,
-    target: Tensor,
+    rounds: Iterable[tuple[Data, Tensor]],
     factors: Ekfac,
     others: int,
     damping: float,
     pull: float = PULL,
 ) -> Iterator[nn.Module]:
-    """The models after one, two, ... steps.
+    """The models after a step on each of some rounds.
 
     A step is Levenberg-Marquardt's on ``sum of mismatches + (others / pull) |delta|^2 / 2`` in the metric of the other
     rows' curvature ``H + damping I``: of all changes that reach the target it takes the one that these rows notice
@@ -41,8 +40,8 @@ def matching(
     Args:
         module: where to start; not changed.
         objective: gives outputs, mismatch and curvature.
-        rows: the ``F`` rows whose outputs shall change.
-        target: what ``objective.target`` gave for them, ``(F, K)``.
+        rounds: of each step, the ``F`` rows whose outputs shall change, and what ``objective.target`` gave for them,
+            ``(F, K)``.
         factors: ``H``, of the mean loss.
         others: ``n_R``, how many rows that curvature stands for.
         damping: ``lambda``.
@@ -52,7 +51,7 @@ def matching(
         A module of its own each time.
     """
     parameters, scale = Parameters(module), pull / others
-    while True:
+    for rows, target in rounds:
         here = _Here(module, objective, rows, target)
         step = conjugate_gradients(
             lambda v, own=here: factors.product(parameters, v) + damping * v + scale * own.curvature(v),  # type: ignore[misc]

@@ -12,7 +12,8 @@ from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.methods import bounds, continuing
 from neuralyzer.methods.method import Expectation, Need, Passes, Range, require_possible
-from neuralyzer.methods.task import Task, Watch
+from neuralyzer.methods.task import Task
+from neuralyzer.methods.witness import Watch
 from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
 

@@ -1,7 +1,7 @@
 """The search shared by all algorithms: their strength, set by what the coach alone can see.
 
 Every state of every trial is judged by ``Tuner``: the trace of every family on the tuning half, relearning included,
-and the loss on retained rows held back. The samplers are Optuna's: a tree of Parzen estimators proposes settings (Bergstra
+the loss on retained rows held back, and utility on half of the holdout. The samplers are Optuna's: a tree of Parzen estimators proposes settings (Bergstra
 et al. 2011), the paper's defaults come first, and a trial that stands worse than the median of those before it after as
 many passes is given up.
 """
@@ -164,7 +164,7 @@ class _Trial:
         for number, module in enumerate(self._finite(), 1):
             own = self.tuner.judge(self.settings | ({"epochs": number} if gradual(self.method) else {}), module)
             self.judged.append(replace(own, module=self.task.model))  # whoever asks holds the only other copy
-            self.scores.append(self.tuner.score(own.z, own.loss))
+            self.scores.append(self.tuner.score(own))
             yield self.scores[-1], own
             self.trial.report(self.scores[-1], number)
             if self.trial.should_prune():

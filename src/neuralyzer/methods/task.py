@@ -4,12 +4,11 @@ import copy
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from neuralyzer.data.request import ErasureRequest
@@ -17,6 +16,7 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import ReferencesError
 from neuralyzer.influence import kept
 from neuralyzer.influence.ekfac import Ekfac
+from neuralyzer.methods.witness import Witness
 from neuralyzer.models import reading
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.placement import CPU, Placement
@@ -30,48 +30,6 @@ from neuralyzer.trace.gauge import Gauge, Gauged
 HELD_BACK = 0.1  # of the retained rows: what repair stops by
 MOST_HELD_BACK = 1000
 FEWEST_NEVER = 3  # members whose mean utility says something
-
-
-@dataclass
-class Witness:
-    """Sees every step of an exact training and counts forget rows in it.
-
-    Attributes:
-        forget: ids of the rows that must not appear.
-        steps: optimizer steps seen.
-        rows: ids of the rows seen.
-        forget_rows: how many of them were forget rows.
-    """
-
-    forget: frozenset[str]
-    steps: int = 0
-    rows: set[str] = field(default_factory=set)
-    forget_rows: int = 0
-
-    def told(self, ids: set[str]) -> None:
-        """Note rows that weights saw before they were taken over."""
-        self.rows |= ids
-        self.forget_rows += len(ids & self.forget)
-
-    def watch(self, data: Data) -> "Watch":
-        """An observer of a training on ``data``."""
-        return Watch(self, data)
-
-
-@dataclass
-class Watch:
-    """Tells the witness which rows of ``data`` each step was taken on."""
-
-    witness: Witness
-    data: Data
-
-    def begin(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Nothing is seen before the first step."""
-
-    def step(self, positions: np.ndarray) -> None:
-        """Note the rows of a step."""
-        self.witness.steps += 1
-        self.witness.told(set(self.data.ids[positions].tolist()))
 
 
 class Task:
@@ -106,9 +64,8 @@ class Task:
         self.positions = request.positions(oracle.data)
         self.references: ReferenceHalf | None = None if references is None else references.tuning
         self.parts = [] if references is None else references.parts(self.positions)
-        self.witness = Witness(frozenset(self.forget.ids.tolist()))
+        self.witness, self.tried = Witness(frozenset(self.forget.ids.tolist())), list[dict[str, Any]]()
         self._kept = None if references is None else references.store.curvature
-        self.tried: list[dict[str, Any]] = []
         self.start(request.budget)
 
     def start(self, seconds: float | None) -> None:
@@ -118,6 +75,11 @@ class Task:
             seconds: that it has; None for as long as it takes.
         """
         self._ends = math.inf if seconds is None else time.perf_counter() + seconds
+
+    @property
+    def limited(self) -> bool:
+        """Whether the time is limited."""
+        return math.isfinite(self._ends)
 
     @property
     def late(self) -> bool:
@@ -200,6 +162,12 @@ class Task:
         return self.retain.select(self._split[1])
 
     @cached_property
+    def outside(self) -> Data:
+        """Every other row of the holdout: what a tuner reads utility on."""
+        holdout = self.oracle.require_holdout()
+        return holdout.select(np.arange(0, len(holdout), 2))
+
+    @cached_property
     def gauge(self) -> Gauge:
         """Reads the coach's trace.
 
@@ -241,8 +209,8 @@ class Task:
 
     def utilities(self, model: nn.Module) -> dict[str, Any]:
         """A model's utility on ``retained`` rows, on the ``holdout``, and there ``by_class``; None without a holdout."""
-        found: dict[str, Any] = {"retained": reading.utility(model, self.objective, self.retain), "holdout": None}
-        found["by_class"] = {}
+        found: dict[str, Any] = {"holdout": None, "by_class": {}}
+        found["retained"] = reading.utility(model, self.objective, self.retain)
         if self.oracle.holdout is not None:
             found["holdout"] = reading.utility(model, self.objective, self.oracle.holdout)
             found["by_class"] = reading.utility_by_class(model, self.objective, self.oracle.holdout)
@@ -272,12 +240,22 @@ class Task:
         It is the mean over the tuning members that never saw any of the requested subjects, or over all of them where
         fewer than three are so.
         """
-        if self.references is None:
-            return None
+        return None if self.references is None else float(self._never_utilities.mean())
+
+    @property
+    def _never_utilities(self) -> np.ndarray:
+        assert self.references is not None
         keep = self.references.half.keep[:, [part.subject for part in self.parts]]
         never = ~keep.any(1)
-        utilities = self.references.utilities
-        return float((utilities[never] if never.sum() >= FEWEST_NEVER else utilities).mean())
+        return self.references.utilities[never if never.sum() >= FEWEST_NEVER else slice(None)]
+
+    @property
+    def foretold_loss(self) -> float:
+        """Utility that goes with the rows: how much worse those members are than all; 0 where they aren't."""
+        if self.references is None:
+            return 0.0
+        every, never = float(self.references.utilities.mean()), float(self._never_utilities.mean())
+        return max(0.0, self.objective.utility_loss(every, never))
 
     @cached_property
     def history(self) -> History | None:

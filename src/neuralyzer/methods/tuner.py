@@ -1,7 +1,7 @@
 """The one tuner: sets an algorithm's strength by what the coach alone can see.
 
-It sees the trace of every family on the tuning half and utility on retained rows held back: never a retrained
-model, never the judging half.
+It sees the trace of every family on the tuning half, the loss on retained rows held back, and utility on half of the
+holdout: never a retrained model, never the judging half.
 """
 
 import math
@@ -16,7 +16,7 @@ from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
 
 ENOUGH = 0.25  # of the joint test's critical value
-RULED_OUT = 1e6  # a score: utility was lost, or nothing finite came
+RULED_OUT = 1e6  # a score: nothing finite came
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,16 @@ class Trial:
 
     Attributes:
         settings: by hyperparameter.
-        z: largest ``|z|`` over all families on the tuning half; infinite where utility was lost.
+        z: largest ``|z|`` over all families on the tuning half; infinite where the model gives nothing finite.
         loss: mean loss on retained rows held back.
+        lost: utility lost beyond what is allowed, in multiples of what is; 0 where it is within.
         module: what it gave.
     """
 
     settings: dict[str, Any]
     z: float
     loss: float
+    lost: float
     module: nn.Module
 
 
@@ -41,32 +43,23 @@ class Tuner:
 
     A joint z under a quarter of its critical value is within what never-seen members show too, so such trials count as
     equal in it and the one with the smallest loss on retained rows held back is the best. Where there is none, the
-    smallest z is.
+    smallest z is. Utility that is lost beyond what is allowed counts like a z: a critical value for as much again.
+
+    Utility is read on rows that no model saw. On retained rows an Oracle shows what it learned by heart, and whatever
+    fine-tunes it would seem to do harm (decision 23). Where the tuning members that never saw the subjects are worse
+    there than the others, as without a whole class, that much more is allowed.
 
     Args:
         task: gives the coach.
-        largest_utility_loss: on retained rows held back, in the objective's unit; more rules a setting out.
+        largest_utility_loss: that is allowed, in the objective's unit; twice what a case may lose by default.
     """
 
     def __init__(self, task: Task, largest_utility_loss: float | None = None) -> None:
         self.task = task
-        self.limit = largest_utility_loss or 2 * task.objective.max_utility_loss
+        self.allowed = (largest_utility_loss or 2 * task.objective.max_utility_loss) + task.foretold_loss
         self.trials: list[Trial] = []
         self.critical = 0.0
-        self._before = reading.utility(task.model, task.objective, task.held_back)
-
-    def _z(self, module: nn.Module) -> float:
-        try:
-            after = reading.utility(module, self.task.objective, self.task.held_back)
-        except NotFiniteError:  # a setting too strong for the model, not a failure of the algorithm
-            return math.inf
-        if not self.task.objective.utility_loss(self._before, after) <= self.limit:  # NaN is ruled out too
-            return math.inf
-        joint = self.task.trace(module).joint
-        if joint is None:
-            return math.inf
-        self.critical = joint.critical
-        return joint.statistic
+        self._before = reading.utility(task.model, task.objective, task.outside)
 
     def attempt(self, settings: Iterable[dict[str, float]], make: Callable[[dict[str, float]], nn.Module]) -> None:
         """Try settings in order, those tried before excepted."""
@@ -79,11 +72,20 @@ class Tuner:
 
     def judge(self, settings: dict[str, Any], module: nn.Module) -> Trial:
         """What the coach says of what a setting gave."""
-        z = self._z(module)
-        loss = z if z == math.inf else reading.mean_loss(module, self.task.objective, self.task.held_back)
-        finite = {name: value if math.isfinite(value) else None for name, value in (("z", z), ("loss", loss))}
+        z, loss, lost = math.inf, math.inf, math.inf
+        try:
+            after = reading.utility(module, self.task.objective, self.task.outside)
+            joint = self.task.trace(module).joint
+            loss = reading.mean_loss(module, self.task.objective, self.task.held_back)
+            lost = max(0.0, self.task.objective.utility_loss(self._before, after) / self.allowed - 1)
+            if joint is not None:
+                z, self.critical = joint.statistic, joint.critical
+        except NotFiniteError:  # a setting too strong for the model, not a failure of the algorithm
+            pass
+        trial = Trial(settings, z, loss, lost, module)
+        finite = {name: own if math.isfinite(own := getattr(trial, name)) else None for name in ("z", "loss", "lost")}
         self.task.tried.append({"settings": settings, **finite, "critical": self.critical})
-        return Trial(settings, z, loss, module)
+        return trial
 
     @property
     def late(self) -> bool:
@@ -93,17 +95,19 @@ class Tuner:
     @property
     def best(self) -> Trial:
         """The best trial; the first of equals."""
-        return min(self.trials, key=lambda trial: self.score(trial.z, trial.loss))
+        return min(self.trials, key=self.score)
 
     def relative(self, z: float) -> float:
         """A joint z over its critical value."""
         return z / self.critical if self.critical else z
 
-    def score(self, z: float, loss: float) -> float:
+    def score(self, trial: Trial) -> float:
         """The order of trials as one number, smaller is better: z down to where it says nothing, below that the loss."""
-        if not math.isfinite(z) or not math.isfinite(loss):
+        if not all(math.isfinite(own) for own in (trial.z, trial.loss, trial.lost)):
             return RULED_OUT
-        return ENOUGH * loss / (1 + loss) if z <= ENOUGH * self.critical else self.relative(z)
+        if trial.z <= ENOUGH * self.critical:
+            return ENOUGH * trial.loss / (1 + trial.loss) + trial.lost
+        return self.relative(trial.z) + trial.lost
 
 
 def beside(values: Sequence[float], value: float) -> list[float]:

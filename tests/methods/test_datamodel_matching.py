@@ -1,0 +1,109 @@
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from neuralyzer.data.request import ErasureRequest
+from neuralyzer.methods import catalogue, continuing, datamodel_matching
+from neuralyzer.methods.datamodel_matching import BESIDE, DAMPINGS, WEIGHT, Aims
+from neuralyzer.methods.task import Task
+from neuralyzer.models import reading, weights
+
+
+@pytest.fixture(scope="module")
+def task(made_world):
+    return Task(made_world.oracle, ErasureRequest(subjects=["c0"]), made_world.references())
+
+
+def missed(task, module, aims):
+    """Mean distance of log-odds from where they shall be."""
+    outputs = reading.outputs(module, task.objective, aims.x)
+    return float((outputs.log_softmax(1) - aims.outputs.log()).abs().mean())
+
+
+def test_outputs_come_near_to_those_of_models_that_never_saw_the_rows(task):
+    aims, before = Aims.of(task), weights.digest(task.model)
+    module = catalogue.make("datamodel-matching").unlearn(task)
+    assert missed(task, module, aims) < 0.5 * missed(task, task.model, aims)
+    assert (
+        reading.utility(module, task.objective, task.retain)
+        > reading.utility(task.model, task.objective, task.retain) - 0.03
+    )
+    assert weights.digest(task.model) == before
+
+
+def test_where_time_is_limited_the_first_is_taken_unseen(made_world, task):
+    hurried = Task(task.oracle, ErasureRequest(subjects=["c0"], budget=600.0), made_world.references())
+    method = catalogue.make("datamodel-matching")
+    taken = method.unlearn(hurried)
+    assert hurried.limited and not hurried.tried
+    assert method.passes(hurried).readings == 0 and method.passes(task).readings == 1
+    own = catalogue.make("datamodel-matching", damping=DAMPINGS[0], steps=method._first(task)).unlearn(task)
+    assert weights.digest(taken) == weights.digest(own)
+
+
+def test_it_stops_where_its_budget_is_spent(made_world, task):
+    hasty = Task(task.oracle, ErasureRequest(subjects=["c0"], budget=1e-9), made_world.references())
+    steps = []
+    original = continuing.descend
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(continuing, "descend", lambda *args: (steps.append(1) or own for own in original(*args)))
+        module = catalogue.make("datamodel-matching").unlearn(hasty)
+    assert len(steps) == 1 and weights.digest(module) != weights.digest(task.model)
+
+
+def test_few_rows_get_three_steps_and_many_get_one(task):
+    method = catalogue.make("datamodel-matching")
+    many = Task(task.oracle, ErasureRequest(rows=task.oracle.data.ids[: len(task.oracle.data) // 3].tolist()))
+    few = Task(task.oracle, ErasureRequest(rows=task.oracle.data.ids[:2].tolist()))
+    assert method._first(few) == 3 and method._first(many) == 1
+
+
+def test_a_loss_has_the_gradient_of_both_parts(task):
+    """Against autograd of soft cross-entropy and half the squared log-odds missed, written out."""
+    aims, module = Aims.of(task), weights.clone(task.model).eval()
+    method = catalogue.make("datamodel-matching", epochs=1)
+    loss = next(method._losses(task, module, aims))
+    own = torch.autograd.grad(loss, list(module.parameters()))
+    x, y = next(continuing.batches(task.oracle.recipe, module, task.retain, 1, task.seed))
+    size = int(np.ceil(BESIDE * task.oracle.recipe.batch_size))
+    chosen = next(aims.drawn(size, task.seed))
+    outputs, target = module(aims.x[chosen]), aims.outputs[chosen]
+    odds = outputs - target.log()
+    odds = odds - odds.mean(1, keepdim=True)
+    matched = -(target * outputs.log_softmax(1)).sum(1) + 0.1 * odds.square().sum(1) / 2
+    whole = torch.nn.functional.cross_entropy(module(x), y) + WEIGHT * matched.mean()
+    for one, other in zip(own, torch.autograd.grad(whole, list(module.parameters())), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_are_the_mean_of_the_second_half(task):
+    aims, method = Aims.of(task), catalogue.make("datamodel-matching", epochs=1)
+    found = method._finetuned(task, task.model, aims, datamodel_matching.Silent())
+    module = weights.clone(task.model)
+    optimizer = continuing.optimizer(continuing.unscheduled(task.oracle.recipe), module, 1.0)
+    seen = [
+        [value.detach().clone() for value in module.parameters()]
+        for _ in continuing.descend(task, module, optimizer, method._losses(task, module, aims), task.seed)
+    ]
+    later = seen[continuing.steps(task, len(task.retain), 1) // 2 :]
+    for value, *every in zip(found.parameters(), *later, strict=True):
+        torch.testing.assert_close(value, torch.stack(every).mean(0), rtol=1e-4, atol=1e-6)
+
+
+def test_a_round_has_all_rows_and_one_copy_of_each():
+    x = torch.arange(12.0).reshape(12, 1)
+    aims = Aims(x, torch.zeros(12, dtype=torch.long), torch.cat([x, -x], 1), 3)  # three rows, three copies of each
+    for number, first in zip(range(5), itertools.cycle([3, 6, 9])):
+        rows, target = aims.round(number)
+        assert rows.x[:, 0].tolist() == [0, 1, 2, first, first + 1, first + 2] == target[:, 0].tolist()
+    alone, target = replace(aims, x=x[:3], y=aims.y[:3], outputs=aims.outputs[:3]).round(4)
+    assert alone.x[:, 0].tolist() == [0, 1, 2] and target.shape == (3, 2)
+
+
+def test_all_are_drawn_before_any_is_drawn_again():
+    aims = Aims(torch.zeros(10, 1), torch.zeros(10), torch.zeros(10, 2), 10)
+    drawn = torch.cat(list(itertools.islice(aims.drawn(4, 1), 6))).tolist()
+    assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10)) and drawn[:10] != drawn[10:]
