@@ -28,6 +28,7 @@ class Judge:
     def __init__(self, world: World, scenario: str) -> None:
         self.world, oracle, pool = world, world.oracle, world.references
         self.task = Task(oracle, world.request(scenario), pool, ALPHA)
+        self.test = world.holdout.select(np.arange(1, len(world.holdout), 2))  # tuners read the other half
         self.gauge = Gauge(pool.judging, self.task.parts, ALPHA)
         self.rows = Batch(self.task.forget.x, self.task.forget.y)
         self.context = pool.judging.meter.context
@@ -42,7 +43,7 @@ class Judge:
         return margins(model, self.rows, self.context).double().numpy()
 
     def _accuracies(self, model: nn.Module) -> list[float]:
-        sets = (self.task.forget, self.task.retain, self.world.holdout)
+        sets = (self.task.forget, self.task.retain, self.test)
         return [reading.utility(model, self.task.objective, rows) for rows in sets]
 
     def judge(self, model: nn.Module, against: list[int] | None = None) -> dict[str, Any]:

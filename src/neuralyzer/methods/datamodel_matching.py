@@ -26,6 +26,7 @@ from neuralyzer.references.copies import copies
 DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue; the next where the coach still tells the model
 MOST_STEPS = 3  # before the first look
 GOOD = 0.5  # the tuner's score, of the joint test's critical value: no further step is taken
+LEFT = 0.5  # of the time must be left for a look
 BESIDE = 0.5  # matched rows in a batch, as a share of its retained ones
 WEIGHT = 0.75  # of the matched rows' mean mismatch beside the retained rows' mean loss
 PRODUCT = 7 / 3  # a row's product with the curvature, in gradients
@@ -65,7 +66,7 @@ class DatamodelMatching:
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:
-        """Steps and passes of the first look, which is not taken where time is limited; factors if they are not kept."""
+        """Steps and passes of the first look, which is left out where time is short; factors if they are not kept."""
         copied = task.references is not None and task.references.copies.shape[2] > 0
         return Passes(
             steps=(1 + BESIDE) * continuing.steps(task, len(task.retain), self.epochs),
@@ -87,7 +88,7 @@ class DatamodelMatching:
         """Step with each damping, fine-tune and look, until the coach sees little or the time is spent; the coach chooses.
 
         Returns:
-            The best; where time is limited the first, without a look, which may take as long as all the rest.
+            The best; where more than half of the time has gone the first without a look, which may take as long.
         """
         progress = progress or Silent()
         progress.start("matching: curvature", 1)
@@ -108,7 +109,7 @@ class DatamodelMatching:
                 if steps not in looks:
                     continue
                 reached = self._finetuned(task, module, aims, progress)
-                if task.limited:
+                if task.spent > 1 - LEFT and not tuner.trials:
                     return reached
                 tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
                 if tuner.late or tuner.score(tuner.best) <= GOOD:

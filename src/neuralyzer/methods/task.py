@@ -74,17 +74,22 @@ class Task:
         Args:
             seconds: that it has; None for as long as it takes.
         """
-        self._ends = math.inf if seconds is None else time.perf_counter() + seconds
+        self._began, self._seconds = time.perf_counter(), math.inf if seconds is None else seconds
 
     @property
     def limited(self) -> bool:
         """Whether the time is limited."""
-        return math.isfinite(self._ends)
+        return math.isfinite(self._seconds)
+
+    @property
+    def spent(self) -> float:
+        """Share of the time that has gone; 0 where it is not limited."""
+        return (time.perf_counter() - self._began) / self._seconds if self._seconds else math.inf
 
     @property
     def late(self) -> bool:
         """Whether the time is up: an algorithm stops cleanly, with the best that it has."""
-        return time.perf_counter() > self._ends
+        return self.spent > 1
 
     def going_on_from(self, module: nn.Module) -> "Task":
         """The like with another model to begin with: for an algorithm that takes up what another left.
