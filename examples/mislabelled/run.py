@@ -79,7 +79,7 @@ def show(result: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     for name, models in result["models"].items():
         found = [f"{100 * np.mean([one[key] for one in models]):.1f} %" for key in ("holdout", "true", "wrong")]
-        table.add_row(name if len(models) == 1 else f"{name}, mean of {len(models)}", *found)
+        table.add_row(name if len(models) == 1 else f"{name} ({len(models)})", *found)
     console = Console()
     console.print(table)
     console.print(

@@ -36,3 +36,20 @@ def test_wrong_labels_are_taken_out(tmp_path):
     assert found["verdict"] == "forgotten" and found["verdict"] in printed
     _again, same = run("mislabelled", tmp_path)  # a second run finds the closed case
     assert same["models"] == found["models"] and same["method"] == found["method"]
+
+
+def test_stale_rows_are_dropped(tmp_path):
+    printed, found = run("stale", tmp_path)
+    (original,), (unlearned,), retrained = (found["models"][name] for name in ("original", "unlearned", "retrained"))
+    assert original["old desk"] > 0.95
+    assert unlearned["today's desk"] > 0.85 and unlearned["old desk"] < 0.25
+    assert unlearned["present"] > original["present"] + 0.08
+    assert abs(unlearned["present"] - mean(retrained, "present")) < 0.02
+    assert found["unanswerable"] is None and found["verdict"] == "forgotten" and "forgotten" in printed
+
+
+def test_stale_years_that_stand_in_for_each_other_are_not_called_forgotten_by_a_pool(tmp_path):
+    printed, found = run("stale", tmp_path, "--by-year")
+    assert "stand in for each other" in found["unanswerable"] and "stand in for" in printed
+    assert found["verdict"] == "inconclusive" or found["method"] == "retrain"  # which one depends on the machine's load
+    assert found["models"]["unlearned"][0]["present"] > found["models"]["original"][0]["present"] + 0.05
