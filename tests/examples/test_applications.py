@@ -53,3 +53,16 @@ def test_stale_years_that_stand_in_for_each_other_are_not_called_forgotten_by_a_
     assert "stand in for each other" in found["unanswerable"] and "stand in for" in printed
     assert found["verdict"] == "inconclusive" or found["method"] == "retrain"  # which one depends on the machine's load
     assert found["models"]["unlearned"][0]["present"] > found["models"]["original"][0]["present"] + 0.05
+
+
+@needs_data
+def test_a_planted_bias_is_taken_out_as_far_as_retraining_takes_it_out(tmp_path):
+    printed, found = run("bias", tmp_path, "--method", "datamodel-matching")
+    (original,), (unlearned,) = found["models"]["original"], found["models"]["unlearned"]
+    retrained, corrected = found["models"]["retrained"], found["models"]["corrected"]
+    for measure in ("odds", "parity"):
+        assert unlearned[measure] < original[measure] - 0.02
+        assert abs(unlearned[measure] - mean(retrained, measure)) < 0.04
+        assert mean(corrected, measure) < mean(retrained, measure)  # to remove is not to correct
+    assert abs(unlearned["accuracy"] - mean(retrained, "accuracy")) < 0.01
+    assert found["verdict"] in DONE and found["verdict"] in printed
