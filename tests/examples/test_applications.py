@@ -66,3 +66,18 @@ def test_a_planted_bias_is_taken_out_as_far_as_retraining_takes_it_out(tmp_path)
         assert mean(corrected, measure) < mean(retrained, measure)  # to remove is not to correct
     assert abs(unlearned["accuracy"] - mean(retrained, "accuracy")) < 0.01
     assert found["verdict"] in DONE and found["verdict"] in printed
+
+
+@needs_data
+def test_a_back_door_is_gone_where_it_was_retrained_and_stays_where_ssd_leaves_it(tmp_path):
+    asked = ("--methods", "datamodel-matching", "ssd", "finetune", "--trials", "0")
+    printed, found = run("poison", tmp_path, *asked)
+    assert found["original"]["attack"] > 0.9 and mean(found["retrained"], "attack") < 0.05
+    attack = {entry["method"]: entry["attack"] for entry in found["entrants"]}
+    assert attack["ssd"] > 0.9 and attack["finetune"] > 0.5  # what arXiv 2406.17216 found of such algorithms
+    assert 0.05 < attack["datamodel-matching"] < 0.4  # much weaker, and not gone
+    plan = found["plan"]
+    assert plan["verdict"] in DONE and plan["verdict"] in printed
+    assert plan["attack"] < 0.05 if plan["method"] == "retrain" else plan["attack"] < found["original"]["attack"]
+    _again, same = run("poison", tmp_path, *asked)  # a second run makes nothing anew
+    assert same == found
