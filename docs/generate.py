@@ -35,9 +35,13 @@ def methods(folder: str) -> str:
             continue  # what a third party registered here is no part of these docs
         page = Path("methods") / f"{name}.md"
         shown = f"[`{name}`]({folder}{page.as_posix()})" if (ROOT / "docs" / page).exists() else f"`{name}`"
+        shown += "†" if "from memory" in (inspect.getdoc(kind) or "").lower() else ""
         trace = f"{100 * kind.expected.trace:.0f} %"
         lines.append(f"| {shown} | {kind.guarantee} | {kind.summary} | {trace} | {linked(kind.paper)} |")
-    return "\n".join(lines)
+    note = (
+        "† an equation, or a part of the algorithm, is from memory; the docstring says which, and what was read where."
+    )
+    return "\n".join([*lines, "", note])
 
 
 def linked(paper: str) -> str:

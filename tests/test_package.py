@@ -31,6 +31,7 @@ PUBLIC = [
     "Recipe",
     "References",
     "Regression",
+    "Sharded",
     "Task",
     "TrainedModel",
     "Verdict",

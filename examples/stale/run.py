@@ -50,7 +50,8 @@ def main() -> None:
     done = case.result["unlearning"]
     result: dict[str, Any] = {
         "rows": len(past), "stale": len(rows), "models": read, "verdict": str(case.verdict),
-        "sentence": case.verification.sentence, "note": case.plan.note, "unanswerable": case.plan.answerable, "method": done["method"], "attempts": [
+        "sentence": case.verification.sentence, "note": case.plan.note, "unanswerable": case.plan.answerable,
+        "method": done["method"], "attempts": [
             {name: attempt[name] for name in ("method", "seconds", "reason")} for attempt in done["attempts"]
         ],
         "seconds": done["seconds"], "training_seconds": seconds,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from neuralyzer.models.objective import Objective as Objective
     from neuralyzer.models.objective import Regression as Regression
     from neuralyzer.models.recipe import Recipe as Recipe
+    from neuralyzer.models.sharded import Sharded as Sharded
     from neuralyzer.models.trained import TrainedModel as TrainedModel
     from neuralyzer.planning.plan import plan as plan
     from neuralyzer.references.pool import References as References
@@ -48,6 +49,7 @@ _HOMES = {
     "Recipe": "models.recipe",
     "References": "references.pool",
     "Regression": "models.objective",
+    "Sharded": "models.sharded",
     "Task": "methods.task",
     "TrainedModel": "models.trained",
     "Verdict": "trace.verdict",

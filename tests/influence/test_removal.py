@@ -11,7 +11,8 @@ from torch import nn
 
 from neuralyzer.data.rows import Data
 from neuralyzer.influence.curvature import directional_losses
-from neuralyzer.influence.removal import moved, removal_space, row_influence
+from neuralyzer.influence.ekfac import ekfac
+from neuralyzer.influence.removal import foretold, moved, removal_space, row_influence
 from neuralyzer.models.objective import Classification, Regression
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Silent
@@ -218,3 +219,23 @@ def test_groups_of_digits_rank_as_when_retrained():
     assert spearman > 0.8
     assert spearman > scipy.stats.spearmanr(before, real).statistic + 0.05  # than what needs no influence at all
     assert 0.4 < predicted.mean() / real.mean() < 2  # and about as large
+
+
+def test_foretold_outputs_of_a_linear_model_are_its_first_order_update():
+    """``x (theta + (H + lambda I)^-1 X_F'(X_F theta - y_F) / n_R)``, with the factors' own ``H`` written out."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(300, 4, generator=generator), torch.randn(300, 1, generator=generator)
+    module = nn.Linear(4, 1, bias=False).eval()
+    with torch.no_grad():
+        module.weight.copy_(torch.linalg.lstsq(x, y).solution.T)
+    data, asked = Data.from_arrays(x, y), torch.randn(5, 4, generator=generator)
+    factors = ekfac(module, Regression(), data)
+    damping = 0.05 * factors.largest
+    found = foretold(module, Regression(), data.select(range(20)), 280, factors, damping, asked)
+    (block,) = factors.blocks
+    h = (block.inputs @ torch.diag(block.values[0]) @ block.inputs.T).double()
+    theta = module.weight.detach()[0].double()
+    gradient = x[:20].double().T @ (x[:20].double() @ theta - y[:20, 0].double())
+    expected = asked.double() @ (theta + torch.linalg.solve(h + damping * torch.eye(4), gradient) / 280)
+    torch.testing.assert_close(found[:, 0].double(), expected, rtol=1e-4, atol=1e-5)
+    assert (expected - asked.double() @ theta).abs().max() > 0.05  # what is told apart is not nothing

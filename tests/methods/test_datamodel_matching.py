@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from neuralyzer.data.request import ErasureRequest
+from neuralyzer.errors import UsageError
 from neuralyzer.methods import catalogue, continuing, datamodel_matching
 from neuralyzer.methods.datamodel_matching import BESIDE, DAMPINGS, WEIGHT, Aims
+from neuralyzer.methods.method import obstacle
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading, weights
 
@@ -24,7 +26,7 @@ def missed(task, module, aims):
 
 
 def test_outputs_come_near_to_those_of_models_that_never_saw_the_rows(task):
-    aims, before = Aims.of(task), weights.digest(task.model)
+    aims, before = Aims.of_references(task), weights.digest(task.model)
     module = catalogue.make("datamodel-matching").unlearn(task)
     assert missed(task, module, aims) < 0.5 * missed(task, task.model, aims)
     assert (
@@ -67,7 +69,7 @@ def test_few_rows_get_three_steps_and_many_get_one(task):
 
 def test_a_loss_has_the_gradient_of_both_parts(task):
     """Against autograd of soft cross-entropy and half the squared log-odds missed, written out."""
-    aims, module = Aims.of(task), weights.clone(task.model).eval()
+    aims, module = Aims.of_references(task), weights.clone(task.model).eval()
     method = catalogue.make("datamodel-matching", epochs=1)
     loss = next(method._losses(task, module, aims))
     own = torch.autograd.grad(loss, list(module.parameters()))
@@ -84,7 +86,7 @@ def test_a_loss_has_the_gradient_of_both_parts(task):
 
 
 def test_weights_are_the_mean_of_the_second_half(task):
-    aims, method = Aims.of(task), catalogue.make("datamodel-matching", epochs=1)
+    aims, method = Aims.of_references(task), catalogue.make("datamodel-matching", epochs=1)
     found = method._finetuned(task, task.model, aims, datamodel_matching.Silent())
     module = weights.clone(task.model)
     optimizer = continuing.optimizer(continuing.unscheduled(task.oracle.recipe), module, 1.0)
@@ -111,3 +113,19 @@ def test_all_are_drawn_before_any_is_drawn_again():
     aims = Aims(torch.zeros(10, 1), torch.zeros(10), torch.zeros(10, 2), 10)
     drawn = torch.cat(list(itertools.islice(aims.drawn(4, 1), 6))).tolist()
     assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10)) and drawn[:10] != drawn[10:]
+
+
+def test_influence_foretells_the_outputs_where_there_are_no_references(task):
+    bare = Task(task.oracle, ErasureRequest(subjects=["c0"]))
+    assert "no references" in obstacle(catalogue.make("datamodel-matching"), bare)
+    method = catalogue.make("datamodel-matching", source="influence")
+    assert obstacle(method, bare) is None
+    before = reading.mean_loss(task.model, task.objective, bare.forget)
+    module = method.unlearn(bare)
+    assert reading.mean_loss(module, task.objective, bare.forget) > 1.05 * before
+    assert not bare.tried and method.passes(bare).readings <= 1
+
+
+def test_an_unknown_source_is_one_clear_line():
+    with pytest.raises(UsageError, match="source is 'rumour'; it must be references or influence"):
+        catalogue.make("datamodel-matching", source="rumour")

@@ -103,7 +103,7 @@ def test_matching_aims_at_them_too(tmp_path):
     oracle = TrainedModel.fit(replace(world.RECIPE, augment=jitter), *world.data())
     pool = References.fit(oracle, 16, workspace=tmp_path)
     task = nz.Task(oracle, nz.ErasureRequest(subjects=["s03", "s07"]), pool)
-    aims = datamodel_matching.Aims.of(task)
+    aims = datamodel_matching.Aims.of_references(task)
     assert len(aims.x) == (1 + COPIES) * 12 and aims.outputs.shape == (len(aims.x), 3)
     torch.testing.assert_close(aims.x[:12], task.forget.x, rtol=0, atol=0)
     tuning, expected = pool.tuning, []

@@ -10,6 +10,8 @@ from typing import Any
 import neuralyzer
 from neuralyzer.cases.outcome import NOT_TESTED, Facts
 from neuralyzer.certificates import statement as cert
+from neuralyzer.models.recipe import Recipe
+from neuralyzer.models.sharded import Sharded
 from neuralyzer.registry.location import Base
 from neuralyzer.verification.verify import EXACT, Verification
 from neuralyzer.workspace import digests
@@ -84,7 +86,8 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
                 note="its checkpoints after the first step on these rows hold them",
             )
             for run in facts.location["runs"]
-        ],
+        ]
+        + _slices(facts.oracle.recipe),
         references=_references(facts),
         method=cert.MethodRecord(
             name=final.method,
@@ -166,6 +169,13 @@ def _words(facts: Facts) -> tuple[Any, Any, Any, Any]:
         str(verification.verdict),
         verification.basis,
     )
+
+
+def _slices(recipe: Recipe) -> list[cert.Holding]:
+    if not isinstance(recipe.train, Sharded):
+        return []
+    note = "those of trainings that saw these rows are deleted when the case closes"
+    return [cert.Holding(name="checkpoints of sharded trainings", digest=None, state="erased", note=note)]
 
 
 def _references(facts: Facts) -> list[cert.Holding]:

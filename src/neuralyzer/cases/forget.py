@@ -22,8 +22,9 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
 from neuralyzer.influence import kept
 from neuralyzer.methods.task import Task
-from neuralyzer.models import weights
+from neuralyzer.models import shard_record, weights
 from neuralyzer.models.placement import Placement, as_device
+from neuralyzer.models.sharded import Sharded
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.planning.cost import Rates
 from neuralyzer.planning.plan import Plan, make_plan
@@ -241,6 +242,8 @@ def _closed(folder: Folder, oracle: TrainedModel, positions: np.ndarray, referen
             if pool is not None:
                 factors = pool.store.curvature if pool.store.curvature.exists() else None
                 pool.erase(positions, case, memory(pool, positions, result["policy"]["alpha"]))
+        if isinstance(oracle.recipe.train, Sharded):
+            shard_record.erase(oracle.recipe.train.folder, oracle.data.ids[positions].tolist())
         folder.write("closed", {"case": case})
     module = weights.load_into(weights.clone(oracle.model), Path(result["weights_file"])).eval()
     retained = oracle.data.select(np.setdiff1d(np.arange(len(oracle.data)), positions))

@@ -4,10 +4,20 @@ import torch
 from torch import Tensor, nn
 
 from neuralyzer.data.rows import Data
-from neuralyzer.influence.curvature import Curvature, GaussNewton, Parameters, directional_losses, mean_gradient
+from neuralyzer.influence.curvature import (
+    CHUNK,
+    Curvature,
+    GaussNewton,
+    Parameters,
+    directional_losses,
+    mean_gradient,
+    pushed,
+)
+from neuralyzer.influence.ekfac import Ekfac
 from neuralyzer.influence.krylov import Krylov, krylov
 from neuralyzer.models import weights
 from neuralyzer.models.objective import Objective
+from neuralyzer.models.reading import called
 
 PRODUCTS = 30
 
@@ -43,6 +53,43 @@ def removal_space(
     gradient = mean_gradient(module, objective, forget, weight_decay)
     operator = curvature if curvature is not None else GaussNewton(module, objective, retain)
     return krylov(operator, gradient * (len(forget) / len(retain)), products)
+
+
+def foretold(
+    module: nn.Module,
+    objective: Objective,
+    forget: Data,
+    retained: int,
+    factors: Ekfac,
+    damping: float,
+    x: Tensor,
+) -> Tensor:
+    """What a model without some rows would output, to first order in the removal update.
+
+    ``f(x) + J(x) (H + damping I)^-1 (1/n_R) sum of forget gradients``, with EKFAC factors for ``H`` (Grosse et al. 2023,
+    arXiv 2308.03296): one solve serves all outputs, and no pass over the retained rows is taken.
+
+    Args:
+        module: trained on all rows.
+        objective: gives losses and outputs.
+        forget: the rows that are removed.
+        retained: ``n_R``.
+        factors: ``H``, of the mean loss.
+        damping: ``lambda``.
+        x: where outputs are asked for, ``(N, ...)``.
+
+    Returns:
+        Outputs ``(N, C)``.
+    """
+    parameters = Parameters(module)
+    gradient = mean_gradient(module, objective, forget) * (len(forget) / retained)
+    change = parameters.tree(factors.solve(parameters, gradient, damping))
+    found = []
+    for part in torch.split(x, CHUNK):
+        outputs = lambda values, own=part: objective.outputs(called(module, values), own)
+        value, along = pushed(outputs, parameters.values, change)
+        found.append(value + along)
+    return torch.cat(found).detach()
 
 
 def moved(module: nn.Module, change: Tensor) -> nn.Module:

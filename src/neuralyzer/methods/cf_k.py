@@ -16,7 +16,7 @@ from neuralyzer.progress import Progress, Silent
 
 @dataclass(frozen=True)
 class CfK:
-    """Catastrophically forget the last ``k`` layers (Goel et al. 2022, arXiv 2201.06640, section 4).
+    """Catastrophically forget the last ``k`` layers (Goel et al. 2022, arXiv 2201.06640, section 4, from memory).
 
     Attributes:
         layers: ``k``.

@@ -13,9 +13,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
+from neuralyzer.errors import UsageError
 from neuralyzer.influence.matching import PRODUCTS, PULL, matching
+from neuralyzer.influence.removal import foretold
 from neuralyzer.methods import continuing
-from neuralyzer.methods.method import Expectation, Need, Passes
+from neuralyzer.methods.method import Expectation, Need, Passes, unaimed
 from neuralyzer.methods.repair import reestimated
 from neuralyzer.methods.task import Task
 from neuralyzer.methods.tuner import Tuner
@@ -26,6 +28,7 @@ from neuralyzer.references.copies import copies
 DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue; the next where the coach still tells the model
 MOST_STEPS = 3  # before the first look
 GOOD = 0.5  # the tuner's score, of the joint test's critical value: no further step is taken
+REFERENCES, INFLUENCE = "references", "influence"
 LEFT = 0.5  # of the time must be left for a look
 BESIDE = 0.5  # matched rows in a batch, as a share of its retained ones
 WEIGHT = 0.75  # of the matched rows' mean mismatch beside the retained rows' mean loss
@@ -37,12 +40,14 @@ class DatamodelMatching:
     """Match what models that never saw the forget rows output on them (Georgiev et al. 2024, arXiv 2410.23232).
 
     The paper predicts those outputs by a datamodel and fine-tunes towards them and, on retained rows, towards what is
-    known there. Here they are the geometric mean over the tuning members that never saw a row. The way there begins with
+    known there; that is from memory. Here they are the geometric mean over the tuning members that never saw a row or,
+    where there are none, what influence functions say (``influence.removal.foretold``). The way there begins with
     Newton steps in the metric of the whole data's curvature (``influence.matching``), so that what moves is what other
     rows leave free: features forget, not outputs alone. Fine-tuning follows on retained rows by their labels and matched
     rows beside them, its weights averaged over its second half (Izmailov et al. 2018, arXiv 1803.05407).
 
     Attributes:
+        source: of the outputs that are aimed at: ``references`` or ``influence``.
         damping: ``lambda`` as a share of the curvature's largest eigenvalue; searched where None.
         steps: Newton steps; where None as many as cost what the fine-tuning does, three at most, and twice as many
             where the coach still sees much.
@@ -50,6 +55,7 @@ class DatamodelMatching:
         rate: their learning rate, as a multiple of the recipe's.
     """
 
+    source: str = REFERENCES
     damping: float | None = None
     steps: int | None = None
     epochs: int = 3
@@ -61,16 +67,23 @@ class DatamodelMatching:
     )
     paper: ClassVar[str] = "Georgiev et al. 2024, arXiv 2410.23232"
     guarantee: ClassVar[Guarantee] = Guarantee.STRONG
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.REFERENCES})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET})
     expected: ClassVar[Expectation] = Expectation(trace=0.05, utility_loss=-0.004)
     repaired: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if self.source not in (REFERENCES, INFLUENCE):
+            raise UsageError(f"source is {self.source!r}; it must be {REFERENCES} or {INFLUENCE}")
+
+    def obstacle(self, task: Task) -> str | None:
+        """Only references can be missing."""
+        return unaimed(task) if self.source == REFERENCES else None
+
     def passes(self, task: Task) -> Passes:
         """Steps and passes of the first look, which is left out where time is short; factors if they are not kept."""
-        copied = task.references is not None and task.references.copies.shape[2] > 0
         return Passes(
             steps=(1 + BESIDE) * continuing.steps(task, len(task.retain), self.epochs),
-            products=self._first(task) * PRODUCTS * (1 + copied) * len(task.forget),
+            products=self._first(task) * PRODUCTS * _round_size(task),
             gradients=task.factors_cost,
             forwards=0 if task.limited else 2 * len(task.held_back),
             readings=0 if task.limited else 1,
@@ -80,9 +93,8 @@ class DatamodelMatching:
         """Newton steps before the first look."""
         if self.steps is not None:
             return self.steps
-        copied = task.references is not None and task.references.copies.shape[2] > 0
-        one = PRODUCT * PRODUCTS * (1 + copied) * len(task.forget)
-        return min(MOST_STEPS, max(1, math.floor(self.epochs * len(task.retain) / one)))
+        affordable = self.epochs * len(task.retain) / (PRODUCT * PRODUCTS * _round_size(task))
+        return min(MOST_STEPS, max(1, math.floor(affordable)))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Step with each damping, fine-tune and look, until the coach sees little or the time is spent; the coach chooses.
@@ -92,12 +104,14 @@ class DatamodelMatching:
         """
         progress = progress or Silent()
         progress.start("matching: curvature", 1)
-        factors, aims = task.factors, Aims.of(task)
+        factors = task.factors
         progress.advance()
         progress.finish()
-        tuner, first = Tuner(task), self._first(task)
+        tuner = Tuner(task) if task.traceable else None  # where nothing can be told the first is taken
+        first = self._first(task)
         looks = (first, 2 * first) if self.steps is None else (first,)
         for damping in DAMPINGS if self.damping is None else (self.damping,):
+            aims = self._aims(task, damping * factors.largest)
             rounds = itertools.islice(aims.rounds(), max(looks))
             pull = PULL * len(task.forget) / len(aims.round(0)[0])
             path = matching(
@@ -109,14 +123,18 @@ class DatamodelMatching:
                 if steps not in looks:
                     continue
                 reached = self._finetuned(task, module, aims, progress)
-                if task.spent > 1 - LEFT and not tuner.trials:
+                if tuner is None or (task.spent > 1 - LEFT and not tuner.trials):
                     return reached
                 tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
                 if tuner.late or tuner.score(tuner.best) <= GOOD:
                     break
-            if tuner.late or tuner.score(tuner.best) <= 1:
+            if tuner is None or tuner.late or tuner.score(tuner.best) <= 1:
                 break
+        assert tuner is not None
         return tuner.best.module
+
+    def _aims(self, task: Task, damping: float) -> "Aims":
+        return Aims.of_references(task) if self.source == REFERENCES else Aims.of_influence(task, damping)
 
     def _finetuned(self, task: Task, module: nn.Module, aims: "Aims", progress: Progress) -> nn.Module:
         """A copy, trained on retained rows and matched ones beside them; the mean of its second half's weights."""
@@ -168,21 +186,26 @@ class Aims:
     count: int
 
     @classmethod
-    def of(cls, task: Task) -> "Aims":
-        """Of a task's forget rows."""
+    def of_references(cls, task: Task) -> "Aims":
+        """What models that never saw a row output on it, of a task's forget rows."""
         assert task.references is not None
         half, objective = task.references, task.objective
         places = {int(position): place for place, position in enumerate(task.positions)}
-        x, y = task.oracle.data.gather(task.positions)
-        shown = [x, *copies(x, half.copies.shape[2], half.meter.context)]
-        aim: list[list[Tensor]] = [[torch.empty(0)] * len(places) for _ in shown]
+        x, y = _shown(task)
+        aim: list[list[Tensor]] = [[torch.empty(0)] * len(places) for _ in range(len(x) // len(places))]
         for part in task.parts:
             given = [half.never_outputs(part), *half.never_on_copies(part)]
             for version, outputs in enumerate(given):
                 for row, own in zip(part.rows, objective.target(outputs), strict=True):
                     aim[version][places[int(row)]] = own
-        outputs = torch.cat([torch.stack(own) for own in aim])
-        return cls(torch.cat(shown), torch.cat([y] * len(shown)), outputs, len(x))
+        return cls(x, y, torch.cat([torch.stack(own) for own in aim]), len(places))
+
+    @classmethod
+    def of_influence(cls, task: Task, damping: float) -> "Aims":
+        """What influence functions say that a model without a task's forget rows outputs on them."""
+        x, y = _shown(task)
+        outputs = foretold(task.model, task.objective, task.forget, len(task.retain), task.factors, damping, x)
+        return cls(x, y, task.objective.target(outputs[None]), len(task.positions))
 
     def round(self, number: int) -> tuple[Data, Tensor]:
         """The rows and one copy of each, another in each round; what a Newton step matches."""
@@ -205,3 +228,17 @@ class Aims:
             for first in range(0, len(order), size):
                 yield torch.from_numpy(order[first : first + size])
             turn += 1
+
+
+def _round_size(task: Task) -> int:
+    """Rows that a Newton step matches."""
+    copied = task.references is not None and task.references.copies.shape[2] > 0
+    return (1 + copied) * len(task.positions)
+
+
+def _shown(task: Task) -> tuple[Tensor, Tensor]:
+    """The forget rows, then their copies, and the targets of all."""
+    x, y = task.oracle.data.gather(task.positions)
+    half = task.references
+    shown = [x] if half is None else [x, *copies(x, half.copies.shape[2], half.meter.context)]
+    return torch.cat(shown), torch.cat([y] * len(shown))

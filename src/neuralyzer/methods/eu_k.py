@@ -19,7 +19,7 @@ from neuralyzer.progress import Progress, Silent
 class EuK:
     """Exactly unlearn the last ``k`` layers (Goel et al. 2022, arXiv 2201.06640, section 4).
 
-    What the other layers learned from the forget rows stays.
+    What the other layers learned from the forget rows stays. From memory.
 
     Attributes:
         layers: ``k``.

@@ -17,7 +17,7 @@ from neuralyzer.progress import Progress, Silent
 class GradientAscent:
     """Steps up the forget rows' loss (Thudi et al. 2022, arXiv 2109.13398, section 5, as a baseline).
 
-    Nothing holds the model to what it knew besides: many steps destroy it.
+    Nothing holds the model to what it knew besides: many steps destroy it. From memory.
 
     Attributes:
         epochs: passes over the forget rows.

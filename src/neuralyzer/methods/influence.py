@@ -24,7 +24,8 @@ class Influence:
 
     ``H_R`` is the generalised Gauss-Newton matrix over the retained rows. ``lambda`` and ``s`` are searched on the
     tuning half alone, by its joint z over all families: by the mean forget loss a fifth to a half of the trace
-    would stay. One Krylov space serves every damping, so the search costs no further products.
+    would stay. One Krylov space serves every damping, so the search costs no further products. The
+    equation is from memory.
 
     Attributes:
         damping: ``lambda`` as a share of the curvature's largest eigenvalue; searched where None.

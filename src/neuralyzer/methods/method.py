@@ -119,16 +119,21 @@ def space(method: Method | type[Method]) -> Mapping[str, Range]:
 
 def obstacle(method: Method, task: Task) -> str | None:
     """Why the method cannot work on this task; None where it can."""
-    if Need.REFERENCES in method.needs and task.references is None:
-        return "there are no references to aim at"
-    if Need.REFERENCES in method.needs and not task.traceable:
-        return "no signal of the references reads these rows, so there is nothing to aim at"
+    if Need.REFERENCES in method.needs and (wrong := unaimed(task)) is not None:
+        return wrong
     if Need.CLASSES in method.needs and not task.objective.counted:
         return f"{method.name} works on classes, and this model predicts real numbers"
     if Need.CHECKPOINTS in method.needs and task.checkpoint_obstacle is not None:
         return task.checkpoint_obstacle
     own: Callable[[Task], str | None] | None = getattr(method, "obstacle", None)
     return None if own is None else own(task)
+
+
+def unaimed(task: Task) -> str | None:
+    """Why references give nothing to aim at; None where they do."""
+    if task.references is None:
+        return "there are no references to aim at"
+    return None if task.traceable else "no signal of the references reads these rows, so there is nothing to aim at"
 
 
 def require_possible(method: Any, task: Task) -> None:

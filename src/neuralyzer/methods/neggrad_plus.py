@@ -22,6 +22,8 @@ STEPS_A_LOOK = 4  # between looks at the forget loss
 class NegGradPlus:
     """Minimise ``beta L(retain) - (1 - beta) L(forget)``; stop where the forget loss is what never-seen members have.
 
+    The loss is Kurmanji et al.'s (2023, arXiv 2302.09880), from memory; where it stops is ours.
+
     Attributes:
         epochs: most passes over the retained rows.
         beta: weight of the retained rows.
