@@ -43,7 +43,7 @@ def test_a_request_is_answered_within_its_budget(world):
     case = go(world, workspace=loose(world))
     result = case.to_dict()
     assert case.verdict is Verdict.FORGOTTEN and case.succeeded
-    assert result["unlearning"]["method"] == "influence"
+    assert result["unlearning"]["method"] == "datamodel-matching"
     assert result["located"]["rows"] == 40 == result["request"]["rows"]
     assert result["audit"]["verdict"] == "not forgotten"
     assert result["weights"]["original"] == before == digests.of_file(world.root / "oracle.safetensors")
@@ -64,6 +64,10 @@ def test_the_persons_choice_among_the_options_is_asked_once_and_kept(world):
     case = go(world, workspace=loose(world), wish=wish)
     attempts = case.result["unlearning"]["attempts"]
     assert attempts[0]["method"] == "finetune" and len(attempts) > 1, "it forgets nothing and is turned down"
+    option = next(option for option in case.plan.options if option.method == "finetune")
+    assert attempts[0]["predicted"] == {name: getattr(option, name) for name in ("seconds", "trace", "utility")}
+    worst = max(abs(row["unlearned"]) for row in case.verification.families if row["unlearned"] is not None)
+    assert attempts[-1]["trace"] == worst and attempts[-1]["utility"] is not None
     assert len(attempts[0]["trials"]) > 1 and attempts[0]["trials"][0]["settings"]["rate"] == 1.0
     assert "chosen by the person" in case.result["plan"]["note"] and case.verdict is Verdict.FORGOTTEN
     assert weights.digest(go(world, workspace=loose(world), wish=wish).model) == weights.digest(case.model)

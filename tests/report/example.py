@@ -148,7 +148,17 @@ _RESULT: dict[str, Any] = {
         "method": "influence",
         "seconds": 1.6,
         "retrain_seconds": 9.1,
-        "attempts": [{"method": "influence", "seconds": 1.6, "verdict": "forgotten", "reason": None}],
+        "attempts": [
+            {
+                "method": "influence",
+                "seconds": 1.6,
+                "verdict": "forgotten",
+                "reason": None,
+                "trace": 0.087,
+                "utility": 0.9684,
+                "predicted": {"seconds": 1.37, "trace": 0.06, "utility": 0.9712},
+            }
+        ],
     },
     "verification": {
         "verdict": "forgotten",

@@ -75,7 +75,7 @@ def test_sections_in_order(report):
     ]
     page = Page(html)
     assert page.open == []
-    assert page.tags.count("figure") == 4 and page.tags.count("svg") == 8 and page.tags.count("table") == 5
+    assert page.tags.count("figure") == 4 and page.tags.count("svg") == 8 and page.tags.count("table") == 6
     assert page.tags.count("script") == 0
     assert html.startswith("<!doctype html>")
 
@@ -210,6 +210,15 @@ def test_earlier_attempts_and_failures_are_told(tell):
     text = words(tell(content))
     assert "Tried before and not good enough: finetune (not forgotten)" in text
     assert "1 of 2 acceptance tests passed" in text and "failed test_a" in text
+
+
+def test_what_was_foretold_stands_beside_what_was_measured(tell):
+    content = result()
+    content["unlearning"]["attempts"].insert(0, {"method": "ssd", "seconds": 2.5, "verdict": None, "reason": "crashed"})
+    text = words(tell(content))
+    own = text[text.index("Predicted and measured") :]
+    assert "ssd – 2.5 s – – – – crashed" in own  # of an earlier version, and not judged
+    assert "influence 1.4 s 1.6 s 6 % 9 % 97.1 % 96.8 % forgotten" in own
 
 
 def test_the_same_result_gives_the_same_page_and_is_not_changed(tell):

@@ -61,10 +61,13 @@ class Outcome:
     trials: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The attempt in short, as plain values."""
+        """The attempt in short, as plain values; ``trace`` is the largest over the families, ``utility`` the holdout's."""
         verdict = None if self.verification is None else str(self.verification.verdict)
+        families = () if self.verification is None else self.verification.families
+        traces = [abs(row["unlearned"]) for row in families if row["unlearned"] is not None]
         return {
             "method": self.method, "seconds": self.seconds, "verdict": verdict,
+            "trace": max(traces, default=None), "utility": self.utility.get("holdout"),
             "reason": "; ".join(self.failures) or "accepted", "hyperparameters": self.hyperparameters,
             "trials": list(self.trials),
         }  # fmt: skip

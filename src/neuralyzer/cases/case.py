@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from neuralyzer.models.trained import TrainedModel
@@ -77,11 +78,29 @@ class Case:
 
     def __rich__(self) -> RenderableType:
         return Group(
+            self._attempts(),
             Text(f"{self.verdict}: case {self.id}", style=f"bold {colour(self.verdict)}"),
             Text(f"weights      {self.weights}"),
             Text(f"certificate  {self.certificate}"),
             Text(f"report       {self.report}"),
         )
+
+    def _attempts(self) -> RenderableType:
+        """What the plan foretold of each attempt, and what was measured."""
+        table = Table(title="predicted / measured", title_justify="left")
+        for name, side in (("method", "left"), ("seconds", "right"), ("trace left", "right"), ("utility", "right"),
+                           ("outcome", "left")):  # fmt: skip
+            table.add_column(name, justify=side)  # type: ignore[arg-type]
+        for tried in self.result["unlearning"]["attempts"]:
+            foretold = tried.get("predicted", {})  # cases of earlier versions have none
+            cells = (
+                " / ".join(
+                    "-" if value is None else form.format(value) for value in (foretold.get(key), tried.get(key))
+                )
+                for key, form in (("seconds", "{:.2f}"), ("trace", "{:.0%}"), ("utility", "{:.4f}"))
+            )
+            table.add_row(tried["method"], *cells, tried["reason"])
+        return table
 
 
 def succeeded(result: dict[str, Any]) -> bool:

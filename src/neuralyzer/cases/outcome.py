@@ -105,7 +105,7 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
             "hyperparameters": final.hyperparameters,
             "seconds": sum(found.seconds for found in facts.outcomes),
             "retrain_seconds": facts.retrain_seconds,
-            "attempts": [found.to_dict() for found in facts.outcomes],
+            "attempts": [found.to_dict() | {"predicted": _predicted(facts.plan, found)} for found in facts.outcomes],
         },
         "verification": final.verification.to_dict(),
         "acceptance": None if final.acceptance is None else final.acceptance.to_dict(),
@@ -125,6 +125,12 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
         "certificate": str(certificate.absolute()),
         "report": str(report.absolute()),
     }
+
+
+def _predicted(plan: Plan, found: Outcome) -> dict[str, float | None]:
+    """What the plan foretold of an attempt."""
+    option = next(option for option in plan.options if option.method == found.method)
+    return {"seconds": option.seconds, "trace": option.trace, "utility": option.utility}
 
 
 def _digest(facts: Facts, path: Path) -> str:

@@ -16,7 +16,7 @@ from neuralyzer.models.objective import Objective
 from neuralyzer.models.reading import called
 
 PULL = 25.0  # how many retained rows a matched row weighs as much as
-PRODUCTS = 8
+PRODUCTS = 6
 TOLERANCE = 0.2  # of a step's linear solve; what follows corrects it
 CHUNK = 512
 

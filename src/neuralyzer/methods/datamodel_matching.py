@@ -27,6 +27,7 @@ from neuralyzer.references.copies import copies
 
 DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue; the next where the coach still tells the model
 MOST_STEPS = 3  # before the first look
+FEWEST_EPOCHS = 2  # that must fit a limited time; what is left of it is used, for ``epochs`` at most
 GOOD = 0.5  # the tuner's score, of the joint test's critical value: no further step is taken
 REFERENCES, INFLUENCE = "references", "influence"
 LEFT = 0.5  # of the time must be left for a look
@@ -80,9 +81,10 @@ class DatamodelMatching:
         return unaimed(task) if self.source == REFERENCES else None
 
     def passes(self, task: Task) -> Passes:
-        """Steps and passes of the first look, which is left out where time is short; factors if they are not kept."""
+        """Steps and passes of the first look; where time is limited without that look and the last of the passes."""
+        epochs = min(self.epochs, FEWEST_EPOCHS) if task.limited else self.epochs
         return Passes(
-            steps=(1 + BESIDE) * continuing.steps(task, len(task.retain), self.epochs),
+            steps=(1 + BESIDE) * continuing.steps(task, len(task.retain), epochs),
             products=self._first(task) * PRODUCTS * _round_size(task),
             gradients=task.factors_cost,
             forwards=0 if task.limited else 2 * len(task.held_back),

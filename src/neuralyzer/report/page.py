@@ -71,6 +71,7 @@ def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) 
         "self_check": (verification or {}).get("self_check"),
         "attacks": attacks.tables(known) if known else [],
         "options": options,
+        "attempts": [_attempt(attempt) for attempt in (result.get("unlearning") or {}).get("attempts") or ()],
         "budget": plan.get("budget") if plan else None,
         "undrawn": sum(option["seconds"] is None or option["trace"] is None for option in options),
         "utility": _utility(result),
@@ -138,6 +139,16 @@ def _reading(family: Mapping[str, Any], trace: str) -> dict[str, Any]:
 
 def _option(option: Mapping[str, Any]) -> dict[str, Any]:
     return {"seconds": None, "trace": None, "utility": None, "chosen": False, "reason": ""} | dict(option)
+
+
+def _attempt(attempt: Mapping[str, Any]) -> dict[str, Any]:
+    nothing = {"seconds": None, "trace": None, "utility": None}
+    return (
+        nothing
+        | {"reason": None, "verdict": None}
+        | dict(attempt)
+        | {"predicted": nothing | dict(attempt.get("predicted") or {})}
+    )
 
 
 def _tiles(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
