@@ -11,21 +11,23 @@ import pytest
 from neuralyzer.certificates.check import check
 from neuralyzer.workspace import digests
 
-BY_INFLUENCE = ("--method", "influence", "--json")
+BY_MATCHING = ("--method", "datamodel-matching", "--json")
 
 
 def test_requests_follow_one_another_on_the_lineage(project):
     original = digests.of_file(project.weights)
-    first = project("forget", "--subject", "c0", *BY_INFLUENCE)
+    first = project("forget", "--subject", "c0", *BY_MATCHING)
     assert first.code == 0
     # The owner deletes the rows at the source, as the certificate tells them to.
     table = pq.read_table(project.path("train.parquet"))
     pq.write_table(table.filter(pc.not_equal(table["customer"], "c0")), project.path("train.parquet"))
-    second = project("forget", "--subject", "c1", *BY_INFLUENCE)
+    second = project("forget", "--subject", "c1", *BY_MATCHING)
     assert second.code == 0
     results = [first.json, second.json]
     for result in results:
-        assert result["verification"]["verdict"] == "forgotten" and result["unlearning"]["method"] == "influence"
+        assert (
+            result["verification"]["verdict"] == "forgotten" and result["unlearning"]["method"] == "datamodel-matching"
+        )
         assert check(Path(result["certificate"]), Path(result["weights_file"])).ok
     assert results[0]["weights"]["original"] == original
     assert results[1]["weights"]["original"] == results[0]["weights"]["unlearned"]
@@ -39,7 +41,7 @@ def test_requests_follow_one_another_on_the_lineage(project):
         assert gone in project("audit", "--subject", gone).complaint
     # Asked again, each is answered as before.
     for name, result in zip(("c0", "c1"), results, strict=True):
-        again = project("forget", "--subject", name, *BY_INFLUENCE)
+        again = project("forget", "--subject", name, *BY_MATCHING)
         assert again.code == 0 and again.json == result
     # A row that changes under another customer's name is noticed although the lineage has moved on.
     table = pq.read_table(project.path("train.parquet"))
@@ -50,14 +52,14 @@ def test_requests_follow_one_another_on_the_lineage(project):
 
 
 def test_references_that_are_made_anew_on_the_rows_that_are_left_are_used(project):
-    first = project("forget", "--subject", "c0", *BY_INFLUENCE).json["references"]["digest"]
+    first = project("forget", "--subject", "c0", *BY_MATCHING).json["references"]["digest"]
     assert project("audit", "--subject", "c1", "--json").json["protocol"]["references"] == first
     anew = project("references", "--json").json["digest"]
     assert project("audit", "--subject", "c1", "--json").json["protocol"]["references"] == anew != first
 
 
 def test_a_project_that_was_moved_goes_on(project, in_folder):
-    assert project("forget", "--subject", "c0", *BY_INFLUENCE).code == 0
+    assert project("forget", "--subject", "c0", *BY_MATCHING).code == 0
     moved = project.root.with_name("moved")
     project.root.rename(moved)
     answer = in_folder(moved)("audit", "--subject", "c1", "--json")

@@ -97,6 +97,7 @@ class Brittle:
 
     strength: float = 5.0
     name: ClassVar[str] = "brittle"
+    repaired: ClassVar[bool] = False
     space: ClassVar = {"strength": Range(1e-6, 10.0)}
 
     def unlearn(self, task, progress=None):

@@ -73,7 +73,9 @@ def test_what_goes_with_the_rows_is_allowed(made_world):
     worse = replace(half, utilities=np.where(never, 0.6, 0.8))
     task.references = worse
     assert task.foretold_loss == pytest.approx(worse.utilities.mean() - 0.6)
-    assert Tuner(task).allowed == pytest.approx(2 * task.objective.max_utility_loss + task.foretold_loss)
+    limit = task.objective.max_utility_loss
+    assert Tuner(task).allowed == pytest.approx(2 * limit + task.foretold_loss)
+    assert Tuner(task, repaired=True).allowed == pytest.approx(4 * limit + task.foretold_loss)
     task.references = replace(half, utilities=np.where(never, 0.8, 0.6))
     assert task.foretold_loss == 0.0
 

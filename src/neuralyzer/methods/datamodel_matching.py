@@ -30,7 +30,6 @@ MOST_STEPS = 3  # before the first look
 FEWEST_EPOCHS = 2  # that must fit a limited time; what is left of it is used, for ``epochs`` at most
 GOOD = 0.5  # the tuner's score, of the joint test's critical value: no further step is taken
 REFERENCES, INFLUENCE = "references", "influence"
-LEFT = 0.5  # of the time must be left for a look
 BESIDE = 0.5  # matched rows in a batch, as a share of its retained ones
 WEIGHT = 0.75  # of the matched rows' mean mismatch beside the retained rows' mean loss
 PRODUCT = 7 / 3  # a row's product with the curvature, in gradients
@@ -96,13 +95,14 @@ class DatamodelMatching:
         if self.steps is not None:
             return self.steps
         affordable = self.epochs * len(task.retain) / (PRODUCT * PRODUCTS * _round_size(task))
-        return min(MOST_STEPS, max(1, math.floor(affordable)))
+        return min(MOST_STEPS, max(1, round(affordable)))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Step with each damping, fine-tune and look, until the coach sees little or the time is spent; the coach chooses.
 
         Returns:
-            The best; where more than half of the time has gone the first without a look, which may take as long.
+            The best. Where time is limited that is the first, without a look: one may take as long, and whether there
+            is time for it must not decide what a case that was killed comes to.
         """
         progress = progress or Silent()
         progress.start("matching: curvature", 1)
@@ -125,7 +125,7 @@ class DatamodelMatching:
                 if steps not in looks:
                     continue
                 reached = self._finetuned(task, module, aims, progress)
-                if tuner is None or (task.spent > 1 - LEFT and not tuner.trials):
+                if tuner is None or task.limited:
                     return reached
                 tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
                 if tuner.late or tuner.score(tuner.best) <= GOOD:

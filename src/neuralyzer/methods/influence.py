@@ -67,7 +67,7 @@ class Influence:
         dampings = DAMPINGS if self.damping is None else [self.damping]
         steps = STEPS if self.step is None else [self.step]
         first = 1.0 if self.step is None else self.step
-        tuner = Tuner(task)
+        tuner = Tuner(task, self.repaired)
         progress.start("influence: damping and step, by the tuning half", TRIALS)
         tuner.attempt(({"damping": damping, "step": first} for damping in dampings), make)
         best = tuner.best.settings["damping"]

@@ -121,7 +121,7 @@ def search(
         What was found.
     """
     progress, record = progress or Silent(), _Record(notes)
-    tuner, done = Tuner(task), record.read()
+    tuner, done = Tuner(task, method.repaired), record.read()
     began = time.perf_counter() - (done[-1].seconds if done else 0.0)
     best, module = math.inf, record.weights(task.model) if done else task.model
     settings: dict[str, Any] = {}

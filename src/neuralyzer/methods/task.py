@@ -74,22 +74,17 @@ class Task:
         Args:
             seconds: that it has; None for as long as it takes.
         """
-        self._began, self._seconds = time.perf_counter(), math.inf if seconds is None else seconds
+        self._ends = math.inf if seconds is None else time.perf_counter() + seconds
 
     @property
     def limited(self) -> bool:
         """Whether the time is limited."""
-        return math.isfinite(self._seconds)
-
-    @property
-    def spent(self) -> float:
-        """Share of the time that has gone; 0 where it is not limited."""
-        return (time.perf_counter() - self._began) / self._seconds if self._seconds else math.inf
+        return math.isfinite(self._ends)
 
     @property
     def late(self) -> bool:
         """Whether the time is up: an algorithm stops cleanly, with the best that it has."""
-        return self.spent > 1
+        return time.perf_counter() > self._ends
 
     def going_on_from(self, module: nn.Module) -> "Task":
         """The like with another model to begin with: for an algorithm that takes up what another left.

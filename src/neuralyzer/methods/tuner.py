@@ -16,6 +16,7 @@ from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
 
 ENOUGH = 0.25  # of the joint test's critical value
+ALLOWED = 2  # times what a case may lose by default
 RULED_OUT = 1e6  # a score: nothing finite came
 
 
@@ -51,12 +52,12 @@ class Tuner:
 
     Args:
         task: gives the coach.
-        largest_utility_loss: that is allowed, in the objective's unit; twice what a case may lose by default.
+        repaired: whether a repair follows, which makes good some of what is lost: twice as much is allowed.
     """
 
-    def __init__(self, task: Task, largest_utility_loss: float | None = None) -> None:
+    def __init__(self, task: Task, repaired: bool = False) -> None:
         self.task = task
-        self.allowed = (largest_utility_loss or 2 * task.objective.max_utility_loss) + task.foretold_loss
+        self.allowed = (ALLOWED + repaired * ALLOWED) * task.objective.max_utility_loss + task.foretold_loss
         self.trials: list[Trial] = []
         self.critical = 0.0
         self._before = reading.utility(task.model, task.objective, task.outside)
