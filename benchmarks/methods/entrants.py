@@ -67,6 +67,7 @@ def run(world: World, scenario: str, entrant: str, retraining: float, show: Show
     if wrong is not None:
         raise NeuralyzerError(wrong)
     searched = bool(space(method)) and kind != "default"
+    task.start({"default": None, "tuned": retraining, "plan": budget}[kind])  # what is foretold depends on it
     passes = search.passes(method, task) if searched else method.passes(task)
     passes = passes + Repair().passes(task) if method.repaired else passes
     facts = chosen | {"entrant": entrant, "predicted_seconds": rates.seconds(passes), "hyperparameters": {}}

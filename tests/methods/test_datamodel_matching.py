@@ -38,12 +38,14 @@ def test_outputs_come_near_to_those_of_models_that_never_saw_the_rows(task):
 
 def test_where_time_is_limited_the_first_is_taken_unseen(made_world, task):
     hurried = Task(task.oracle, ErasureRequest(subjects=["c0"], budget=600.0), made_world.references())
-    method = catalogue.make("datamodel-matching")
+    method = catalogue.make("datamodel-matching", epochs=3)
     taken = method.unlearn(hurried)
     assert hurried.limited and not hurried.tried and not task.limited
     assert method.passes(hurried).readings == 0 and method.passes(task).readings == 1
     assert method.passes(hurried).steps < method.passes(task).steps  # the third pass is taken as far as it fits
-    own = catalogue.make("datamodel-matching", damping=DAMPINGS[0], steps=method._first(task)).unlearn(task)
+    own = catalogue.make("datamodel-matching", damping=DAMPINGS[0], steps=method._course(task)[0], epochs=3).unlearn(
+        task
+    )
     assert weights.digest(taken) == weights.digest(own)
 
 
@@ -53,22 +55,34 @@ def test_it_stops_where_its_budget_is_spent(made_world, task):
     original = continuing.descend
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(continuing, "descend", lambda *args: (steps.append(1) or own for own in original(*args)))
-        module = catalogue.make("datamodel-matching").unlearn(hasty)
+        module = catalogue.make("datamodel-matching", epochs=3).unlearn(hasty)
     assert len(steps) == 1 and weights.digest(module) != weights.digest(task.model)
 
 
-def test_few_rows_get_three_steps_and_many_get_one(task):
-    method = catalogue.make("datamodel-matching")
-    many = Task(task.oracle, ErasureRequest(rows=task.oracle.data.ids[: len(task.oracle.data) // 3].tolist()))
-    few = Task(task.oracle, ErasureRequest(rows=task.oracle.data.ids[:2].tolist()))
-    assert method._first(few) == 3 and method._first(many) == 1
+def test_few_rows_get_three_steps_and_many_get_fewer_and_fine_tuning(task):
+    ids, method = task.oracle.data.ids, catalogue.make("datamodel-matching")
+    many, few = (Task(task.oracle, ErasureRequest(rows=ids[:count].tolist())) for count in (len(ids) // 3, 2))
+    passes = min(3, max(1, round(task.oracle.recipe.epochs / 20)))
+    assert method._course(few) == (3, 0) and method._course(many) == (1, passes)
+    assert catalogue.make("datamodel-matching", steps=5, epochs=2)._course(few) == (5, 2)
+    assert method.passes(few).steps == 0 < method.passes(many).steps
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_with_and_without_fine_tuning_the_weights_are_the_same_again(task, made_world, count):
+    asked = ErasureRequest(rows=task.oracle.data.ids[task.positions[:count]].tolist())
+    own = [
+        weights.digest(catalogue.make("datamodel-matching").unlearn(Task(task.oracle, asked, made_world.references())))
+        for _ in range(2)
+    ]
+    assert own[0] == own[1]
 
 
 def test_a_loss_has_the_gradient_of_both_parts(task):
     """Against autograd of soft cross-entropy and half the squared log-odds missed, written out."""
     aims, module = Aims.of_references(task), weights.clone(task.model).eval()
     method = catalogue.make("datamodel-matching", epochs=1)
-    loss = next(method._losses(task, module, aims))
+    loss = next(method._losses(task, module, aims, 1))
     own = torch.autograd.grad(loss, list(module.parameters()))
     x, y = next(continuing.batches(task.oracle.recipe, module, task.retain, 1, task.seed))
     size = int(np.ceil(BESIDE * task.oracle.recipe.batch_size))
@@ -84,12 +98,12 @@ def test_a_loss_has_the_gradient_of_both_parts(task):
 
 def test_weights_are_the_mean_of_the_second_half(task):
     aims, method = Aims.of_references(task), catalogue.make("datamodel-matching", epochs=1)
-    found = method._finetuned(task, task.model, aims, datamodel_matching.Silent())
+    found = method._finetuned(task, task.model, aims, 1, datamodel_matching.Silent())
     module = weights.clone(task.model)
     optimizer = continuing.optimizer(continuing.unscheduled(task.oracle.recipe), module, 1.0)
     seen = [
         [value.detach().clone() for value in module.parameters()]
-        for _ in continuing.descend(task, module, optimizer, method._losses(task, module, aims), task.seed)
+        for _ in continuing.descend(task, module, optimizer, method._losses(task, module, aims, 1), task.seed)
     ]
     later = seen[continuing.steps(task, len(task.retain), 1) // 2 :]
     for value, *every in zip(found.parameters(), *later, strict=True):

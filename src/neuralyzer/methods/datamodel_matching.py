@@ -26,8 +26,9 @@ from neuralyzer.progress import Progress, Silent
 from neuralyzer.references.copies import copies
 
 DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue; the next where the coach still tells the model
-MOST_STEPS = 3  # before the first look
-FEWEST_EPOCHS = 2  # that must fit a limited time; what is left of it is used, for ``epochs`` at most
+FEW = 3  # Newton steps before the first look, where they are cheap
+SHARE, MOST_EPOCHS = 0.05, 3  # passes of fine-tuning, of the recipe's
+FEWEST_EPOCHS = 2  # that must fit a limited time; what is left of it is used
 GOOD = 0.5  # the tuner's score, of the joint test's critical value: no further step is taken
 REFERENCES, INFLUENCE = "references", "influence"
 BESIDE = 0.5  # matched rows in a batch, as a share of its retained ones
@@ -49,16 +50,17 @@ class DatamodelMatching:
     Attributes:
         source: of the outputs that are aimed at: ``references`` or ``influence``.
         damping: ``lambda`` as a share of the curvature's largest eigenvalue; searched where None.
-        steps: Newton steps; where None as many as cost what the fine-tuning does, three at most, and twice as many
+        steps: Newton steps; where None as many as cost what the fine-tuning would, three at most, and twice as many
             where the coach still sees much.
-        epochs: passes over the retained rows.
+        epochs: passes over the retained rows; where None a twentieth of the recipe's, three at most, and none where
+            three steps are cheaper: the rows are few, and the steps leave little to mend.
         rate: their learning rate, as a multiple of the recipe's.
     """
 
     source: str = REFERENCES
     damping: float | None = None
     steps: int | None = None
-    epochs: int = 3
+    epochs: int | None = None
     rate: float = 1.0
 
     name: ClassVar[str] = "datamodel-matching"
@@ -80,22 +82,30 @@ class DatamodelMatching:
         return unaimed(task) if self.source == REFERENCES else None
 
     def passes(self, task: Task) -> Passes:
-        """Steps and passes of the first look; where time is limited without that look and the last of the passes."""
-        epochs = min(self.epochs, FEWEST_EPOCHS) if task.limited else self.epochs
+        """What comes before the first look, and it; where time is limited without that look and the last of the passes."""
+        steps, epochs = self._course(task)
+        epochs = min(epochs, FEWEST_EPOCHS) if task.limited else epochs
         return Passes(
             steps=(1 + BESIDE) * continuing.steps(task, len(task.retain), epochs),
-            products=self._first(task) * PRODUCTS * _round_size(task),
+            products=steps * PRODUCTS * _round_size(task),
             gradients=task.factors_cost,
             forwards=0 if task.limited else 2 * len(task.held_back),
             readings=0 if task.limited else 1,
         )
 
-    def _first(self, task: Task) -> int:
-        """Newton steps before the first look."""
-        if self.steps is not None:
-            return self.steps
-        affordable = self.epochs * len(task.retain) / (PRODUCT * PRODUCTS * _round_size(task))
-        return min(MOST_STEPS, max(1, round(affordable)))
+    def _course(self, task: Task) -> tuple[int, int]:
+        """How far to go before the first look.
+
+        Returns:
+            Newton steps, and passes of fine-tuning after them. Where three steps are as cheap as the passes, the rows
+            are few: steps are enough, and nothing has to be mended.
+        """
+        most = min(MOST_EPOCHS, max(1, round(SHARE * task.oracle.recipe.epochs)))
+        epochs = most if self.epochs is None else self.epochs
+        affordable = round(most * len(task.retain) / (PRODUCT * PRODUCTS * _round_size(task)))
+        if affordable >= FEW and self.epochs is None:
+            epochs = 0
+        return self.steps or min(FEW, max(1, affordable)), epochs
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Step with each damping, fine-tune and look, until the coach sees little or the time is spent; the coach chooses.
@@ -110,7 +120,7 @@ class DatamodelMatching:
         progress.advance()
         progress.finish()
         tuner = Tuner(task) if task.traceable else None  # where nothing can be told the first is taken
-        first = self._first(task)
+        first, epochs = self._course(task)
         looks = (first, 2 * first) if self.steps is None else (first,)
         for damping in DAMPINGS if self.damping is None else (self.damping,):
             aims = self._aims(task, damping * factors.largest)
@@ -124,7 +134,7 @@ class DatamodelMatching:
                 progress.advance()
                 if steps not in looks:
                     continue
-                reached = self._finetuned(task, module, aims, progress)
+                reached = self._finetuned(task, module, aims, epochs, progress)
                 if tuner is None or task.limited:
                     return reached
                 tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
@@ -138,16 +148,17 @@ class DatamodelMatching:
     def _aims(self, task: Task, damping: float) -> "Aims":
         return Aims.of_references(task) if self.source == REFERENCES else Aims.of_influence(task, damping)
 
-    def _finetuned(self, task: Task, module: nn.Module, aims: "Aims", progress: Progress) -> nn.Module:
+    def _finetuned(self, task: Task, module: nn.Module, aims: "Aims", epochs: int, progress: Progress) -> nn.Module:
         """A copy, trained on retained rows and matched ones beside them; the mean of its second half's weights."""
         module = weights.clone(module)
-        if not self.epochs:
+        if not epochs:
             return reestimated(module, task)
-        averaged, steps = AveragedModel(module), continuing.steps(task, len(task.retain), self.epochs)
+        averaged, steps = AveragedModel(module), continuing.steps(task, len(task.retain), epochs)
         recipe = continuing.unscheduled(task.oracle.recipe)
         made = continuing.optimizer(recipe, module, self.rate)
         progress.start("matching: fine-tuning", steps)
-        for number, _ in enumerate(continuing.descend(task, module, made, self._losses(task, module, aims), task.seed)):
+        losses = self._losses(task, module, aims, epochs)
+        for number, _ in enumerate(continuing.descend(task, module, made, losses, task.seed)):
             progress.advance()
             if number >= steps // 2:
                 averaged.update_parameters(module)
@@ -157,9 +168,9 @@ class DatamodelMatching:
         progress.finish()
         return reached.eval()
 
-    def _losses(self, task: Task, module: nn.Module, aims: "Aims") -> Iterator[Tensor]:
+    def _losses(self, task: Task, module: nn.Module, aims: "Aims", epochs: int) -> Iterator[Tensor]:
         objective, drawn = task.objective, aims.drawn(math.ceil(BESIDE * task.oracle.recipe.batch_size), task.seed)
-        for x, y in continuing.batches(task.oracle.recipe, module, task.retain, self.epochs, task.seed):
+        for x, y in continuing.batches(task.oracle.recipe, module, task.retain, epochs, task.seed):
             chosen = next(drawn)
             own, target = aims.x[chosen], aims.outputs[chosen]
             outputs = objective.outputs(module, torch.cat([x, own]))
