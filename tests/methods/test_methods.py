@@ -122,7 +122,10 @@ def test_influence_forgets_on_the_judging_half_and_keeps_utility(task, made_worl
 
 def test_influence_takes_damping_and_step_as_given(task):
     free = catalogue.make("influence").unlearn(task)
-    fixed = catalogue.make("influence", damping=1e-3, step=1.0).unlearn(task)
+    task.tried.clear()
+    fixed = catalogue.make("influence", damping=5e-3, step=0.6).unlearn(task)
+    assert {(trial["settings"]["damping"], trial["settings"]["step"]) for trial in task.tried} >= {(5e-3, 0.6)}
+    assert {trial["settings"]["step"] for trial in task.tried} == {0.6}
     assert weights.digest(free) != weights.digest(fixed)
 
 

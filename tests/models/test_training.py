@@ -14,6 +14,7 @@ from neuralyzer.models.recipe import Recipe
 from neuralyzer.registry.history import History
 from neuralyzer.registry.record import Recorder
 from tests.models.cases import CASES, mlp, normed
+from tests.naming import named
 
 X, Y = CASES["mlp"].rows(50)
 DATA = Data.from_arrays(X, Y)
@@ -67,7 +68,7 @@ def jitter(x, generator):
     return x + torch.randn(x.shape, generator=generator)
 
 
-@pytest.mark.parametrize("given", [{}, {"augment": jitter}, {"build": dropping}, {"build": normed}], ids=str)
+@pytest.mark.parametrize("given", [{}, {"augment": jitter}, {"build": dropping}, {"build": normed}], ids=named)
 def test_a_seed_gives_the_weights_bit_by_bit(given):
     recipe = Recipe(**({"build": mlp, "epochs": 2, "batch_size": 16} | given))
     torch.manual_seed(123)

@@ -14,6 +14,7 @@ from neuralyzer.progress import Silent
 from neuralyzer.references import backends, processes, vectorised
 from neuralyzer.references.backends import Backend
 from tests.models.cases import CASES, mlp, normed
+from tests.naming import named
 
 DATA = Data.from_arrays(*CASES["mlp"].rows(60))
 KEPT = [np.arange(40), np.arange(15, 60), np.arange(5, 45)]
@@ -52,7 +53,7 @@ def by_place(parameters):
         ({"build": lambda: dropping(0.0)}, None),
         ({}, None),
     ],
-    ids=str,
+    ids=named,
 )
 def test_what_cannot_be_stacked(given, reason):
     recipe = Recipe(**({"build": mlp, "epochs": 2, "batch_size": 8} | given))

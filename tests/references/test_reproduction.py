@@ -12,6 +12,7 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references import rehearsal, reproduction
 from neuralyzer.references.pool import References
 from tests.conftest import small_digits, small_recipe
+from tests.naming import named
 
 ROWS = small_digits()
 
@@ -44,7 +45,7 @@ def adamw(rate):
     return lambda parameters: torch.optim.AdamW(parameters, rate, fused=True)
 
 
-@pytest.mark.parametrize("given", [{"epochs": 8}, {"optimizer": adamw(3e-4)}, {"epochs": 1}], ids=str)
+@pytest.mark.parametrize("given", [{"epochs": 8}, {"optimizer": adamw(3e-4)}, {"epochs": 1}], ids=named)
 def test_another_recipes_weights_are_refused_after_one_training(tmp_path, trainings, given):
     oracle = elsewhere(small_recipe(**given))
     trainings.clear()
