@@ -217,8 +217,8 @@ def test_what_was_foretold_stands_beside_what_was_measured(tell):
     content["unlearning"]["attempts"].insert(0, {"method": "ssd", "seconds": 2.5, "verdict": None, "reason": "crashed"})
     text = words(tell(content))
     own = text[text.index("Predicted and measured") :]
-    assert "ssd – 2.5 s – – – – crashed" in own  # of an earlier version, and not judged
-    assert "influence 1.4 s 1.6 s 6 % 9 % 97.1 % 96.8 % forgotten" in own
+    assert "ssd – → 2.5 s – → – – → – crashed" in own  # of an earlier version, and not judged
+    assert "influence 1.4 s → 1.6 s 6 % → 9 % 97.1 % → 96.8 % forgotten" in own
 
 
 def test_the_same_result_gives_the_same_page_and_is_not_changed(tell):
