@@ -57,6 +57,10 @@ def test_it_stops_where_its_budget_is_spent(made_world, task):
         patch.setattr(continuing, "descend", lambda *args: (steps.append(1) or own for own in original(*args)))
         module = catalogue.make("datamodel-matching", epochs=3).unlearn(hasty)
     assert len(steps) == 1 and weights.digest(module) != weights.digest(task.model)
+    own = catalogue.make("datamodel-matching", steps=1).unlearn(hasty)
+    assert weights.digest(catalogue.make("datamodel-matching").unlearn(hasty)) == weights.digest(
+        own
+    )  # the first step's
 
 
 def test_few_rows_get_three_steps_and_many_get_fewer_and_fine_tuning(task):

@@ -129,17 +129,18 @@ class DatamodelMatching:
             path = matching(
                 task.model, task.objective, rounds, factors, len(task.retain), damping * factors.largest, pull
             )
-            progress.start("matching: Newton steps", max(looks))
+            progress.start("matching: Newton steps", first)
             for steps, module in enumerate(path, 1):
                 progress.advance()
-                if steps not in looks:
+                if steps not in looks and not task.late:
                     continue
                 reached = self._finetuned(task, module, aims, epochs, progress)
                 if tuner is None or task.limited:
                     return reached
                 tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
-                if tuner.late or tuner.score(tuner.best) <= GOOD:
+                if tuner.late or tuner.score(tuner.best) <= GOOD or steps == max(looks):
                     break
+                progress.start("matching: Newton steps", first)
             if tuner is None or tuner.late or tuner.score(tuner.best) <= 1:
                 break
         assert tuner is not None
@@ -152,7 +153,11 @@ class DatamodelMatching:
         """A copy, trained on retained rows and matched ones beside them; the mean of its second half's weights."""
         module = weights.clone(module)
         if not epochs:
-            return reestimated(module, task)
+            reached = reestimated(module, task)
+            task.show(progress, reached)
+            progress.finish()
+            return reached
+        progress.finish()
         averaged, steps = AveragedModel(module), continuing.steps(task, len(task.retain), epochs)
         recipe = continuing.unscheduled(task.oracle.recipe)
         made = continuing.optimizer(recipe, module, self.rate)
