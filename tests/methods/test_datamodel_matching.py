@@ -70,6 +70,9 @@ def test_few_rows_get_three_steps_and_many_get_fewer_and_fine_tuning(task):
     assert method._course(few) == (3, 0) and method._course(many) == (1, passes)
     assert catalogue.make("datamodel-matching", steps=5, epochs=2)._course(few) == (5, 2)
     assert method.passes(few).steps == 0 < method.passes(many).steps
+    few.start(600.0)
+    many.start(600.0)
+    assert method._course(few) == (6, 0) and method._course(many)[0] == 1
 
 
 @pytest.mark.parametrize("count", [2, 40])

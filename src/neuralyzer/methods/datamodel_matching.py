@@ -27,6 +27,7 @@ from neuralyzer.references.copies import copies
 
 DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue; the next where the coach still tells the model
 FEW = 3  # Newton steps before the first look, where they are cheap
+MORE = 2  # times as many where the coach still sees much, or nobody looks
 SHARE, MOST_EPOCHS = 0.05, 3  # passes of fine-tuning, of the recipe's
 FEWEST_EPOCHS = 2  # that must fit a limited time; what is left of it is used
 GOOD = 0.5  # the tuner's score, of the joint test's critical value: no further step is taken
@@ -98,14 +99,16 @@ class DatamodelMatching:
 
         Returns:
             Newton steps, and passes of fine-tuning after them. Where three steps are as cheap as the passes, the rows
-            are few: steps are enough, and nothing has to be mended.
+            are few: steps are enough, and nothing has to be mended. Where time is limited nobody looks whether three
+            of them were enough, so that more are taken.
         """
         most = min(MOST_EPOCHS, max(1, round(SHARE * task.oracle.recipe.epochs)))
         epochs = most if self.epochs is None else self.epochs
         affordable = round(most * len(task.retain) / (PRODUCT * PRODUCTS * _round_size(task)))
         if affordable >= FEW and self.epochs is None:
             epochs = 0
-        return self.steps or min(FEW, max(1, affordable)), epochs
+        steps = min(FEW, max(1, affordable)) * (MORE if task.limited and not epochs else 1)
+        return self.steps or steps, epochs
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Step with each damping, fine-tune and look, until the coach sees little or the time is spent; the coach chooses.
@@ -121,7 +124,7 @@ class DatamodelMatching:
         progress.finish()
         tuner = Tuner(task) if task.traceable else None  # where nothing can be told the first is taken
         first, epochs = self._course(task)
-        looks = (first, 2 * first) if self.steps is None else (first,)
+        looks = (first, MORE * first) if self.steps is None else (first,)
         for damping in DAMPINGS if self.damping is None else (self.damping,):
             aims = self._aims(task, damping * factors.largest)
             rounds = itertools.islice(aims.rounds(), max(looks))
