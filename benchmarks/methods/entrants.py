@@ -71,7 +71,6 @@ def run(world: World, scenario: str, entrant: str, retraining: float, show: Show
     passes = search.passes(method, task) if searched else method.passes(task)
     passes = passes + Repair().passes(task) if method.repaired else passes
     facts = chosen | {"entrant": entrant, "predicted_seconds": rates.seconds(passes), "hyperparameters": {}}
-    task.start({"default": None, "tuned": retraining, "plan": budget}[kind])
     began = time.perf_counter()
     if searched:
         early: list[tuple[nn.Module, float, dict[str, Any]]] = []

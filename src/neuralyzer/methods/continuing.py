@@ -203,22 +203,7 @@ def passes_over(
     after: Callable[[], None] | None = None,
     schedule: Callable[[int], float] | None = None,
 ) -> Iterator[nn.Module]:
-    """``passes`` down the mean loss of some rows, with its arguments.
-
-    Args:
-        task: gives recipe and seed, and has the time.
-        module: trained in place.
-        rate: learning rate, as a multiple of the recipe's.
-        rows: that are trained on.
-        epochs: most passes.
-        progress: shown each step.
-        what: the work, in a few words.
-        after: called after each step.
-        schedule: factor of the rate in a pass.
-
-    Returns:
-        A copy after each pass, in evaluation mode.
-    """
+    """``passes`` down the mean loss of ``rows``; the other arguments and what it gives are those of ``passes``."""
     return passes(
         task, module, rate, lambda turn: mean_losses(task, module, rows, 1, turn), epochs, progress, what,
         steps(task, len(rows), epochs), after, schedule,

@@ -125,10 +125,11 @@ class DatamodelMatching:
         tuner = Tuner(task) if task.traceable else None  # where nothing can be told the first is taken
         first, epochs = self._course(task)
         looks = (first, MORE * first) if self.steps is None else (first,)
+        pull = PULL * len(task.forget) / _round_size(task)
+        known = Aims.of_references(task) if self.source == REFERENCES else None
         for damping in DAMPINGS if self.damping is None else (self.damping,):
-            aims = self._aims(task, damping * factors.largest)
+            aims = known or Aims.of_influence(task, damping * factors.largest)
             rounds = itertools.islice(aims.rounds(), max(looks))
-            pull = PULL * len(task.forget) / len(aims.round(0)[0])
             path = matching(
                 task.model, task.objective, rounds, factors, len(task.retain), damping * factors.largest, pull
             )
@@ -148,9 +149,6 @@ class DatamodelMatching:
                 break
         assert tuner is not None
         return tuner.best.module
-
-    def _aims(self, task: Task, damping: float) -> "Aims":
-        return Aims.of_references(task) if self.source == REFERENCES else Aims.of_influence(task, damping)
 
     def _finetuned(self, task: Task, module: nn.Module, aims: "Aims", epochs: int, progress: Progress) -> nn.Module:
         """A copy, trained on retained rows and matched ones beside them; the mean of its second half's weights."""

@@ -57,7 +57,7 @@ class Tuner:
 
     def __init__(self, task: Task, repaired: bool = False) -> None:
         self.task = task
-        self.allowed = (ALLOWED + repaired * ALLOWED) * task.objective.max_utility_loss + task.foretold_loss
+        self.allowed = ALLOWED * (2 if repaired else 1) * task.objective.max_utility_loss + task.foretold_loss
         self.trials: list[Trial] = []
         self.critical = 0.0
         self._before = reading.utility(task.model, task.objective, task.outside)
