@@ -73,7 +73,7 @@ def run(out: Path, audience: Audience, seed: int = 0, method: str | None = None)
     """
     _begin_anew(out)
     suite = Path(acceptance.__file__).parent
-    command = f"{sys.executable} -m pytest -q -p no:cacheprovider {suite}"
+    command = f"{sys.executable} -m pytest -q -p no:cacheprovider -o addopts= {suite}"
     place = Workspace(out, Policy(acceptance=command))
     data, holdout = digits.digits(seed)
     recipe = digits.recipe(seed)
