@@ -22,10 +22,12 @@ from neuralyzer.models import training, weights
 from neuralyzer.progress import Silent
 from neuralyzer.references import backends, vectorised
 from neuralyzer.references.backends import Backend
+from neuralyzer.registry.record import Recorder
 from neuralyzer.workspace import atomic
 
 RETRAINED = 8
 RETRAINED_SEED = 70_000
+CHECKPOINTS = 10  # of a recorded training
 STACK = 4  # retrained models that are trained together
 HALF = "half of a class"
 
@@ -150,16 +152,22 @@ class World:
 
     @cached_property
     def oracle(self) -> nz.TrainedModel:
-        path = self.root / "oracle.safetensors"
+        """Its training is recorded, for the algorithms that need a history."""
+        path, run = self.root / "oracle.safetensors", self.root / "run"
         if not path.exists():
-            weights.save(nz.TrainedModel.fit(self.recipe, self.data, self.holdout).model, path)
-        return nz.TrainedModel.load(self.recipe, path, self.data, self.holdout)
+            every = max(1, training.steps_of(self.recipe, len(self.data)) // CHECKPOINTS)
+            recorder = Recorder(run, self.data, every, recipe=self.recipe.digest, seed=self.recipe.seed)
+            module = nz.TrainedModel.fit(self.recipe, self.data, self.holdout, observer=recorder).model
+            recorder.finish(module)
+            weights.save(module, path)
+        return nz.TrainedModel.load(self.recipe, path, self.data, self.holdout, run if run.exists() else None)
 
     @cached_property
     def references(self) -> nz.References:
         pool = nz.References.fit(
-            self.oracle, self.kind.members, groups=self.kind.groups, workspace=nz.Workspace(self.root), unchecked=True
-        )
+            self.oracle, self.kind.members, groups=self.kind.groups, workspace=nz.Workspace(self.root), unchecked=True,
+            keep_weights=True,  # for adopt-reference
+        )  # fmt: skip
         kept.factors(self.oracle, pool.store.curvature)
         return pool
 
