@@ -22,6 +22,7 @@ from benchmarks.methods.judge import Judge
 from benchmarks.methods.worlds import KINDS, World
 from neuralyzer.methods import catalogue
 from neuralyzer.models import weights
+from neuralyzer.planning.track_record import Situation
 from neuralyzer.workspace import atomic
 
 FULL = [("digits", 31), ("digits", 32), ("digits", 33), ("digits-classes", 31), ("digits-classes", 32),
@@ -91,7 +92,8 @@ def _world(world: World, methods: tuple[str, ...], options: argparse.Namespace) 
     for scenario in world.scenarios:
         print(f"-- {world.name}, {scenario}", flush=True)
         retraining, judge = world.retraining_seconds(scenario), Judge(world, scenario)
-        shared = {"world": world.name, "scenario": scenario, "retraining_seconds": retraining}
+        shared = {"world": world.name, "scenario": scenario, "retraining_seconds": retraining,
+                  "situation": Situation.of(judge.task).to_dict()}  # fmt: skip
         lines.append(shared | {"entrant": "retrained"} | judge.spread())
         lines.append(shared | {"entrant": "original"} | judge.judge(world.oracle.model))
         for entrant in entrants.names(methods):

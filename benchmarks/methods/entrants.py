@@ -18,6 +18,7 @@ from neuralyzer.methods.repair import Repair
 from neuralyzer.methods.task import Task
 from neuralyzer.planning.cost import probe
 from neuralyzer.planning.plan import make_plan
+from neuralyzer.planning.track_record import Record
 
 FIRST = ("datamodel-matching", "finetune", "neggrad-plus", "scrub", "salun", "ssd", "msg", "random-label", "influence")
 EXACT = ("retrain", "rollback", "sisa")
@@ -60,7 +61,8 @@ def run(world: World, scenario: str, entrant: str, retraining: float, show: Show
     rates = probe(task)
     chosen = {}
     if kind == "plan":
-        planned = make_plan(Task(world.oracle, world.request(scenario, budget=budget), world.references), rates=rates)
+        asked = Task(world.oracle, world.request(scenario, budget=budget), world.references)
+        planned = make_plan(asked, rates=rates, record=Record.shipped(without=world.kin))
         name, chosen = planned.chosen.method, {"chosen": planned.chosen.method, "note": planned.note}
     method = catalogue.make(name)
     wrong = obstacle(method, task)

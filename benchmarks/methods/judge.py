@@ -56,17 +56,20 @@ class Judge:
         Returns:
             ``traces`` by signal with ``low`` and ``high``, ``worst`` (largest ``|trace|``), ``rejects``; ``forget``,
             ``retain`` and ``test`` accuracy, ``gap`` (mean distance of these to the retrained models' mean, in points);
-            ``klom`` (nats).
+            ``klom`` (nats); ``utility_loss`` as a case states it, on the whole holdout, half of which a tuner reads.
         """
         chosen = list(range(len(self.margins))) if against is None else against
         found = self.gauge.read(model)
         traces = {name: {"trace": own.trace, "low": own.low, "high": own.high} for name, own in found.traces.items()}
         own = np.array(self._accuracies(model))
         gap = 100 * float(np.abs(own - self.accuracies[chosen].mean(0)).mean())
+        predicted, utility = self.task.predicted_utility, reading.utility(model, self.task.objective, self.world.holdout)
+        assert predicted is not None
         return {
             "traces": traces, "worst": max((abs(one["trace"]) for one in traces.values()), default=0.0),
             "rejects": found.rejects, "forget": own[0], "retain": own[1], "test": own[2], "gap": gap,
             "klom": klom(self._margins(model), self.margins[chosen]),
+            "utility_loss": self.task.objective.utility_loss(predicted, utility),
         }  # fmt: skip
 
     def spread(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ RETRAINED_SEED = 70_000
 CHECKPOINTS = 10  # of a recorded training
 STACK = 4  # retrained models that are trained together
 HALF = "half of a class"
+CLASSES = "-classes"  # how kinds end that are another's with classes to forget
 
 Rows = tuple[nz.Data, nz.Data]
 
@@ -126,6 +127,8 @@ class World:
     def __init__(self, kind: str, seed: int, root: Path) -> None:
         self.kind, self.seed, self.root = KINDS[kind], seed, root / f"{kind}-{seed}"
         self.name = f"{kind}-{seed}"
+        base = kind.removesuffix(CLASSES)
+        self.kin = (f"{base}-{seed}", f"{base}{CLASSES}-{seed}")  # worlds of the same rows, itself among them
 
     @cached_property
     def _rows(self) -> Rows:

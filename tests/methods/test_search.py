@@ -50,7 +50,8 @@ def test_the_first_trial_is_the_papers_defaults_and_the_rest_lie_in_the_space(ta
 def test_the_best_by_the_coach_is_kept_and_its_settings_give_it_again(task):
     found = search.search(catalogue.make("finetune", epochs=3), task, trials=5)
     best = min(found.trials, key=lambda tried: tried.score)
-    assert found.settings == best.settings and found.settings["epochs"] == 1 + best.scores.index(best.score)
+    looks = search.looks(catalogue.make("finetune", epochs=3))
+    assert found.settings == best.settings and found.settings["epochs"] == looks[best.scores.index(best.score)]
     again = catalogue.make("finetune", **found.settings).unlearn(task)
     assert weights.digest(again) == weights.digest(found.module)
     tuner = Tuner(task)
@@ -125,12 +126,21 @@ def test_each_better_state_is_told_in_order(task):
     assert told[-1][1] is found.module and told[-1][2] == found.settings
 
 
+def test_it_looks_after_powers_of_two_and_the_last_pass(task):
+    assert [search.looks(catalogue.make("finetune", epochs=n)) for n in (1, 2, 5, 8, 10)] == [
+        [1], [1, 2], [1, 2, 4, 5], [1, 2, 4, 8], [1, 2, 4, 8, 10],
+    ]  # fmt: skip
+    assert search.looks(catalogue.make("ssd")) == [1]
+    tried = search.search(catalogue.make("finetune", epochs=5), task, trials=1).trials[0]
+    assert len(tried.scores) == 4
+
+
 def test_the_work_of_a_search_counts_its_trials_and_readings(task):
     method = catalogue.make("ssd")
     own, whole = method.passes(task), search.passes(method, task, 10)
     assert whole.gradients == 10 * own.gradients and whole.readings == 10
-    gradual = catalogue.make("finetune", epochs=3)
-    assert search.passes(gradual, task, 1).readings == 3
+    gradual = catalogue.make("finetune", epochs=5)
+    assert search.passes(gradual, task, 1).readings == 4
     assert search.passes(gradual, task, 11).steps == pytest.approx((1 + 10 * search.TAKEN) * gradual.passes(task).steps)
 
 

@@ -94,7 +94,7 @@ class Method(Protocol):
         repaired: whether ``repair`` follows it.
 
     It may have more: ``obstacle(task)``, why it cannot work on a task (a sentence) or None; ``space``, a ``Range`` for each hyperparameter that the shared search sets (``search``), and
-    ``states(task, progress)``, the models after each of its passes, of which the search may take any.
+    ``states(task, progress)``, the models after each of its ``epochs`` passes, of which the search may take any.
     """
 
     name: ClassVar[str]

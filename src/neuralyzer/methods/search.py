@@ -1,9 +1,10 @@
 """The search shared by all algorithms: their strength, set by what the coach alone can see.
 
-Every state of every trial is judged by ``Tuner``: the trace of every family on the tuning half, relearning included,
-the loss on retained rows held back, and utility on half of the holdout. The samplers are Optuna's: a tree of Parzen estimators proposes settings (Bergstra
-et al. 2011), the paper's defaults come first, and a trial that stands worse than the median of those before it after as
-many passes is given up.
+The states of every trial are judged by ``Tuner``: the trace of every family on the tuning half, relearning included,
+the loss on retained rows held back, and utility on half of the holdout. As a look may take longer than a pass, it looks
+after passes 1, 2, 4, 8 and so on, and after the last. The samplers are Optuna's: a tree of Parzen estimators proposes
+settings (Bergstra et al. 2011), the paper's defaults come first, and a trial that stands worse than the median of those
+before it after as many passes is given up.
 """
 
 import math
@@ -37,7 +38,7 @@ class Tried:
         settings: by hyperparameter; ``epochs`` is how many passes its best state took, where it has passes.
         z: of its best state, the joint statistic on the tuning half over its critical value.
         loss: of that state on retained rows held back.
-        scores: of the state after each pass, smaller is better.
+        scores: of each state that was looked at, smaller is better.
         seconds: of the search, when the trial was over.
         pruned: whether it was given up.
     """
@@ -85,9 +86,15 @@ class Found:
 Better = Callable[[float, nn.Module, dict[str, Any]], None]
 
 
+def looks(method: Any) -> list[int]:
+    """The passes after which a trial is looked at: the powers of two, and the last."""
+    last = getattr(method, "epochs", 1) if gradual(method) else 1
+    return sorted({last, *(2**k for k in range(last.bit_length()) if 2**k <= last)})
+
+
 def passes(method: Method, task: Task, trials: int = TRIALS) -> Passes:
-    """The work of a search: each trial's, and a reading of the coach after each pass."""
-    judged = getattr(method, "epochs", 1) if gradual(method) else 1
+    """The work of a search: each trial's, and the coach's readings."""
+    judged = len(looks(method))
     own = method.passes(task) + Passes(forwards=2 * judged * len(task.held_back), readings=judged)
     # The first trial, of the defaults, is never given up.
     times = 1 + TAKEN * (trials - 1) if gradual(method) else trials
@@ -160,8 +167,11 @@ class _Trial:
         self.scores: list[float] = []
 
     def states(self) -> Iterator[tuple[float, Trial]]:
-        """Each state with its score."""
+        """Each state that is looked at, with its score."""
+        looked = looks(self.method)
         for number, module in enumerate(self._finite(), 1):
+            if number not in looked:
+                continue
             own = self.tuner.judge(self.settings | ({"epochs": number} if gradual(self.method) else {}), module)
             self.judged.append(replace(own, module=self.task.model))  # whoever asks holds the only other copy
             self.scores.append(self.tuner.score(own))
@@ -235,7 +245,7 @@ def _proposed(method: Method, done: list[Tried], number: int, seed: int) -> tupl
         study.add_trial(
             optuna.trial.create_trial(
                 params={name: tried.settings[name] for name in ranges}, distributions=distributions,
-                value=tried.score, intermediate_values=dict(enumerate(tried.scores, 1)), state=state,
+                value=tried.score, intermediate_values=dict(zip(looks(method), tried.scores, strict=False)), state=state,
             )
         )  # fmt: skip
     if number == 0:
