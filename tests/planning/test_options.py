@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 
 from neuralyzer.data.request import Guarantee
-from neuralyzer.methods import catalogue
+from neuralyzer.methods import catalogue, search
 from neuralyzer.methods.method import Expectation
 from neuralyzer.methods.repair import Repair
 from neuralyzer.models import reading
 from neuralyzer.planning.options import LARGEST_EXPECTED_TRACE, predict
+from neuralyzer.planning.track_record import Record, Situation
 from tests.planning.conftest import RATES
 
 
@@ -48,6 +49,28 @@ def test_over_the_budget(task):
     assert option(own).feasible and "% of the budget" in option(own).reason
     assert option(task(budget=1e-3)).reason.startswith("over the budget")
     assert option(task(budget=7.61), "retrain").feasible and not option(task(budget=7.59), "retrain").feasible
+
+
+def test_a_search_is_cut_short_by_a_budget_that_its_first_trial_keeps(task):
+    method = catalogue.make("finetune")
+    first, whole = (RATES.seconds(search.passes(method, task(), trials)) for trials in (1, search.TRIALS))
+    found = {budget: predict(method, task(budget=budget), RATES, None, 0.01, None, searched=True)
+             for budget in (0.9 * first, 1.1 * first, 1.1 * whole)}  # fmt: skip
+    assert [one.seconds for one in found.values()] == [pytest.approx(whole), 1.1 * first, pytest.approx(whole)]
+    assert ["over the budget" in one.reason for one in found.values()] == [True, False, False]
+
+
+def test_what_is_expected_is_what_so_long_a_search_came_to(task):
+    method, here = catalogue.make("finetune"), Situation(4.0, -2.0, 0.2, 0.0, 0.5)
+    runs = tuple(here.to_dict() | {"method": "finetune", "effort": effort, "world": "w", "trace": trace, "utility_loss": 0.0}
+                 for effort, trace in (("default", 0.9), ("within", 0.5), ("tuned", 0.1)))  # fmt: skip
+    first = RATES.seconds(search.passes(method, task(), 1))
+
+    def trace(budget, searched):
+        own = predict(method, task(budget=budget), RATES, None, 0.01, None, Record(runs), here, searched)
+        return 2 * own.trace - method.expected.trace  # without its own expectation, which counts as one run
+
+    assert [trace(None, False), trace(1.1 * first, True), trace(None, True)] == pytest.approx([0.9, 0.5, 0.1])
 
 
 @pytest.mark.parametrize("guarantee", list(Guarantee))

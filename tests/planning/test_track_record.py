@@ -15,8 +15,9 @@ from neuralyzer.planning.track_record import Record, Situation
 HERE = Situation(parameters=4.0, forget_share=-2.0, concentration=0.2, distance=0.0, gap=0.5)
 
 
-def run(method="influence", trace=0.2, loss=0.01, world="other", **changes):
-    return {**HERE.to_dict(), "method": method, "trace": trace, "utility_loss": loss, "world": world, **changes}
+def run(method="influence", trace=0.2, loss=0.01, world="other", effort=None, **changes):
+    own = {"method": method, "effort": effort, "trace": trace, "utility_loss": loss, "world": world}
+    return {**HERE.to_dict(), **own, **changes}
 
 
 def test_without_runs_a_method_speaks_for_itself():
@@ -34,6 +35,12 @@ def test_the_nearest_runs_speak_most():
     own = method.expected
     assert found.trace == pytest.approx((own.trace + 0.4 + far_weight * 2.0) / (2 + far_weight))
     assert found.utility_loss == pytest.approx((own.utility_loss + 0.02 + far_weight * 0.5) / (2 + far_weight))
+
+
+def test_runs_of_another_effort_do_not_speak():
+    method = catalogue.make("influence")
+    record = Record((run(effort="tuned"), run(effort="default"), run(effort=None)))
+    assert [record.expect(method, HERE, effort)[1] for effort in (None, "tuned", "within")] == [3.0, 2.0, 1.0]
 
 
 def test_what_is_not_known_counts_nothing():
@@ -68,16 +75,22 @@ def test_rows_far_from_the_others_are_far():
 def test_a_workspaces_cases_speak(tmp_path):
     result = {
         "case": "case-1",
-        "plan": {"situation": HERE.to_dict(), "members_utility": 0.95},
+        "plan": {
+            "situation": HERE.to_dict(),
+            "members_utility": 0.95,
+            "options": [{"method": "scrub", "searched": True}, {"method": "ssd", "searched": False}],
+        },
         "verification": {"families": [{"unlearned": -0.3}, {"unlearned": 0.1}, {"unlearned": None}]},
         "utility": {"name": "accuracy", "holdout_accuracy": {"unlearned": 0.94}, "retained_accuracy": {}},
         "unlearning": {"method": "scrub"},
     }
     unmeasured = result | {"verification": {"families": []}}
-    for name, content in (("a", result), ("b", unmeasured)):
+    unsearched = result | {"unlearning": {"method": "ssd"}}
+    for name, content in (("a", result), ("b", unmeasured), ("c", unsearched)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "result.json").write_text(json.dumps(content))
-    (own,) = Record().with_cases(tmp_path).runs
+    own, other = Record().with_cases(tmp_path).runs
+    assert own["effort"] is None and other["effort"] == "default"
     assert own["trace"] == 0.3 and own["utility_loss"] == pytest.approx(0.01) and own["method"] == "scrub"
     found, weight = Record((own,)).expect(catalogue.make("scrub"), HERE)
     assert weight == 1.0 and found.trace == pytest.approx((0.3 + catalogue.get("scrub").expected.trace) / 2)

@@ -11,6 +11,7 @@ from neuralyzer.methods.repair import Repair
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
 from neuralyzer.planning.cost import Rates
+from neuralyzer.planning.track_record import Effort, Record, Situation
 from neuralyzer.references.exact import EXACT_REFERENCES
 
 LARGEST_EXPECTED_TRACE = 0.25  # an option that is known to leave more is not worth the look that would show it
@@ -56,7 +57,8 @@ def predict(
     members: float | None,
     limit: float,
     answerable: str | None,
-    known: tuple[Expectation, float] | None = None,
+    record: Record | None = None,
+    situation: Situation | None = None,
     searched: bool = False,
 ) -> Option:
     """One algorithm as an option.
@@ -68,23 +70,21 @@ def predict(
         members: mean utility of the tuning members on the holdout.
         limit: largest loss of utility against them.
         answerable: why the references cannot judge the request; None where they can.
-        known: what the method is expected to leave and cost here, and how many runs say so; its own expectation where None.
+        record: of earlier runs; the method's own expectation is all where None.
+        situation: of the request, for the record.
         searched: whether its settings will be searched.
 
     Returns:
         The option, not chosen yet.
     """
-    expected, runs = known or (method.expected, 0.0)
+    budget, request = task.request.budget, task.request
     wrong = obstacle(method, task)
-    passes = search.passes(method, task) if searched and wrong is None else method.passes(task)
-    if method.repaired and wrong is None:
-        passes = passes + Repair().passes(task)
-    seconds = rates.seconds(passes) if wrong is None else None
-    if seconds is not None and not math.isfinite(seconds):
-        seconds = None
+    seconds, effort = (None, Effort.DEFAULT) if wrong is not None else _seconds(method, task, rates, searched)
+    expected, runs = (method.expected, 0.0)
+    if record is not None and situation is not None:
+        expected, runs = record.expect(method, situation, effort)
     exact = method.guarantee is Guarantee.EXACT
     utility = _utility(expected, task, members)
-    budget, request = task.request.budget, task.request
     reasons = []
     if wrong is not None:
         reasons.append(wrong)
@@ -113,6 +113,26 @@ def predict(
         method.name, method.guarantee, seconds, 0.0 if exact else expected.trace, utility, feasible, "; ".join(reasons),
         searched=searched, runs=runs,
     )  # fmt: skip
+
+
+def _seconds(method: Method, task: Task, rates: Rates, searched: bool) -> tuple[float | None, Effort]:
+    """What it will take, repair included, and how far its search will come.
+
+    A search that is over the budget is cut short by it, as long as its first trial isn't and no repair follows, which
+    would begin when the time is up.
+    """
+    budget = math.inf if task.request.budget is None else task.request.budget
+    repair = rates.seconds(Repair().passes(task)) if method.repaired else 0.0
+    if not searched:
+        return _known(rates.seconds(method.passes(task)) + repair), Effort.DEFAULT
+    first, whole = (rates.seconds(search.passes(method, task, trials)) for trials in (1, search.TRIALS))
+    if first <= budget < whole and not method.repaired:
+        return budget, Effort.WITHIN
+    return _known(whole + repair), Effort.TUNED
+
+
+def _known(seconds: float) -> float | None:
+    return seconds if math.isfinite(seconds) else None
 
 
 def _utility(expected: Expectation, task: Task, members: float | None) -> float | None:

@@ -172,7 +172,7 @@ def make_plan(
     record, situation = record or Record.shipped(), Situation.of(task)
     options = [
         predict(
-            one, task, rates, members, limit, answerable, record.expect(one, situation),
+            one, task, rates, members, limit, answerable, record, situation,
             searched=bool(space(one)) and task.traceable and not (name == method and hyperparameters),
         )
         for name, one in made.items()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -98,9 +99,22 @@ def _distance(forget: Data, retain: Data, seed: int) -> float:
     return float(torch.log((far + 1e-9) / (usual + 1e-9)))
 
 
+class Effort(StrEnum):
+    """How a method's settings came about."""
+
+    DEFAULT = "default"  # its own
+    WITHIN = "within"  # of a search that was cut short by a tenth of retraining's time
+    TUNED = "tuned"  # of a search that had as long as retraining takes
+
+
 @dataclass(frozen=True)
 class Record:
-    """Runs that are known: a mapping each, with the fields of ``Situation`` and ``method``, ``trace``, ``utility_loss``."""
+    """Runs that are known.
+
+    Attributes:
+        runs: a mapping each, with the fields of ``Situation`` and ``method``, ``effort`` (None where it isn't known),
+            ``world``, ``trace``, ``utility_loss``.
+    """
 
     runs: tuple[Mapping[str, Any], ...] = ()
 
@@ -133,7 +147,7 @@ class Record:
                 found.append(run)
         return Record((*self.runs, *found))
 
-    def expect(self, method: Method, situation: Situation) -> tuple[Expectation, float]:
+    def expect(self, method: Method, situation: Situation, effort: Effort | None = None) -> tuple[Expectation, float]:
         """What a method will leave and cost here.
 
         Runs of the method speak by how near their situation is (a normal kernel); the method's own expectation counts
@@ -142,11 +156,13 @@ class Record:
         Args:
             method: whose runs are asked.
             situation: of the request.
+            effort: runs of another do not speak; any do where None.
 
         Returns:
             The expectation, and how many runs speak, as a sum of weights.
         """
-        own = [run for run in self.runs if run["method"] == method.name]
+        asked = (None, effort)
+        own = [run for run in self.runs if run["method"] == method.name and (effort is None or run["effort"] in asked)]
         if not own:
             return method.expected, 0.0
         weights = np.exp(-0.5 * (np.array([situation.apart(run) for run in own]) / NEAR) ** 2)
@@ -177,7 +193,9 @@ def _of_case(result: Mapping[str, Any]) -> dict[str, Any] | None:
     if situation is None or not traces or members is None or utility is None:
         return None
     known = {own.name: situation[own.name] for own in fields(Situation)}
+    method = result["unlearning"]["method"]
+    searched = [option.get("searched") for option in plan.get("options", ()) if option["method"] == method]
     return known | {
-        "method": result["unlearning"]["method"], "world": result["case"], "trace": max(traces),
-        "utility_loss": members - utility,
+        "method": method, "effort": Effort.DEFAULT.value if searched == [False] else None, "world": result["case"],
+        "trace": max(traces), "utility_loss": members - utility,
     }  # fmt: skip
