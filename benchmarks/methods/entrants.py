@@ -1,16 +1,21 @@
-"""What enters: every algorithm at its paper's defaults and tuned blind, the plan's own choice, and a peer library.
+"""What enters: every algorithm at its paper's defaults and tuned blind, the plan's own choice, a whole case, and a peer library.
 
 An entrant is ``kind:name``. Each runs in a process of its own, so that its peak memory is its own.
 """
 
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+import neuralyzer as nz
 from benchmarks.methods.worlds import World
+from neuralyzer.cases.forget import Wish
 from neuralyzer.errors import NeuralyzerError
 from neuralyzer.methods import catalogue, search
 from neuralyzer.methods.method import obstacle, space
@@ -38,6 +43,7 @@ def names(methods: tuple[str, ...]) -> Iterator[str]:
         if space(catalogue.get(method)):
             yield f"tuned:{method}"
     yield "plan:"
+    yield "forget:"
     yield from (f"erasus:{strategy}" for strategy in PEERS)
 
 
@@ -60,10 +66,12 @@ def run(world: World, scenario: str, entrant: str, retraining: float, show: Show
         _ = task.factors  # made with the pool
     rates = probe(task)
     chosen = {}
-    if kind == "plan":
+    if kind in ("plan", "forget"):
         asked = Task(world.oracle, world.request(scenario, budget=budget), world.references)
         planned = make_plan(asked, rates=rates, record=Record.shipped(without=world.kin))
         name, chosen = planned.chosen.method, {"chosen": planned.chosen.method, "note": planned.note}
+    if kind == "forget":
+        return _case(world, asked.request, name, show)
     method = catalogue.make(name)
     wrong = obstacle(method, task)
     if wrong is not None:
@@ -93,6 +101,23 @@ def run(world: World, scenario: str, entrant: str, retraining: float, show: Show
     if method.repaired:
         module = Repair().mend(module, task)
     show(module, facts | {"seconds": time.perf_counter() - began, "hyperparameters": settings})
+
+
+def _case(world: World, request: nz.ErasureRequest, first: str, show: Shown) -> None:
+    """A whole case with a plan's choice first, verified and escalated, on a copy of the pool, which counts looks."""
+    with tempfile.TemporaryDirectory() as folder:
+        pool = Path(folder) / "pool"
+        shutil.copytree(world.references.store.root, pool)
+        references = nz.References.open(pool, world.oracle)
+        began = time.perf_counter()
+        case = nz.forget(
+            world.oracle, request, references, Path(folder) / "workspace", wish=Wish(choose=lambda _: first)
+        )  # fmt: skip
+        took = time.perf_counter() - began
+        attempts = case.result["unlearning"]["attempts"]
+        tried = [{key: own[key] for key in ("method", "seconds", "verdict", "reason")} for own in attempts]
+        shown = {"entrant": "forget:", "chosen": tried[-1]["method"], "verdict": str(case.verdict), "attempts": tried}
+        show(case.model, shown | {"seconds": took, "hyperparameters": {}})
 
 
 def _peer(world: World, scenario: str, strategy: str, entrant: str, show: Shown) -> None:
