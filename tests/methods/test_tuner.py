@@ -44,6 +44,13 @@ def test_where_every_setting_shows_a_trace_the_smallest_wins(tuner, monkeypatch)
     assert tuner.best.settings == {"s": 1.0}
 
 
+def test_a_class_that_goes_whole_is_no_utility(made_world):
+    oracle = made_world.oracle
+    of = lambda request: np.unique(Task(oracle, request, made_world.references()).outside.labels)
+    every, rest = of(ErasureRequest(subjects=["c0"])), of(ErasureRequest(classes=["1"]))
+    assert list(rest) == [label for label in every if label != "1"] and "1" in every
+
+
 def test_a_setting_is_tried_once(tuner, monkeypatch):
     make = played(tuner, monkeypatch, z_of=lambda s: s, loss_of=lambda s: s)
     tuner.attempt([{"s": 1.0}, {"s": 1.0}, {"s": 2.0}], make)

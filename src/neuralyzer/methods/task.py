@@ -163,9 +163,21 @@ class Task:
 
     @cached_property
     def outside(self) -> Data:
-        """Every other row of the holdout: what a tuner reads utility on."""
+        """Every other row of the holdout: what a tuner reads utility on.
+
+        Rows of a class that goes whole are left out: a model trained without it gets none of them right either.
+        """
         holdout = self.oracle.require_holdout()
-        return holdout.select(np.arange(0, len(holdout), 2))
+        chosen, gone = np.arange(0, len(holdout), 2), self._gone
+        return holdout.select(chosen[~np.isin(holdout.y[chosen].numpy(), gone)] if len(gone) else chosen)
+
+    @property
+    def _gone(self) -> np.ndarray:
+        """Classes of which no row is retained."""
+        if not self.objective.counted or self.oracle.data.y.ndim > 1:
+            return np.empty(0)
+        retained = np.delete(self.oracle.data.y.numpy(), self.positions)
+        return np.setdiff1d(self.forget.y.numpy(), retained)
 
     @cached_property
     def gauge(self) -> Gauge:

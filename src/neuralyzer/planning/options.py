@@ -120,6 +120,9 @@ def _seconds(method: Method, task: Task, rates: Rates, searched: bool) -> tuple[
 
     A search that is over the budget is cut short by it, as long as its first trial isn't and no repair follows, which
     would begin when the time is up.
+
+    Returns:
+        Seconds, None where nobody can know; and the effort.
     """
     budget = math.inf if task.request.budget is None else task.request.budget
     repair = rates.seconds(Repair().passes(task)) if method.repaired else 0.0
