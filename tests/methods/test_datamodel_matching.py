@@ -11,6 +11,7 @@ from neuralyzer.methods import catalogue, continuing, datamodel_matching
 from neuralyzer.methods.datamodel_matching import BESIDE, DAMPINGS, WEIGHT, Aims
 from neuralyzer.methods.method import obstacle
 from neuralyzer.methods.task import Task
+from neuralyzer.methods.tuner import Trial
 from neuralyzer.models import reading, weights
 
 
@@ -73,6 +74,39 @@ def test_few_rows_get_three_steps_and_many_get_fewer_and_fine_tuning(task):
     few.start(600.0)
     many.start(600.0)
     assert method._course(few) == (6, 0) and method._course(many)[0] == 1
+
+
+def test_a_step_on_a_small_batch_counts_as_one_on_64_rows(task):
+    ids, method = task.oracle.data.ids, catalogue.make("datamodel-matching")
+    course = {}
+    for size in (8, 64, 128):
+        oracle = replace(task.oracle, recipe=replace(task.oracle.recipe, batch_size=size, epochs=20))  # one pass
+        course[size] = [method._course(Task(oracle, ErasureRequest(rows=ids[:n].tolist())))[0] for n in (20, 40)]
+    # the steps times 64 rows over 7/3 of the six products of n rows: 60 and 58 steps, and 8 of 64 rows
+    assert course == {8: [3, 3], 64: [2, 1], 128: [2, 1]}
+
+
+@pytest.mark.parametrize(
+    ("z", "tried"),
+    [
+        ({3: 0.4}, [3]),
+        ({3: 4.0, 6: 2.0, 12: 0.5}, [3, 6, 12]),
+        ({3: 2.0, 6: 1.9}, [3, 6]),  # six help too little
+        ({3: 64.0, 6: 32.0, 12: 16.0, 24: 8.0, 48: 2.0}, [3, 6, 12, 24, 48]),
+    ],
+)
+def test_steps_are_doubled_as_long_as_they_help(task, monkeypatch, z, tried):
+    """``z`` by steps, of a critical value of 2; none of the cases leaves more, so that one damping is enough."""
+    seen = []
+
+    def judge(tuner, settings, module):
+        tuner.critical = 2.0
+        seen.append(settings["steps"])
+        return Trial(settings, z[settings["steps"]], 0.0, 0.0, module)
+
+    monkeypatch.setattr(datamodel_matching.Tuner, "judge", judge)
+    catalogue.make("datamodel-matching", damping=DAMPINGS[0], epochs=None).unlearn(task.part(task.positions[:2]))
+    assert seen == tried
 
 
 @pytest.mark.parametrize("count", [2, 40])

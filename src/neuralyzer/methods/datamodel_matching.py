@@ -20,7 +20,7 @@ from neuralyzer.methods import continuing
 from neuralyzer.methods.method import Expectation, Need, Passes, unaimed
 from neuralyzer.methods.repair import reestimated
 from neuralyzer.methods.task import Task
-from neuralyzer.methods.tuner import Tuner
+from neuralyzer.methods.tuner import ENOUGH, Tuner
 from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.references.copies import copies
@@ -28,13 +28,15 @@ from neuralyzer.references.copies import copies
 DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue; the next where the coach still tells the model
 FEW = 3  # Newton steps before the first look, where they are cheap
 MORE = 2  # times as many where the coach still sees much, or nobody looks
+MOST = 16  # times as many at most
+WORTH = 0.9  # of the score before: what doubling the steps must come to for them to be doubled again
 SHARE, MOST_EPOCHS = 0.05, 3  # passes of fine-tuning, of the recipe's
 FEWEST_EPOCHS = 2  # that must fit a limited time; what is left of it is used
-GOOD = 0.5  # the tuner's score, of the joint test's critical value: no further step is taken
 REFERENCES, INFLUENCE = "references", "influence"
 BESIDE = 0.5  # matched rows in a batch, as a share of its retained ones
 WEIGHT = 0.75  # of the matched rows' mean mismatch beside the retained rows' mean loss
 PRODUCT = 7 / 3  # a row's product with the curvature, in gradients
+SMALLEST_STEP = 64  # rows that a training step costs as much as at least: most of a small one is overhead
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class DatamodelMatching:
     Attributes:
         source: of the outputs that are aimed at: ``references`` or ``influence``.
         damping: ``lambda`` as a share of the curvature's largest eigenvalue; searched where None.
-        steps: Newton steps; where None as many as cost what the fine-tuning would, three at most, and twice as many
-            where the coach still sees much.
+        steps: Newton steps; where None as many as cost what the fine-tuning would, three at most, and twice as many,
+            again and again, where the coach still sees much and they help.
         epochs: passes over the retained rows; where None a twentieth of the recipe's, three at most, and none where
             three steps are cheaper: the rows are few, and the steps leave little to mend.
         rate: their learning rate, as a multiple of the recipe's.
@@ -104,7 +106,8 @@ class DatamodelMatching:
         """
         most = min(MOST_EPOCHS, max(1, round(SHARE * task.oracle.recipe.epochs)))
         epochs = most if self.epochs is None else self.epochs
-        affordable = round(most * len(task.retain) / (PRODUCT * PRODUCTS * _round_size(task)))
+        cost = continuing.steps(task, len(task.retain), most) * max(task.oracle.recipe.batch_size, SMALLEST_STEP)
+        affordable = round(cost / (PRODUCT * PRODUCTS * _round_size(task)))
         if affordable >= FEW and self.epochs is None:
             epochs = 0
         steps = min(FEW, max(1, affordable)) * (MORE if task.limited and not epochs else 1)
@@ -124,27 +127,30 @@ class DatamodelMatching:
         progress.finish()
         tuner = Tuner(task) if task.traceable else None  # where nothing can be told the first is taken
         first, epochs = self._course(task)
-        looks = (first, MORE * first) if self.steps is None else (first,)
+        most = MOST * first if self.steps is None else first
         pull = PULL * len(task.forget) / _round_size(task)
         known = Aims.of_references(task) if self.source == REFERENCES else None
         for damping in DAMPINGS if self.damping is None else (self.damping,):
             aims = known or Aims.of_influence(task, damping * factors.largest)
-            rounds = itertools.islice(aims.rounds(), max(looks))
+            rounds = itertools.islice(aims.rounds(), most)
             path = matching(
                 task.model, task.objective, rounds, factors, len(task.retain), damping * factors.largest, pull
             )
             progress.start("matching: Newton steps", first)
+            due, before = first, math.inf
             for steps, module in enumerate(path, 1):
                 progress.advance()
-                if steps not in looks and not task.late:
+                if steps != due and not task.late:
                     continue
                 reached = self._finetuned(task, module, aims, epochs, progress)
                 if tuner is None or task.limited:
                     return reached
                 tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
-                if tuner.late or tuner.score(tuner.best) <= GOOD or steps == max(looks):
+                now = tuner.score(tuner.trials[-1])
+                if tuner.late or now <= ENOUGH or now > WORTH * before or steps == most:
                     break
-                progress.start("matching: Newton steps", first)
+                due, before = MORE * steps, now
+                progress.start("matching: Newton steps", due - steps)
             if tuner is None or tuner.late or tuner.score(tuner.best) <= 1:
                 break
         assert tuner is not None
