@@ -15,8 +15,8 @@ TITLES = {
     ("digits", "one"): "Digits: one person, 1 % of the rows",
     ("digits-classes", "class"): "Digits: one class, 10 % of the rows",
     ("digits-classes", "half"): "Digits: half of a class, 5 % of the rows",
-    ("adult", "ten"): "Adult: 4,500 rows, 10 %",
-    ("adult", "one"): "Adult: 450 rows, 1 %",
+    ("adult", "ten"): "Adult: 3,250 rows, 10 %",
+    ("adult", "one"): "Adult: 325 rows, 1 %",
 }
 HEAD = ("entrant", "largest trace", "told", "gap, points", "KLoM", "test accuracy", "share of retraining's time")
 

@@ -89,7 +89,7 @@ def _hundred(seed: int) -> Rows:
     return _owned(data, np.char.add("person-", np.char.zfill(owners.astype(str), 3))), holdout
 
 
-ADULT_GROUP = 450  # rows of 45,000: 1 %
+ADULT_GROUP = 325  # rows of 32,561: 1 %
 
 
 def _adult(data: nz.Data) -> dict[str, dict[str, Any]]:
