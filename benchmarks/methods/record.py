@@ -8,10 +8,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
 from benchmarks import results
+from benchmarks.methods.table import MEASURABLE
 from neuralyzer.methods import catalogue
 from neuralyzer.planning import track_record
 from neuralyzer.planning.track_record import Effort
@@ -20,11 +22,21 @@ SOURCES = ("methods", "methods-quick")
 
 
 def runs(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lines of algorithms as runs of a ``Record``; a world that stands in two results speaks once."""
+    """The lines of algorithms as runs of a ``Record``; a world that stands in two results speaks once.
+
+    Requests whose traces say nothing, since those of retrained models are as large, are left out.
+    """
+    blurred = {
+        (line["world"], line["scenario"])
+        for line in lines
+        if line["entrant"] == "retrained" and np.median(line["worst"]) >= MEASURABLE
+    }
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for line in lines:
         effort, _, method = line["entrant"].partition(":")
         if "failed" in line or effort not in set(Effort) or method not in catalogue.names():
+            continue
+        if (line["world"], line["scenario"]) in blurred:
             continue
         key = (line["world"], line["scenario"], line["entrant"])
         found.setdefault(

@@ -7,6 +7,7 @@ import numpy as np
 
 GAP = 0.5  # points: how far the picked option's average gap may be behind the best's
 TRACE = 0.1  # how far its worst trace may be
+MEASURABLE = 0.4  # the median retrained model's largest trace, under which traces say something
 
 
 def line(own: dict[str, Any]) -> str:
@@ -54,11 +55,17 @@ def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def regret(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How far the plan's choice is behind the best that the same time would have bought."""
+    """How far the plan's choice is behind the best that the same time would have bought.
+
+    The best option is the one of those that are not told whose gap and worst trace, each in units of what is tolerated,
+    add up to least. ``strictly`` holds the choice against the smallest gap and the smallest trace, whosoever's they are;
+    ``measurable`` counts only where retrained models themselves read less than ``MEASURABLE`` in every family.
+    """
     behind = []
     for key in dict.fromkeys((own["world"], own["scenario"]) for own in lines):
         here = [own for own in lines if (own["world"], own["scenario"]) == key and "failed" not in own]
         picked = [own for own in here if own["entrant"] == "plan:"]
+        retrained = [own for own in here if own["entrant"] == "retrained"]
         within = [
             own
             for own in here
@@ -67,11 +74,25 @@ def regret(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ]
         if not picked or not within:
             continue
-        # An option is the better the less it leaves; the gap counts among those that are told apart from none.
         quiet = [own for own in within if not own["rejects"]] or within
+        best = min(quiet, key=lambda own: own["gap"] / GAP + own["worst"] / TRACE)
         gap, worst = min(own["gap"] for own in quiet), min(own["worst"] for own in quiet)
         behind.append(
-            {"world": key[0], "scenario": key[1], "gap": picked[0]["gap"] - gap, "trace": picked[0]["worst"] - worst}
-        )
-    good = [one["gap"] <= GAP and one["trace"] <= TRACE for one in behind]
-    return {"runs": len(behind), "within": float(np.mean(good)) if good else None, "behind": behind}
+            {
+                "world": key[0], "scenario": key[1], "picked": picked[0]["chosen"], "best": best["entrant"],
+                "gap": picked[0]["gap"] - best["gap"], "trace": picked[0]["worst"] - best["worst"],
+                "strict_gap": picked[0]["gap"] - gap, "strict_trace": picked[0]["worst"] - worst,
+                "measurable": bool(retrained) and float(np.median(retrained[0]["worst"])) < MEASURABLE,
+            }
+        )  # fmt: skip
+
+    def share(kept: Sequence[dict[str, Any]], prefix: str = "") -> float | None:
+        good = [one[f"{prefix}gap"] <= GAP and one[f"{prefix}trace"] <= TRACE for one in kept]
+        return float(np.mean(good)) if good else None
+
+    seen = [one for one in behind if one["measurable"]]
+    return {
+        "runs": len(behind), "within": share(behind), "strictly": share(behind, "strict_"),
+        "measurable_runs": len(seen), "measurable_within": share(seen), "measurable_strictly": share(seen, "strict_"),
+        "behind": behind,
+    }  # fmt: skip
