@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="one seed of CIFAR-10, two scenarios, nine algorithms")
     parser.add_argument("--worlds", nargs="*", help="such as digits-31 cifar10-2")
     parser.add_argument("--methods", nargs="*", help="algorithms; all but the exact ones by default")
+    parser.add_argument("--unsearched", nargs="*", default=[], help="more of them, at their defaults alone")
     parser.add_argument("--oracle-search", action="store_true", help="also a search that sees the answer; slow")
     parser.add_argument("--run", nargs=3, metavar=("WORLD", "SCENARIO", "ENTRANT"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -47,7 +48,8 @@ def main(argv: list[str] | None = None) -> None:
         return
     asked = _worlds(options)
     methods = tuple(options.methods or (entrants.FIRST if options.quick else _every()))
-    todo = [(kind, seed) for kind, seed in asked if not _finished(options.workspace, kind, seed, methods)]
+    asked_for = list(entrants.names(methods, tuple(options.unsearched)))
+    todo = [(kind, seed) for kind, seed in asked if not _finished(options.workspace, kind, seed, asked_for)]
     print(f"{len(todo)} of {len(asked)} worlds are still to be run, about {sum(HOURS[kind] for kind, _ in todo):.1f} hours "
           f"on two cores, pools and retrained models included; kept in {options.workspace}", flush=True)  # fmt: skip
     lines: list[dict[str, Any]] = []
@@ -74,11 +76,11 @@ def _worlds(options: argparse.Namespace) -> list[tuple[str, int]]:
     return asked
 
 
-def _finished(root: Path, kind: str, seed: int, methods: tuple[str, ...]) -> bool:
+def _finished(root: Path, kind: str, seed: int, asked_for: list[str]) -> bool:
     world = root / f"{kind}-{seed}"
     scenarios = [own for own in (world / "runs").iterdir()] if (world / "runs").exists() else []
     return len(scenarios) >= 2 and all(
-        (own / f"{_stem(entrant)}.json").exists() for own in scenarios for entrant in entrants.names(methods)
+        (own / f"{_stem(entrant)}.json").exists() for own in scenarios for entrant in asked_for
     )
 
 
@@ -96,7 +98,7 @@ def _world(world: World, methods: tuple[str, ...], options: argparse.Namespace) 
                   "situation": Situation.of(judge.task).to_dict()}  # fmt: skip
         lines.append(shared | {"entrant": "retrained"} | judge.spread())
         lines.append(shared | {"entrant": "original"} | judge.judge(world.oracle.model))
-        for entrant in entrants.names(methods):
+        for entrant in entrants.names(methods, tuple(options.unsearched)):
             for line in _entrant(world, scenario, entrant, judge):
                 lines.append(shared | line)
                 print(table.line(lines[-1]), flush=True)

@@ -36,11 +36,11 @@ PEERS = (
 Shown = Callable[[nn.Module, dict[str, Any]], None]
 
 
-def names(methods: tuple[str, ...]) -> Iterator[str]:
-    """All entrants of some methods, and the peer's."""
-    for method in methods:
+def names(methods: tuple[str, ...], unsearched: tuple[str, ...] = ()) -> Iterator[str]:
+    """All entrants of some methods, of others at their defaults alone, and the peer's."""
+    for method in (*methods, *unsearched):
         yield f"default:{method}"
-        if space(catalogue.get(method)):
+        if method in methods and space(catalogue.get(method)):
             yield f"tuned:{method}"
     yield "plan:"
     yield "forget:"
