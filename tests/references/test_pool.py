@@ -88,7 +88,8 @@ def test_the_halves_share_nothing(kept):
 
 def test_outputs_of_members_that_never_saw_the_rows(kept):
     (part,) = kept.parts(np.flatnonzero(world.SUBJECTS == "s01"))
-    got = kept.tuning.never_outputs(part)
+    ((rows, got),) = kept.tuning.never_outputs(part)
+    assert (rows == np.arange(10)).all()
     never = [number for number in range(0, 16, 2) if number not in kept.saw(part.rows)]
     assert len(never) == 6 and got.shape == (6, 10, 3)
     x = kept.oracle.data.x[part.rows]
@@ -471,6 +472,27 @@ def test_a_class_that_is_left_of_an_erased_subject(grouped, tmp_path):
     positions = np.flatnonzero(left.data.y.numpy() == 1)
     (part,) = pool.parts(positions)
     assert part.subject == 13 and (part.rows == positions).all() and pool.names([part]) == ["group 1"]
+
+
+def test_who_lacks_a_rows_class_is_not_asked_about_it(grouped):
+    """Every row once, by the members without the subject that kept its class; by all of those where fewer than three are."""
+    half = grouped.tuning
+    keep, labels = half.half.keep, grouped.oracle.data.y.numpy()
+    fewer = 0
+    for subject in range(15):
+        part = Part(subject, half.half.positions[subject])
+        blocks = half.never_saw(part)
+        assert sorted(np.concatenate([rows for rows, _ in blocks])) == list(range(len(part.rows)))
+        never = ~keep[:, subject]
+        for rows, members in blocks:
+            for label in labels[part.rows[rows]]:
+                want = never & keep[:, 12 + label] if subject < 12 else never
+                fewer += want.sum() < 3
+                assert (members == np.flatnonzero(want if want.sum() >= 3 else never)).all()
+    assert fewer
+    part = Part(0, half.half.positions[0])
+    for (rows, outputs), (again, members) in zip(half.never_outputs(part), half.never_saw(part), strict=True):
+        assert (rows == again).all() and (outputs.numpy() == half.outputs[np.ix_(members, part.rows[rows])]).all()
 
 
 def test_a_pool_without_groups_has_none(kept):

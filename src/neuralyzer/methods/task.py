@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from neuralyzer.data.request import ErasureRequest
@@ -238,11 +239,11 @@ class Task:
         assert self.references is not None
         total, rows = 0.0, 0
         for part in self.parts:
-            outputs = self.references.never_outputs(part)
             y = self.oracle.data.gather(part.rows)[1]
-            for own in outputs:
-                total += float(self.objective.losses(own, y).double().sum())
-                rows += len(y)
+            for asked, outputs in self.references.never_outputs(part):
+                for own in outputs:
+                    total += float(self.objective.losses(own, y[torch.from_numpy(asked)]).double().sum())
+                    rows += len(asked)
         return total / rows
 
     @cached_property

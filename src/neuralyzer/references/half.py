@@ -1,5 +1,6 @@
 """One half of a pool: what its members read, and what reads a model the same way."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,10 +9,11 @@ import numpy as np
 import torch
 
 from neuralyzer.references.measuring import Meter
-from neuralyzer.references.readings import Flags, Half, Part
+from neuralyzer.references.readings import Flags, Half, Indices, Part
 from neuralyzer.signals.signal import Batch
 
 THINNED = 256  # holdout rows
+FEWEST_ASKED = 3  # members whose outputs say what one without the rows would output
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,16 +45,47 @@ class ReferenceHalf:
             held[rows] = self.half.keep[member, subject]
         return held
 
-    def never_outputs(self, part: Part) -> torch.Tensor:
-        """Outputs on a part's rows of the members that never saw its subject, ``(n_never, n, C)``."""
-        return torch.from_numpy(self.outputs[self._never(part)])
+    def never_saw(self, part: Part) -> list[tuple[Indices, Indices]]:
+        """Who can say how a model without a part's subject sees its rows.
 
-    def never_on_copies(self, part: Part) -> torch.Tensor:
-        """The like on the rows' augmented copies, ``(K, n_never, n, C)``."""
-        return torch.from_numpy(self.copies[self._never(part)]).movedim(2, 0)
+        In a pool with groups some of the members that never saw the subject lack a row's whole class as well, and are
+        wrong about it as no model will be that is trained without the subject alone. They are not asked, as long as
+        three others are left.
 
-    def _never(self, part: Part) -> tuple[np.ndarray, ...]:
-        return np.ix_(~self.half.keep[:, part.subject], part.rows)
+        Args:
+            part: some or all rows of a subject.
+
+        Returns:
+            Rows among the part's own, and the members that are asked about them; every row once.
+        """
+        keep, sizes = self.half.keep, np.array([len(rows) for rows in self.half.positions])
+        never = ~keep[:, part.subject]
+        asked = np.repeat(never[:, None], len(part.rows), 1)
+        for others in self._subjects[:, part.rows]:
+            larger = (others >= 0) & (others != part.subject) & (sizes[others] > sizes[part.subject])
+            asked[:, larger] &= keep[:, others[larger]]
+        asked[:, asked.sum(0) < FEWEST_ASKED] = never[:, None]
+        alike, kinds = np.unique(asked, axis=1, return_inverse=True)
+        return [(np.flatnonzero(kinds == kind), np.flatnonzero(alike[:, kind])) for kind in range(alike.shape[1])]
+
+    @cached_property
+    def _subjects(self) -> Indices:
+        """The one or two subjects that each row belongs to, its owner and its group, ``(2, N)``; -1 for none."""
+        found = np.full((2, self.outputs.shape[1]), -1)
+        for subject, rows in enumerate(self.half.positions):
+            place = (found[0, rows] >= 0).astype(int)
+            found[place, rows] = subject
+        return found
+
+    def never_outputs(self, part: Part) -> Iterator[tuple[Indices, torch.Tensor]]:
+        """Rows among a part's own, and the outputs ``(m, n, C)`` of the members that are asked about them."""
+        for rows, members in self.never_saw(part):
+            yield rows, torch.from_numpy(self.outputs[np.ix_(members, part.rows[rows])])
+
+    def never_on_copies(self, part: Part) -> Iterator[tuple[Indices, torch.Tensor]]:
+        """The like on the rows' augmented copies, ``(K, m, n, C)``."""
+        for rows, members in self.never_saw(part):
+            yield rows, torch.from_numpy(self.copies[np.ix_(members, part.rows[rows])]).movedim(2, 0)
 
     @cached_property
     def thinned(self) -> "ReferenceHalf":
