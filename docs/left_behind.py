@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
-SOURCES = ("methods-quick", "methods")  # what stands in both is taken from the first
+SOURCES = ("methods", "methods-quick")  # what stands in both is taken from the first
 TITLES = {
     ("cifar10", "ten"): "CIFAR-10: ten people together, 10 % of the rows",
     ("cifar10", "one"): "CIFAR-10: one person, 1 % of the rows",

@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--worlds", nargs="*", help="such as digits-31 cifar10-2")
     parser.add_argument("--methods", nargs="*", help="algorithms; all but the exact ones by default")
     parser.add_argument("--unsearched", nargs="*", default=[], help="more of them, at their defaults alone")
+    parser.add_argument("--finished", action="store_true", help="gather what was run already; run nothing more")
     parser.add_argument("--oracle-search", action="store_true", help="also a search that sees the answer; slow")
     parser.add_argument("--run", nargs=3, metavar=("WORLD", "SCENARIO", "ENTRANT"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -50,7 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     methods = tuple(options.methods or (entrants.FIRST if options.quick else _every()))
     asked_for = list(entrants.names(methods, tuple(options.unsearched)))
     todo = [(kind, seed) for kind, seed in asked if not _finished(options.workspace, kind, seed, asked_for)]
-    print(f"{len(todo)} of {len(asked)} worlds are still to be run, about {sum(HOURS[kind] for kind, _ in todo):.1f} hours "
+    if not options.finished:
+        print(f"{len(todo)} of {len(asked)} worlds are still to be run, about {sum(HOURS[kind] for kind, _ in todo):.1f} hours "
           f"on two cores, pools and retrained models included; kept in {options.workspace}", flush=True)  # fmt: skip
     lines: list[dict[str, Any]] = []
     for kind, seed in asked:
@@ -99,22 +101,24 @@ def _world(world: World, methods: tuple[str, ...], options: argparse.Namespace) 
         lines.append(shared | {"entrant": "retrained"} | judge.spread())
         lines.append(shared | {"entrant": "original"} | judge.judge(world.oracle.model))
         for entrant in entrants.names(methods, tuple(options.unsearched)):
-            for line in _entrant(world, scenario, entrant, judge):
+            for line in _entrant(world, scenario, entrant, judge, options.finished):
                 lines.append(shared | line)
                 print(table.line(lines[-1]), flush=True)
         if options.oracle_search:
             for method in methods:
-                for line in answer.search(world, scenario, method, judge):
+                for line in answer.search(world, scenario, method, judge, options.finished):
                     lines.append(shared | line)
                     print(table.line(lines[-1]), flush=True)
     return lines
 
 
-def _entrant(world: World, scenario: str, entrant: str, judge: Judge) -> list[dict[str, Any]]:
+def _entrant(world: World, scenario: str, entrant: str, judge: Judge, finished: bool) -> list[dict[str, Any]]:
     """Run an entrant in a process of its own and judge what it left; an entrant that was judged is read again."""
     path = world.root / "runs" / scenario / f"{_stem(entrant)}.json"
     if path.exists():
         return list(atomic.read_json(path)["lines"])
+    if finished:
+        return []
     own = [sys.executable, "-m", "benchmarks.methods", "--workspace", str(world.root.parent), "--run", world.name,
            scenario, entrant]  # fmt: skip
     done = subprocess.run(own, check=False, capture_output=True, text=True)

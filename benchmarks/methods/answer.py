@@ -16,11 +16,11 @@ from neuralyzer.workspace import atomic
 TRIALS = 100
 
 
-def search(world: World, scenario: str, name: str, judge: Judge) -> Iterator[dict[str, Any]]:
+def search(world: World, scenario: str, name: str, judge: Judge, finished: bool) -> Iterator[dict[str, Any]]:
     """The smallest average gap to the retrained models in a hundred trials, any pass of any of them taken."""
     path = world.root / "runs" / scenario / f"answer-{name}.json"
     ranges = space(catalogue.get(name))
-    if not ranges:
+    if not ranges or (finished and not path.exists()):
         return
     if not path.exists():
         atomic.write_json(path, {"line": _searched(world, scenario, name, judge)})
