@@ -117,6 +117,17 @@ def test_what_the_coach_sees_through_costs_no_look(world):
     assert case.verdict is Verdict.FORGOTTEN
 
 
+def test_what_the_budget_hurried_comes_again_with_as_long_as_it_takes(world, monkeypatch):
+    seen = iter([True, False])
+    monkeypatch.setattr(attempts, "_seen_through", lambda setting, model: next(seen))
+    case = go(world)
+    first, second = case.result["unlearning"]["attempts"]
+    assert first["method"] == second["method"] == case.plan.chosen.method == "datamodel-matching"
+    assert not first["trials"] and second["trials"] and "no look was spent" in first["reason"]
+    assert first["predicted"]["seconds"] == case.plan.chosen.seconds and second["predicted"]["seconds"] is None
+    assert case.result["unlearning"]["seconds"] == pytest.approx(first["seconds"] + second["seconds"])
+
+
 def test_a_crash_escalates(world, monkeypatch):
     def crash(self, task, progress=None):
         raise RuntimeError("out of memory")

@@ -189,6 +189,8 @@ def _attempts(setting: Setting, plan: Plan, wish: Wish, folder: Folder, watch: W
     """Try the options in order until one is enough."""
     outcomes: list[Outcome] = []
     for number, option in enumerate(plan.order):
+        if any(before.method == option.method and before.weights is None for before in outcomes):
+            continue  # what crashed in haste would crash again
         own = Folder(folder.root / "attempts" / f"{number}-{option.method}")
         hyperparameters = (wish.hyperparameters or {}) if option.method == wish.method else {}
         outcomes.append(attempt(setting, option, hyperparameters, own))

@@ -105,7 +105,10 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
             "hyperparameters": final.hyperparameters,
             "seconds": sum(found.seconds for found in facts.outcomes),
             "retrain_seconds": facts.retrain_seconds,
-            "attempts": [found.to_dict() | {"predicted": _predicted(facts.plan, found)} for found in facts.outcomes],
+            "attempts": [
+                found.to_dict() | {"predicted": predicted}
+                for found, predicted in zip(facts.outcomes, _predicted(facts.plan, facts.outcomes), strict=True)
+            ],
         },
         "verification": final.verification.to_dict(),
         "acceptance": None if final.acceptance is None else final.acceptance.to_dict(),
@@ -127,10 +130,15 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
     }
 
 
-def _predicted(plan: Plan, found: Outcome) -> dict[str, float | None]:
-    """What the plan foretold of an attempt."""
-    option = next(option for option in plan.options if option.method == found.method)
-    return {"seconds": option.seconds, "trace": option.trace, "utility": option.utility}
+def _predicted(plan: Plan, outcomes: list[Outcome]) -> list[dict[str, float | None]]:
+    """What the plan foretold of each attempt; of one that comes again without the budget it foretold no seconds."""
+    found, before = [], set[str]()
+    for own in outcomes:
+        option = next(option for option in plan.options if option.method == own.method)
+        seconds = None if own.method in before else option.seconds
+        found.append({"seconds": seconds, "trace": option.trace, "utility": option.utility})
+        before.add(own.method)
+    return found
 
 
 def _digest(facts: Facts, path: Path) -> str:

@@ -75,6 +75,7 @@ class DatamodelMatching:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET})
     expected: ClassVar[Expectation] = Expectation(trace=0.05, utility_loss=-0.004)
     repaired: ClassVar[bool] = False
+    hurries: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.source not in (REFERENCES, INFLUENCE):

@@ -93,7 +93,7 @@ class Method(Protocol):
         expected: what it was measured to leave and cost.
         repaired: whether ``repair`` follows it.
 
-    It may have more: ``obstacle(task)``, why it cannot work on a task (a sentence) or None; ``space``, a ``Range`` for each hyperparameter that the shared search sets (``search``), and
+    It may have more: ``hurries``, whether it does less where time is limited; ``obstacle(task)``, why it cannot work on a task (a sentence) or None; ``space``, a ``Range`` for each hyperparameter that the shared search sets (``search``), and
     ``states(task, progress)``, the models after each of its ``epochs`` passes, of which the search may take any.
     """
 
@@ -115,6 +115,11 @@ class Method(Protocol):
 def space(method: Method | type[Method]) -> Mapping[str, Range]:
     """What the shared search may set; empty where the method has nothing to set or sets it itself."""
     return getattr(method, "space", {})
+
+
+def hurries(method: Method) -> bool:
+    """Whether the method takes a shorter way where time is limited."""
+    return getattr(method, "hurries", False)
 
 
 def obstacle(method: Method, task: Task) -> str | None:

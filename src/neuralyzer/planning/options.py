@@ -6,7 +6,7 @@ from typing import Any
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.methods import search
-from neuralyzer.methods.method import Expectation, Method, obstacle
+from neuralyzer.methods.method import Expectation, Method, hurries, obstacle
 from neuralyzer.methods.repair import Repair
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
@@ -32,6 +32,7 @@ class Option:
         chosen: whether it is the one.
         searched: whether its settings are searched, by the tuning half.
         runs: how many runs in situations like this one the expectation rests on, as a sum of weights.
+        hurried: whether the budget makes it do less than it would with more time.
     """
 
     method: str
@@ -44,6 +45,7 @@ class Option:
     chosen: bool = False
     searched: bool = False
     runs: float = 0.0
+    hurried: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The option as plain values."""
@@ -111,7 +113,7 @@ def predict(
             )
     return Option(
         method.name, method.guarantee, seconds, 0.0 if exact else expected.trace, utility, feasible, "; ".join(reasons),
-        searched=searched, runs=runs,
+        searched=searched, runs=runs, hurried=budget is not None and (effort is Effort.WITHIN or hurries(method)),
     )  # fmt: skip
 
 

@@ -50,10 +50,14 @@ class Plan:
 
     @property
     def order(self) -> list[Option]:
-        """The chosen option and what a failure escalates to, down to retraining; the budget binds the first only."""
+        """The chosen option and what a failure escalates to, down to retraining; the budget binds the first only.
+
+        What the budget hurried comes a second time, with as long as it takes: that is often a fraction of retraining.
+        """
         rest = [o for o in self.options if not o.chosen and (o.feasible or o.guarantee is Guarantee.EXACT)]
         possible = [o for o in rest if o.seconds is not None or o.method == "retrain"]
-        return [self.chosen, *sorted(possible, key=lambda o: (o.method == "retrain", _rank(o)))]
+        again = [replace(self.chosen, chosen=False, hurried=False)] if self.chosen.hurried else []
+        return [self.chosen, *again, *sorted(possible, key=lambda o: (o.method == "retrain", _rank(o)))]
 
     def chosen_by_person(self, method: str) -> "Plan":
         """The like with another choice, and in its note what that costs.
