@@ -60,9 +60,10 @@ def test_a_class_that_the_pool_has_not_as_a_group(world, monkeypatch):
     # What the pool would have called forgotten is nowhere near a model without the class.
     assert case.verification.p_value > 0.05
     case = go(world, asked, workspace=policy, wish=BY_EXACT)
-    first, second = case.result["unlearning"]["attempts"]
-    assert (first["method"], first["verdict"]) == ("influence", "not forgotten")
-    assert second["verdict"] == "forgotten" and case.verification.basis == "exact" and case.succeeded
+    first, again, last = case.result["unlearning"]["attempts"]
+    assert (first["method"], first["verdict"]) == ("datamodel-matching", "not forgotten")
+    assert again["method"] == first["method"] and "opened twice" in again["reason"]
+    assert last["verdict"] == "forgotten" and case.verification.basis == "exact" and case.succeeded
     assert folders(world) == []
 
 
