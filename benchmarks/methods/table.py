@@ -57,8 +57,7 @@ def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def regret(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """How far the plan's choice is behind the best that the same time would have bought.
 
-    The best option is the one of those that are not told whose gap and worst trace, each in units of what is tolerated,
-    add up to least. ``strictly`` holds the choice against the smallest gap and the smallest trace, whosoever's they are;
+    The best option is the one whose gap and worst trace, each in units of what is tolerated, add up to least.
     ``measurable`` counts only where retrained models themselves read less than ``MEASURABLE`` in every family.
     """
     behind = []
@@ -74,25 +73,21 @@ def regret(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ]
         if not picked or not within:
             continue
-        quiet = [own for own in within if not own["rejects"]] or within
-        best = min(quiet, key=lambda own: own["gap"] / GAP + own["worst"] / TRACE)
-        gap, worst = min(own["gap"] for own in quiet), min(own["worst"] for own in quiet)
+        best = min(within, key=lambda own: own["gap"] / GAP + own["worst"] / TRACE)
         behind.append(
             {
                 "world": key[0], "scenario": key[1], "picked": picked[0]["chosen"], "best": best["entrant"],
                 "gap": picked[0]["gap"] - best["gap"], "trace": picked[0]["worst"] - best["worst"],
-                "strict_gap": picked[0]["gap"] - gap, "strict_trace": picked[0]["worst"] - worst,
                 "measurable": bool(retrained) and float(np.median(retrained[0]["worst"])) < MEASURABLE,
             }
         )  # fmt: skip
 
-    def share(kept: Sequence[dict[str, Any]], prefix: str = "") -> float | None:
-        good = [one[f"{prefix}gap"] <= GAP and one[f"{prefix}trace"] <= TRACE for one in kept]
+    def share(kept: Sequence[dict[str, Any]]) -> float | None:
+        good = [one["gap"] <= GAP and one["trace"] <= TRACE for one in kept]
         return float(np.mean(good)) if good else None
 
     seen = [one for one in behind if one["measurable"]]
     return {
-        "runs": len(behind), "within": share(behind), "strictly": share(behind, "strict_"),
-        "measurable_runs": len(seen), "measurable_within": share(seen), "measurable_strictly": share(seen, "strict_"),
-        "behind": behind,
+        "runs": len(behind), "within": share(behind),
+        "measurable_runs": len(seen), "measurable_within": share(seen), "behind": behind,
     }  # fmt: skip
