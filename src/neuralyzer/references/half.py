@@ -58,8 +58,10 @@ class ReferenceHalf:
         Returns:
             Rows among the part's own, and the members that are asked about them; every row once.
         """
-        keep, sizes = self.half.keep, np.array([len(rows) for rows in self.half.positions])
+        keep, sizes = self.half.keep, self._sizes
         never = ~keep[:, part.subject]
+        if self.half.held is None:  # there are no groups
+            return [(np.arange(len(part.rows)), np.flatnonzero(never))]
         asked = np.repeat(never[:, None], len(part.rows), 1)
         for others in self._subjects[:, part.rows]:
             larger = (others >= 0) & (others != part.subject) & (sizes[others] > sizes[part.subject])
@@ -67,6 +69,11 @@ class ReferenceHalf:
         asked[:, asked.sum(0) < FEWEST_ASKED] = never[:, None]
         alike, kinds = np.unique(asked, axis=1, return_inverse=True)
         return [(np.flatnonzero(kinds == kind), np.flatnonzero(alike[:, kind])) for kind in range(alike.shape[1])]
+
+    @cached_property
+    def _sizes(self) -> Indices:
+        """How many rows each subject has, ``(S,)``."""
+        return np.array([len(rows) for rows in self.half.positions])
 
     @cached_property
     def _subjects(self) -> Indices:
