@@ -15,6 +15,7 @@ from neuralyzer import errors
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
+import left_behind
 import measured
 
 
@@ -94,6 +95,7 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "docs/errors.md": ("errors", error_table),
     "docs/cli.md": ("cli", command_line),
     "docs/statistics.md": ("calibration", measured.tables),
+    "docs/leaderboard.md": ("leaderboard", left_behind.tables),
 }
 
 

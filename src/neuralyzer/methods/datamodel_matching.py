@@ -29,7 +29,7 @@ DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue; the next
 FEW = 3  # Newton steps before the first look, where they are cheap
 MORE = 2  # times as many where the coach still sees much, or nobody looks
 MOST = 16  # times as many at most
-WORTH = 0.9  # of the score before: what doubling the steps must come to for them to be doubled again
+WORTH = 0.85  # of the score before: what doubling the steps must come to for them to be doubled again
 SHARE, MOST_EPOCHS = 0.05, 3  # passes of fine-tuning, of the recipe's
 FEWEST_EPOCHS = 2  # that must fit a limited time; what is left of it is used
 REFERENCES, INFLUENCE = "references", "influence"
@@ -152,7 +152,7 @@ class DatamodelMatching:
                     break
                 due, before = MORE * steps, now
                 progress.start("matching: Newton steps", due - steps)
-            if tuner is None or tuner.late or tuner.score(tuner.best) <= 1:
+            if tuner is None or tuner.late or max(tuner.relative(tuner.best.z), tuner.best.lost) <= 1:
                 break
         assert tuner is not None
         return tuner.best.module
