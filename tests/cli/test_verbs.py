@@ -150,6 +150,7 @@ def test_plan(project):
     for option in plan["options"]:
         assert set(option) == {
             "method", "guarantee", "seconds", "trace", "utility", "feasible", "reason", "chosen", "searched", "runs",
+            "hurried",
         }  # fmt: skip
         assert not option["feasible"]
         if option["seconds"] is None:  # cannot work on this model, and its reason says why
