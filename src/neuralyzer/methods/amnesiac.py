@@ -45,7 +45,7 @@ class Amnesiac:
     paper: ClassVar[str] = "Graves et al. 2021, arXiv 2010.10981"
     guarantee: ClassVar[Guarantee] = Guarantee.STRONG
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CHECKPOINTS})
-    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
+    expected: ClassVar[Expectation] = Expectation(trace=0.29, utility_loss=0.01)
     repaired: ClassVar[bool] = True
 
     def obstacle(self, task: Task) -> str | None:

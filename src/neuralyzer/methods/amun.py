@@ -55,7 +55,7 @@ class Amun:
     paper: ClassVar[str] = "Ebrahimpour-Boroojeny et al. 2025, arXiv 2503.00917"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
-    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
+    expected: ClassVar[Expectation] = Expectation(trace=0.76, utility_loss=0.003)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"rate": Range(0.01, 3)}
 

@@ -44,7 +44,7 @@ class Ct:
     paper: ClassVar[str] = "Triantafillou et al. 2024, arXiv 2406.09073; Cadet et al. 2024, arXiv 2410.01276"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
-    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
+    expected: ClassVar[Expectation] = Expectation(trace=0.19, utility_loss=0.038)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"rate": Range(0.03, 3)}
 

@@ -36,7 +36,7 @@ class EuK:
     paper: ClassVar[str] = "Goel et al. 2022, arXiv 2201.06640"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
-    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=-0.003)
+    expected: ClassVar[Expectation] = Expectation(trace=0.59, utility_loss=-0.008)
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:

@@ -43,7 +43,7 @@ class Fisher:
     paper: ClassVar[str] = "Golatkar et al. 2020, arXiv 1911.04933"
     guarantee: ClassVar[Guarantee] = Guarantee.STRONG
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
-    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
+    expected: ClassVar[Expectation] = Expectation(trace=1.07, utility_loss=0.0)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"strength": Range(1e-14, 1e-2), "floor": Range(1e-6, 1e-1)}
 

@@ -34,7 +34,7 @@ class L1Sparse:
     paper: ClassVar[str] = "Jia et al. 2023, arXiv 2304.04934"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
-    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=-0.005)
+    expected: ClassVar[Expectation] = Expectation(trace=0.47, utility_loss=-0.015)
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:

@@ -53,7 +53,7 @@ class Msg:
     paper: ClassVar[str] = "Triantafillou et al. 2024, arXiv 2406.09073; Cadet et al. 2024, arXiv 2410.01276"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET})
-    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
+    expected: ClassVar[Expectation] = Expectation(trace=0.52, utility_loss=-0.003)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"share": Range(0.05, 0.95, even=True), "rate": Range(0.03, 3)}
 

@@ -61,7 +61,7 @@ class Sfron:
     paper: ClassVar[str] = "Huang et al. 2024, arXiv 2409.19732"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET})
-    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
+    expected: ClassVar[Expectation] = Expectation(trace=0.75, utility_loss=0.0)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {
         "alpha": Range(0.1, 300), "threshold": Range(0.1, 10), "rate": Range(0.01, 3),

@@ -56,7 +56,7 @@ class Unsir:
     paper: ClassVar[str] = "Tarun et al. 2021, arXiv 2111.08947"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
-    expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
+    expected: ClassVar[Expectation] = Expectation(trace=0.63, utility_loss=0.008)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {
         "copies": Range(1, 40, whole=True), "impair_rate": Range(0.05, 10), "repair_rate": Range(0.05, 5),
