@@ -93,7 +93,8 @@ class Method(Protocol):
         expected: what it was measured to leave and cost.
         repaired: whether ``repair`` follows it.
 
-    It may have more: ``hurries``, whether it does less where time is limited; ``obstacle(task)``, why it cannot work on a task (a sentence) or None; ``space``, a ``Range`` for each hyperparameter that the shared search sets (``search``), and
+    It may have more: ``hurries``, whether it does less where time is limited; ``obstacle(task)``, why it cannot work on a
+    task (a sentence) or None; ``space``, a ``Range`` for each hyperparameter that the shared search sets (``search``), and
     ``states(task, progress)``, the models after each of its ``epochs`` passes, of which the search may take any.
     """
 
