@@ -47,7 +47,7 @@ class AdoptReference:
     paper: ClassVar[str] = "this project, after Bourtoule et al. 2021, arXiv 1912.03817"
     guarantee: ClassVar[Guarantee] = Guarantee.CLEAN
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.REFERENCES})
-    expected: ClassVar[Expectation] = Expectation(trace=0.0, utility_loss=0.002)
+    expected: ClassVar[Expectation] = Expectation(trace=0.25, utility_loss=0.002)
     repaired: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
