@@ -13,6 +13,14 @@ def must(*arguments):
     assert left.value.code == 0
 
 
+def enter_alone(patch, root):
+    """Stand in a folder as a command in a process of its own does: what others imported from theirs is not known."""
+    patch.chdir(root)
+    patch.setattr(sys, "path", sys.path.copy())
+    for name in ("oracle", "other"):
+        patch.delitem(sys.modules, name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def made_project(made_world, tmp_path_factory):
     """A project with a model, as the command makes it, and with references.
@@ -22,8 +30,7 @@ def made_project(made_world, tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
     lay_out(root)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.setattr(sys, "path", sys.path.copy())
+        enter_alone(patch, root)
         must("init", "--json", "--id", "row_id")
         settings = (root / "neuralyzer.toml").read_text()
         assert "size = 64" in settings and "# max_utility_loss" in settings
@@ -38,13 +45,10 @@ def made_project(made_world, tmp_path_factory):
 
 @pytest.fixture
 def in_folder(monkeypatch, capsys):
-    """Stand in a project's folder; modules that an earlier test imported from its own are forgotten."""
+    """Stand in a project's folder."""
 
     def enter(root):
-        monkeypatch.chdir(root)
-        monkeypatch.setattr(sys, "path", sys.path.copy())
-        for name in ("oracle", "other"):
-            monkeypatch.delitem(sys.modules, name, raising=False)
+        enter_alone(monkeypatch, root)
         return Project(root, capsys)
 
     return enter
@@ -73,8 +77,7 @@ def made_answer(made_project, tmp_path_factory):
     root = tmp_path_factory.mktemp("answered") / "project"
     shutil.copytree(made_project, root)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.setattr(sys, "path", sys.path.copy())
+        enter_alone(patch, root)
         must("forget", "--subject", "c0", "--method", "influence", "--json")
     return root
 
