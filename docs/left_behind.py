@@ -6,8 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
-SOURCES = ("methods", "methods-quick")  # what stands in both is taken from the first
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "methods.json"
 TITLES = {
     ("cifar10", "ten"): "CIFAR-10: ten people together, 10 % of the rows",
     ("cifar10", "one"): "CIFAR-10: one person, 1 % of the rows",
@@ -22,13 +21,8 @@ HEAD = ("entrant", "largest trace", "told", "gap, points", "KLoM", "test accurac
 
 
 def lines() -> list[dict[str, Any]]:
-    """What every source holds, a world's entrant once."""
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
-    for name in SOURCES:
-        path = RESULTS / f"{name}.json"
-        for line in json.loads(path.read_text())["lines"] if path.exists() else ():
-            found.setdefault((line["world"], line["scenario"], line["entrant"]), line)
-    return list(found.values())
+    """What every entrant left in every world."""
+    return list(json.loads(RESULTS.read_text())["lines"])
 
 
 def kind_of(line: dict[str, Any]) -> tuple[str, str]:

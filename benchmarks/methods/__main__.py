@@ -50,13 +50,14 @@ def main(argv: list[str] | None = None) -> None:
     asked = _worlds(options)
     methods = tuple(options.methods or (entrants.FIRST if options.quick else _every()))
     asked_for = list(entrants.names(methods, tuple(options.unsearched)))
-    todo = [(kind, seed) for kind, seed in asked if not _finished(options.workspace, kind, seed, asked_for)]
     if not options.finished:
-        print(f"{len(todo)} of {len(asked)} worlds are still to be run, about {sum(HOURS[kind] for kind, _ in todo):.1f} hours "
-          f"on two cores, pools and retrained models included; kept in {options.workspace}", flush=True)  # fmt: skip
+        todo = [(kind, seed) for kind, seed in asked if not _finished(options.workspace, kind, seed, asked_for)]
+        hours = sum(HOURS[kind] for kind, _ in todo)
+        print(f"{len(todo)} of {len(asked)} worlds are still to be run, about {hours:.1f} hours on two cores, "
+              f"pools and retrained models included; kept in {options.workspace}", flush=True)  # fmt: skip
     lines: list[dict[str, Any]] = []
     for kind, seed in asked:
-        lines += _world(World(kind, seed, options.workspace), methods, options)
+        lines += _world(World(kind, seed, options.workspace), methods, asked_for, options)
     short = [{key: value for key, value in line.items() if key != "trials"} for line in lines]  # the workspace has them
     results.write("methods-quick" if options.quick else "methods", {"lines": short, "summary": table.summary(lines)})
 
@@ -92,7 +93,9 @@ def _stem(entrant: str) -> str:
     return entrant.replace(":", "-")
 
 
-def _world(world: World, methods: tuple[str, ...], options: argparse.Namespace) -> list[dict[str, Any]]:
+def _world(
+    world: World, methods: tuple[str, ...], asked_for: list[str], options: argparse.Namespace
+) -> list[dict[str, Any]]:
     lines = []
     for scenario in world.scenarios:
         print(f"-- {world.name}, {scenario}", flush=True)
@@ -101,7 +104,7 @@ def _world(world: World, methods: tuple[str, ...], options: argparse.Namespace) 
                   "situation": Situation.of(judge.task).to_dict()}  # fmt: skip
         lines.append(shared | {"entrant": "retrained"} | judge.spread())
         lines.append(shared | {"entrant": "original"} | judge.judge(world.oracle.model))
-        for entrant in entrants.names(methods, tuple(options.unsearched)):
+        for entrant in asked_for:
             for line in _entrant(world, scenario, entrant, judge, options.finished):
                 lines.append(shared | line)
                 print(table.line(lines[-1]), flush=True)

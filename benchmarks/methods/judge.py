@@ -63,9 +63,9 @@ class Judge:
         traces = {name: {"trace": own.trace, "low": own.low, "high": own.high} for name, own in found.traces.items()}
         own = np.array(self._accuracies(model))
         gap = 100 * float(np.abs(own - self.accuracies[chosen].mean(0)).mean())
-        predicted, utility = (
-            self.task.predicted_utility,
+        utility, predicted = (
             reading.utility(model, self.task.objective, self.world.holdout),
+            self.task.predicted_utility,
         )
         assert predicted is not None
         return {

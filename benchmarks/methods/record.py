@@ -8,55 +8,36 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
 from benchmarks import results
-from benchmarks.methods.table import MEASURABLE
-from neuralyzer.methods import catalogue
+from benchmarks.methods import table
 from neuralyzer.planning import track_record
 from neuralyzer.planning.track_record import Effort
 
-SOURCES = ("methods", "methods-quick")
-
 
 def runs(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lines of algorithms as runs of a ``Record``; a world that stands in two results speaks once.
+    """The lines of algorithms as runs of a ``Record``.
 
     Requests whose traces say nothing, since those of retrained models are as large, are left out.
     """
-    blurred = {
-        (line["world"], line["scenario"])
-        for line in lines
-        if line["entrant"] == "retrained" and np.median(line["worst"]) >= MEASURABLE
+    readable = {
+        (line["world"], line["scenario"]) for line in lines if line["entrant"] == "retrained" and table.measurable(line)
     }
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
-    for line in lines:
+    found = []
+    for line in sorted(lines, key=lambda line: (line["world"], line["scenario"], line["entrant"])):
         effort, _, method = line["entrant"].partition(":")
-        if "failed" in line or effort not in set(Effort) or method not in catalogue.names():
+        if "failed" in line or effort not in set(Effort) or (line["world"], line["scenario"]) not in readable:
             continue
-        if (line["world"], line["scenario"]) in blurred:
-            continue
-        key = (line["world"], line["scenario"], line["entrant"])
-        found.setdefault(
-            key,
-            line["situation"] | {
-                "world": line["world"], "scenario": line["scenario"], "method": method, "effort": effort,
-                "trace": line["worst"], "utility_loss": line["utility_loss"],
-            },
-        )  # fmt: skip
-    return [found[key] for key in sorted(found)]
+        own = {"world": line["world"], "scenario": line["scenario"], "method": method, "effort": effort}
+        found.append(line["situation"] | own | {"trace": line["worst"], "utility_loss": line["utility_loss"]})
+    return found
 
 
 def main() -> None:
     """Write it."""
-    lines = []
-    for name in SOURCES:
-        path = results.FOLDER / f"{name}.json"
-        if path.exists():
-            lines += json.loads(path.read_text())["lines"]
-    own = runs(lines)
+    own = runs(json.loads((results.FOLDER / "methods.json").read_text())["lines"])
     with resources.as_file(resources.files(track_record.__package__) / track_record.SHIPPED) as path:
         parquet.write_table(pa.Table.from_pylist(own), Path(path))
     print(f"{len(own)} runs of {len({run['world'] for run in own})} worlds")

@@ -54,17 +54,22 @@ def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"entrants": found, "regret": regret(lines)}
 
 
+def measurable(retrained: dict[str, Any]) -> bool:
+    """Whether traces say something of a request, by the line of its retrained models."""
+    return bool(np.median(retrained["worst"]) < MEASURABLE)
+
+
 def regret(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """How far the plan's choice is behind the best that the same time would have bought.
 
     The best option is the one whose gap and worst trace, each in units of what is tolerated, add up to least.
-    ``measurable`` counts only where retrained models themselves read less than ``MEASURABLE`` in every family.
+    ``measurable_runs`` are those whose traces say something.
     """
     behind = []
     for key in dict.fromkeys((own["world"], own["scenario"]) for own in lines):
         here = [own for own in lines if (own["world"], own["scenario"]) == key and "failed" not in own]
         picked = [own for own in here if own["entrant"] == "plan:"]
-        retrained = [own for own in here if own["entrant"] == "retrained"]
+        retrained = next(own for own in here if own["entrant"] == "retrained")
         within = [
             own
             for own in here
@@ -78,7 +83,7 @@ def regret(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
             {
                 "world": key[0], "scenario": key[1], "picked": picked[0]["chosen"], "best": best["entrant"],
                 "gap": picked[0]["gap"] - best["gap"], "trace": picked[0]["worst"] - best["worst"],
-                "measurable": bool(retrained) and float(np.median(retrained[0]["worst"])) < MEASURABLE,
+                "measurable": measurable(retrained),
             }
         )  # fmt: skip
 

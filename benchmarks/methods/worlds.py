@@ -75,7 +75,7 @@ def _owned(data: nz.Data, subjects: np.ndarray) -> nz.Data:
 def _halved(rows: Rows) -> Rows:
     """Half of the rows of class 3 belong to a subject of their own."""
     data, holdout = rows
-    own = np.flatnonzero(np.asarray(data.labels) == "3")
+    own = np.flatnonzero(data.labels == "3")
     subjects = data.subjects.astype(object)
     subjects[np.random.default_rng(3).permutation(own)[: len(own) // 2]] = HALF
     return _owned(data, subjects.astype(str)), holdout

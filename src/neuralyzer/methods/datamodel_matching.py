@@ -220,8 +220,8 @@ class Aims:
         x, y = _shown(task)
         aim: list[list[Tensor]] = [[torch.empty(0)] * len(places) for _ in range(len(x) // len(places))]
         for part in task.parts:
-            for (rows, plain), (_, copied) in zip(half.never_outputs(part), half.never_on_copies(part), strict=True):
-                for version, outputs in enumerate([plain, *copied]):
+            for rows, shown in half.never_shown(part):
+                for version, outputs in enumerate(shown):
                     for row, own in zip(part.rows[rows], objective.target(outputs), strict=True):
                         aim[version][places[int(row)]] = own
         return cls(x, y, torch.cat([torch.stack(own) for own in aim]), len(places))

@@ -89,10 +89,11 @@ class ReferenceHalf:
         for rows, members in self.never_saw(part):
             yield rows, torch.from_numpy(self.outputs[np.ix_(members, part.rows[rows])])
 
-    def never_on_copies(self, part: Part) -> Iterator[tuple[Indices, torch.Tensor]]:
-        """The like on the rows' augmented copies, ``(K, m, n, C)``."""
+    def never_shown(self, part: Part) -> Iterator[tuple[Indices, list[torch.Tensor]]]:
+        """The like, and after the outputs on the rows themselves those on each of their augmented copies."""
         for rows, members in self.never_saw(part):
-            yield rows, torch.from_numpy(self.copies[np.ix_(members, part.rows[rows])]).movedim(2, 0)
+            index = np.ix_(members, part.rows[rows])
+            yield rows, [torch.from_numpy(self.outputs[index]), *torch.from_numpy(self.copies[index]).movedim(2, 0)]
 
     @cached_property
     def thinned(self) -> "ReferenceHalf":
