@@ -8,11 +8,13 @@ import torch
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
 from neuralyzer.methods import catalogue, continuing, datamodel_matching
-from neuralyzer.methods.datamodel_matching import BESIDE, DAMPINGS, WEIGHT, Aims
+from neuralyzer.methods.aims import Aims
+from neuralyzer.methods.datamodel_matching import BESIDE, DAMPINGS, NEAR, WEIGHT
 from neuralyzer.methods.method import obstacle
 from neuralyzer.methods.task import Task
 from neuralyzer.methods.tuner import Trial
 from neuralyzer.models import reading, weights
+from neuralyzer.references.half import ReferenceHalf
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +46,7 @@ def test_where_time_is_limited_the_first_is_taken_unseen(made_world, task):
     assert hurried.limited and not hurried.tried and not task.limited
     assert method.passes(hurried).readings == 0 and method.passes(task).readings == 1
     assert method.passes(hurried).steps < method.passes(task).steps  # the third pass is taken as far as it fits
-    own = catalogue.make("datamodel-matching", damping=DAMPINGS[0], steps=method._course(task)[0], epochs=3).unlearn(
-        task
-    )
+    own = catalogue.make("datamodel-matching", damping=NEAR[0], steps=method._course(task)[0], epochs=3).unlearn(task)
     assert weights.digest(taken) == weights.digest(own)
 
 
@@ -165,6 +165,33 @@ def test_all_are_drawn_before_any_is_drawn_again():
     aims = Aims(torch.zeros(10, 1), torch.zeros(10), torch.zeros(10, 2), 10)
     drawn = torch.cat(list(itertools.islice(aims.drawn(4, 1), 6))).tolist()
     assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10)) and drawn[:10] != drawn[10:]
+
+
+def test_what_no_member_held_is_left_as_the_model_says(made_world):
+    """And what a model doesn't remember at all: its trace is 0, or less."""
+    own = Task(made_world.oracle, ErasureRequest(subjects=["c0"]), made_world.references())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ReferenceHalf, "saw", lambda half, part: [])
+        aims = Aims.near(own)
+    known = own.objective.target(reading.outputs(own.model, own.objective, aims.x)[None])
+    torch.testing.assert_close(aims.outputs, known)
+    away = Task(replace(own.oracle, model=surer_elsewhere(own)), own.request, made_world.references())
+    assert away.remembered == 0.0
+    assert Task(own.oracle, own.request).remembered == 1.0  # nobody can tell
+
+
+def surer_elsewhere(task):
+    """A model that forgot the rows and more."""
+    module = weights.clone(task.model)
+    parameters = list(module.parameters())
+    for _ in range(30):
+        forgotten, kept = (
+            task.objective.losses(task.objective.outputs(module, rows.x), rows.y).mean()
+            for rows in (task.forget, task.retain)
+        )
+        for parameter, gradient in zip(parameters, torch.autograd.grad(kept - forgotten, parameters), strict=True):
+            parameter.data -= 0.1 * gradient
+    return module
 
 
 def test_influence_foretells_the_outputs_where_there_are_no_references(task):

@@ -120,6 +120,15 @@ def test_mismatch_and_its_curvature_are_those_of_cross_entropy_and_squared_log_o
     assert objective.mismatch(sure, (2 * sure).softmax(1)).norm() > 1
 
 
+def test_what_rows_did_is_taken_off_log_odds_and_off_predictions():
+    own, seen, never = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    aimed = Classification().without(own, seen.softmax(1), never.softmax(1), 0.5)
+    torch.testing.assert_close(aimed, (own - 0.5 * (seen - never)).softmax(1))
+    torch.testing.assert_close(Regression().without(own, seen, never, 0.5), own - 0.5 * (seen - never))
+    none = torch.tensor([[1.0, 0.0]])  # a probability that is 0 in float32
+    assert Classification().without(torch.zeros(1, 2), none, none, 1.0).tolist() == [[0.5, 0.5]]
+
+
 def test_drawn_gradients_have_the_hessian_as_second_moment():
     logits = torch.tensor([[0.3, -1.0, 0.5, 2.0], [9.0, 0.0, -2.0, 1.0]])
     many = logits.repeat_interleave(40_000, 0)

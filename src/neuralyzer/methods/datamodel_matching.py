@@ -6,26 +6,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from neuralyzer.data.request import Guarantee
-from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.influence.matching import PRODUCTS, PULL, matching
-from neuralyzer.influence.removal import foretold
 from neuralyzer.methods import continuing
+from neuralyzer.methods.aims import Aims, round_size
 from neuralyzer.methods.method import Expectation, Need, Passes, unaimed
 from neuralyzer.methods.repair import reestimated
 from neuralyzer.methods.task import Task
 from neuralyzer.methods.tuner import ENOUGH, Tuner
 from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
-from neuralyzer.references.copies import copies
 
 DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue; the next where the coach still tells the model
+NEAR = (3e-5, 3e-4, 3e-3)  # the like where aims begin at the model's own outputs: less far to go, less held back
 FEW = 3  # Newton steps before the first look, where they are cheap
 MORE = 2  # times as many where the coach still sees much, or nobody looks
 MOST = 16  # times as many at most
@@ -44,8 +42,9 @@ class DatamodelMatching:
     """Match what models that never saw the forget rows output on them (Georgiev et al. 2024, arXiv 2410.23232).
 
     The paper predicts those outputs by a datamodel and fine-tunes towards them and, on retained rows, towards what is
-    known there; that is from memory. Here they are the geometric mean over the tuning members that never saw a row or,
-    where there are none, what influence functions say (``influence.removal.foretold``). The way there begins with
+    known there; that is from memory. Here they are, for few rows, the geometric mean over the tuning members that never
+    saw a row; for many, the paper's own: the model's outputs less what these rows do to them, which tells members that
+    held a row from others; or, without references, what influence functions say (``influence.removal.foretold``). The way there begins with
     Newton steps in the metric of the whole data's curvature (``influence.matching``), so that what moves is what other
     rows leave free: features forget, not outputs alone. Fine-tuning follows on retained rows by their labels and matched
     rows beside them, its weights averaged over its second half (Izmailov et al. 2018, arXiv 1803.05407).
@@ -91,7 +90,7 @@ class DatamodelMatching:
         epochs = min(epochs, FEWEST_EPOCHS) if task.limited else epochs
         return Passes(
             steps=(1 + BESIDE) * continuing.steps(task, len(task.retain), epochs),
-            products=steps * PRODUCTS * _round_size(task),
+            products=steps * PRODUCTS * round_size(task),
             gradients=task.factors_cost,
             forwards=0 if task.limited else 2 * len(task.held_back),
             readings=0 if task.limited else 1,
@@ -108,7 +107,7 @@ class DatamodelMatching:
         most = min(MOST_EPOCHS, max(1, round(SHARE * task.oracle.recipe.epochs)))
         epochs = most if self.epochs is None else self.epochs
         cost = continuing.steps(task, len(task.retain), most) * max(task.oracle.recipe.batch_size, SMALLEST_STEP)
-        affordable = round(cost / (PRODUCT * PRODUCTS * _round_size(task)))
+        affordable = round(cost / (PRODUCT * PRODUCTS * round_size(task)))
         if affordable >= FEW and self.epochs is None:
             epochs = 0
         steps = min(FEW, max(1, affordable)) * (MORE if task.limited and not epochs else 1)
@@ -129,9 +128,9 @@ class DatamodelMatching:
         tuner = Tuner(task) if task.traceable else None  # where nothing can be told the first is taken
         first, epochs = self._course(task)
         most = MOST * first if self.steps is None else first
-        pull = PULL * len(task.forget) / _round_size(task)
-        known = Aims.of_references(task) if self.source == REFERENCES else None
-        for damping in DAMPINGS if self.damping is None else (self.damping,):
+        pull = PULL * len(task.forget) / round_size(task)
+        known = self._known(task, many=epochs > 0)
+        for damping in self._dampings(near=known is not None and epochs > 0):
             aims = known or Aims.of_influence(task, damping * factors.largest)
             rounds = itertools.islice(aims.rounds(), most)
             path = matching(
@@ -157,7 +156,29 @@ class DatamodelMatching:
         assert tuner is not None
         return tuner.best.module
 
-    def _finetuned(self, task: Task, module: nn.Module, aims: "Aims", epochs: int, progress: Progress) -> nn.Module:
+    def _known(self, task: Task, many: bool) -> Aims | None:
+        """What is aimed at whatever the damping; None where that depends on it.
+
+        Few rows are brought to what members say of them: how this model differs from these by chance goes too, and what
+        it costs other rows is little. Of many rows it would cost more than the trace, which is a mean over them, gains.
+
+        Args:
+            task: gives model, rows and references.
+            many: whether the rows are so many that fine-tuning follows.
+
+        Returns:
+            The aims.
+        """
+        if self.source != REFERENCES:
+            return None
+        return Aims.near(task) if many else Aims.of_references(task)
+
+    def _dampings(self, near: bool) -> tuple[float, ...]:
+        if self.damping is not None:
+            return (self.damping,)
+        return NEAR if near else DAMPINGS
+
+    def _finetuned(self, task: Task, module: nn.Module, aims: Aims, epochs: int, progress: Progress) -> nn.Module:
         """A copy, trained on retained rows and matched ones beside them; the mean of its second half's weights."""
         module = weights.clone(module)
         if not epochs:
@@ -181,7 +202,7 @@ class DatamodelMatching:
         progress.finish()
         return reached.eval()
 
-    def _losses(self, task: Task, module: nn.Module, aims: "Aims", epochs: int) -> Iterator[Tensor]:
+    def _losses(self, task: Task, module: nn.Module, aims: Aims, epochs: int) -> Iterator[Tensor]:
         objective, drawn = task.objective, aims.drawn(math.ceil(BESIDE * task.oracle.recipe.batch_size), task.seed)
         for x, y in continuing.batches(task.oracle.recipe, module, task.retain, epochs, task.seed):
             chosen = next(drawn)
@@ -191,80 +212,3 @@ class DatamodelMatching:
             # the mismatch is a gradient by outputs: this product has it
             missed = (matched * objective.mismatch(matched.detach(), target)).sum(1)
             yield objective.losses(known, y).mean() + WEIGHT * missed.mean()
-
-
-@dataclass(frozen=True)
-class Aims:
-    """What shall be matched, and to which outputs.
-
-    A recipe that augments teaches its models what copies look like, so that these know the rows by their copies.
-
-    Attributes:
-        x: the ``F`` forget rows, then ``K`` times a copy of each, ``(F + K F, ...)``.
-        y: their targets.
-        outputs: of the tuning members that never saw a row's subject, as one target each, ``(F + K F, C)``.
-        count: ``F``.
-    """
-
-    x: Tensor
-    y: Tensor
-    outputs: Tensor
-    count: int
-
-    @classmethod
-    def of_references(cls, task: Task) -> "Aims":
-        """What models that never saw a row output on it, of a task's forget rows."""
-        assert task.references is not None
-        half, objective = task.references, task.objective
-        places = {int(position): place for place, position in enumerate(task.positions)}
-        x, y = _shown(task)
-        aim: list[list[Tensor]] = [[torch.empty(0)] * len(places) for _ in range(len(x) // len(places))]
-        for part in task.parts:
-            for rows, shown in half.never_shown(part):
-                for version, outputs in enumerate(shown):
-                    for row, own in zip(part.rows[rows], objective.target(outputs), strict=True):
-                        aim[version][places[int(row)]] = own
-        return cls(x, y, torch.cat([torch.stack(own) for own in aim]), len(places))
-
-    @classmethod
-    def of_influence(cls, task: Task, damping: float) -> "Aims":
-        """What influence functions say that a model without a task's forget rows outputs on them."""
-        x, y = _shown(task)
-        outputs = foretold(task.model, task.objective, task.forget, len(task.retain), task.factors, damping, x)
-        return cls(x, y, task.objective.target(outputs[None]), len(task.positions))
-
-    def round(self, number: int) -> tuple[Data, Tensor]:
-        """The rows and one copy of each, another in each round; what a Newton step matches."""
-        others = len(self.x) // self.count - 1
-        own = np.arange(self.count)
-        if others:
-            own = np.concatenate([own, own + (1 + number % others) * self.count])
-        chosen = torch.from_numpy(own)
-        return Data.from_arrays(self.x[chosen].numpy(), self.y[chosen].numpy()), self.outputs[chosen]
-
-    def rounds(self) -> Iterator[tuple[Data, Tensor]]:
-        """All rounds, without end."""
-        return (self.round(number) for number in itertools.count())
-
-    def drawn(self, size: int, seed: int) -> Iterator[Tensor]:
-        """Numbers of rows and copies, ``size`` at a time or all, in a new order each time that all were drawn."""
-        turn = 0
-        while True:
-            order = np.random.default_rng(seed + turn).permutation(len(self.x))
-            for first in range(0, len(order), size):
-                yield torch.from_numpy(order[first : first + size])
-            turn += 1
-
-
-def _round_size(task: Task) -> int:
-    """Rows that a Newton step matches."""
-    copied = task.references is not None and task.references.copies.shape[2] > 0
-    return (1 + copied) * len(task.positions)
-
-
-def _shown(task: Task) -> tuple[Tensor, Tensor]:
-    """The forget rows, then their copies, and the targets of all."""
-    x, y = task.oracle.data.gather(task.positions)
-    half = task.references
-    shown = [x] if half is None else [x, *copies(x, half.copies.shape[2], half.meter.context)]
-    return torch.cat(shown), torch.cat([y] * len(shown))

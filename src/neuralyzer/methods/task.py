@@ -26,7 +26,8 @@ from neuralyzer.progress import Progress
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.pool import References
 from neuralyzer.registry.history import Checkpoint, History, foreign
-from neuralyzer.trace.gauge import Gauge, Gauged
+from neuralyzer.signals.margin import Margin
+from neuralyzer.trace.gauge import Gauge, Gauged, alone
 
 HELD_BACK = 0.1  # of the retained rows: what repair stops by
 MOST_HELD_BACK = 1000
@@ -199,6 +200,13 @@ class Task:
     def trace(self, model: nn.Module) -> Gauged:
         """The coach's residual trace of a model on the forget rows, over all families that the request has."""
         return self.gauge.read(model)
+
+    @property
+    def remembered(self) -> float:
+        """The original's own trace by ``margin``, as the coach reads it; 1 where it cannot be read."""
+        half = self.references
+        found = half and alone(half.thinned, self.parts, self.alpha, Margin.name, self.model)
+        return max(0.0, found.trace) if found else 1.0
 
     @cached_property
     def factors(self) -> Ekfac:

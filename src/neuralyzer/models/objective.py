@@ -52,6 +52,9 @@ class Objective(Protocol):
     def target(self, outputs: Tensor) -> Tensor:
         """What ``M`` models say together of each row, ``(N, K)`` from their outputs ``(M, N, C)``."""
 
+    def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float) -> Tensor:
+        """A target ``(N, K)``: outputs ``(N, C)`` less ``share`` of what tells the targets ``seen`` from ``never``."""
+
     def mismatch(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Gradient with respect to outputs ``(N, C)`` of the loss against what ``target`` gave, ``(N, C)``."""
 
@@ -129,6 +132,10 @@ class Classification:
         """Geometric mean of the models' class probabilities: what a model of their mean log-odds says."""
         return outputs.log_softmax(-1).mean(0).softmax(-1)
 
+    def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float) -> Tensor:
+        """The difference is taken off the log-odds."""
+        return (outputs - share * (_log(seen) - _log(never))).softmax(-1)
+
     def mismatch(self, outputs: Tensor, target: Tensor) -> Tensor:
         """``p - q + c (z - log q)``, centred: the gradient of cross-entropy and of half the squared log-odds missed.
 
@@ -137,7 +144,7 @@ class Classification:
         Returns:
             ``(N, C)``.
         """
-        missed = outputs - target.clamp_min(torch.finfo(target.dtype).tiny).log()
+        missed = outputs - _log(target)
         return outputs.softmax(1) - target + LOG_ODDS * _centred(missed)
 
     def halfway(self, outputs: Tensor, target: Tensor, tangents: Tensor) -> Tensor:
@@ -203,6 +210,10 @@ class Regression:
         """Mean of the models' predictions."""
         return outputs.mean(0)
 
+    def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float) -> Tensor:
+        """The difference is taken off the predictions."""
+        return outputs - share * (seen - never)
+
     def mismatch(self, outputs: Tensor, target: Tensor) -> Tensor:
         """The residual against it."""
         return outputs - target
@@ -227,6 +238,10 @@ class Regression:
 def _fisher(p: Tensor, tangents: Tensor) -> Tensor:
     """``(diag(p) - p p') v``."""
     return p * (tangents - (p * tangents).sum(1, keepdim=True))
+
+
+def _log(probabilities: Tensor) -> Tensor:
+    return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
 
 
 def _centred(values: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """One half of a pool: what its members read, and what reads a model the same way."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -67,8 +67,20 @@ class ReferenceHalf:
             larger = (others >= 0) & (others != part.subject) & (sizes[others] > sizes[part.subject])
             asked[:, larger] &= keep[:, others[larger]]
         asked[:, asked.sum(0) < FEWEST_ASKED] = never[:, None]
-        alike, kinds = np.unique(asked, axis=1, return_inverse=True)
-        return [(np.flatnonzero(kinds == kind), np.flatnonzero(alike[:, kind])) for kind in range(alike.shape[1])]
+        return _alike(asked)
+
+    def saw(self, part: Part) -> list[tuple[Indices, Indices]]:
+        """Who can say how a model that held a part's rows sees them.
+
+        Args:
+            part: some or all rows of a subject.
+
+        Returns:
+            Rows among the part's own, and the members that held them; every row once that any member held.
+        """
+        held = np.zeros((self.half.members, len(part.rows)), dtype=bool)
+        held[self.half.keep[:, part.subject]] = self.half.rows_held(part.subject, part.rows)
+        return [(rows, members) for rows, members in _alike(held) if len(members)]
 
     @cached_property
     def _sizes(self) -> Indices:
@@ -89,9 +101,19 @@ class ReferenceHalf:
         for rows, members in self.never_saw(part):
             yield rows, torch.from_numpy(self.outputs[np.ix_(members, part.rows[rows])])
 
-    def never_shown(self, part: Part) -> Iterator[tuple[Indices, list[torch.Tensor]]]:
-        """The like, and after the outputs on the rows themselves those on each of their augmented copies."""
-        for rows, members in self.never_saw(part):
+    def shown(
+        self, part: Part, asked: Sequence[tuple[Indices, Indices]]
+    ) -> Iterator[tuple[Indices, list[torch.Tensor]]]:
+        """What members output on rows, and on each augmented copy of them.
+
+        Args:
+            part: some or all rows of a subject.
+            asked: rows and members, as ``never_saw`` or ``saw`` gives them.
+
+        Yields:
+            Rows among the part's own, and outputs ``(m, n, C)``: on the rows, then on each copy.
+        """
+        for rows, members in asked:
             index = np.ix_(members, part.rows[rows])
             yield rows, [torch.from_numpy(self.outputs[index]), *torch.from_numpy(self.copies[index]).movedim(2, 0)]
 
@@ -116,3 +138,9 @@ class ReferenceHalf:
         return replace(
             self, half=replace(self.half, signals=signals), meter=replace(self.meter, holdout=holdout, few=first)
         )
+
+
+def _alike(asked: Flags) -> list[tuple[Indices, Indices]]:
+    """The rows of which the same members are asked, and these members; from ``asked (M, n)``."""
+    alike, kinds = np.unique(asked, axis=1, return_inverse=True)
+    return [(np.flatnonzero(kinds == kind), np.flatnonzero(alike[:, kind])) for kind in range(alike.shape[1])]

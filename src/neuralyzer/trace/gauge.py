@@ -17,11 +17,23 @@ from neuralyzer.trace.joint import Joint, joint_test
 from neuralyzer.trace.residual import FOUND, Trace, residual_trace
 from neuralyzer.trace.table import Table
 
+_table = lru_cache(maxsize=32)(Table)
 
-@lru_cache(maxsize=4)
+
 def tables(half: Half, alpha: float) -> dict[str, Table]:
     """The null distributions of a half's signals; made once and kept for the request after this one."""
-    return {signal: Table(half, signal, alpha) for signal in half.signals}
+    return {signal: _table(half, signal, alpha) for signal in half.signals}
+
+
+def alone(half: ReferenceHalf, parts: Sequence[Part], alpha: float, signal: str, model: nn.Module) -> Trace | None:
+    """A model's trace by one signal, for which no other's null is made; None where it cannot read the parts."""
+    if signal not in half.meter.signals or not half.meter.measures(half.meter.signals[signal], parts):
+        return None
+    table = _table(half.half, signal, alpha)
+    if not all(part.subject in table for part in parts):
+        return None
+    read = half.meter.read(model, parts, [signal])[signal]
+    return residual_trace(table, parts, read.rows, read.holdout)
 
 
 def memory(references: References, positions: Indices, alpha: float) -> Memory:

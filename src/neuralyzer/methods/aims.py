@@ -1,0 +1,130 @@
+"""What ``datamodel-matching`` brings a model's outputs to, on the forget rows and on copies of them."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuralyzer.data.rows import Data
+from neuralyzer.influence.removal import foretold
+from neuralyzer.methods.task import Task
+from neuralyzer.models import reading
+from neuralyzer.references.copies import copies
+from neuralyzer.references.half import ReferenceHalf
+from neuralyzer.references.readings import Indices, Part
+
+COPIES_SHARE = 2.0
+
+
+@dataclass(frozen=True)
+class Aims:
+    """What shall be matched, and to which outputs.
+
+    A recipe that augments teaches its models what copies look like, so that these know the rows by their copies.
+
+    Attributes:
+        x: the ``F`` forget rows, then ``K`` times a copy of each, ``(F + K F, ...)``.
+        y: their targets.
+        outputs: of the tuning members that never saw a row's subject, as one target each, ``(F + K F, C)``.
+        count: ``F``.
+    """
+
+    x: Tensor
+    y: Tensor
+    outputs: Tensor
+    count: int
+
+    @classmethod
+    def of_references(cls, task: Task) -> "Aims":
+        """What models that never saw a row output on it, of a task's forget rows."""
+        x, y = _shown(task)
+        return cls(x, y, _said(task, ReferenceHalf.never_saw), len(task.positions))
+
+    @classmethod
+    def near(cls, task: Task) -> "Aims":
+        """A model's own outputs without what training on the rows did to them.
+
+        That is what tells members that held a row from those that never saw it, as a datamodel has it (Ilyas et al.
+        2022, arXiv 2202.00622), by as much as the model remembers of what they do (``Task.remembered``). Of copies it
+        is taken off twice: what is matched on some of them is reached by half on others.
+
+        Args:
+            task: gives model, rows, copies and references.
+
+        Returns:
+            The aims.
+        """
+        x, y = _shown(task)
+        own = reading.outputs(task.model, task.objective, x)
+        never = _said(task, ReferenceHalf.never_saw)
+        seen = _said(task, ReferenceHalf.saw, never)
+        count, share = len(task.positions), task.remembered
+        parts = ((slice(count), share), (slice(count, None), COPIES_SHARE * share))
+        found = [task.objective.without(own[which], seen[which], never[which], taken) for which, taken in parts]
+        return cls(x, y, torch.cat(found), count)
+
+    @classmethod
+    def of_influence(cls, task: Task, damping: float) -> "Aims":
+        """What influence functions say that a model without a task's forget rows outputs on them."""
+        x, y = _shown(task)
+        outputs = foretold(task.model, task.objective, task.forget, len(task.retain), task.factors, damping, x)
+        return cls(x, y, task.objective.target(outputs[None]), len(task.positions))
+
+    def round(self, number: int) -> tuple[Data, Tensor]:
+        """The rows and one copy of each, another in each round; what a Newton step matches."""
+        others = len(self.x) // self.count - 1
+        own = np.arange(self.count)
+        if others:
+            own = np.concatenate([own, own + (1 + number % others) * self.count])
+        chosen = torch.from_numpy(own)
+        return Data.from_arrays(self.x[chosen].numpy(), self.y[chosen].numpy()), self.outputs[chosen]
+
+    def rounds(self) -> Iterator[tuple[Data, Tensor]]:
+        """All rounds, without end."""
+        return (self.round(number) for number in itertools.count())
+
+    def drawn(self, size: int, seed: int) -> Iterator[Tensor]:
+        """Numbers of rows and copies, ``size`` at a time or all, in a new order each time that all were drawn."""
+        turn = 0
+        while True:
+            order = np.random.default_rng(seed + turn).permutation(len(self.x))
+            for first in range(0, len(order), size):
+                yield torch.from_numpy(order[first : first + size])
+            turn += 1
+
+
+def round_size(task: Task) -> int:
+    """Rows that a Newton step matches."""
+    copied = task.references is not None and task.references.copies.shape[2] > 0
+    return (1 + copied) * len(task.positions)
+
+
+def _shown(task: Task) -> tuple[Tensor, Tensor]:
+    """The forget rows, then their copies, and the targets of all."""
+    x, y = task.oracle.data.gather(task.positions)
+    half = task.references
+    shown = [x] if half is None else [x, *copies(x, half.copies.shape[2], half.meter.context)]
+    return torch.cat(shown), torch.cat([y] * len(shown))
+
+
+def _said(
+    task: Task, asked: Callable[[ReferenceHalf, Part], list[tuple[Indices, Indices]]], otherwise: Tensor | None = None
+) -> Tensor:
+    """What the members that are asked about each row say together, of it and of its copies, as one target each.
+
+    Returns:
+        ``(F + K F, C)``, in the order of the task's rows; ``otherwise`` where nobody can be asked.
+    """
+    assert task.references is not None
+    places = {int(position): place for place, position in enumerate(task.positions)}
+    said = None if otherwise is None else otherwise.reshape(-1, len(places), otherwise.shape[1]).clone()
+    for part in task.parts:
+        for rows, shown in task.references.shown(part, asked(task.references, part)):
+            found = torch.stack([task.objective.target(outputs) for outputs in shown])
+            said = torch.zeros(len(found), len(places), found.shape[2]) if said is None else said
+            said[:, [places[int(row)] for row in part.rows[rows]]] = found
+    assert said is not None
+    return said.flatten(0, 1)
