@@ -539,3 +539,30 @@ def test_regression(tmp_path):
     assert references.tuning.utilities[1] == pytest.approx(
         (references.member(2)(holdout.x) - holdout.y).square().mean().sqrt().item(), rel=1e-5
     )
+
+
+def test_a_members_holdout_is_filled_in_where_it_lacks_a_class(grouped):
+    """By the mean of the members that kept the class; of the class itself, what every member really read."""
+    half, oracle = grouped.tuning, grouped.oracle
+    keep, y = half.half.keep, oracle.require_holdout().y.numpy()
+    for name, readings in half.half.signals.items():
+        own = y if readings.units is None else y[half.meter.few]
+        stored = grouped.store.array(f"{name}.holdout", (grouped.size, *readings.holdout.shape[1:]))[::2]
+        for label in range(3):
+            kept, of_class = keep[:, 12 + label], own == label
+            filled = readings.holdout[..., of_class]
+            np.testing.assert_array_equal(filled[kept], stored[kept][..., of_class])
+            mean = stored[kept].astype(float).mean(0)[..., of_class]
+            np.testing.assert_allclose(filled[~kept], np.broadcast_to(mean, filled[~kept].shape))
+            if readings.units is None:
+                itself = readings.holdout_of(12 + label)
+                np.testing.assert_array_equal(itself[:, of_class], stored[:, of_class])
+                np.testing.assert_array_equal(itself[:, ~of_class], readings.holdout[:, ~of_class])
+        assert readings.units is not None or (readings.holdout_of(0) is readings.holdout)
+    few = half.half.signals["margin"].on_holdout(np.arange(5))
+    np.testing.assert_array_equal(few.holdout_of(12), half.half.signals["margin"].holdout_of(12)[:, :5])
+
+
+def test_without_groups_the_holdout_is_what_was_read(kept):
+    margin = kept.tuning.half.signals["margin"]
+    assert margin.read is None and margin.groups is None

@@ -15,7 +15,7 @@ def test_means_and_pooled_spread():
     assert got.never.tolist() == [2.0, 5.0] and got.seen.tolist() == [7.0, 11.0]
     # within: row 0 has (1 + 1 + 0) + (4 + 0 + 1 + 9), row 1 has (1 + 1 + 4) + (9 + 1 + 1 + 9), on 3 + 4 - 2
     assert got.spread.tolist() == pytest.approx(np.sqrt([16 / 5, 26 / 5]).tolist())
-    assert got.n_never == 3 and got.n_seen.tolist() == [4, 4]
+    assert got.n_never.tolist() == [3, 3] and got.n_seen.tolist() == [4, 4]
 
 
 def test_members_that_did_not_hold_a_row_count_nothing_on_it():
@@ -30,6 +30,14 @@ def test_members_that_did_not_hold_a_row_count_nothing_on_it():
         assert got.spread[row] == pytest.approx(want)
 
 
+def test_members_that_are_not_asked_about_a_row_count_nothing_on_it():
+    asked = np.array([[True, True], [True, False], [False, True]])
+    got = moments(np.where(asked, NEVER, 1e9), SEEN, ALL, asked=asked)
+    assert got.never.tolist() == [2.0, 5.5] and got.n_never.tolist() == [2, 2]
+    # within: row 0 has (1 + 1) + 14, row 1 has (2.25 + 2.25) + 20, on 2 + 4 - 2
+    assert got.spread.tolist() == pytest.approx(np.sqrt([16 / 4, 24.5 / 4]).tolist())
+
+
 def test_floor():
     assert moments(NEVER, SEEN, ALL, floor=2.0).spread.tolist() == pytest.approx([2.0, np.sqrt(26 / 5)])
     # a quarter of the median over rows on which members differ: of 1, 4, 8, 16
@@ -42,14 +50,19 @@ def test_a_signal_that_saturates_on_most_rows_still_has_a_floor():
 
 
 @pytest.mark.parametrize("all_held", [True, False])
-def test_without_each_is_what_moments_of_the_others_are(all_held):
+@pytest.mark.parametrize("all_asked", [True, False])
+def test_without_each_is_what_moments_of_the_others_are(all_held, all_asked):
     generator = np.random.default_rng(2)
     never, seen = generator.normal(size=(6, 5)), generator.normal(size=(9, 5))
     held = np.ones((9, 5), dtype=bool) if all_held else generator.random((9, 5)) < 0.7
-    together = without_each(never, seen, held, 0.3)
+    asked = np.ones((6, 5), dtype=bool)
+    asked[1, 0] = asked[4, 0] = asked[5, 3] = all_asked
+    spoiled = np.where(asked, never, 1e9)
+    together = without_each(spoiled, seen, held, 0.3, asked)
     for left in range(6):
-        alone = moments(np.delete(never, left, axis=0), seen, held, 0.3)
+        others = np.delete(asked, left, axis=0)
+        alone = moments(np.delete(spoiled, left, axis=0), seen, held, 0.3, others)
+        assert together.n_never[left].tolist() == alone.n_never.tolist() == others.sum(0).tolist()
         np.testing.assert_allclose(together.never[left], alone.never, rtol=1e-12)
         np.testing.assert_allclose(together.spread[left], alone.spread, rtol=1e-12)
-    assert together.n_never == alone.n_never == 5
     np.testing.assert_allclose(together.seen, alone.seen)

@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
+from neuralyzer.references.design import leave_out
 from neuralyzer.references.readings import Half, Part, Readings
+from neuralyzer.trace.estimate import gap, score
+from neuralyzer.trace.moments import moments
+from neuralyzer.trace.residual import residual_trace
 from neuralyzer.trace.table import Table
 from tests.trace.conftest import SIGNALS
 from tests.trace.world import gaussian
@@ -81,6 +85,47 @@ def test_members_that_hold_no_subject_whole_give_a_null_all_the_same():
     table = Table(Half(world.half.keep, world.half.positions, world.half.signals, held), "own")
     assert not any(held[:, rows].all(1).any() for rows in world.half.positions)
     assert np.isfinite(table.pooled).all() and 1 < table.critical < 4
+
+
+def grouped_world(seed):
+    """Subjects of ten rows, two of each of five groups; members that lack a group read 9 less on its rows."""
+    world = gaussian(seed, members=40, subjects=12, size=10, holdout=80, gap=3.0)
+    own = world.half.signals["own"]
+    group = np.arange(120) % 5
+    keep = np.hstack([world.half.keep, leave_out(40, np.full(5, 24), 0.15, seed + 1)])
+    held = keep[:, np.repeat(np.arange(12), 10)] & keep[:, 12 + group]
+    rows = own.rows - 9.0 * ~keep[:, 12 + group]
+    positions = [*world.half.positions, *(np.flatnonzero(group == g) for g in range(5))]
+    return world, Half(keep, positions, {"own": Readings(rows, own.holdout)}, held), group
+
+
+def test_who_lacks_a_rows_group_is_not_asked_about_it():
+    """Every null score, recomputed member by member on the rows that it is asked about."""
+    world, half, group = grouped_world(7)
+    table, keep = Table(half, "own"), half.keep
+    phi, outside = half.signals["own"].rows, half.signals["own"].holdout
+    part = world.part(3)
+    null, asked = table.nulls[3], ~keep[:, [3]] & keep[:, 12 + group[part.rows]]
+    assert not asked[~keep[:, 3]].all() and (asked.sum(0) >= 3).all()
+    never, seen = np.flatnonzero(asked.any(1)), keep[:, 3]
+    held = half.rows_held(3, part.rows)
+    for score_, member in zip(null.scores, never, strict=True):
+        others = np.setdiff1d(never, [member])
+        rest = np.flatnonzero(asked[member])
+        rows = part.rows[rest]
+        own = moments(
+            phi[others][:, rows], phi[seen][:, rows], held[:, rest], table.spread_floor, asked[others][:, rest]
+        )
+        holdout = table.holdout_all
+        apart = gap(own, holdout, outside[seen].mean(0), outside[others].mean(0), table.gap_floor)
+        want = score(phi[member, rows], own, holdout.shift(outside[member], outside[others].mean(0)), apart)
+        assert score_ == pytest.approx(want)
+    # a model that never saw the subject and lacks no group reads nothing, although some members were 9 away
+    traces = []
+    for draw in range(40):
+        reading, beyond = world.model(3, 0.0, np.random.default_rng(draw))
+        traces.append(residual_trace(table, [part], [reading], [beyond]).trace)
+    assert abs(np.mean(traces)) < 0.1
 
 
 def test_floors_are_shares_of_the_median_spread_and_the_mean_gap():

@@ -13,7 +13,6 @@ from neuralyzer.references.readings import Flags, Half, Indices, Part
 from neuralyzer.signals.signal import Batch
 
 THINNED = 256  # holdout rows
-FEWEST_ASKED = 3  # members whose outputs say what one without the rows would output
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,26 +47,13 @@ class ReferenceHalf:
     def never_saw(self, part: Part) -> list[tuple[Indices, Indices]]:
         """Who can say how a model without a part's subject sees its rows.
 
-        In a pool with groups some of the members that never saw the subject lack a row's whole class as well, and are
-        wrong about it as no model will be that is trained without the subject alone. They are not asked, as long as
-        three others are left.
-
         Args:
             part: some or all rows of a subject.
 
         Returns:
             Rows among the part's own, and the members that are asked about them; every row once.
         """
-        keep, sizes = self.half.keep, self._sizes
-        never = ~keep[:, part.subject]
-        if self.half.held is None:  # there are no groups
-            return [(np.arange(len(part.rows)), np.flatnonzero(never))]
-        asked = np.repeat(never[:, None], len(part.rows), 1)
-        for others in self._subjects[:, part.rows]:
-            larger = (others >= 0) & (others != part.subject) & (sizes[others] > sizes[part.subject])
-            asked[:, larger] &= keep[:, others[larger]]
-        asked[:, asked.sum(0) < FEWEST_ASKED] = never[:, None]
-        return _alike(asked)
+        return _alike(self.half.asked(part.subject, part.rows))
 
     def saw(self, part: Part) -> list[tuple[Indices, Indices]]:
         """Who can say how a model that held a part's rows sees them.
@@ -81,20 +67,6 @@ class ReferenceHalf:
         held = np.zeros((self.half.members, len(part.rows)), dtype=bool)
         held[self.half.keep[:, part.subject]] = self.half.rows_held(part.subject, part.rows)
         return [(rows, members) for rows, members in _alike(held) if len(members)]
-
-    @cached_property
-    def _sizes(self) -> Indices:
-        """How many rows each subject has, ``(S,)``."""
-        return np.array([len(rows) for rows in self.half.positions])
-
-    @cached_property
-    def _subjects(self) -> Indices:
-        """The one or two subjects that each row belongs to, its owner and its group, ``(2, N)``; -1 for none."""
-        found = np.full((2, self.outputs.shape[1]), -1)
-        for subject, rows in enumerate(self.half.positions):
-            place = (found[0, rows] >= 0).astype(int)
-            found[place, rows] = subject
-        return found
 
     def never_outputs(self, part: Part) -> Iterator[tuple[Indices, torch.Tensor]]:
         """Rows among a part's own, and the outputs ``(m, n, C)`` of the members that are asked about them."""
@@ -131,8 +103,7 @@ class ReferenceHalf:
             return self
         chosen, first = self.meter.few[:THINNED], np.arange(THINNED)
         signals = {
-            name: replace(own, holdout=own.holdout[..., chosen if own.units is None else first])
-            for name, own in self.half.signals.items()
+            name: own.on_holdout(chosen if own.units is None else first) for name, own in self.half.signals.items()
         }
         holdout = Batch(self.meter.holdout.x[chosen], self.meter.holdout.y[chosen])
         return replace(

@@ -287,22 +287,24 @@ class References:
         unit_place = {subject: place for place, subject in enumerate(whole)}
         # A unit counts only while all of its rows are there: a rest of it was never read alone.
         units = {s: positions[s] for s in whole if len(positions[s]) == len(self.roster.positions[s])}
-        found = {}
+        meter = surveying.meter_of(self.store, self.oracle, self.head, units)
+        groups, found = self.roster.groups_of(holdout, self.oracle.data, places), {}
         for name, signal in signals().items():
             rows = self.store.array(f"{name}.rows", (self.size, len(self.roster.owner)))
             shape = self._unit_shape(len(whole)) if signal.per_unit else (self.size, len(holdout))
             outside = self.store.array(f"{name}.holdout", shape)
-            found[name] = Readings(
+            read = Readings(
                 rows[members][:, places].astype(np.float64),
                 outside[members].astype(np.float64),
                 {subject: unit_place[subject] for subject in units} if signal.per_unit else None,
             )
+            few = meter.few if signal.per_unit else slice(None)
+            found[name] = read if groups is None else read.filled(keep, groups[few])
         held = self.roster.held(keep)[:, places] if self.roster.groups else None
         share = float(1 - self.roster.held(keep).mean())
         half = Half(keep, positions, found, held, share, remembered(self.store.root)[HALVES[which]])
         marks = [atomic.read_json(self.store.mark(int(number))) for number in members]
         outputs, copies = (array[members][:, places] for array in self._outputs())
         utilities = np.array([mark["utility"] for mark in marks])
-        meter = surveying.meter_of(self.store, self.oracle, self.head, units)
         saw_erased = np.atleast_1d(self.roster.held(keep)[:, self.roster.ids == ""].any(1))
         return ReferenceHalf(half, meter, utilities, outputs, copies, self.store.kept(members, ~saw_erased))

@@ -86,6 +86,22 @@ class Roster:
         """Whether rows belong to groups besides their subject."""
         return self.group is not None
 
+    def groups_of(self, rows: Data, data: Data, places: Indices) -> Indices | None:
+        """The group that other rows would belong to, as a subject; None where the roster has no groups.
+
+        Args:
+            rows: such as a holdout's, ``N'`` of them.
+            data: rows of the roster.
+            places: of these in the roster.
+
+        Returns:
+            ``(N',)``; -1 where none of ``data`` is of a row's group.
+        """
+        if self.group is None:
+            return None
+        known = dict(zip(texts.as_texts(data.labels).tolist(), self.group[places].tolist(), strict=True))
+        return np.array([known.get(label, -1) for label in texts.as_texts(rows.labels).tolist()])
+
     @cached_property
     def positions(self) -> list[Indices]:
         """Each subject's rows, ``S`` arrays of places in the roster."""

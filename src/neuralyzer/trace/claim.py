@@ -92,7 +92,7 @@ def _stranger(members: Floats, table: Table, curve: GapCurve) -> _Stranger:
     d = np.maximum(delta, table.gap_floor) / spread
     squared = float(d @ d)
     unit = max(float(d @ (delta / spread)), SMALLEST_UNIT * squared)
-    return _Stranger(mean, spread, Gap(d / spread, float(np.sqrt(squared)), int((delta > table.gap_floor).sum()), unit))
+    return _Stranger(mean, spread, Gap(d / spread, float(np.sqrt(squared)), 0.0, unit))  # its bias is the null's mean
 
 
 def claim_scores(table: Table, claimed: Claimed) -> Floats:

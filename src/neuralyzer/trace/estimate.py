@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuralyzer.references.readings import Floats
+from neuralyzer.references.readings import Flags, Floats
 from neuralyzer.trace.moments import Moments
 from neuralyzer.trace.prediction import Holdout, PerModel, Shift
 
@@ -18,17 +18,19 @@ class Gap:
     Attributes:
         weights: ``w_i = d_i / sigma_i``, ``(n,)`` or ``(K, n)``.
         norm: ``|d|``.
-        above: ``R``, how many rows' gap exceeds the floor.
+        bias: sum of ``1 / n_never`` over the rows whose gap exceeds the floor.
         unit: ``D``, the score's numerator for a model that saw the rows.
     """
 
     weights: Floats
     norm: PerModel
-    above: PerModel
+    bias: PerModel
     unit: PerModel
 
 
-def gap(moments: Moments, holdout: Holdout, seen: Floats, never: Floats, floor: float) -> Gap:
+def gap(
+    moments: Moments, holdout: Holdout, seen: Floats, never: Floats, floor: float, asked: Flags | None = None
+) -> Gap:
     """The gap between having seen and not, cleared of what sets the two groups apart on the holdout.
 
     Args:
@@ -37,6 +39,7 @@ def gap(moments: Moments, holdout: Holdout, seen: Floats, never: Floats, floor: 
         seen: mean on the holdout over members that saw the subject, ``(H,)``.
         never: mean on the holdout over members that did not, ``(H,)`` or ``(K, H)``.
         floor: smallest gap that counts.
+        asked: which rows count, ``(n,)`` or ``(K, n)``; all by default.
 
     Returns:
         The gap.
@@ -45,10 +48,14 @@ def gap(moments: Moments, holdout: Holdout, seen: Floats, never: Floats, floor: 
     delta = moments.seen - moments.never - between.on(moments.never, moments.spread)
     d = np.maximum(delta, floor) / moments.spread
     counted = delta > floor
-    bias = (counted * (1 / moments.n_never + 1 / moments.n_seen)).sum(-1)
+    if asked is not None:
+        d, counted = np.where(asked, d, 0.0), counted & asked
+    bias = (counted / moments.n_never).sum(-1)
     squared = np.square(d).sum(-1)
-    unit = np.maximum((d * (delta / moments.spread)).sum(-1) - bias, SMALLEST_UNIT * squared)
-    return Gap(d / moments.spread, np.sqrt(squared), counted.sum(-1), unit)
+    unit = np.maximum(
+        (d * (delta / moments.spread)).sum(-1) - bias - (counted / moments.n_seen).sum(-1), SMALLEST_UNIT * squared
+    )
+    return Gap(d / moments.spread, np.sqrt(squared), bias, unit)
 
 
 def score(reading: Floats, moments: Moments, shift: Shift, gap: Gap) -> PerModel:
@@ -61,7 +68,7 @@ def score(reading: Floats, moments: Moments, shift: Shift, gap: Gap) -> PerModel
         gap: of the subject.
 
     Returns:
-        The score, one a model; ``R / n_never`` removes the bias of using the never-seen mean in gap and excess.
+        The score, one a model; the gap's ``bias``, ``R / n_never`` where all are asked, removes the bias of using the never-seen mean in gap and excess.
     """
     excess = reading - moments.never - shift.on(moments.never, moments.spread)
-    return ((gap.weights * excess).sum(-1) - gap.above / moments.n_never) / (shift.noise * gap.norm)
+    return ((gap.weights * excess).sum(-1) - gap.bias) / (shift.noise * gap.norm)

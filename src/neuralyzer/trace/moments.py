@@ -17,18 +17,18 @@ class Moments:
         never: mean ``mu`` over the ``n_never`` members that never saw the subject, ``(n,)``.
         seen: mean ``nu`` over the members that did, ``(n,)``.
         spread: pooled standard deviation ``sigma`` within the two groups, floored, ``(n,)``.
-        n_never: how many members never saw it.
+        n_never: how many of these were asked about each row, ``(n,)``.
         n_seen: how many held each row, ``(n,)``.
     """
 
     never: Floats
     seen: Floats
     spread: Floats
-    n_never: int
+    n_never: Floats
     n_seen: Floats
 
 
-def moments(never: Floats, seen: Floats, held: Flags, floor: float = 0.0) -> Moments:
+def moments(never: Floats, seen: Floats, held: Flags, floor: float = 0.0, asked: Flags | None = None) -> Moments:
     """Moments from readings.
 
     Args:
@@ -36,19 +36,20 @@ def moments(never: Floats, seen: Floats, held: Flags, floor: float = 0.0) -> Mom
         seen: readings of members that saw the subject, ``(n_seen, n)``.
         held: which of the latter held each row, ``(n_seen, n)``.
         floor: smallest spread.
+        asked: which of the former count on each row, ``(n_never, n)``; all by default.
 
     Returns:
-        The moments; the variance is pooled on ``n_never + n_seen - 2`` degrees of freedom.
+        The moments; the variance is pooled on two degrees of freedom less than there are readings of a row.
     """
-    mu = never.mean(0)
-    n_seen = held.sum(0).astype(float)
-    nu = np.where(held, seen, 0.0).sum(0) / n_seen
-    within = np.square(never - mu).sum(0) + np.where(held, np.square(seen - nu), 0.0).sum(0)
-    sigma = np.sqrt(within / (len(never) + n_seen - 2))
-    return Moments(mu, nu, np.maximum(sigma, floor), len(never), n_seen)
+    asked = np.ones(never.shape, dtype=bool) if asked is None else asked
+    mu, n_never, apart = _mean(never, asked)
+    nu, n_seen, beyond = _mean(seen, held)
+    within = np.square(apart).sum(0) + np.square(beyond).sum(0)
+    sigma = np.sqrt(within / (n_never + n_seen - 2))
+    return Moments(mu, nu, np.maximum(sigma, floor), n_never, n_seen)
 
 
-def without_each(never: Floats, seen: Floats, held: Flags, floor: float = 0.0) -> Moments:
+def without_each(never: Floats, seen: Floats, held: Flags, floor: float = 0.0, asked: Flags | None = None) -> Moments:
     """Moments without each of the members that never saw the rows in turn.
 
     Args:
@@ -56,19 +57,26 @@ def without_each(never: Floats, seen: Floats, held: Flags, floor: float = 0.0) -
         seen: as for ``moments``.
         held: as for ``moments``.
         floor: smallest spread.
+        asked: as for ``moments``; two at least on each row.
 
     Returns:
-        Moments whose ``never`` and ``spread`` are ``(n_never, n)``, a line for each member left out.
+        Moments whose ``never``, ``spread`` and ``n_never`` are ``(n_never, n)``, a line for each member left out.
     """
-    count = len(never)
-    n_seen = held.sum(0).astype(float)
-    nu = np.where(held, seen, 0.0).sum(0) / n_seen
-    mu = never.mean(0)
-    apart = never - mu
+    asked = np.ones(never.shape, dtype=bool) if asked is None else asked
+    mu, count, apart = _mean(never, asked)  # nothing is apart where a member is not asked
+    nu, n_seen, beyond = _mean(seen, held)
+    others = count - asked
     within = np.square(apart).sum(0) - np.square(apart) * count / (count - 1)
-    within = np.maximum(within, 0.0) + np.where(held, np.square(seen - nu), 0.0).sum(0)
-    sigma = np.sqrt(within / (count - 1 + n_seen - 2))
-    return Moments(mu - apart / (count - 1), nu, np.maximum(sigma, floor), count - 1, n_seen)
+    within = np.maximum(within, 0.0) + np.square(beyond).sum(0)
+    sigma = np.sqrt(within / (others + n_seen - 2))
+    return Moments(mu - apart / (count - 1), nu, np.maximum(sigma, floor), others, n_seen)
+
+
+def _mean(readings: Floats, counted: Flags) -> tuple[Floats, Floats, Floats]:
+    """Mean and count of those readings of each row that count, ``(n,)``, and how far each is apart; 0 where it doesn't."""
+    count = counted.sum(0).astype(float)
+    mean = np.where(counted, readings, 0.0).sum(0) / count
+    return mean, count, np.where(counted, readings - mean, 0.0)
 
 
 def smallest_spread(spread: Floats) -> float:

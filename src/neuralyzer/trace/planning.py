@@ -105,7 +105,7 @@ def _fitted(name: str, table: Table, critical: float) -> Formula:
     if n.max() < LEAST_RANGE * n.min():
         c0, rho = y.mean(), 0.0
     gaps = np.quantile(np.maximum(squared / n, SMALLEST_GAP), QUANTILES)
-    never = float(np.mean([null.moments.n_never for null in nulls]))
+    never = float(np.mean([len(null.scores) for null in nulls]))
     return Formula(name, float(c0), float(rho), tuple(float(gap) for gap in gaps), critical, never, True)
 
 

@@ -46,7 +46,7 @@ class Null:
     def of(cls, own: Remembered) -> "Null":
         """The null of an erased subject: no row of it is left to test a model on, its scores are."""
         none = np.empty(0)
-        moments = Moments(none, none, none, len(own.scores), none)
+        moments = Moments(none, none, none, none, none)
         scores = np.asarray(own.scores)
         return cls(moments, Gap(none, own.norm, 0, own.unit), none, none, scores, own.seen_variance, none, none)
 
@@ -98,18 +98,23 @@ class Table:
         whole = {s: all(own.reads(s) for own in self.half.signals.values()) for s in self.readable}
         return sorted(sorted(self.readable, key=lambda s: (not whole[s], draw[s]))[:MOST_SUBJECTS])
 
-    def _never_seen(self, subject: int) -> tuple[Flags, Flags]:
-        saw = self.half.keep[:, subject]
-        return ~saw, saw
+    def _never_seen(self, part: Part) -> tuple[Flags, Flags, Flags | None]:
+        """Who never saw the part and is asked about some of its rows, who saw it, and which rows the former are asked."""
+        saw = self.half.keep[:, part.subject]
+        if self.half.held is None:
+            return ~saw, saw, None
+        asked = self.half.asked(part.subject, part.rows)
+        never = np.asarray(asked.any(1))
+        return never, saw, asked[never]
 
-    def _moments(self, part: Part, floor: float = 0.0) -> Moments:
-        never, saw = self._never_seen(part.subject)
+    def _moments(self, part: Part) -> Moments:
+        never, saw, asked = self._never_seen(part)
         phi = self.readings.rows[:, part.rows]
-        return _moments.moments(phi[never], phi[saw], self.half.rows_held(part.subject, part.rows), floor)
+        return _moments.moments(phi[never], phi[saw], self.half.rows_held(part.subject, part.rows), asked=asked)
 
     def holdout(self, subject: int) -> Holdout:
         """Mean and spread of all members on the holdout that goes with ``subject``."""
-        if self.readings.units is None:
+        if self.readings.units is None and (self.readings.groups is None or subject not in self.readings.groups):
             return self.holdout_all
         return _holdout(self.readings.holdout_of(subject))
 
@@ -119,17 +124,26 @@ class Table:
         return _holdout(self.readings.holdout)
 
     def null(self, part: Part) -> Null:
-        """The null scores of a part: each member that never saw it is tested with everything recomputed without it."""
-        never, saw = self._never_seen(part.subject)
+        """The null scores of a part: each member that never saw it is tested with everything recomputed without it.
+
+        A member that lacks the class of some rows, as members of a pool with groups do, is tested on the others.
+
+        Args:
+            part: the rows.
+
+        Returns:
+            The scores and what they rest on.
+        """
+        never, saw, asked = self._never_seen(part)
         phi, holdout_phi = self.readings.rows[:, part.rows], self.readings.holdout_of(part.subject)
         held, holdout = self.half.rows_held(part.subject, part.rows), self.holdout(part.subject)
-        whole = _moments.moments(phi[never], phi[saw], held, self.spread_floor)
+        whole = _moments.moments(phi[never], phi[saw], held, self.spread_floor, asked)
         seen_mean, never_mean = holdout_phi[saw].mean(0), holdout_phi[never].mean(0)
         whole_gap = gap(whole, holdout, seen_mean, never_mean, self.gap_floor)
         count, total = int(never.sum()), holdout_phi[never].sum(0)
-        without = _moments.without_each(phi[never], phi[saw], held, self.spread_floor)
+        without = _moments.without_each(phi[never], phi[saw], held, self.spread_floor, asked)
         means = (total - holdout_phi[never]) / (count - 1)
-        gaps = gap(without, holdout, seen_mean, means, self.gap_floor)
+        gaps = gap(without, holdout, seen_mean, means, self.gap_floor, asked)
         scores = score(phi[never], without, holdout.shift(holdout_phi[never], means), gaps)
         who, excess = self._seen_scores(part, whole, whole_gap, never_mean)
         variance = float(np.var(excess, ddof=1))
@@ -143,7 +157,7 @@ class Table:
         Returns:
             Which members, and their excess.
         """
-        _, saw = self._never_seen(part.subject)
+        saw = self.half.keep[:, part.subject]
         held = self.half.rows_held(part.subject, part.rows)
         phi, outside = self.readings.rows[:, part.rows][saw], self.readings.holdout_of(part.subject)[saw]
         any_, count = held.any(1), held.sum(0)
