@@ -73,7 +73,17 @@ def test_few_rows_get_three_steps_and_many_get_fewer_and_fine_tuning(task):
     assert method.passes(few).steps == 0 < method.passes(many).steps
     few.start(600.0)
     many.start(600.0)
-    assert method._course(few) == (6, 0) and method._course(many)[0] == 1
+    assert method._course(few) == (3, 0) and method._course(many)[0] == 1
+
+
+def test_of_few_rows_a_look_is_taken_in_haste_too(made_world, task):
+    ids = task.oracle.data.ids[task.positions[:2]].tolist()
+    hurried = Task(task.oracle, ErasureRequest(rows=ids, budget=600.0), made_world.references())
+    unhurried = Task(task.oracle, ErasureRequest(rows=ids), made_world.references())
+    method = catalogue.make("datamodel-matching")
+    assert method.passes(hurried) == method.passes(unhurried) and method.passes(hurried).readings == 1
+    taken, again = method.unlearn(hurried), method.unlearn(unhurried)
+    assert hurried.limited and hurried.tried and weights.digest(taken) == weights.digest(again)
 
 
 def test_a_step_on_a_small_batch_counts_as_one_on_64_rows(task):
@@ -95,8 +105,9 @@ def test_a_step_on_a_small_batch_counts_as_one_on_64_rows(task):
         ({3: 64.0, 6: 32.0, 12: 16.0, 24: 8.0, 48: 2.0}, [3, 6, 12, 24, 48]),
     ],
 )
-def test_steps_are_doubled_as_long_as_they_help(task, monkeypatch, z, tried):
-    """``z`` by steps, of a critical value of 2; none of the cases leaves more, so that one damping is enough."""
+@pytest.mark.parametrize("limited", [False, True])
+def test_steps_are_doubled_as_long_as_they_help(task, monkeypatch, z, tried, limited):
+    """``z`` by steps, of a critical value of 2; where time is limited once."""
     seen = []
 
     def judge(tuner, settings, module):
@@ -105,8 +116,10 @@ def test_steps_are_doubled_as_long_as_they_help(task, monkeypatch, z, tried):
         return Trial(settings, z[settings["steps"]], 0.0, 0.0, module)
 
     monkeypatch.setattr(datamodel_matching.Tuner, "judge", judge)
-    catalogue.make("datamodel-matching", damping=DAMPINGS[0], epochs=None).unlearn(task.part(task.positions[:2]))
-    assert seen == tried
+    some = task.part(task.positions[:2])
+    some.start(600.0 if limited else None)
+    catalogue.make("datamodel-matching", damping=DAMPINGS[0], epochs=None).unlearn(some)
+    assert seen == (tried[:2] if limited else tried)
 
 
 @pytest.mark.parametrize("count", [2, 40])

@@ -25,8 +25,8 @@ from neuralyzer.progress import Progress, Silent
 DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue; the next where the coach still tells the model
 NEAR = (3e-5, 3e-4, 3e-3)  # the like where aims begin at the model's own outputs: less far to go, less held back
 FEW = 3  # Newton steps before the first look, where they are cheap
-MORE = 2  # times as many where the coach still sees much, or nobody looks
-MOST = 16  # times as many at most
+MORE = 2  # times as many where the coach still sees much
+MOST = 16  # times as many at most; where time is limited MORE
 WORTH = 0.85  # of the score before: what doubling the steps must come to for them to be doubled again
 SHARE, MOST_EPOCHS = 0.05, 3  # passes of fine-tuning, of the recipe's
 FEWEST_EPOCHS = 2  # that must fit a limited time; what is left of it is used
@@ -85,15 +85,16 @@ class DatamodelMatching:
         return unaimed(task) if self.source == REFERENCES else None
 
     def passes(self, task: Task) -> Passes:
-        """What comes before the first look, and it; where time is limited without that look and the last of the passes."""
+        """What comes before the first look, and it; of many rows in limited time not it, nor the last of the passes."""
         steps, epochs = self._course(task)
-        epochs = min(epochs, FEWEST_EPOCHS) if task.limited else epochs
+        hurried = task.limited and epochs > 0
+        epochs = min(epochs, FEWEST_EPOCHS) if hurried else epochs
         return Passes(
             steps=(1 + BESIDE) * continuing.steps(task, len(task.retain), epochs),
             products=steps * PRODUCTS * round_size(task),
             gradients=task.factors_cost,
-            forwards=0 if task.limited else 2 * len(task.held_back),
-            readings=0 if task.limited else 1,
+            forwards=0 if hurried else 2 * len(task.held_back),
+            readings=0 if hurried else 1,
         )
 
     def _course(self, task: Task) -> tuple[int, int]:
@@ -101,8 +102,7 @@ class DatamodelMatching:
 
         Returns:
             Newton steps, and passes of fine-tuning after them. Where three steps are as cheap as the passes, the rows
-            are few: steps are enough, and nothing has to be mended. Where time is limited nobody looks whether three
-            of them were enough, so that more are taken.
+            are few: steps are enough, and nothing has to be mended.
         """
         most = min(MOST_EPOCHS, max(1, round(SHARE * task.oracle.recipe.epochs)))
         epochs = most if self.epochs is None else self.epochs
@@ -110,15 +110,14 @@ class DatamodelMatching:
         affordable = round(cost / (PRODUCT * PRODUCTS * round_size(task)))
         if affordable >= FEW and self.epochs is None:
             epochs = 0
-        steps = min(FEW, max(1, affordable)) * (MORE if task.limited and not epochs else 1)
-        return self.steps or steps, epochs
+        return self.steps or min(FEW, max(1, affordable)), epochs
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Step with each damping, fine-tune and look, until the coach sees little or the time is spent; the coach chooses.
 
         Returns:
-            The best. Where time is limited that is the first, without a look: one may take as long, and whether there
-            is time for it must not decide what a case that was killed comes to.
+            The best. Where time is limited few rows are looked at twice at most, and many not at all: a look may take as
+            long as all the rest, and whether there is time for it should not decide what a case that was killed comes to.
         """
         progress = progress or Silent()
         progress.start("matching: curvature", 1)
@@ -127,7 +126,7 @@ class DatamodelMatching:
         progress.finish()
         tuner = Tuner(task) if task.traceable else None  # where nothing can be told the first is taken
         first, epochs = self._course(task)
-        most = MOST * first if self.steps is None else first
+        most = first * (1 if self.steps else MORE if task.limited else MOST)
         pull = PULL * len(task.forget) / round_size(task)
         known = self._known(task, many=epochs > 0)
         for damping in self._dampings(near=known is not None and epochs > 0):
@@ -143,7 +142,7 @@ class DatamodelMatching:
                 if steps != due and not task.late:
                     continue
                 reached = self._finetuned(task, module, aims, epochs, progress)
-                if tuner is None or task.limited:
+                if tuner is None or (task.limited and epochs):
                     return reached
                 tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
                 now = tuner.score(tuner.trials[-1])
