@@ -16,7 +16,7 @@ from neuralyzer.references.copies import copies
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.readings import Indices, Part
 
-COPIES_SHARE = 2.0
+COPIES_SHARE = 2.0  # of what is taken off rows: what some copies of a row are brought to, others reach by half
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Aims:
     Attributes:
         x: the ``F`` forget rows, then ``K`` times a copy of each, ``(F + K F, ...)``.
         y: their targets.
-        outputs: of the tuning members that never saw a row's subject, as one target each, ``(F + K F, C)``.
+        outputs: what the objective's ``target`` would give of the outputs aimed at, ``(F + K F, C)``.
         count: ``F``.
     """
 
@@ -48,8 +48,8 @@ class Aims:
         """A model's own outputs without what training on the rows did to them.
 
         That is what tells members that held a row from those that never saw it, as a datamodel has it (Ilyas et al.
-        2022, arXiv 2202.00622), by as much as the model remembers of what they do (``Task.remembered``). Of copies it
-        is taken off twice: what is matched on some of them is reached by half on others.
+        2022, arXiv 2202.00622), by as much as the model remembers of what they do (``Task.remembered``); of copies
+        ``COPIES_SHARE`` times that.
 
         Args:
             task: gives model, rows, copies and references.

@@ -43,11 +43,12 @@ class DatamodelMatching:
 
     The paper predicts those outputs by a datamodel and fine-tunes towards them and, on retained rows, towards what is
     known there; that is from memory. Here they are, for few rows, the geometric mean over the tuning members that never
-    saw a row; for many, the paper's own: the model's outputs less what these rows do to them, which tells members that
-    held a row from others; or, without references, what influence functions say (``influence.removal.foretold``). The way there begins with
-    Newton steps in the metric of the whole data's curvature (``influence.matching``), so that what moves is what other
-    rows leave free: features forget, not outputs alone. Fine-tuning follows on retained rows by their labels and matched
-    rows beside them, its weights averaged over its second half (Izmailov et al. 2018, arXiv 1803.05407).
+    saw a row; for many, as the paper has it, the model's own outputs less what these rows do to them, which tells members
+    that held a row from others (``aims``); or, without references, what influence functions say
+    (``influence.removal.foretold``). The way there begins with Newton steps in the metric of the whole data's curvature
+    (``influence.matching``), so that what moves is what other rows leave free: features forget, not outputs alone.
+    Fine-tuning follows, where the rows are many, on retained rows by their labels and matched rows beside them, its
+    weights averaged over its second half (Izmailov et al. 2018, arXiv 1803.05407).
 
     Attributes:
         source: of the outputs that are aimed at: ``references`` or ``influence``.

@@ -113,5 +113,7 @@ class ReferenceHalf:
 
 def _alike(asked: Flags) -> list[tuple[Indices, Indices]]:
     """The rows of which the same members are asked, and these members; from ``asked (M, n)``."""
+    if (asked == asked[:, :1]).all():  # as without groups
+        return [(np.arange(asked.shape[1]), np.flatnonzero(asked[:, 0]))]
     alike, kinds = np.unique(asked, axis=1, return_inverse=True)
     return [(np.flatnonzero(kinds == kind), np.flatnonzero(alike[:, kind])) for kind in range(alike.shape[1])]
