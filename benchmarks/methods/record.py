@@ -20,7 +20,8 @@ from neuralyzer.planning.track_record import Effort
 def runs(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The lines of algorithms as runs of a ``Record``.
 
-    Requests whose traces say nothing, since those of retrained models are as large, are left out.
+    Requests whose traces say nothing, since those of retrained models are as large, are left out, and so is half of a
+    class: no feature of a situation tells it from a whole class, of which much less is left.
     """
     readable = {
         (line["world"], line["scenario"]) for line in lines if line["entrant"] == "retrained" and table.measurable(line)
@@ -28,6 +29,8 @@ def runs(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for line in sorted(lines, key=lambda line: (line["world"], line["scenario"], line["entrant"])):
         effort, _, method = line["entrant"].partition(":")
+        if line["scenario"] == "half":
+            continue
         if "failed" in line or effort not in set(Effort) or (line["world"], line["scenario"]) not in readable:
             continue
         own = {"world": line["world"], "scenario": line["scenario"], "method": method, "effort": effort}

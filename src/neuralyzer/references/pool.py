@@ -303,8 +303,7 @@ class References:
         held = self.roster.held(keep)[:, places] if self.roster.groups else None
         share = float(1 - self.roster.held(keep).mean())
         half = Half(keep, positions, found, held, share, remembered(self.store.root)[HALVES[which]])
-        marks = [atomic.read_json(self.store.mark(int(number))) for number in members]
         outputs, copies = (array[members][:, places] for array in self._outputs())
-        utilities = np.array([mark["utility"] for mark in marks])
+        utilities = np.array([atomic.read_json(self.store.mark(int(number)))["utility"] for number in members])
         saw_erased = np.atleast_1d(self.roster.held(keep)[:, self.roster.ids == ""].any(1))
         return ReferenceHalf(half, meter, utilities, outputs, copies, self.store.kept(members, ~saw_erased))
