@@ -63,10 +63,8 @@ class Judge:
         traces = {name: {"trace": own.trace, "low": own.low, "high": own.high} for name, own in found.traces.items()}
         own = np.array(self._accuracies(model))
         gap = 100 * float(np.abs(own - self.accuracies[chosen].mean(0)).mean())
-        utility, predicted = (
-            reading.utility(model, self.task.objective, self.world.holdout),
-            self.task.predicted_utility,
-        )
+        utility = reading.utility(model, self.task.objective, self.world.holdout)
+        predicted = self.task.predicted_utility
         assert predicted is not None
         return {
             "traces": traces, "worst": max((abs(one["trace"]) for one in traces.values()), default=0.0),

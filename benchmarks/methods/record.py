@@ -23,15 +23,15 @@ def runs(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     Requests whose traces say nothing, since those of retrained models are as large, are left out, and so is half of a
     class: no feature of a situation tells it from a whole class, of which much less is left.
     """
-    readable = {
-        (line["world"], line["scenario"]) for line in lines if line["entrant"] == "retrained" and table.measurable(line)
+    kept = {
+        (line["world"], line["scenario"])
+        for line in lines
+        if line["entrant"] == "retrained" and line["scenario"] != "half" and table.measurable(line)
     }
     found = []
     for line in sorted(lines, key=lambda line: (line["world"], line["scenario"], line["entrant"])):
         effort, _, method = line["entrant"].partition(":")
-        if line["scenario"] == "half":
-            continue
-        if "failed" in line or effort not in set(Effort) or (line["world"], line["scenario"]) not in readable:
+        if "failed" in line or effort not in set(Effort) or (line["world"], line["scenario"]) not in kept:
             continue
         own = {"world": line["world"], "scenario": line["scenario"], "method": method, "effort": effort}
         found.append(line["situation"] | own | {"trace": line["worst"], "utility_loss": line["utility_loss"]})

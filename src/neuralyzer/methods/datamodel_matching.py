@@ -129,8 +129,9 @@ class DatamodelMatching:
         first, epochs = self._course(task)
         most = first * (1 if self.steps else MORE if task.limited else MOST)
         pull = PULL * len(task.forget) / round_size(task)
-        known = self._known(task, many=epochs > 0)
-        for damping in self._dampings(near=known is not None and epochs > 0):
+        near = self.source == REFERENCES and epochs > 0
+        known = self._known(task, near)
+        for damping in self._dampings(near):
             aims = known or Aims.of_influence(task, damping * factors.largest)
             rounds = itertools.islice(aims.rounds(), most)
             path = matching(
@@ -156,7 +157,7 @@ class DatamodelMatching:
         assert tuner is not None
         return tuner.best.module
 
-    def _known(self, task: Task, many: bool) -> Aims | None:
+    def _known(self, task: Task, near: bool) -> Aims | None:
         """What is aimed at whatever the damping; None where that depends on it.
 
         Few rows are brought to what members say of them: how this model differs from these by chance goes too, and what
@@ -164,14 +165,14 @@ class DatamodelMatching:
 
         Args:
             task: gives model, rows and references.
-            many: whether the rows are so many that fine-tuning follows.
+            near: whether the rows are so many that fine-tuning follows.
 
         Returns:
             The aims.
         """
         if self.source != REFERENCES:
             return None
-        return Aims.near(task) if many else Aims.of_references(task)
+        return Aims.near(task) if near else Aims.of_references(task)
 
     def _dampings(self, near: bool) -> tuple[float, ...]:
         if self.damping is not None:

@@ -98,14 +98,11 @@ class Table:
         whole = {s: all(own.reads(s) for own in self.half.signals.values()) for s in self.readable}
         return sorted(sorted(self.readable, key=lambda s: (not whole[s], draw[s]))[:MOST_SUBJECTS])
 
-    def _never_seen(self, part: Part) -> tuple[Flags, Flags, Flags | None]:
+    def _never_seen(self, part: Part) -> tuple[Flags, Flags, Flags]:
         """Who never saw the part and is asked about some of its rows, who saw it, and which rows the former are asked."""
-        saw = self.half.keep[:, part.subject]
-        if self.half.held is None:
-            return ~saw, saw, None
         asked = self.half.asked(part.subject, part.rows)
         never = np.asarray(asked.any(1))
-        return never, saw, asked[never]
+        return never, self.half.keep[:, part.subject], asked[never]
 
     def _moments(self, part: Part) -> Moments:
         never, saw, asked = self._never_seen(part)
@@ -114,9 +111,8 @@ class Table:
 
     def holdout(self, subject: int) -> Holdout:
         """Mean and spread of all members on the holdout that goes with ``subject``."""
-        if self.readings.units is None and (self.readings.groups is None or subject not in self.readings.groups):
-            return self.holdout_all
-        return _holdout(self.readings.holdout_of(subject))
+        own = self.readings.holdout_of(subject)
+        return self.holdout_all if own is self.readings.holdout else _holdout(own)
 
     @cached_property
     def holdout_all(self) -> Holdout:
