@@ -8,8 +8,8 @@ import torch
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
 from neuralyzer.methods import catalogue, continuing, datamodel_matching
-from neuralyzer.methods.aims import Aims
-from neuralyzer.methods.datamodel_matching import BESIDE, DAMPINGS, NEAR, WEIGHT
+from neuralyzer.methods.aims import Aims, remembered
+from neuralyzer.methods.datamodel_matching import BESIDE, DAMPINGS, FEWEST_EPOCHS, NEAR, WEIGHT, _Course
 from neuralyzer.methods.method import obstacle
 from neuralyzer.methods.task import Task
 from neuralyzer.methods.tuner import Trial
@@ -46,7 +46,9 @@ def test_where_time_is_limited_the_first_is_taken_unseen(made_world, task):
     assert hurried.limited and not hurried.tried and not task.limited
     assert method.passes(hurried).readings == 0 and method.passes(task).readings == 1
     assert method.passes(hurried).steps < method.passes(task).steps  # the third pass is taken as far as it fits
-    own = catalogue.make("datamodel-matching", damping=NEAR[0], steps=method._course(task)[0], epochs=3).unlearn(task)
+    own = catalogue.make("datamodel-matching", damping=NEAR[0], steps=method._course(task).steps, epochs=3).unlearn(
+        task
+    )
     assert weights.digest(taken) == weights.digest(own)
 
 
@@ -67,13 +69,15 @@ def test_it_stops_where_its_budget_is_spent(made_world, task):
 def test_few_rows_get_three_steps_and_many_get_fewer_and_fine_tuning(task):
     ids, method = task.oracle.data.ids, catalogue.make("datamodel-matching")
     many, few = (Task(task.oracle, ErasureRequest(rows=ids[:count].tolist())) for count in (len(ids) // 3, 2))
+    few.__dict__["learned_by_heart"] = 0.0
     passes = min(3, max(1, round(task.oracle.recipe.epochs / 20)))
-    assert method._course(few) == (3, 0) and method._course(many) == (1, passes)
-    assert catalogue.make("datamodel-matching", steps=5, epochs=2)._course(few) == (5, 2)
+    assert method._course(few) == _Course(3, 0, cheap=True, near=False)
+    assert method._course(many) == _Course(1, passes, cheap=False, near=True)
+    assert catalogue.make("datamodel-matching", steps=5, epochs=2)._course(few) == _Course(5, 2, cheap=False, near=True)
     assert method.passes(few).steps == 0 < method.passes(many).steps
     few.start(600.0)
     many.start(600.0)
-    assert method._course(few) == (3, 0) and method._course(many)[0] == 1
+    assert method._course(few) == _Course(3, 0, cheap=True, near=False) and method._course(many).steps == 1
 
 
 def test_of_few_rows_a_look_is_taken_in_haste_too(made_world, task):
@@ -86,12 +90,61 @@ def test_of_few_rows_a_look_is_taken_in_haste_too(made_world, task):
     assert hurried.limited and hurried.tried and weights.digest(taken) == weights.digest(again)
 
 
+def learned(task, made_world, by_heart, **request):
+    """The like with so much more utility on retained rows than on others."""
+    ids = task.oracle.data.ids[task.positions[:2]].tolist()
+    own = Task(task.oracle, ErasureRequest(rows=ids, **request), made_world.references())
+    own.__dict__["learned_by_heart"] = by_heart
+    return own
+
+
+def test_what_is_learned_by_heart_is_utility_on_retained_rows_above_others(task):
+    def right(rows):
+        return float((task.model(rows.x).argmax(1) == rows.y).float().mean())
+
+    assert task.learned_by_heart == pytest.approx(max(0.0, right(task.held_back) - right(task.outside)), abs=1e-6)
+    alone = Task(replace(task.oracle, holdout=None), ErasureRequest(subjects=["c0"]))
+    assert alone.learned_by_heart == 0.0
+
+
+def test_passes_follow_few_rows_steps_where_retained_rows_are_learned_by_heart(task, made_world):
+    most = task.objective.max_utility_loss * datamodel_matching.BY_HEART
+    method = catalogue.make("datamodel-matching")
+    known, not_known = (learned(task, made_world, own) for own in (most + 0.01, most))
+    assert method._course(known).cheap and method._course(known).epochs > method._course(not_known).epochs == 0
+    assert method.passes(known).steps > method.passes(not_known).steps == 0
+    alone, mended = method.unlearn(not_known), method.unlearn(known)
+    assert known.tried == not_known.tried  # the state is chosen first
+    aims, epochs = Aims.of_references(known), method._course(known).epochs
+    own = method._finetuned(known, alone, aims, epochs, datamodel_matching.Silent())
+    assert weights.digest(mended) == weights.digest(own) != weights.digest(alone)
+
+
+def test_in_haste_passes_take_the_time_of_a_second_look(task, made_world, monkeypatch):
+    hurried, seen = learned(task, made_world, 1.0, budget=600.0), []
+
+    def judge(tuner, settings, module):
+        tuner.critical = 2.0
+        seen.append(settings["steps"])
+        return Trial(settings, 64.0 / settings["steps"], 0.0, 0.0, module)
+
+    monkeypatch.setattr(datamodel_matching.Tuner, "judge", judge)
+    method = catalogue.make("datamodel-matching", damping=DAMPINGS[0])
+    method.unlearn(hurried)
+    assert seen == [3] and method.passes(hurried).readings == 1
+    long = replace(hurried.oracle, recipe=replace(hurried.oracle.recipe, epochs=60))
+    asked = ErasureRequest(rows=task.oracle.data.ids[task.positions[:2]].tolist(), budget=600.0)
+    longer = Task(long, asked, made_world.references())
+    longer.__dict__["learned_by_heart"] = 1.0
+    assert method.passes(longer).steps == 1.5 * continuing.steps(longer, len(longer.retain), FEWEST_EPOCHS)
+
+
 def test_a_step_on_a_small_batch_counts_as_one_on_64_rows(task):
     ids, method = task.oracle.data.ids, catalogue.make("datamodel-matching")
     course = {}
     for size in (8, 64, 128):
         oracle = replace(task.oracle, recipe=replace(task.oracle.recipe, batch_size=size, epochs=20))  # one pass
-        course[size] = [method._course(Task(oracle, ErasureRequest(rows=ids[:n].tolist())))[0] for n in (20, 40)]
+        course[size] = [method._course(Task(oracle, ErasureRequest(rows=ids[:n].tolist()))).steps for n in (20, 40)]
     # the steps times 64 rows over 7/3 of the six products of n rows: 60 and 58 steps, and 8 of 64 rows
     assert course == {8: [3, 3], 64: [2, 1], 128: [2, 1]}
 
@@ -117,6 +170,7 @@ def test_steps_are_doubled_as_long_as_they_help(task, monkeypatch, z, tried, lim
 
     monkeypatch.setattr(datamodel_matching.Tuner, "judge", judge)
     some = task.part(task.positions[:2])
+    some.__dict__["learned_by_heart"] = 0.0
     some.start(600.0 if limited else None)
     catalogue.make("datamodel-matching", damping=DAMPINGS[0], epochs=None).unlearn(some)
     assert seen == (tried[:2] if limited else tried)
@@ -186,11 +240,11 @@ def test_what_no_member_held_is_left_as_the_model_says(made_world):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ReferenceHalf, "saw", lambda half, part: [])
         aims = Aims.near(own)
-    known = own.objective.target(reading.outputs(own.model, own.objective, aims.x)[None])
+    known = own.objective.target(reading.outputs(own.model, own.objective, aims.x)[None], aims.y)
     torch.testing.assert_close(aims.outputs, known)
     away = Task(replace(own.oracle, model=surer_elsewhere(own)), own.request, made_world.references())
-    assert away.remembered == 0.0
-    assert Task(own.oracle, own.request).remembered == 1.0  # nobody can tell
+    assert remembered(away) == 0.0
+    assert remembered(Task(own.oracle, own.request)) == 1.0  # nobody can tell
 
 
 def surer_elsewhere(task):

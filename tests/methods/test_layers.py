@@ -95,7 +95,7 @@ def removal(task):
 def matched(task):
     factors = ekfac(task.model, task.objective, task.oracle.data)
     own = reading.outputs(task.model, task.objective, task.forget.x)
-    aim = task.objective.target(0.3 * own[None])  # less sure than the model is
+    aim = task.objective.target(0.3 * own[None], task.forget.y)  # less sure than the model is
     rounds = [(task.forget, aim)] * 2
     path = matching(task.model, task.objective, rounds, factors, len(task.retain), 1e-2 * factors.largest)
     next(path)

@@ -8,7 +8,7 @@ import scipy.special
 import torch
 
 import neuralyzer as nz
-from neuralyzer.methods import catalogue
+from neuralyzer.methods import aims, catalogue
 from neuralyzer.methods.aims import Aims
 from neuralyzer.models import training, weights
 from neuralyzer.models.recipe import Recipe
@@ -104,28 +104,56 @@ def test_matching_aims_at_them_too(tmp_path, monkeypatch):
     oracle = TrainedModel.fit(replace(world.RECIPE, augment=jitter), *world.data())
     pool = References.fit(oracle, 16, workspace=tmp_path)
     task = nz.Task(oracle, nz.ErasureRequest(subjects=["s03", "s07"]), pool)
-    aims = Aims.of_references(task)
-    assert len(aims.x) == (1 + COPIES) * 12 and aims.outputs.shape == (len(aims.x), 3)
-    torch.testing.assert_close(aims.x[:12], task.forget.x, rtol=0, atol=0)
-    tuning, expected = pool.tuning, []
+    found = Aims.of_references(task)
+    assert len(found.x) == (1 + COPIES) * 12 and found.outputs.shape == (len(found.x), 3)
+    torch.testing.assert_close(found.x[:12], task.forget.x, rtol=0, atol=0)
+    tuning, expected, lead = pool.tuning, [], np.concatenate(aims.leads(task))
     for outputs in (tuning.outputs, *np.moveaxis(tuning.copies, 2, 0)):
-        for position in task.positions:
+        for position, ahead in zip(task.positions, lead, strict=True):
             never = ~tuning.half.keep[:, pool.owners[position]]
-            log = np.log(scipy.special.softmax(outputs[never, position].astype(np.float64), 1)).mean(0)
-            expected.append(np.exp(log) / np.exp(log).sum())
-    np.testing.assert_allclose(aims.outputs, expected, atol=1e-5)
-    monkeypatch.setattr(nz.Task, "remembered", 0.7)  # of so few rows the coach's figure may be anything
+            expected.append(together(outputs[never, position], int(oracle.data.y[position]), ahead))
+    np.testing.assert_allclose(found.outputs, expected, atol=1e-5)
+    monkeypatch.setattr(aims, "remembered", lambda own: 0.7)  # of so few rows the coach's figure may be anything
     near = Aims.near(task)
     own = np.concatenate([scipy.special.log_softmax(logits(oracle, x), 1) for x in near.x.split(12)])
     apart = []
     for outputs in (tuning.outputs, *np.moveaxis(tuning.copies, 2, 0)):
-        log = scipy.special.log_softmax(outputs.astype(np.float64), 2)
         for position in task.positions:
-            held = tuning.half.keep[:, pool.owners[position]]
-            apart.append(log[held, position].mean(0) - log[~held, position].mean(0))
+            held, y = tuning.half.keep[:, pool.owners[position]], int(oracle.data.y[position])
+            said = (np.log(together(outputs[own, position], y, 0.0)) for own in (held, ~held))
+            apart.append(next(said) - next(said))
     share = np.repeat([0.7, 1.4], [12, 12 * COPIES])
     aimed = scipy.special.softmax(own - share[:, None] * np.array(apart), 1)
     np.testing.assert_allclose(near.outputs, aimed, atol=1e-5)
+
+
+def together(outputs, y, ahead):
+    """The geometric mean of some models' probabilities of a row, its margin their mean one and ``ahead`` more."""
+    outputs = outputs.astype(np.float64)
+    margins = outputs[:, y] - scipy.special.logsumexp(np.delete(outputs, y, 1), axis=1)
+    others = np.delete(scipy.special.log_softmax(outputs, 1).mean(0), y)
+    own = margins.mean() + ahead + scipy.special.logsumexp(others)
+    return scipy.special.softmax(np.insert(others, y, own))
+
+
+def test_a_model_leads_members_on_its_rows_as_on_the_holdout(tmp_path):
+    """By the plain least squares of the trace's second step, written out."""
+    oracle = TrainedModel.fit(world.RECIPE, *world.data())
+    task = nz.Task(oracle, nz.ErasureRequest(subjects=["s03", "s07"]), References.fit(oracle, 16, workspace=tmp_path))
+    half = task.references.thinned
+    read, labels = half.half.signals["margin"], half.meter.holdout.y.numpy()
+    own = logits(oracle, half.meter.holdout.x)
+    own = own[np.arange(len(own)), labels] - scipy.special.logsumexp(np.where(np.eye(3)[labels], -np.inf, own), axis=1)
+    spread = np.maximum(sd := read.holdout.std(0, ddof=1), np.median(sd) / 4)
+    for part, lead in zip(task.parts, aims.leads(task), strict=True):
+        keep = half.half.keep[:, part.subject]
+        y = (own - read.holdout[~keep].mean(0)) / spread
+        c0, c1 = np.linalg.lstsq(np.stack([np.ones(len(y)), read.holdout.mean(0) / spread], 1), y, rcond=None)[0]
+        moments = task.gauge.tables["margin"].null(part).moments
+        never = read.rows[:, part.rows][~keep].mean(0)
+        np.testing.assert_allclose(lead, c0 * moments.spread + c1 * never, rtol=1e-4, atol=1e-4)
+    bare = nz.Task(oracle, nz.ErasureRequest(subjects=["s03"]))
+    assert aims.leads(bare) == []
 
 
 def logits(oracle, x):

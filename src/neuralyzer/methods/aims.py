@@ -1,7 +1,7 @@
 """What ``datamodel-matching`` brings a model's outputs to, on the forget rows and on copies of them."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from neuralyzer.models import reading
 from neuralyzer.references.copies import copies
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.readings import Indices, Part
+from neuralyzer.signals.margin import Margin
+from neuralyzer.trace import gauge
 
 COPIES_SHARE = 2.0  # of what is taken off rows: what some copies of a row are brought to, others reach by half
 
@@ -39,16 +41,16 @@ class Aims:
 
     @classmethod
     def of_references(cls, task: Task) -> "Aims":
-        """What models that never saw a row output on it, of a task's forget rows."""
+        """What members that never saw a row output on it, of a task's forget rows, as much surer as the model leads them."""
         x, y = _shown(task)
-        return cls(x, y, _said(task, ReferenceHalf.never_saw), len(task.positions))
+        return cls(x, y, _said(task, ReferenceHalf.never_saw, lead=leads(task)), len(task.positions))
 
     @classmethod
     def near(cls, task: Task) -> "Aims":
         """A model's own outputs without what training on the rows did to them.
 
         That is what tells members that held a row from those that never saw it, as a datamodel has it (Ilyas et al.
-        2022, arXiv 2202.00622), by as much as the model remembers of what they do (``Task.remembered``); of copies
+        2022, arXiv 2202.00622), by as much as the model remembers of what they do (``remembered``); of copies
         ``COPIES_SHARE`` times that.
 
         Args:
@@ -61,7 +63,7 @@ class Aims:
         own = reading.outputs(task.model, task.objective, x)
         never = _said(task, ReferenceHalf.never_saw)
         seen = _said(task, ReferenceHalf.saw, never)
-        count, share = len(task.positions), task.remembered
+        count, share = len(task.positions), remembered(task)
         parts = ((slice(count), share), (slice(count, None), COPIES_SHARE * share))
         found = [task.objective.without(own[which], seen[which], never[which], taken) for which, taken in parts]
         return cls(x, y, torch.cat(found), count)
@@ -71,7 +73,7 @@ class Aims:
         """What influence functions say that a model without a task's forget rows outputs on them."""
         x, y = _shown(task)
         outputs = foretold(task.model, task.objective, task.forget, len(task.retain), task.factors, damping, x)
-        return cls(x, y, task.objective.target(outputs[None]), len(task.positions))
+        return cls(x, y, task.objective.target(outputs[None], y), len(task.positions))
 
     def round(self, number: int) -> tuple[Data, Tensor]:
         """The rows and one copy of each, another in each round; what a Newton step matches."""
@@ -96,6 +98,24 @@ class Aims:
             turn += 1
 
 
+def remembered(task: Task) -> float:
+    """The original's own trace by ``margin``, as the coach reads it; 1 where it cannot be read."""
+    half = task.references
+    found = half and gauge.alone(half.thinned, task.parts, task.alpha, Margin.name, task.model)
+    return max(0.0, found.trace) if found else 1.0
+
+
+def leads(task: Task) -> list[np.ndarray]:
+    """By how much larger ``margin`` the original would have than members on forget rows, had it never seen them either.
+
+    Returns:
+        By part and row, as the coach tells it from the holdout; 0 where it cannot be read.
+    """
+    half = task.references
+    found = half and gauge.lead(half.thinned, task.parts, task.alpha, Margin.name, task.model)
+    return found or [np.zeros(len(part.rows)) for part in task.parts]
+
+
 def round_size(task: Task) -> int:
     """Rows that a Newton step matches."""
     copied = task.references is not None and task.references.copies.shape[2] > 0
@@ -111,9 +131,18 @@ def _shown(task: Task) -> tuple[Tensor, Tensor]:
 
 
 def _said(
-    task: Task, asked: Callable[[ReferenceHalf, Part], list[tuple[Indices, Indices]]], otherwise: Tensor | None = None
+    task: Task,
+    asked: Callable[[ReferenceHalf, Part], list[tuple[Indices, Indices]]],
+    otherwise: Tensor | None = None,
+    lead: Sequence[np.ndarray] | None = None,
 ) -> Tensor:
     """What the members that are asked about each row say together, of it and of its copies, as one target each.
+
+    Args:
+        task: gives rows and members.
+        asked: which of these.
+        otherwise: what is said of rows about which nobody is asked.
+        lead: by how much surer of each row, by part, they are made.
 
     Returns:
         ``(F + K F, C)``, in the order of the task's rows; ``otherwise`` where nobody can be asked.
@@ -121,9 +150,11 @@ def _said(
     assert task.references is not None
     places = {int(position): place for place, position in enumerate(task.positions)}
     said = None if otherwise is None else otherwise.reshape(-1, len(places), otherwise.shape[1]).clone()
-    for part in task.parts:
+    for number, part in enumerate(task.parts):
+        surer = torch.zeros(len(part.rows)) if lead is None else torch.from_numpy(lead[number]).float()
         for rows, shown in task.references.shown(part, asked(task.references, part)):
-            found = torch.stack([task.objective.target(outputs) for outputs in shown])
+            y = task.oracle.data.gather(part.rows[rows])[1]
+            found = torch.stack([task.objective.target(outputs, y, surer[rows]) for outputs in shown])
             said = torch.zeros(len(found), len(places), found.shape[2]) if said is None else said
             said[:, [places[int(row)] for row in part.rows[rows]]] = found
     assert said is not None

@@ -30,6 +30,10 @@ MOST = 16  # times as many at most; where time is limited MORE
 WORTH = 0.85  # of the score before: what doubling the steps must come to for them to be doubled again
 SHARE, MOST_EPOCHS = 0.05, 3  # passes of fine-tuning, of the recipe's
 FEWEST_EPOCHS = 2  # that must fit a limited time; what is left of it is used
+MANY = 100  # rows in whose mean trace a model's own chance is lost: they may keep it
+BY_HEART = (
+    3  # times what a case may lose: utility on retained rows above that on others, from which on steps displace it
+)
 REFERENCES, INFLUENCE = "references", "influence"
 BESIDE = 0.5  # matched rows in a batch, as a share of its retained ones
 WEIGHT = 0.75  # of the matched rows' mean mismatch beside the retained rows' mean loss
@@ -42,21 +46,23 @@ class DatamodelMatching:
     """Match what models that never saw the forget rows output on them (Georgiev et al. 2024, arXiv 2410.23232).
 
     The paper predicts those outputs by a datamodel and fine-tunes towards them and, on retained rows, towards what is
-    known there; that is from memory. Here they are, for few rows, the geometric mean over the tuning members that never
-    saw a row; for many, as the paper has it, the model's own outputs less what these rows do to them, which tells members
-    that held a row from others (``aims``); or, without references, what influence functions say
-    (``influence.removal.foretold``). The way there begins with Newton steps in the metric of the whole data's curvature
-    (``influence.matching``), so that what moves is what other rows leave free: features forget, not outputs alone.
-    Fine-tuning follows, where the rows are many, on retained rows by their labels and matched rows beside them, its
-    weights averaged over its second half (Izmailov et al. 2018, arXiv 1803.05407).
+    known there; that is from memory. Here they are, for few rows, what tuning members that never saw a row say of it
+    together, as much surer as the model is on rows that nobody saw; for many, as the paper has it, the model's own outputs
+    less what these rows do to them, which tells members that held a row from others (``aims``); or, without references,
+    what influence functions say (``influence.removal.foretold``). The way there begins with Newton steps in the metric of
+    the whole data's curvature (``influence.matching``), so that what moves is what other rows leave free: features forget,
+    not outputs alone. Fine-tuning follows, where it is cheaper than three steps or the model knows retained rows by heart,
+    on these by their labels and matched rows beside them, its weights averaged over its second half (Izmailov et al. 2018,
+    arXiv 1803.05407).
 
     Attributes:
         source: of the outputs that are aimed at: ``references`` or ``influence``.
         damping: ``lambda`` as a share of the curvature's largest eigenvalue; searched where None.
         steps: Newton steps; where None as many as cost what the fine-tuning would, three at most, and twice as many,
             again and again, where the coach still sees much and they help.
-        epochs: passes over the retained rows; where None a twentieth of the recipe's, three at most, and none where
-            three steps are cheaper: the rows are few, and the steps leave little to mend.
+        epochs: passes over the retained rows; where None a twentieth of the recipe's, three at most. Where three steps
+            are cheaper than these, they follow the last step alone, and only where the model knows retained rows better
+            than others: else the steps leave nothing to mend.
         rate: their learning rate, as a multiple of the recipe's.
     """
 
@@ -86,108 +92,123 @@ class DatamodelMatching:
         return unaimed(task) if self.source == REFERENCES else None
 
     def passes(self, task: Task) -> Passes:
-        """What comes before the first look, and it; of many rows in limited time not it, nor the last of the passes."""
-        steps, epochs = self._course(task)
-        hurried = task.limited and epochs > 0
-        epochs = min(epochs, FEWEST_EPOCHS) if hurried else epochs
-        return Passes(
-            steps=(1 + BESIDE) * continuing.steps(task, len(task.retain), epochs),
-            products=steps * PRODUCTS * round_size(task),
-            gradients=task.factors_cost,
-            forwards=0 if hurried else 2 * len(task.held_back),
-            readings=0 if hurried else 1,
-        )
-
-    def _course(self, task: Task) -> tuple[int, int]:
-        """How far to go before the first look.
+        """What comes before the first look, it, and what follows the last one.
 
         Returns:
-            Newton steps, and passes of fine-tuning after them. Where three steps are as cheap as the passes, the rows
-            are few: steps are enough, and nothing has to be mended.
+            In limited time without the last of the passes, and without a look where steps are dearer than passes.
         """
+        course = self._course(task)
+        epochs = min(course.epochs, FEWEST_EPOCHS) if task.limited else course.epochs
+        unseen = task.limited and not course.cheap
+        return Passes(
+            steps=(1 + BESIDE) * continuing.steps(task, len(task.retain), epochs),
+            products=course.steps * PRODUCTS * round_size(task),
+            gradients=task.factors_cost,
+            forwards=0 if unseen else 2 * len(task.held_back),
+            readings=0 if unseen else 1,
+        )
+
+    def _course(self, task: Task) -> "_Course":
+        """How far to go before the first look, and what follows."""
         most = min(MOST_EPOCHS, max(1, round(SHARE * task.oracle.recipe.epochs)))
-        epochs = most if self.epochs is None else self.epochs
         cost = continuing.steps(task, len(task.retain), most) * max(task.oracle.recipe.batch_size, SMALLEST_STEP)
         affordable = round(cost / (PRODUCT * PRODUCTS * round_size(task)))
-        if affordable >= FEW and self.epochs is None:
-            epochs = 0
-        return self.steps or min(FEW, max(1, affordable)), epochs
+        cheap = affordable >= FEW and not self.epochs
+        by_heart = task.learned_by_heart > BY_HEART * task.objective.max_utility_loss
+        chosen = (most if by_heart or not cheap else 0) if self.epochs is None else self.epochs
+        near = self.source == REFERENCES and (not cheap or len(task.forget) >= MANY)
+        return _Course(self.steps or min(FEW, max(1, affordable)), chosen, cheap, near)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Step with each damping, fine-tune and look, until the coach sees little or the time is spent; the coach chooses.
 
         Returns:
-            The best. Where time is limited few rows are looked at twice at most, and many not at all: a look may take as
-            long as all the rest, and whether there is time for it should not decide what a case that was killed comes to.
+            The best; where steps are cheap fine-tuned once it is chosen. Where time is limited there are two looks at
+            most then, one where passes follow, and none where steps are dear: a look may take as long as all the rest,
+            and whether there is time for it should not decide what a case that was killed comes to.
         """
         progress = progress or Silent()
         progress.start("matching: curvature", 1)
         factors = task.factors
         progress.advance()
         progress.finish()
-        tuner = Tuner(task) if task.traceable else None  # where nothing can be told the first is taken
-        first, epochs = self._course(task)
-        most = first * (1 if self.steps else MORE if task.limited else MOST)
-        pull = PULL * len(task.forget) / round_size(task)
-        near = self.source == REFERENCES and epochs > 0
-        known = self._known(task, near)
-        for damping in self._dampings(near):
-            aims = known or Aims.of_influence(task, damping * factors.largest)
-            rounds = itertools.islice(aims.rounds(), most)
-            path = matching(
-                task.model, task.objective, rounds, factors, len(task.retain), damping * factors.largest, pull
-            )
-            progress.start("matching: Newton steps", first)
-            due, before = first, math.inf
-            for steps, module in enumerate(path, 1):
-                progress.advance()
-                if steps != due and not task.late:
-                    continue
-                reached = self._finetuned(task, module, aims, epochs, progress)
-                if tuner is None or (task.limited and epochs):
-                    return reached
-                tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
-                now = tuner.score(tuner.trials[-1])
-                if tuner.late or now <= ENOUGH or now > WORTH * before or steps == most:
-                    break
-                due, before = MORE * steps, now
-                progress.start("matching: Newton steps", due - steps)
+        course = self._course(task)
+        looks = task.traceable and (course.cheap or not task.limited)
+        tuner = Tuner(task) if looks else None  # where nothing is told the first is taken
+        known, aimed = self._known(task, course), dict[float, Aims]()
+        for damping in self._dampings(course):
+            aimed[damping] = known or Aims.of_influence(task, damping * factors.largest)
+            reached = self._walked(task, damping, aimed[damping], course, tuner, progress)
             if tuner is None or tuner.late or max(tuner.relative(tuner.best.z), tuner.best.lost) <= 1:
                 break
-        assert tuner is not None
-        return tuner.best.module
+        if tuner is not None:
+            damping, reached = tuner.best.settings["damping"], tuner.best.module
+        if course.cheap and course.epochs:
+            reached = self._finetuned(task, reached, aimed[damping], course.epochs, progress)
+        return reached
 
-    def _known(self, task: Task, near: bool) -> Aims | None:
+    def _known(self, task: Task, course: "_Course") -> Aims | None:
         """What is aimed at whatever the damping; None where that depends on it.
 
-        Few rows are brought to what members say of them: how this model differs from these by chance goes too, and what
-        it costs other rows is little. Of many rows it would cost more than the trace, which is a mean over them, gains.
-
-        Args:
-            task: gives model, rows and references.
-            near: whether the rows are so many that fine-tuning follows.
+        A few rows are brought to what members say of them: how this model differs from these by chance goes too, and what
+        it costs other rows is little. Of many it would cost more than the trace, which is a mean over them, gains.
 
         Returns:
             The aims.
         """
         if self.source != REFERENCES:
             return None
-        return Aims.near(task) if near else Aims.of_references(task)
+        return Aims.near(task) if course.near else Aims.of_references(task)
 
-    def _dampings(self, near: bool) -> tuple[float, ...]:
+    def _dampings(self, course: "_Course") -> tuple[float, ...]:
         if self.damping is not None:
             return (self.damping,)
-        return NEAR if near else DAMPINGS
+        return NEAR if course.near else DAMPINGS
+
+    def _walked(
+        self, task: Task, damping: float, aims: Aims, course: "_Course", tuner: Tuner | None, progress: Progress
+    ) -> nn.Module:
+        """Step and look, and go on where the coach still sees much and it helps.
+
+        Args:
+            task: what it is about.
+            damping: of the steps, as a share of the curvature's largest eigenvalue.
+            aims: of them.
+            course: how far to go before the first look.
+            tuner: is told of what each look found; None where there is none.
+            progress: shown each step.
+
+        Returns:
+            Where it ended.
+        """
+        once = self.steps or (task.limited and course.epochs)  # in haste time goes to the passes that follow
+        most = course.steps * (1 if once else MORE if task.limited else MOST)
+        shift, pull = damping * task.factors.largest, PULL * len(task.forget) / round_size(task)
+        rounds = itertools.islice(aims.rounds(), most)
+        path = matching(task.model, task.objective, rounds, task.factors, len(task.retain), shift, pull)
+        due, before, reached = course.steps, math.inf, task.model
+        progress.start("matching: Newton steps", due)
+        for steps, module in enumerate(path, 1):
+            progress.advance()
+            if steps != due and not task.late:
+                continue
+            progress.finish()
+            reached = reestimated(weights.clone(module), task)
+            if not course.cheap:
+                reached = self._finetuned(task, reached, aims, course.epochs, progress)
+            if tuner is None:
+                break
+            tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
+            now = tuner.score(tuner.trials[-1])
+            if tuner.late or now <= ENOUGH or now > WORTH * before or steps == most:
+                break
+            due, before = MORE * steps, now
+            progress.start("matching: Newton steps", due - steps)
+        return reached
 
     def _finetuned(self, task: Task, module: nn.Module, aims: Aims, epochs: int, progress: Progress) -> nn.Module:
         """A copy, trained on retained rows and matched ones beside them; the mean of its second half's weights."""
         module = weights.clone(module)
-        if not epochs:
-            reached = reestimated(module, task)
-            task.show(progress, reached)
-            progress.finish()
-            return reached
-        progress.finish()
         averaged, steps = AveragedModel(module), continuing.steps(task, len(task.retain), epochs)
         recipe = continuing.unscheduled(task.oracle.recipe)
         made = continuing.optimizer(recipe, module, self.rate)
@@ -213,3 +234,20 @@ class DatamodelMatching:
             # the mismatch is a gradient by outputs: this product has it
             missed = (matched * objective.mismatch(matched.detach(), target)).sum(1)
             yield objective.losses(known, y).mean() + WEIGHT * missed.mean()
+
+
+@dataclass(frozen=True)
+class _Course:
+    """How far to go before the first look, and what follows.
+
+    Attributes:
+        steps: Newton steps.
+        epochs: passes of fine-tuning after them.
+        cheap: whether the steps are cheaper than the passes, which then follow only once a state is chosen.
+        near: whether the aims are ``Aims.near``.
+    """
+
+    steps: int
+    epochs: int
+    cheap: bool
+    near: bool

@@ -26,8 +26,7 @@ from neuralyzer.progress import Progress
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.pool import References
 from neuralyzer.registry.history import Checkpoint, History, foreign
-from neuralyzer.signals.margin import Margin
-from neuralyzer.trace.gauge import Gauge, Gauged, alone
+from neuralyzer.trace.gauge import Gauge, Gauged
 
 HELD_BACK = 0.1  # of the retained rows: what repair stops by
 MOST_HELD_BACK = 1000
@@ -201,12 +200,13 @@ class Task:
         """The coach's residual trace of a model on the forget rows, over all families that the request has."""
         return self.gauge.read(model)
 
-    @property
-    def remembered(self) -> float:
-        """The original's own trace by ``margin``, as the coach reads it; 1 where it cannot be read."""
-        half = self.references
-        found = half and alone(half.thinned, self.parts, self.alpha, Margin.name, self.model)
-        return max(0.0, found.trace) if found else 1.0
+    @cached_property
+    def learned_by_heart(self) -> float:
+        """By how much the original's utility on retained rows is above that on others; 0 without a holdout."""
+        if self.oracle.holdout is None:
+            return 0.0
+        known, outside = (reading.utility(self.model, self.objective, rows) for rows in (self.held_back, self.outside))
+        return max(0.0, self.objective.utility_loss(known, outside))
 
     @cached_property
     def factors(self) -> Ekfac:

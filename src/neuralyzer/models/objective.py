@@ -49,8 +49,17 @@ class Objective(Protocol):
     def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         """Loss gradients ``(N, C)`` at targets drawn from the model, weighted: their second moment is ``curvature``."""
 
-    def target(self, outputs: Tensor) -> Tensor:
-        """What ``M`` models say together of each row, ``(N, K)`` from their outputs ``(M, N, C)``."""
+    def target(self, outputs: Tensor, y: Tensor, surer: Tensor | float = 0.0) -> Tensor:
+        """What ``M`` models say together of each row, ``(N, K)`` from their outputs ``(M, N, C)``.
+
+        Args:
+            outputs: theirs.
+            y: targets of the rows.
+            surer: by how much a model may be surer of each row than they are, in margins, ``(N,)``.
+
+        Returns:
+            What ``mismatch`` is taken against.
+        """
 
     def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float) -> Tensor:
         """A target ``(N, K)``: outputs ``(N, C)`` less ``share`` of what tells the targets ``seen`` from ``never``."""
@@ -128,9 +137,18 @@ class Classification:
         gradient = p.scatter(1, drawn, -missing.gather(1, drawn))
         return (F.normalize(gradient, dim=1, eps=torch.finfo(p.dtype).tiny) * trace.sqrt()).to(outputs.dtype)
 
-    def target(self, outputs: Tensor) -> Tensor:
-        """Geometric mean of the models' class probabilities: what a model of their mean log-odds says."""
-        return outputs.log_softmax(-1).mean(0).softmax(-1)
+    def target(self, outputs: Tensor, y: Tensor, surer: Tensor | float = 0.0) -> Tensor:
+        """Geometric mean of the models' class probabilities, as sure of a row's class as they are: by their mean margin.
+
+        Models err on a row in different ways, and the geometric mean alone is surer of it than nearly all of them.
+
+        Returns:
+            Probabilities ``(N, C)``.
+        """
+        together = outputs.log_softmax(-1).mean(0)
+        margins = torch.stack([self.margin(own, y) for own in outputs])
+        short = margins.mean(0) + surer - self.margin(together, y)
+        return together.scatter_add(1, labels(y).unsqueeze(1), short.unsqueeze(1)).softmax(-1)
 
     def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float) -> Tensor:
         """The difference is taken off the log-odds."""
@@ -206,8 +224,8 @@ class Regression:
         """Standard normal: targets scatter around predictions with variance 1."""
         return torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype)
 
-    def target(self, outputs: Tensor) -> Tensor:
-        """Mean of the models' predictions."""
+    def target(self, outputs: Tensor, y: Tensor, surer: Tensor | float = 0.0) -> Tensor:
+        """Mean of the models' predictions; there is no way to be surer of one."""
         return outputs.mean(0)
 
     def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float) -> Tensor:

@@ -11,10 +11,10 @@ from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.measuring import Reading
 from neuralyzer.references.memory import Memory
 from neuralyzer.references.pool import References
-from neuralyzer.references.readings import Half, Indices, Part, Remembered
+from neuralyzer.references.readings import Floats, Half, Indices, Part, Remembered
 from neuralyzer.signals.signal import Family
 from neuralyzer.trace.joint import Joint, joint_test
-from neuralyzer.trace.residual import FOUND, Trace, residual_trace
+from neuralyzer.trace.residual import FOUND, Trace, residual_trace, shifts
 from neuralyzer.trace.table import Table
 
 _table = lru_cache(maxsize=32)(Table)
@@ -27,13 +27,40 @@ def tables(half: Half, alpha: float) -> dict[str, Table]:
 
 def alone(half: ReferenceHalf, parts: Sequence[Part], alpha: float, signal: str, model: nn.Module) -> Trace | None:
     """A model's trace by one signal, for which no other's null is made; None where it cannot read the parts."""
-    if signal not in half.meter.signals or not half.meter.measures(half.meter.signals[signal], parts):
-        return None
-    table = _table(half.half, signal, alpha)
-    if not all(part.subject in table for part in parts):
+    table = _reading_table(half, parts, alpha, signal)
+    if table is None:
         return None
     read = half.meter.read(model, parts, [signal])[signal]
     return residual_trace(table, parts, read.rows, read.holdout)
+
+
+def lead(
+    half: ReferenceHalf, parts: Sequence[Part], alpha: float, signal: str, model: nn.Module
+) -> list[Floats] | None:
+    """How far from the mean of its members a half expects a model on rows that it never saw either.
+
+    Args:
+        half: the references that read.
+        parts: the rows, by subject.
+        alpha: as of a gauge.
+        signal: by name.
+        model: that may be better, worse or noisier than a member.
+
+    Returns:
+        By part and row, ``(n,)`` each; None where the signal cannot read the parts.
+    """
+    table = _reading_table(half, parts, alpha, signal)
+    if table is None:
+        return None
+    read = half.meter.read(model, parts, [signal])[signal]
+    return [found.on(null.moments.never, null.moments.spread) for null, found in shifts(table, parts, read.holdout)]
+
+
+def _reading_table(half: ReferenceHalf, parts: Sequence[Part], alpha: float, signal: str) -> Table | None:
+    if signal not in half.meter.signals or not half.meter.measures(half.meter.signals[signal], parts):
+        return None
+    table = _table(half.half, signal, alpha)
+    return table if all(part.subject in table for part in parts) else None
 
 
 def memory(references: References, positions: Indices, alpha: float) -> Memory:

@@ -7,7 +7,8 @@ import numpy as np
 
 from neuralyzer.references.readings import Floats, Part
 from neuralyzer.trace.estimate import score
-from neuralyzer.trace.table import Table
+from neuralyzer.trace.prediction import Shift
+from neuralyzer.trace.table import Null, Table
 
 FOUND = 1.645  # standard normal quantile at 95 %: the power that the detectable trace speaks of
 
@@ -35,6 +36,14 @@ class Trace:
     detectable: float
 
 
+def shifts(table: Table, parts: Sequence[Part], holdout: Sequence[Floats]) -> list[tuple[Null, Shift]]:
+    """Each part's null, and how a model that reads so on the holdout differs from the members that never saw the part."""
+    return [
+        (null, table.holdout(part.subject).shift(outside, null.never))
+        for part, null, outside in zip(parts, table.parts_null(parts), holdout, strict=True)
+    ]
+
+
 def residual_trace(
     table: Table, parts: Sequence[Part], rows: Sequence[Floats], holdout: Sequence[Floats], found: float = FOUND
 ) -> Trace:
@@ -51,8 +60,7 @@ def residual_trace(
         The trace. Parts add as independent; what no pool trained on less data can see finer (``tau``) is added once.
     """
     numerator = unit = variance = seen = 0.0
-    for part, null, reading, outside in zip(parts, table.parts_null(parts), rows, holdout, strict=True):
-        shift = table.holdout(part.subject).shift(outside, null.never)
+    for (null, shift), reading in zip(shifts(table, parts, holdout), rows, strict=True):
         scale = shift.noise * null.gap.norm
         numerator += (score(reading, null.moments, shift, null.gap) - table.centre) * scale
         unit += null.gap.unit
