@@ -20,13 +20,10 @@ from neuralyzer.planning.track_record import Effort
 def runs(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The lines of algorithms as runs of a ``Record``.
 
-    Requests whose traces say nothing, since those of retrained models are as large, are left out, and so is half of a
-    class: no feature of a situation tells it from a whole class, of which much less is left.
+    Requests whose traces say nothing, since those of retrained models are as large, are left out.
     """
     kept = {
-        (line["world"], line["scenario"])
-        for line in lines
-        if line["entrant"] == "retrained" and line["scenario"] != "half" and table.measurable(line)
+        (line["world"], line["scenario"]) for line in lines if line["entrant"] == "retrained" and table.measurable(line)
     }
     found = []
     for line in sorted(lines, key=lambda line: (line["world"], line["scenario"], line["entrant"])):

@@ -71,13 +71,15 @@ def test_few_rows_get_three_steps_and_many_get_fewer_and_fine_tuning(task):
     many, few = (Task(task.oracle, ErasureRequest(rows=ids[:count].tolist())) for count in (len(ids) // 3, 2))
     few.__dict__["learned_by_heart"] = 0.0
     passes = min(3, max(1, round(task.oracle.recipe.epochs / 20)))
-    assert method._course(few) == _Course(3, 0, cheap=True, near=False)
-    assert method._course(many) == _Course(1, passes, cheap=False, near=True)
-    assert catalogue.make("datamodel-matching", steps=5, epochs=2)._course(few) == _Course(5, 2, cheap=False, near=True)
+    assert method._course(few) == _Course(3, passes, 0, cheap=True, near=False)
+    assert method._course(many) == _Course(1, passes, passes, cheap=False, near=True)
+    assert catalogue.make("datamodel-matching", steps=5, epochs=2)._course(few) == _Course(
+        5, 2, 2, cheap=False, near=True
+    )
     assert method.passes(few).steps == 0 < method.passes(many).steps
     few.start(600.0)
     many.start(600.0)
-    assert method._course(few) == _Course(3, 0, cheap=True, near=False) and method._course(many).steps == 1
+    assert method._course(few).steps == 3 and method._course(many).steps == 1
 
 
 def test_of_few_rows_a_look_is_taken_in_haste_too(made_world, task):
@@ -107,17 +109,29 @@ def test_what_is_learned_by_heart_is_utility_on_retained_rows_above_others(task)
     assert alone.learned_by_heart == 0.0
 
 
-def test_passes_follow_few_rows_steps_where_retained_rows_are_learned_by_heart(task, made_world):
+def test_passes_follow_few_rows_steps_where_there_is_something_to_mend(task, made_world, monkeypatch):
     most = task.objective.max_utility_loss * datamodel_matching.BY_HEART
     method = catalogue.make("datamodel-matching")
-    known, not_known = (learned(task, made_world, own) for own in (most + 0.01, most))
-    assert method._course(known).cheap and method._course(known).epochs > method._course(not_known).epochs == 0
+    known, not_known, harmed = (learned(task, made_world, own) for own in (most + 0.01, most, most))
+    assert method._course(known).cheap and method._course(known).foretold > method._course(not_known).foretold == 0
     assert method.passes(known).steps > method.passes(not_known).steps == 0
+    monkeypatch.setattr(datamodel_matching, "DISPLACED", 100.0)
     alone, mended = method.unlearn(not_known), method.unlearn(known)
     assert known.tried == not_known.tried  # the state is chosen first
     aims, epochs = Aims.of_references(known), method._course(known).epochs
     own = method._finetuned(known, alone, aims, epochs, datamodel_matching.Silent())
     assert weights.digest(mended) == weights.digest(own) != weights.digest(alone)
+    monkeypatch.setattr(datamodel_matching, "DISPLACED", -100.0)  # now they did harm
+    assert weights.digest(method.unlearn(harmed)) == weights.digest(mended)
+    assert weights.digest(catalogue.make("datamodel-matching", epochs=0).unlearn(harmed)) == weights.digest(alone)
+
+
+def test_harm_is_utility_lost_on_retained_rows_held_back(task):
+    method, module = catalogue.make("datamodel-matching"), weights.clone(task.model)
+    assert not method._displaced(task, module)
+    for parameter in module.parameters():
+        parameter.data.zero_()  # right on one class alone
+    assert method._displaced(task, module)
 
 
 def test_in_haste_passes_take_the_time_of_a_second_look(task, made_world, monkeypatch):

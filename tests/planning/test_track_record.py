@@ -6,9 +6,11 @@ import math
 import numpy as np
 import pytest
 
+from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UnreadableError
 from neuralyzer.methods import catalogue
+from neuralyzer.methods.task import Task
 from neuralyzer.planning import track_record
 from neuralyzer.planning.track_record import Record, Situation
 
@@ -45,6 +47,9 @@ def test_runs_of_another_effort_do_not_speak():
 
 def test_what_is_not_known_counts_nothing():
     assert HERE.apart(run(gap=None)) == 0.0 and HERE.apart(run(gap=2.5)) == pytest.approx(2.0)
+    older = run()
+    del older["whole"]  # written before there was such a feature
+    assert HERE.apart(older) == 0.0
 
 
 def test_the_situation_of_a_task(task):
@@ -57,6 +62,17 @@ def test_the_situation_of_a_task(task):
     assert found.gap > 0, "the model knows these rows"
     assert Situation.of(task(references=None)).gap is None
     assert Situation(**json.loads(json.dumps(found.to_dict()))) == found
+
+
+def test_half_of_a_class_is_not_like_a_whole_one(made_world):
+    labels = made_world.oracle.data.labels
+    own = np.flatnonzero(labels == labels[0])
+    whole, half = (
+        Situation.of(Task(made_world.oracle, ErasureRequest(rows=made_world.oracle.data.ids[rows].tolist())))
+        for rows in (own, own[: len(own) // 2])
+    )
+    assert (whole.whole, half.whole) == (1.0, 0.0) and whole.concentration == half.concentration == 1.0
+    assert whole.apart({**whole.to_dict(), "whole": 0.0}) > 3  # such runs do not speak
 
 
 def test_rows_far_from_the_others_are_far():

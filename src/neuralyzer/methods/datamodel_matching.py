@@ -19,7 +19,7 @@ from neuralyzer.methods.method import Expectation, Need, Passes, unaimed
 from neuralyzer.methods.repair import reestimated
 from neuralyzer.methods.task import Task
 from neuralyzer.methods.tuner import ENOUGH, Tuner
-from neuralyzer.models import weights
+from neuralyzer.models import reading, weights
 from neuralyzer.progress import Progress, Silent
 
 DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue; the next where the coach still tells the model
@@ -35,6 +35,7 @@ BY_HEART = (
     3  # times what a case may lose: utility on retained rows above that on others, from which on steps displace it
 )
 REFERENCES, INFLUENCE = "references", "influence"
+DISPLACED = 0.5  # of what a case may lose: where steps cost retained rows more, passes follow
 BESIDE = 0.5  # matched rows in a batch, as a share of its retained ones
 WEIGHT = 0.75  # of the matched rows' mean mismatch beside the retained rows' mean loss
 PRODUCT = 7 / 3  # a row's product with the curvature, in gradients
@@ -51,9 +52,9 @@ class DatamodelMatching:
     less what these rows do to them, which tells members that held a row from others (``aims``); or, without references,
     what influence functions say (``influence.removal.foretold``). The way there begins with Newton steps in the metric of
     the whole data's curvature (``influence.matching``), so that what moves is what other rows leave free: features forget,
-    not outputs alone. Fine-tuning follows, where it is cheaper than three steps or the model knows retained rows by heart,
-    on these by their labels and matched rows beside them, its weights averaged over its second half (Izmailov et al. 2018,
-    arXiv 1803.05407).
+    not outputs alone. Fine-tuning follows, where it is cheaper than three steps or has something to mend, on retained rows
+    by their labels and matched rows beside them, its weights averaged over its second half (Izmailov et al. 2018, arXiv
+    1803.05407).
 
     Attributes:
         source: of the outputs that are aimed at: ``references`` or ``influence``.
@@ -62,7 +63,7 @@ class DatamodelMatching:
             again and again, where the coach still sees much and they help.
         epochs: passes over the retained rows; where None a twentieth of the recipe's, three at most. Where three steps
             are cheaper than these, they follow the last step alone, and only where the model knows retained rows better
-            than others: else the steps leave nothing to mend.
+            than others or steps did them harm: else there is nothing to mend.
         rate: their learning rate, as a multiple of the recipe's.
     """
 
@@ -98,7 +99,7 @@ class DatamodelMatching:
             In limited time without the last of the passes, and without a look where steps are dearer than passes.
         """
         course = self._course(task)
-        epochs = min(course.epochs, FEWEST_EPOCHS) if task.limited else course.epochs
+        epochs = min(course.foretold, FEWEST_EPOCHS) if task.limited else course.foretold
         unseen = task.limited and not course.cheap
         return Passes(
             steps=(1 + BESIDE) * continuing.steps(task, len(task.retain), epochs),
@@ -115,9 +116,10 @@ class DatamodelMatching:
         affordable = round(cost / (PRODUCT * PRODUCTS * round_size(task)))
         cheap = affordable >= FEW and not self.epochs
         by_heart = task.learned_by_heart > BY_HEART * task.objective.max_utility_loss
-        chosen = (most if by_heart or not cheap else 0) if self.epochs is None else self.epochs
+        epochs = most if self.epochs is None else self.epochs
         near = self.source == REFERENCES and (not cheap or len(task.forget) >= MANY)
-        return _Course(self.steps or min(FEW, max(1, affordable)), chosen, cheap, near)
+        steps = self.steps or min(FEW, max(1, affordable))
+        return _Course(steps, epochs, epochs if by_heart or not cheap else 0, cheap, near)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Step with each damping, fine-tune and look, until the coach sees little or the time is spent; the coach chooses.
@@ -143,9 +145,14 @@ class DatamodelMatching:
                 break
         if tuner is not None:
             damping, reached = tuner.best.settings["damping"], tuner.best.module
-        if course.cheap and course.epochs:
+        if course.cheap and course.epochs and (course.foretold or self._displaced(task, reached)):
             reached = self._finetuned(task, reached, aimed[damping], course.epochs, progress)
         return reached
+
+    def _displaced(self, task: Task, module: nn.Module) -> bool:
+        """Whether steps cost retained rows half of what a case may lose, or more."""
+        before, after = (reading.utility(own, task.objective, task.held_back) for own in (task.model, module))
+        return task.objective.utility_loss(before, after) > DISPLACED * task.objective.max_utility_loss
 
     def _known(self, task: Task, course: "_Course") -> Aims | None:
         """What is aimed at whatever the damping; None where that depends on it.
@@ -181,7 +188,7 @@ class DatamodelMatching:
         Returns:
             Where it ended.
         """
-        once = self.steps or (task.limited and course.epochs)  # in haste time goes to the passes that follow
+        once = self.steps or (task.limited and course.foretold)  # in haste time goes to the passes that follow
         most = course.steps * (1 if once else MORE if task.limited else MOST)
         shift, pull = damping * task.factors.largest, PULL * len(task.forget) / round_size(task)
         rounds = itertools.islice(aims.rounds(), most)
@@ -242,12 +249,14 @@ class _Course:
 
     Attributes:
         steps: Newton steps.
-        epochs: passes of fine-tuning after them.
+        epochs: passes of fine-tuning after them, where they are needed.
+        foretold: the like where it is known beforehand that they are; else 0.
         cheap: whether the steps are cheaper than the passes, which then follow only once a state is chosen.
         near: whether the aims are ``Aims.near``.
     """
 
     steps: int
     epochs: int
+    foretold: int
     cheap: bool
     near: bool

@@ -169,11 +169,11 @@ class Task:
         Rows of a class that goes whole are left out: a model trained without it gets none of them right either.
         """
         holdout = self.oracle.require_holdout()
-        chosen, gone = np.arange(0, len(holdout), 2), self._gone
+        chosen, gone = np.arange(0, len(holdout), 2), self.gone
         return holdout.select(chosen[~np.isin(holdout.y[chosen].numpy(), gone)] if len(gone) else chosen)
 
     @property
-    def _gone(self) -> np.ndarray:
+    def gone(self) -> np.ndarray:
         """Classes of which no row is retained."""
         if not self.objective.counted or self.oracle.data.y.ndim > 1:
             return np.empty(0)

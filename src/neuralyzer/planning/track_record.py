@@ -23,7 +23,7 @@ from neuralyzer.workspace import atomic
 SHIPPED = "track_record.parquet"
 PRIOR = 1.0  # runs that the algorithm's own expectation counts as much as
 NEAR = 1.0  # how far apart situations may be, in units of ``SCALES``, to speak for each other
-SCALES = {"parameters": 1.0, "forget_share": 0.5, "concentration": 0.3, "distance": 0.5, "gap": 1.0}
+SCALES = {"parameters": 1.0, "forget_share": 0.5, "concentration": 0.3, "distance": 0.5, "gap": 1.0, "whole": 0.3}
 FORGET_ROWS, RETAIN_ROWS = 256, 2000  # that the distance is measured on
 CHUNK = 64
 
@@ -40,6 +40,8 @@ class Situation:
             rows lie from theirs.
         gap: how much lower the model's mean loss on the forget rows is than that of models that never saw them; None
             without references.
+        whole: share of the forget rows whose class goes with them, no row of it being retained; None where an older
+            version did not note it.
     """
 
     parameters: float
@@ -47,6 +49,7 @@ class Situation:
     concentration: float
     distance: float
     gap: float | None
+    whole: float | None = None
 
     @classmethod
     def of(cls, task: Task) -> "Situation":
@@ -58,13 +61,14 @@ class Situation:
             _concentration(task),
             _distance(task.forget, task.retain, task.seed),
             task.never_seen_loss - own if task.traceable else None,
+            float(np.isin(task.forget.y.numpy(), task.gone).mean()) if len(task.gone) else 0.0,
         )
 
     def apart(self, other: Mapping[str, Any]) -> float:
         """Distance to another situation; what either does not know counts nothing."""
         total = 0.0
         for name, scale in SCALES.items():
-            mine, its = getattr(self, name), other[name]
+            mine, its = getattr(self, name), other.get(name)
             if mine is not None and its is not None:
                 total += ((mine - its) / scale) ** 2
         return math.sqrt(total)
@@ -192,7 +196,7 @@ def _of_case(result: Mapping[str, Any]) -> dict[str, Any] | None:
     utility = holdout[0]["unlearned"] if holdout else None
     if situation is None or not traces or members is None or utility is None:
         return None
-    known = {own.name: situation[own.name] for own in fields(Situation)}
+    known = {own.name: situation.get(own.name) for own in fields(Situation)}
     method = result["unlearning"]["method"]
     searched = [option.get("searched") for option in plan.get("options", ()) if option["method"] == method]
     return known | {
