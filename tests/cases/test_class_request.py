@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 import neuralyzer as nz
 from neuralyzer.cases.forget import Wish
+from neuralyzer.methods.rum import memorisation
 from neuralyzer.references.pool import References
+from neuralyzer.references.readings import FEWEST_ASKED
 from neuralyzer.trace.verdict import Verdict
 from tests.cases.test_forget import RATES
 from tests.conftest import small_recipe
@@ -41,6 +44,22 @@ def test_the_original_is_found_and_a_model_without_the_class_is_not_accused(grou
         assert found.p_value > 0.05, seed
         assert found.verdict in (Verdict.FORGOTTEN, Verdict.INCONCLUSIVE)
         assert all(abs(row["unlearned"]) < 0.4 for row in found.families if row["counts"])
+
+
+def test_members_that_lack_a_rows_class_are_not_asked_how_sure_one_is_of_it(grouped):
+    oracle, pool, _ = grouped
+    task = nz.Task(oracle, nz.ErasureRequest(subjects=["c0"]), pool)
+    half, (part,) = pool.tuning, task.parts
+    labels = oracle.data.y.numpy()[part.rows]
+    never = ~half.half.keep[:, part.subject]
+    assert not half.half.keep[:, 10 + labels][never].all(), "some lack a class of them as well"
+    found = memorisation(task)
+    for row, (position, label) in enumerate(zip(part.rows, labels, strict=True)):
+        p = torch.from_numpy(half.outputs[:, position]).double().softmax(1)[:, int(label)].numpy()
+        held = half.half.keep[:, part.subject] & half.half.keep[:, 10 + label]
+        asked = never & half.half.keep[:, 10 + label]
+        asked = asked if asked.sum() >= FEWEST_ASKED else never
+        assert found[row] == pytest.approx(p[held].mean() - p[asked].mean(), abs=1e-6)
 
 
 def test_the_whole_way_of_a_case(grouped, made_world):

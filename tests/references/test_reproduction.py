@@ -102,6 +102,25 @@ def test_the_finding_of_a_model_beside_itself():
     assert finding.holdout[0] == pytest.approx(float(loss), rel=1e-4)
 
 
+def test_a_member_without_a_class_is_compared_on_the_others():
+    oracle = elsewhere(small_recipe())
+    labels = oracle.data.y.numpy()
+    kept = np.flatnonzero((labels != 3) & (np.arange(len(labels)) % 8 > 0))
+    member = training.train(small_recipe(), oracle.data.select(kept), 5)
+    finding = reproduction.compare(oracle, member, kept)
+    assert finding.reason is None
+    x, y = oracle.holdout.x[oracle.holdout.y != 3], oracle.holdout.y[oracle.holdout.y != 3]
+    others = [c for c in range(10) if c != 3]
+    for module, loss, right in zip((oracle.model, member), finding.holdout, finding.utility, strict=True):
+        with torch.no_grad():
+            own = module(x)[:, others]
+        named = torch.tensor([others.index(int(label)) for label in y])
+        assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(own, named)), rel=1e-4)
+        assert right == pytest.approx(float((own.argmax(1) == named).float().mean()))
+    forgotten = training.train(small_recipe(epochs=2), oracle.data.select(kept), 5)
+    assert reproduction.compare(oracle, forgotten, kept).reason is not None
+
+
 def test_bf16_is_used_where_it_is_faster_and_holds(tmp_path, monkeypatch):
     oracle = TrainedModel.fit(small_recipe(epochs=10), *ROWS)
     timed = rehearsal.backends.timed

@@ -165,7 +165,7 @@ def margins(facts: Facts) -> dict[str, list[float]]:
     never, saw = [], []
     for part in task.parts:
         keep, phi = half.half.keep[:, part.subject], half.half.signals["margin"].rows[:, part.rows]
-        never.append(phi[~keep].reshape(-1))
+        never.append(phi[half.half.asked(part.subject, part.rows)])
         saw.append(phi[keep][half.half.rows_held(part.subject, part.rows)])
     return {
         "original": margins_of(task.model, rows, context).tolist(),

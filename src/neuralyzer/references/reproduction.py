@@ -12,6 +12,7 @@ the seed. Two things are compared, each by the mean of paired differences over r
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ class Finding:
 
 
 def compare(oracle: TrainedModel, member: nn.Module, kept: np.ndarray) -> Finding:
-    """Hold a member against the model.
+    """Hold a member against the model; where it was given no row of a class, on the other classes, as if there were but these.
 
     Args:
         oracle: the model.
@@ -66,16 +67,25 @@ def compare(oracle: TrainedModel, member: nn.Module, kept: np.ndarray) -> Findin
         The finding.
     """
     objective, holdout = oracle.recipe.objective, oracle.require_holdout()
-    seen = oracle.data.select(kept[:ROWS])
-    beyond = _paired(oracle.model, member, objective.losses, objective, holdout)
-    fitted = _paired(oracle.model, member, objective.losses, objective, seen)
-    utility = tuple(reading.utility(module, objective, holdout) for module in (oracle.model, member))
+    seen, lacked = oracle.data.select(kept[:ROWS]), _lacked(oracle, kept)
+    if len(lacked):  # of a pool with groups
+        holdout = holdout.select(np.flatnonzero(~np.isin(holdout.y.flatten().numpy(), lacked)))
+    score = partial(_paired, oracle.model, member, objective, lacked)
+    beyond, fitted = score(objective.losses, holdout), score(objective.losses, seen)
+    right = score(objective.correct, holdout) if objective.counted else None
+    models = (oracle.model, member)
+    utility = right.means if right else tuple(reading.utility(own, objective, holdout) for own in models)
     finding = Finding(beyond.means, fitted.means, (utility[0], utility[1]), oracle.digest, None)
     missing = 1 - len(kept) / len(oracle.data)
-    right = None
-    if objective.counted:
-        right = _paired(oracle.model, member, objective.correct, objective, holdout)
     return replace(finding, reason=_reason(beyond, fitted, right, utility, missing))
+
+
+def _lacked(oracle: TrainedModel, kept: np.ndarray) -> np.ndarray:
+    """Classes of which a member was given no row."""
+    if not oracle.recipe.objective.counted:
+        return np.empty(0, dtype=int)
+    labels = oracle.data.y.flatten().numpy()
+    return np.setdiff1d(labels, labels[kept])
 
 
 @dataclass(frozen=True)
@@ -106,12 +116,17 @@ def _reason(
 def _paired(
     model: nn.Module,
     member: nn.Module,
-    score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     objective: Objective,
+    lacked: np.ndarray,
+    score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     data: Data,
 ) -> _Pair:
+    def outputs(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        found = reading.outputs(module, objective, x)
+        return found.index_fill(1, torch.from_numpy(lacked), -torch.inf) if len(lacked) else found
+
     values = [
-        torch.cat([score(reading.outputs(module, objective, x), y).double() for x, y in data.chunks()]).numpy()
+        torch.cat([score(outputs(module, x), y).double() for x, y in data.chunks()]).numpy()
         for module in (model, member)
     ]
     difference = values[1] - values[0]
