@@ -134,18 +134,20 @@ def test_harm_is_utility_lost_on_retained_rows_held_back(task):
     assert method._displaced(task, module)
 
 
-def test_in_haste_passes_take_the_time_of_a_second_look(task, made_world, monkeypatch):
+@pytest.mark.parametrize(("z", "looks"), [(1.9, [3]), (2.1, [3, 6])])
+def test_in_haste_passes_take_the_time_of_a_second_look(task, made_world, monkeypatch, z, looks):
+    """Unless the coach tells the model: ``z`` beside a critical value of 2."""
     hurried, seen = learned(task, made_world, 1.0, budget=600.0), []
 
     def judge(tuner, settings, module):
         tuner.critical = 2.0
         seen.append(settings["steps"])
-        return Trial(settings, 64.0 / settings["steps"], 0.0, 0.0, module)
+        return Trial(settings, 3 * z / settings["steps"], 0.0, 0.0, module)
 
     monkeypatch.setattr(datamodel_matching.Tuner, "judge", judge)
     method = catalogue.make("datamodel-matching", damping=DAMPINGS[0])
     method.unlearn(hurried)
-    assert seen == [3] and method.passes(hurried).readings == 1
+    assert seen == looks and method.passes(hurried).readings == 1
     long = replace(hurried.oracle, recipe=replace(hurried.oracle.recipe, epochs=60))
     asked = ErasureRequest(rows=task.oracle.data.ids[task.positions[:2]].tolist(), budget=600.0)
     longer = Task(long, asked, made_world.references())

@@ -126,8 +126,9 @@ class DatamodelMatching:
 
         Returns:
             The best; where steps are cheap fine-tuned once it is chosen. Where time is limited there are two looks at
-            most then, one where passes follow, and none where steps are dear: a look may take as long as all the rest,
-            and whether there is time for it should not decide what a case that was killed comes to.
+            most then, one where passes follow and the coach no longer tells the model, and none where steps are dear: a
+            look may take as long as all the rest, and whether there is time for it should not decide what a case that
+            was killed comes to.
         """
         progress = progress or Silent()
         progress.start("matching: curvature", 1)
@@ -188,8 +189,8 @@ class DatamodelMatching:
         Returns:
             Where it ended.
         """
-        once = self.steps or (task.limited and course.foretold)  # in haste time goes to the passes that follow
-        most = course.steps * (1 if once else MORE if task.limited else MOST)
+        most = course.steps * (1 if self.steps else MORE if task.limited else MOST)
+        enough = 1.0 if task.limited and course.foretold else ENOUGH  # in haste time goes to the passes that follow
         shift, pull = damping * task.factors.largest, PULL * len(task.forget) / round_size(task)
         rounds = itertools.islice(aims.rounds(), most)
         path = matching(task.model, task.objective, rounds, task.factors, len(task.retain), shift, pull)
@@ -207,7 +208,7 @@ class DatamodelMatching:
                 break
             tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
             now = tuner.score(tuner.trials[-1])
-            if tuner.late or now <= ENOUGH or now > WORTH * before or steps == most:
+            if tuner.late or now <= enough or now > WORTH * before or steps == most:
                 break
             due, before = MORE * steps, now
             progress.start("matching: Newton steps", due - steps)
