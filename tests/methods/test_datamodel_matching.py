@@ -118,7 +118,7 @@ def test_passes_follow_few_rows_steps_where_there_is_something_to_mend(task, mad
     monkeypatch.setattr(datamodel_matching, "DISPLACED", 100.0)
     alone, mended = method.unlearn(not_known), method.unlearn(known)
     assert known.tried == not_known.tried  # the state is chosen first
-    aims, epochs = Aims.of_references(known), method._course(known).epochs
+    aims, epochs = Aims.of_references(known).led(known, alone), method._course(known).epochs
     own = method._finetuned(known, alone, aims, epochs, datamodel_matching.Silent())
     assert weights.digest(mended) == weights.digest(own) != weights.digest(alone)
     monkeypatch.setattr(datamodel_matching, "DISPLACED", -100.0)  # now they did harm

@@ -122,17 +122,22 @@ def test_mismatch_and_its_curvature_are_those_of_cross_entropy_and_squared_log_o
 
 def test_models_together_are_as_sure_as_in_the_mean():
     outputs = 3 * torch.randn(6, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    y, objective, surer = torch.tensor([0, 1, 2, 3, 3]), Classification(), torch.tensor([0.0, 0.5, -1.0, 0.0, 2.0])
-    target = objective.target(outputs, y, surer)
+    y, objective, surer = (
+        torch.tensor([0, 1, 2, 3, 3]),
+        Classification(),
+        torch.tensor([0.0, 0.5, -1.0, 0.0, 2.0], dtype=torch.float64),
+    )
+    target = objective.target(outputs, y)
     margins = torch.stack([objective.margin(own, y) for own in outputs]).mean(0)
-    torch.testing.assert_close(objective.margin(target.log(), y), margins + surer)
+    torch.testing.assert_close(objective.margin(target.log(), y), margins)
+    torch.testing.assert_close(objective.margin(objective.surer(target, y, surer).log(), y), margins + surer)
     geometric = outputs.log_softmax(-1).mean(0)
     assert (objective.margin(geometric, y) > margins).all()  # Jensen: it is surer than they are in the mean
     others = torch.ones(5, 4, dtype=torch.bool).scatter(1, y[:, None], False)
     apart = (target.log() - geometric)[others].reshape(5, 3)
     torch.testing.assert_close(apart, apart[:, :1].expand(5, 3))  # of the other classes it says the same
     torch.testing.assert_close(objective.target(outputs[:1], y), outputs[0].softmax(-1))
-    torch.testing.assert_close(Regression().target(outputs, y, surer), outputs.mean(0))
+    torch.testing.assert_close(Regression().surer(Regression().target(outputs, y), y, surer), outputs.mean(0))
 
 
 def test_what_rows_did_is_taken_off_log_odds_and_off_predictions():

@@ -1,12 +1,11 @@
 """What ``datamodel-matching`` brings a model's outputs to, on the forget rows and on copies of them."""
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuralyzer.data.rows import Data
 from neuralyzer.influence.removal import foretold
@@ -41,9 +40,22 @@ class Aims:
 
     @classmethod
     def of_references(cls, task: Task) -> "Aims":
-        """What members that never saw a row output on it, of a task's forget rows, as much surer as the model leads them."""
+        """What members that never saw a row output on it, of a task's forget rows."""
         x, y = _shown(task)
-        return cls(x, y, _said(task, ReferenceHalf.never_saw, lead=leads(task)), len(task.positions))
+        return cls(x, y, _said(task, ReferenceHalf.never_saw), len(task.positions))
+
+    def led(self, task: Task, module: nn.Module) -> "Aims":
+        """The like, as much surer of each row as a model leads members on rows that neither saw.
+
+        Args:
+            task: of the aims.
+            module: the model; where steps make it less sure of the holdout, a retrained one as sure would lead less.
+
+        Returns:
+            The aims.
+        """
+        ahead = torch.from_numpy(leads(task, module)).float().repeat(len(self.x) // self.count)
+        return replace(self, outputs=task.objective.surer(self.outputs, self.y, ahead))
 
     @classmethod
     def near(cls, task: Task) -> "Aims":
@@ -84,10 +96,6 @@ class Aims:
         chosen = torch.from_numpy(own)
         return Data.from_arrays(self.x[chosen].numpy(), self.y[chosen].numpy()), self.outputs[chosen]
 
-    def rounds(self) -> Iterator[tuple[Data, Tensor]]:
-        """All rounds, without end."""
-        return (self.round(number) for number in itertools.count())
-
     def drawn(self, size: int, seed: int) -> Iterator[Tensor]:
         """Numbers of rows and copies, ``size`` at a time or all, in a new order each time that all were drawn."""
         turn = 0
@@ -105,15 +113,21 @@ def remembered(task: Task) -> float:
     return max(0.0, found.trace) if found else 1.0
 
 
-def leads(task: Task) -> list[np.ndarray]:
-    """By how much larger ``margin`` the original would have than members on forget rows, had it never seen them either.
+def leads(task: Task, module: nn.Module) -> np.ndarray:
+    """By how much larger ``margin`` a model would have than members on forget rows, had it never seen them either.
+
+    Args:
+        task: gives rows and members.
+        module: the model.
 
     Returns:
-        By part and row, as the coach tells it from the holdout; 0 where it cannot be read.
+        ``(F,)``, in the order of the task's rows, as the coach tells it from the holdout; 0 where it cannot be read.
     """
-    half = task.references
-    found = half and gauge.lead(half.thinned, task.parts, task.alpha, Margin.name, task.model)
-    return found or [np.zeros(len(part.rows)) for part in task.parts]
+    half, found = task.references, np.zeros(len(task.positions))
+    own = half and gauge.lead(half.thinned, task.parts, task.alpha, Margin.name, module)
+    for part, ahead in zip(task.parts if own else (), own or (), strict=True):
+        found[np.searchsorted(task.positions, part.rows)] = ahead
+    return found
 
 
 def round_size(task: Task) -> int:
@@ -131,18 +145,9 @@ def _shown(task: Task) -> tuple[Tensor, Tensor]:
 
 
 def _said(
-    task: Task,
-    asked: Callable[[ReferenceHalf, Part], list[tuple[Indices, Indices]]],
-    otherwise: Tensor | None = None,
-    lead: Sequence[np.ndarray] | None = None,
+    task: Task, asked: Callable[[ReferenceHalf, Part], list[tuple[Indices, Indices]]], otherwise: Tensor | None = None
 ) -> Tensor:
     """What the members that are asked about each row say together, of it and of its copies, as one target each.
-
-    Args:
-        task: gives rows and members.
-        asked: which of these.
-        otherwise: what is said of rows about which nobody is asked.
-        lead: by how much surer of each row, by part, they are made.
 
     Returns:
         ``(F + K F, C)``, in the order of the task's rows; ``otherwise`` where nobody can be asked.
@@ -150,11 +155,10 @@ def _said(
     assert task.references is not None
     places = {int(position): place for place, position in enumerate(task.positions)}
     said = None if otherwise is None else otherwise.reshape(-1, len(places), otherwise.shape[1]).clone()
-    for number, part in enumerate(task.parts):
-        surer = torch.zeros(len(part.rows)) if lead is None else torch.from_numpy(lead[number]).float()
+    for part in task.parts:
         for rows, shown in task.references.shown(part, asked(task.references, part)):
             y = task.oracle.data.gather(part.rows[rows])[1]
-            found = torch.stack([task.objective.target(outputs, y, surer[rows]) for outputs in shown])
+            found = torch.stack([task.objective.target(outputs, y) for outputs in shown])
             said = torch.zeros(len(found), len(places), found.shape[2]) if said is None else said
             said[:, [places[int(row)] for row in part.rows[rows]]] = found
     assert said is not None

@@ -1,6 +1,5 @@
 """Datamodel matching: the outputs of models that never saw the rows are the target, by Newton steps and fine-tuning."""
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from neuralyzer.data.request import Guarantee
+from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.influence.matching import PRODUCTS, PULL, matching
 from neuralyzer.methods import continuing
@@ -147,7 +147,8 @@ class DatamodelMatching:
         if tuner is not None:
             damping, reached = tuner.best.settings["damping"], tuner.best.module
         if course.cheap and course.epochs and (course.foretold or self._displaced(task, reached)):
-            reached = self._finetuned(task, reached, aimed[damping], course.epochs, progress)
+            aims = self._present(task, aimed[damping], course, reached)
+            reached = self._finetuned(task, reached, aims, course.epochs, progress)
         return reached
 
     def _displaced(self, task: Task, module: nn.Module) -> bool:
@@ -167,6 +168,10 @@ class DatamodelMatching:
         if self.source != REFERENCES:
             return None
         return Aims.near(task) if course.near else Aims.of_references(task)
+
+    def _present(self, task: Task, aims: Aims, course: "_Course", module: nn.Module) -> Aims:
+        """Aims for where a model now stands: what members say is made as sure as it is itself on other rows."""
+        return aims if course.near or self.source != REFERENCES else aims.led(task, module)
 
     def _dampings(self, course: "_Course") -> tuple[float, ...]:
         if self.damping is not None:
@@ -192,16 +197,21 @@ class DatamodelMatching:
         most = course.steps * (1 if self.steps else MORE if task.limited else MOST)
         enough = 1.0 if task.limited and course.foretold else ENOUGH  # in haste time goes to the passes that follow
         shift, pull = damping * task.factors.largest, PULL * len(task.forget) / round_size(task)
-        rounds = itertools.islice(aims.rounds(), most)
-        path = matching(task.model, task.objective, rounds, task.factors, len(task.retain), shift, pull)
+        here = task.model
+
+        def rounds() -> Iterator[tuple[Data, Tensor]]:
+            for number in range(most):
+                yield self._present(task, aims, course, here).round(number)
+
+        path = matching(task.model, task.objective, rounds(), task.factors, len(task.retain), shift, pull)
         due, before, reached = course.steps, math.inf, task.model
         progress.start("matching: Newton steps", due)
-        for steps, module in enumerate(path, 1):
+        for steps, here in enumerate(path, 1):  # where the next round begins
             progress.advance()
             if steps != due and not task.late:
                 continue
             progress.finish()
-            reached = reestimated(weights.clone(module), task)
+            reached = reestimated(weights.clone(here), task)
             if not course.cheap:
                 reached = self._finetuned(task, reached, aims, course.epochs, progress)
             if tuner is None:

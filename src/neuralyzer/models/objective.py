@@ -49,17 +49,11 @@ class Objective(Protocol):
     def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         """Loss gradients ``(N, C)`` at targets drawn from the model, weighted: their second moment is ``curvature``."""
 
-    def target(self, outputs: Tensor, y: Tensor, surer: Tensor | float = 0.0) -> Tensor:
-        """What ``M`` models say together of each row, ``(N, K)`` from their outputs ``(M, N, C)``.
+    def target(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """What ``M`` models say together of each row, ``(N, K)`` from their outputs ``(M, N, C)``."""
 
-        Args:
-            outputs: theirs.
-            y: targets of the rows.
-            surer: by how much a model may be surer of each row than they are, in margins, ``(N,)``.
-
-        Returns:
-            What ``mismatch`` is taken against.
-        """
+    def surer(self, target: Tensor, y: Tensor, by: Tensor) -> Tensor:
+        """A target ``(N, K)`` with the ``margin`` of each row larger by so much, ``(N,)``."""
 
     def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float) -> Tensor:
         """A target ``(N, K)``: outputs ``(N, C)`` less ``share`` of what tells the targets ``seen`` from ``never``."""
@@ -137,7 +131,7 @@ class Classification:
         gradient = p.scatter(1, drawn, -missing.gather(1, drawn))
         return (F.normalize(gradient, dim=1, eps=torch.finfo(p.dtype).tiny) * trace.sqrt()).to(outputs.dtype)
 
-    def target(self, outputs: Tensor, y: Tensor, surer: Tensor | float = 0.0) -> Tensor:
+    def target(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Geometric mean of the models' class probabilities, as sure of a row's class as they are: by their mean margin.
 
         Models err on a row in different ways, and the geometric mean alone is surer of it than nearly all of them.
@@ -147,8 +141,11 @@ class Classification:
         """
         together = outputs.log_softmax(-1).mean(0)
         margins = torch.stack([self.margin(own, y) for own in outputs])
-        short = margins.mean(0) + surer - self.margin(together, y)
-        return together.scatter_add(1, labels(y).unsqueeze(1), short.unsqueeze(1)).softmax(-1)
+        return self.surer(together.softmax(-1), y, margins.mean(0) - self.margin(together, y))
+
+    def surer(self, target: Tensor, y: Tensor, by: Tensor) -> Tensor:
+        """What is added to the margin is added to the log-odds of the row's class."""
+        return _log(target).scatter_add(1, labels(y).unsqueeze(1), by.unsqueeze(1)).softmax(-1)
 
     def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float) -> Tensor:
         """The difference is taken off the log-odds."""
@@ -224,9 +221,13 @@ class Regression:
         """Standard normal: targets scatter around predictions with variance 1."""
         return torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype)
 
-    def target(self, outputs: Tensor, y: Tensor, surer: Tensor | float = 0.0) -> Tensor:
-        """Mean of the models' predictions; there is no way to be surer of one."""
+    def target(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Mean of the models' predictions."""
         return outputs.mean(0)
+
+    def surer(self, target: Tensor, y: Tensor, by: Tensor) -> Tensor:
+        """Itself: a prediction is not more or less sure."""
+        return target
 
     def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float) -> Tensor:
         """The difference is taken off the predictions."""
