@@ -125,8 +125,9 @@ def leads(task: Task, module: nn.Module) -> np.ndarray:
     """
     half, found = task.references, np.zeros(len(task.positions))
     own = half and gauge.lead(half.thinned, task.parts, task.alpha, Margin.name, module)
-    for part, ahead in zip(task.parts if own else (), own or (), strict=True):
-        found[np.searchsorted(task.positions, part.rows)] = ahead
+    if own:
+        rows = np.concatenate([part.rows for part in task.parts])
+        found[np.searchsorted(task.positions, rows)] = np.concatenate(own)
     return found
 
 

@@ -31,9 +31,7 @@ WORTH = 0.85  # of the score before: what doubling the steps must come to for th
 SHARE, MOST_EPOCHS = 0.05, 3  # passes of fine-tuning, of the recipe's
 FEWEST_EPOCHS = 2  # that must fit a limited time; what is left of it is used
 MANY = 100  # rows in whose mean trace a model's own chance is lost: they may keep it
-BY_HEART = (
-    3  # times what a case may lose: utility on retained rows above that on others, from which on steps displace it
-)
+BY_HEART = 3  # times what a case may lose: where retained rows are known so much better than others, passes follow
 REFERENCES, INFLUENCE = "references", "influence"
 DISPLACED = 0.5  # of what a case may lose: where steps cost retained rows more, passes follow
 BESIDE = 0.5  # matched rows in a batch, as a share of its retained ones
@@ -210,10 +208,13 @@ class DatamodelMatching:
             progress.advance()
             if steps != due and not task.late:
                 continue
-            progress.finish()
-            reached = reestimated(weights.clone(here), task)
-            if not course.cheap:
-                reached = self._finetuned(task, reached, aims, course.epochs, progress)
+            if course.cheap:
+                reached = reestimated(weights.clone(here), task)
+                task.show(progress, reached)
+                progress.finish()
+            else:
+                progress.finish()
+                reached = self._finetuned(task, here, aims, course.epochs, progress)
             if tuner is None:
                 break
             tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]

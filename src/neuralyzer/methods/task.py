@@ -101,7 +101,8 @@ class Task:
         if module is self.model:
             return self
         other, factors = copy.copy(self), self.factors if "factors" in self.__dict__ else None
-        other.__dict__.pop("factors", None)
+        for name in ("factors", "learned_by_heart"):
+            other.__dict__.pop(name, None)
         other.oracle, other._kept = replace(self.oracle, model=module), None
         if factors is not None:
             other.__dict__["factors"] = factors
