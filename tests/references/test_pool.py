@@ -88,7 +88,7 @@ def test_the_halves_share_nothing(kept):
 
 def test_outputs_of_members_that_never_saw_the_rows(kept):
     (part,) = kept.parts(np.flatnonzero(world.SUBJECTS == "s01"))
-    ((rows, got),) = kept.tuning.never_outputs(part)
+    ((rows, got),) = kept.tuning.never_outputs([part])
     assert (rows == np.arange(10)).all()
     never = [number for number in range(0, 16, 2) if number not in kept.saw(part.rows)]
     assert len(never) == 6 and got.shape == (6, 10, 3)
@@ -481,18 +481,42 @@ def test_who_lacks_a_rows_class_is_not_asked_about_it(grouped):
     fewer = 0
     for subject in range(15):
         part = Part(subject, half.half.positions[subject])
-        blocks = half.never_saw(part)
+        blocks = half.never_saw([part])
         assert sorted(np.concatenate([rows for rows, _ in blocks])) == list(range(len(part.rows)))
         never = ~keep[:, subject]
         for rows, members in blocks:
-            for label in labels[part.rows[rows]]:
+            for label, own in zip(labels[part.rows[rows]], members.T, strict=True):
                 want = never & keep[:, 12 + label] if subject < 12 else never
                 fewer += want.sum() < 3
-                assert (members == np.flatnonzero(want if want.sum() >= 3 else never)).all()
+                assert (own == np.flatnonzero(want if want.sum() >= 3 else never)).all()
     assert fewer
-    part = Part(0, half.half.positions[0])
-    for (rows, outputs), (again, members) in zip(half.never_outputs(part), half.never_saw(part), strict=True):
-        assert (rows == again).all() and (outputs.numpy() == half.outputs[np.ix_(members, part.rows[rows])]).all()
+
+
+def test_many_parts_are_asked_together_as_each_is_alone(grouped):
+    """Rows are counted through; which members and outputs a row gets depends on no other part."""
+    half = grouped.tuning
+    parts = [Part(subject, half.half.positions[subject][::2]) for subject in (3, 0, 11)]
+    positions = np.concatenate([part.rows for part in parts])
+    for which in (half.never_saw, half.saw):
+        alone, before = {}, 0
+        for part in parts:
+            for rows, members in which([part]):
+                alone |= {before + row: own.tolist() for row, own in zip(rows, members.T, strict=True)}
+            before += len(part.rows)
+        together = {
+            int(row): own.tolist() for rows, members in which(parts) for row, own in zip(rows, members.T, strict=True)
+        }
+        assert together == alone and len(together) == len(positions)
+    for rows, outputs in half.never_outputs(parts):
+        for row, own in zip(rows, outputs.movedim(1, 0), strict=True):
+            asked = np.flatnonzero(half.half.asked(*owner(parts, row))[:, 0])
+            assert (own.numpy() == half.outputs[asked, positions[row]]).all()
+
+
+def owner(parts, row):
+    """The subject of a row that is counted through, and the row."""
+    subjects = np.concatenate([np.full(len(part.rows), part.subject) for part in parts])
+    return int(subjects[row]), np.concatenate([part.rows for part in parts])[[row]]
 
 
 def test_a_pool_without_groups_has_none(kept):

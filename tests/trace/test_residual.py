@@ -1,10 +1,12 @@
 """The trace of a model: against the worked example, by planted traces, and how several subjects add."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from neuralyzer.trace.estimate import score
-from neuralyzer.trace.residual import residual_trace
+from neuralyzer.trace.residual import estimated, residual_trace
 from neuralyzer.trace.table import Table
 from tests.trace.conftest import SIGNALS
 from tests.trace.world import gaussian
@@ -95,6 +97,19 @@ def test_several_subjects_add_as_independent():
     assert got.detectable == pytest.approx(table.critical * got.se + 1.645 * np.sqrt(seen) / unit)
     alone = [residual_trace(table, [p], [r], [o]) for p, (r, o) in zip(parts, given, strict=True)]
     assert got.se < min(one.se for one in alone)
+
+
+def test_the_estimate_alone_makes_no_null_of_the_parts():
+    world = gaussian(5)
+    table, other, generator = Table(world.half, "own"), Table(world.half, "own"), np.random.default_rng(4)
+    read = [world.model(subject, 0.5, generator) for subject in (3, 7, 20)]
+    rows, outside = zip(*read, strict=True)
+    parts = [world.part(subject) for subject in (3, 7, 20)]
+    parts[1], rows = replace(parts[1], rows=parts[1].rows[:2]), (rows[0], rows[1][:2], rows[2])
+    want = residual_trace(table, parts, rows, outside).trace
+    other.centre = table.centre  # learned from all nulls
+    assert estimated(other, parts, rows, outside) == pytest.approx(want, rel=1e-12)
+    assert want and "nulls" not in vars(other)
 
 
 def test_tau_is_half_the_share_left_out():

@@ -1,6 +1,6 @@
 """What ``datamodel-matching`` brings a model's outputs to, on the forget rows and on copies of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,8 +12,8 @@ from neuralyzer.influence.removal import foretold
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
 from neuralyzer.references.copies import copies
-from neuralyzer.references.half import ReferenceHalf
-from neuralyzer.references.readings import Indices, Part
+from neuralyzer.references.half import Asked, ReferenceHalf
+from neuralyzer.references.readings import Part
 from neuralyzer.signals.margin import Margin
 from neuralyzer.trace import gauge
 
@@ -109,8 +109,8 @@ class Aims:
 def remembered(task: Task) -> float:
     """The original's own trace by ``margin``, as the coach reads it; 1 where it cannot be read."""
     half = task.references
-    found = half and gauge.alone(half.thinned, task.parts, task.alpha, Margin.name, task.model)
-    return max(0.0, found.trace) if found else 1.0
+    found = None if half is None else gauge.alone(half.thinned, task.parts, task.alpha, Margin.name, task.model)
+    return 1.0 if found is None else max(0.0, found)
 
 
 def leads(task: Task, module: nn.Module) -> np.ndarray:
@@ -126,8 +126,7 @@ def leads(task: Task, module: nn.Module) -> np.ndarray:
     half, found = task.references, np.zeros(len(task.positions))
     own = half and gauge.lead(half.thinned, task.parts, task.alpha, Margin.name, module)
     if own:
-        rows = np.concatenate([part.rows for part in task.parts])
-        found[np.searchsorted(task.positions, rows)] = np.concatenate(own)
+        found[_places(task)] = np.concatenate(own)
     return found
 
 
@@ -146,21 +145,25 @@ def _shown(task: Task) -> tuple[Tensor, Tensor]:
 
 
 def _said(
-    task: Task, asked: Callable[[ReferenceHalf, Part], list[tuple[Indices, Indices]]], otherwise: Tensor | None = None
+    task: Task, asked: Callable[[ReferenceHalf, Sequence[Part]], list[Asked]], otherwise: Tensor | None = None
 ) -> Tensor:
     """What the members that are asked about each row say together, of it and of its copies, as one target each.
 
     Returns:
         ``(F + K F, C)``, in the order of the task's rows; ``otherwise`` where nobody can be asked.
     """
-    assert task.references is not None
-    places = {int(position): place for place, position in enumerate(task.positions)}
+    half, places = task.references, _places(task)
+    assert half is not None
+    y = task.oracle.data.gather(task.positions)[1]
     said = None if otherwise is None else otherwise.reshape(-1, len(places), otherwise.shape[1]).clone()
-    for part in task.parts:
-        for rows, shown in task.references.shown(part, asked(task.references, part)):
-            y = task.oracle.data.gather(part.rows[rows])[1]
-            found = torch.stack([task.objective.target(outputs, y) for outputs in shown])
-            said = torch.zeros(len(found), len(places), found.shape[2]) if said is None else said
-            said[:, [places[int(row)] for row in part.rows[rows]]] = found
+    for rows, shown in half.shown(task.parts, asked(half, task.parts)):
+        found = torch.stack([task.objective.target(outputs, y[places[rows]]) for outputs in shown])
+        said = torch.zeros(len(found), len(places), found.shape[2]) if said is None else said
+        said[:, places[rows]] = found
     assert said is not None
     return said.flatten(0, 1)
+
+
+def _places(task: Task) -> Tensor:
+    """Where the rows of a task's parts, counted through, are among its own."""
+    return torch.from_numpy(np.searchsorted(task.positions, np.concatenate([part.rows for part in task.parts])))

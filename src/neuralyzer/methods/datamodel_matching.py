@@ -134,7 +134,7 @@ class DatamodelMatching:
         progress.advance()
         progress.finish()
         course = self._course(task)
-        looks = task.traceable and (course.cheap or not task.limited)
+        looks = (course.cheap or not task.limited) and task.traceable  # what nobody reads is not computed
         tuner = Tuner(task) if looks else None  # where nothing is told the first is taken
         known, aimed = self._known(task, course), dict[float, Aims]()
         for damping in self._dampings(course):

@@ -246,13 +246,11 @@ class Task:
     def never_seen_loss(self) -> float:
         """Mean loss of tuning members on those forget rows whose subject they never saw."""
         assert self.references is not None
-        total, rows = 0.0, 0
-        for part in self.parts:
-            y = self.oracle.data.gather(part.rows)[1]
-            for asked, outputs in self.references.never_outputs(part):
-                for own in outputs:
-                    total += float(self.objective.losses(own, y[torch.from_numpy(asked)]).double().sum())
-                    rows += len(asked)
+        total, rows, y = 0.0, 0, self.oracle.data.gather(np.concatenate([part.rows for part in self.parts]))[1]
+        for asked, outputs in self.references.never_outputs(self.parts):
+            for own in outputs:
+                total += float(self.objective.losses(own, y[torch.from_numpy(asked)]).double().sum())
+                rows += len(asked)
         return total / rows
 
     @cached_property

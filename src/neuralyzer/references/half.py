@@ -14,6 +14,8 @@ from neuralyzer.signals.signal import Batch
 
 THINNED = 256  # holdout rows
 
+Asked = tuple[Indices, Indices]  # n rows, and the m members that are asked about each, (m, n)
+
 
 @dataclass(frozen=True, eq=False)
 class ReferenceHalf:
@@ -44,49 +46,43 @@ class ReferenceHalf:
             held[rows] = self.half.keep[member, subject]
         return held
 
-    def never_saw(self, part: Part) -> list[tuple[Indices, Indices]]:
-        """Who can say how a model without a part's subject sees its rows.
+    def never_saw(self, parts: Sequence[Part]) -> list[Asked]:
+        """Who can say how a model without a row's subject sees it.
 
         Args:
-            part: some or all rows of a subject.
+            parts: some or all rows of subjects.
 
         Returns:
-            Rows among the part's own, and the members that are asked about them; every row once.
+            Blocks: rows among the parts' own, counted through, and the members that are asked about them; every row once.
         """
-        return _alike(self.half.asked(part.subject, part.rows))
+        return _blocks(np.concatenate([self.half.asked(part.subject, part.rows) for part in parts], 1))
 
-    def saw(self, part: Part) -> list[tuple[Indices, Indices]]:
-        """Who can say how a model that held a part's rows sees them.
+    def saw(self, parts: Sequence[Part]) -> list[Asked]:
+        """Who can say how a model that held a row sees it: blocks as above, with every row once that any member held."""
+        held = np.zeros((self.half.members, sum(len(part.rows) for part in parts)), dtype=bool)
+        first = 0
+        for part in parts:
+            own = slice(first, first := first + len(part.rows))
+            held[self.half.keep[:, part.subject], own] = self.half.rows_held(part.subject, part.rows)
+        return [(rows, members) for rows, members in _blocks(held) if len(members)]
 
-        Args:
-            part: some or all rows of a subject.
+    def never_outputs(self, parts: Sequence[Part]) -> Iterator[tuple[Indices, torch.Tensor]]:
+        """Rows among the parts' own, and the outputs ``(m, n, C)`` of the members that are asked about them."""
+        return ((rows, shown[0]) for rows, shown in self.shown(parts, self.never_saw(parts)))
 
-        Returns:
-            Rows among the part's own, and the members that held them; every row once that any member held.
-        """
-        held = np.zeros((self.half.members, len(part.rows)), dtype=bool)
-        held[self.half.keep[:, part.subject]] = self.half.rows_held(part.subject, part.rows)
-        return [(rows, members) for rows, members in _alike(held) if len(members)]
-
-    def never_outputs(self, part: Part) -> Iterator[tuple[Indices, torch.Tensor]]:
-        """Rows among a part's own, and the outputs ``(m, n, C)`` of the members that are asked about them."""
-        for rows, members in self.never_saw(part):
-            yield rows, torch.from_numpy(self.outputs[np.ix_(members, part.rows[rows])])
-
-    def shown(
-        self, part: Part, asked: Sequence[tuple[Indices, Indices]]
-    ) -> Iterator[tuple[Indices, list[torch.Tensor]]]:
+    def shown(self, parts: Sequence[Part], asked: Sequence[Asked]) -> Iterator[tuple[Indices, list[torch.Tensor]]]:
         """What members output on rows, and on each augmented copy of them.
 
         Args:
-            part: some or all rows of a subject.
+            parts: some or all rows of subjects.
             asked: rows and members, as ``never_saw`` or ``saw`` gives them.
 
         Yields:
-            Rows among the part's own, and outputs ``(m, n, C)``: on the rows, then on each copy.
+            Rows among the parts' own, and outputs ``(m, n, C)``: on the rows, then on each copy.
         """
+        positions = np.concatenate([part.rows for part in parts])
         for rows, members in asked:
-            index = np.ix_(members, part.rows[rows])
+            index = (members, positions[rows])
             yield rows, [torch.from_numpy(self.outputs[index]), *torch.from_numpy(self.copies[index]).movedim(2, 0)]
 
     @cached_property
@@ -111,9 +107,14 @@ class ReferenceHalf:
         )
 
 
-def _alike(asked: Flags) -> list[tuple[Indices, Indices]]:
-    """The rows of which the same members are asked, and these members; from ``asked (M, n)``."""
-    if (asked == asked[:, :1]).all():  # as without groups
-        return [(np.arange(asked.shape[1]), np.flatnonzero(asked[:, 0]))]
-    alike, kinds = np.unique(asked, axis=1, return_inverse=True)
-    return [(np.flatnonzero(kinds == kind), np.flatnonzero(alike[:, kind])) for kind in range(alike.shape[1])]
+def _blocks(asked: Flags) -> list[Asked]:
+    """From ``asked (M, n)``, rows about which equally many members are asked.
+
+    Of thousands of subjects with a row each hardly two were left out by the same members, but many by as many.
+
+    Returns:
+        Such rows, and the members about each.
+    """
+    count = asked.sum(0)
+    blocks = [np.flatnonzero(count == many) for many in np.unique(count)]
+    return [(rows, np.nonzero(asked[:, rows].T)[1].reshape(len(rows), -1).T) for rows in blocks]

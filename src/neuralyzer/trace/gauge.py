@@ -14,7 +14,7 @@ from neuralyzer.references.pool import References
 from neuralyzer.references.readings import Floats, Half, Indices, Part, Remembered
 from neuralyzer.signals.signal import Family
 from neuralyzer.trace.joint import Joint, joint_test
-from neuralyzer.trace.residual import FOUND, Trace, residual_trace, shifts
+from neuralyzer.trace.residual import FOUND, Trace, estimated, residual_trace, shifts
 from neuralyzer.trace.table import Table
 
 _table = lru_cache(maxsize=32)(Table)
@@ -25,13 +25,13 @@ def tables(half: Half, alpha: float) -> dict[str, Table]:
     return {signal: _table(half, signal, alpha) for signal in half.signals}
 
 
-def alone(half: ReferenceHalf, parts: Sequence[Part], alpha: float, signal: str, model: nn.Module) -> Trace | None:
-    """A model's trace by one signal, for which no other's null is made; None where it cannot read the parts."""
+def alone(half: ReferenceHalf, parts: Sequence[Part], alpha: float, signal: str, model: nn.Module) -> float | None:
+    """A model's trace by one signal, and no more of it; None where it cannot read the parts."""
     table = _reading_table(half, parts, alpha, signal)
     if table is None:
         return None
     read = half.meter.read(model, parts, [signal])[signal]
-    return residual_trace(table, parts, read.rows, read.holdout)
+    return estimated(table, parts, read.rows, read.holdout)
 
 
 def lead(
@@ -53,7 +53,9 @@ def lead(
     if table is None:
         return None
     read = half.meter.read(model, parts, [signal])[signal]
-    return [found.on(null.moments.never, null.moments.spread) for null, found in shifts(table, parts, read.holdout)]
+    contrasts = [table.contrast(part) for part in parts]
+    found = shifts(table, parts, contrasts, read.holdout)
+    return [shift.on(own.moments.never, own.moments.spread) for shift, own in zip(found, contrasts, strict=True)]
 
 
 def _reading_table(half: ReferenceHalf, parts: Sequence[Part], alpha: float, signal: str) -> Table | None:

@@ -8,7 +8,7 @@ import numpy as np
 from neuralyzer.references.readings import Floats, Part
 from neuralyzer.trace.estimate import score
 from neuralyzer.trace.prediction import Shift
-from neuralyzer.trace.table import Null, Table
+from neuralyzer.trace.table import Contrast, Table
 
 FOUND = 1.645  # standard normal quantile at 95 %: the power that the detectable trace speaks of
 
@@ -36,11 +36,30 @@ class Trace:
     detectable: float
 
 
-def shifts(table: Table, parts: Sequence[Part], holdout: Sequence[Floats]) -> list[tuple[Null, Shift]]:
-    """Each part's null, and how a model that reads so on the holdout differs from the members that never saw the part."""
+def shifts(
+    table: Table, parts: Sequence[Part], contrasts: Sequence[Contrast], holdout: Sequence[Floats]
+) -> list[Shift]:
+    """How a model that reads so on the holdout differs from the members that never saw each part."""
     return [
-        (null, table.holdout(part.subject).shift(outside, null.never))
-        for part, null, outside in zip(parts, table.parts_null(parts), holdout, strict=True)
+        table.holdout(part.subject).shift(outside, own.never)
+        for part, own, outside in zip(parts, contrasts, holdout, strict=True)
+    ]
+
+
+def estimated(table: Table, parts: Sequence[Part], rows: Sequence[Floats], holdout: Sequence[Floats]) -> float:
+    """The trace of ``residual_trace`` alone: of thousands of subjects in a third of the time, for no null is made."""
+    contrasts = [table.contrast(part) for part in parts]
+    found = shifts(table, parts, contrasts, holdout)
+    return float(sum(_excesses(table, contrasts, found, rows)) / sum(own.gap.unit for own in contrasts))
+
+
+def _excesses(
+    table: Table, contrasts: Sequence[Contrast], found: Sequence[Shift], rows: Sequence[Floats]
+) -> list[float]:
+    """Each part's score, less the mean of all, in the unit of its gap."""
+    return [
+        float((score(reading, own.moments, shift, own.gap) - table.centre) * shift.noise * own.gap.norm)
+        for own, shift, reading in zip(contrasts, found, rows, strict=True)
     ]
 
 
@@ -59,15 +78,15 @@ def residual_trace(
     Returns:
         The trace. Parts add as independent; what no pool trained on less data can see finer (``tau``) is added once.
     """
-    numerator = unit = variance = seen = 0.0
-    for (null, shift), reading in zip(shifts(table, parts, holdout), rows, strict=True):
-        scale = shift.noise * null.gap.norm
-        numerator += (score(reading, null.moments, shift, null.gap) - table.centre) * scale
-        unit += null.gap.unit
-        variance += (table.sd(null) * scale) ** 2
-        seen += null.seen_variance * scale**2
+    nulls = table.parts_null(parts)
+    found_shifts = shifts(table, parts, nulls, holdout)
+    unit = sum(null.gap.unit for null in nulls)
+    scales = [shift.noise * null.gap.norm for null, shift in zip(nulls, found_shifts, strict=True)]
+    variance = sum((table.sd(null) * scale) ** 2 for null, scale in zip(nulls, scales, strict=True))
+    seen = sum(null.seen_variance * scale**2 for null, scale in zip(nulls, scales, strict=True))
     tau = table.half.share / 2
-    trace, se = numerator / unit, float(np.sqrt(variance / unit**2 + tau**2))
+    trace = sum(_excesses(table, nulls, found_shifts, rows)) / unit
+    se = float(np.sqrt(variance / unit**2 + tau**2))
     z = trace / se
     reach = table.critical * se
     p = (1 + int((table.pooled >= abs(z)).sum())) / (1 + len(table.pooled))

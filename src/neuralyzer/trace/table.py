@@ -19,13 +19,25 @@ MOST_SUBJECTS = 1000  # that the null is learned from: six scores each place its
 
 
 @dataclass(frozen=True)
-class Null:
-    """A part's scores under the null and what follows from them.
+class Contrast:
+    """What having seen a part does to a signal.
 
     Attributes:
         moments: on the part's rows.
         gap: of the part.
         never: holdout mean over the members that never saw the subject, ``(H,)``.
+    """
+
+    moments: Moments
+    gap: Gap
+    never: Floats
+
+
+@dataclass(frozen=True)
+class Null(Contrast):
+    """The like, with the part's scores under the null and what follows from them.
+
+    Attributes:
         members: which members those are, ``(n_never,)``.
         scores: each of their scores, everything recomputed without it, ``(n_never,)``.
         seen_variance: variance of the like among the members that saw the subject.
@@ -33,9 +45,6 @@ class Null:
         seen_scores: their weighted excess over one another, ``(n_seen,)``.
     """
 
-    moments: Moments
-    gap: Gap
-    never: Floats
     members: np.ndarray
     scores: Floats
     seen_variance: float
@@ -119,6 +128,16 @@ class Table:
         """The like where all subjects share one."""
         return _holdout(self.readings.holdout)
 
+    def contrast(self, part: Part) -> Contrast:
+        """What having seen a part does: what a trace is measured by, without the null that tells its error."""
+        never, saw, asked = self._never_seen(part)
+        phi, outside = self.readings.rows[:, part.rows], self.readings.holdout_of(part.subject)
+        held = self.half.rows_held(part.subject, part.rows)
+        whole = _moments.moments(phi[never], phi[saw], held, self.spread_floor, asked)
+        seen_mean, never_mean = outside[saw].mean(0), outside[never].mean(0)
+        found = gap(whole, self.holdout(part.subject), seen_mean, never_mean, self.gap_floor)
+        return Contrast(whole, found, never_mean)
+
     def null(self, part: Part) -> Null:
         """The null scores of a part: each member that never saw it is tested with everything recomputed without it.
 
@@ -133,19 +152,17 @@ class Table:
         never, saw, asked = self._never_seen(part)
         phi, holdout_phi = self.readings.rows[:, part.rows], self.readings.holdout_of(part.subject)
         held, holdout = self.half.rows_held(part.subject, part.rows), self.holdout(part.subject)
-        whole = _moments.moments(phi[never], phi[saw], held, self.spread_floor, asked)
-        seen_mean, never_mean = holdout_phi[saw].mean(0), holdout_phi[never].mean(0)
-        whole_gap = gap(whole, holdout, seen_mean, never_mean, self.gap_floor)
+        own = self.contrast(part)
         count, total = int(never.sum()), holdout_phi[never].sum(0)
         without = _moments.without_each(phi[never], phi[saw], held, self.spread_floor, asked)
         means = (total - holdout_phi[never]) / (count - 1)
-        gaps = gap(without, holdout, seen_mean, means, self.gap_floor, asked)
+        gaps = gap(without, holdout, holdout_phi[saw].mean(0), means, self.gap_floor, asked)
         scores = score(phi[never], without, holdout.shift(holdout_phi[never], means), gaps)
-        who, excess = self._seen_scores(part, whole, whole_gap, never_mean)
+        who, excess = self._seen_scores(part, own)
         variance = float(np.var(excess, ddof=1))
-        return Null(whole, whole_gap, never_mean, np.flatnonzero(never), scores, variance, who, excess)
+        return Null(own.moments, own.gap, own.never, np.flatnonzero(never), scores, variance, who, excess)
 
-    def _seen_scores(self, part: Part, whole: Moments, whole_gap: Gap, never: Floats) -> tuple[np.ndarray, Floats]:
+    def _seen_scores(self, part: Part, own: Contrast) -> tuple[np.ndarray, Floats]:
         """The weighted excess over one another of the members that saw the subject; its variance is ``u``.
 
         A member that lacks some of the rows, as members of a pool with groups do, is read on those that it held.
@@ -158,11 +175,11 @@ class Table:
         phi, outside = self.readings.rows[:, part.rows][saw], self.readings.holdout_of(part.subject)[saw]
         any_, count = held.any(1), held.sum(0)
         total = np.where(held, phi, 0.0).sum(0)
-        shift = self.holdout(part.subject).shift(outside, never).on(whole.never, whole.spread)
+        shift = self.holdout(part.subject).shift(outside, own.never).on(own.moments.never, own.moments.spread)
         apart = np.where(held, phi - (total - phi) / (count - 1) - shift, 0.0)
-        squares = np.square(whole_gap.weights * whole.spread)
+        squares = np.square(own.gap.weights * own.moments.spread)
         norms = np.sqrt((held * squares).sum(1)[any_])
-        return np.flatnonzero(saw)[any_], (apart[any_] * whole_gap.weights).sum(1) / norms
+        return np.flatnonzero(saw)[any_], (apart[any_] * own.gap.weights).sum(1) / norms
 
     @cached_property
     def nulls(self) -> dict[int, Null]:
