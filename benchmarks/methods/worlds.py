@@ -5,7 +5,7 @@ None of these seeds, subjects or splits was used to build or to tune an algorith
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ RETRAINED_SEED = 70_000
 CHECKPOINTS = 10  # of a recorded training
 STACK = 4  # retrained models that are trained together
 HALF = "half of a class"
+EVEN = 125  # divides the 5,000 rows of CIFAR-10: no last batch of a few (docs/decisions/0028-the-last-batch.md)
 CLASSES = "-classes"  # how kinds end that are another's with classes to forget
 
 Rows = tuple[nz.Data, nz.Data]
@@ -103,6 +104,10 @@ KINDS = {
     "cifar10": Kind(
         lambda seed: examples.oracle("cifar10").data(seed), lambda seed: examples.oracle("cifar10").recipe(seed),
         _shared(100), 32,
+    ),
+    "cifar10-even": Kind(
+        lambda seed: examples.oracle("cifar10").data(seed),
+        lambda seed: replace(examples.oracle("cifar10").recipe(seed), batch_size=EVEN), _shared(100), 32,
     ),
     "cifar10-classes": Kind(
         lambda seed: _halved(examples.oracle("cifar10").data(seed)),

@@ -22,7 +22,9 @@ from neuralyzer.trace.verdict import Verdict
 from neuralyzer.workspace import digests
 
 # Told, not timed: a retraining takes 8 s, matching under 1 s, whatever else the machine does.
-RATES = Rates(step=0.01, gradient=1e-5, product=1e-6, forward=1e-6, reading=0.005)
+RATES = Rates(
+    step=0.01, partial=5e-3, gradient=1e-5, single=1e-5, product=1e-6, solve=1e-4, forward=1e-6, reading=0.005
+)
 REQUEST = nz.ErasureRequest(subjects=["c0"], budget=2.0)
 
 

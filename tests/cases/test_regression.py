@@ -10,7 +10,9 @@ from neuralyzer.planning.cost import Rates
 from neuralyzer.registry.manifests import register_dataset
 
 # Told, not timed: a retraining takes too long for the request, influence does not.
-RATES = Rates(step=0.05, gradient=1e-5, product=1e-6, forward=1e-6, reading=0.005)
+RATES = Rates(
+    step=0.05, partial=5e-3, gradient=1e-5, single=1e-5, product=1e-6, solve=1e-4, forward=1e-6, reading=0.005
+)
 
 
 def rows():

@@ -44,7 +44,7 @@ def test_where_time_is_limited_the_first_is_taken_unseen(made_world, task):
     method = catalogue.make("datamodel-matching", epochs=3)
     taken = method.unlearn(hurried)
     assert hurried.limited and not hurried.tried and not task.limited
-    assert method.passes(hurried).readings == 0 and method.passes(task).readings == 1
+    assert method.passes(hurried).readings == 0 and method.passes(task).readings == 2
     assert method.passes(hurried).steps < method.passes(task).steps  # the third pass is taken as far as it fits
     own = catalogue.make("datamodel-matching", damping=NEAR[0], steps=method._course(task).steps, epochs=3).unlearn(
         task
@@ -87,7 +87,8 @@ def test_of_few_rows_a_look_is_taken_in_haste_too(made_world, task):
     hurried = Task(task.oracle, ErasureRequest(rows=ids, budget=600.0), made_world.references())
     unhurried = Task(task.oracle, ErasureRequest(rows=ids), made_world.references())
     method = catalogue.make("datamodel-matching")
-    assert method.passes(hurried) == method.passes(unhurried) and method.passes(hurried).readings == 1
+    assert method.passes(unhurried).readings == 2 and method.passes(hurried).readings == pytest.approx(2**0.5)
+    assert method.passes(unhurried).products == pytest.approx(2**0.5 * method.passes(hurried).products)
     taken, again = method.unlearn(hurried), method.unlearn(unhurried)
     assert hurried.limited and hurried.tried and weights.digest(taken) == weights.digest(again)
 
@@ -147,7 +148,7 @@ def test_in_haste_passes_take_the_time_of_a_second_look(task, made_world, monkey
     monkeypatch.setattr(datamodel_matching.Tuner, "judge", judge)
     method = catalogue.make("datamodel-matching", damping=DAMPINGS[0])
     method.unlearn(hurried)
-    assert seen == looks and method.passes(hurried).readings == 1
+    assert seen == looks and 1 < method.passes(hurried).readings < 2
     long = replace(hurried.oracle, recipe=replace(hurried.oracle.recipe, epochs=60))
     asked = ErasureRequest(rows=task.oracle.data.ids[task.positions[:2]].tolist(), budget=600.0)
     longer = Task(long, asked, made_world.references())
@@ -285,7 +286,7 @@ def test_influence_foretells_the_outputs_where_there_are_no_references(task):
     before = reading.mean_loss(task.model, task.objective, bare.forget)
     module = method.unlearn(bare)
     assert reading.mean_loss(module, task.objective, bare.forget) > 1.05 * before
-    assert not bare.tried and method.passes(bare).readings <= 1
+    assert not bare.tried and method.passes(bare).readings == 0
 
 
 def test_an_unknown_source_is_one_clear_line():

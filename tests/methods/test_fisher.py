@@ -11,7 +11,7 @@ from torch import nn
 from neuralyzer.errors import UsageError
 from neuralyzer.influence.diagonal import fisher_squares
 from neuralyzer.methods import catalogue
-from neuralyzer.methods.fisher import fisher_diagonal
+from neuralyzer.methods.fisher import FURTHER, fisher_diagonal
 from neuralyzer.models import weights
 from neuralyzer.models.objective import Regression
 from neuralyzer.progress import Silent
@@ -109,7 +109,7 @@ def test_without_time_it_rests_on_the_first_rows():
 
 
 def test_passes_count_a_gradient_an_output():
-    assert catalogue.make("fisher").passes(untrained()).gradients == 3 * (ROWS - FORGOTTEN)
+    assert catalogue.make("fisher").passes(untrained()).singles == pytest.approx(FURTHER * 3 * (ROWS - FORGOTTEN))
 
 
 @pytest.mark.parametrize("wrong", [{"strength": -1.0}, {"floor": 0.0}])

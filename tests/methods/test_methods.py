@@ -56,7 +56,7 @@ def test_passes_are_positive_and_nothing_stands_in_the_way(task, name):
     method = catalogue.make(name)
     assert obstacle(method, task) is None
     passes = method.passes(task)
-    assert passes.steps + passes.products + passes.gradients > 0
+    assert passes.steps + passes.partial + passes.products + passes.gradients + passes.singles > 0
 
 
 def test_the_coach_never_holds_the_judging_half(task, made_world):

@@ -18,13 +18,24 @@ from tests.conftest import small_recipe
 
 
 def test_seconds_are_rates_times_passes():
-    rates = Rates(step=2, gradient=3, product=5, forward=7, reading=11)
+    values = {
+        "steps": 2,
+        "partial": 19,
+        "gradients": 3,
+        "singles": 13,
+        "products": 5,
+        "solves": 17,
+        "forwards": 7,
+        "readings": 11,
+    }
+    rates = Rates(**{name.removesuffix("s"): value for name, value in values.items()})
     assert rates.seconds(Passes()) == 0
-    for name, value in {"steps": 2, "gradients": 3, "products": 5, "forwards": 7, "readings": 11}.items():
+    for name, value in values.items():
         assert rates.seconds(Passes(**{name: 10})) == 10 * value
-    assert rates.seconds(Passes(1, 1, 1, 1, 1)) == 2 + 3 + 5 + 7 + 11
-    assert rates.seconds(Passes(1, 0, 2) + Passes(3, 4, 0, 1, 1)) == 4 * 2 + 4 * 3 + 2 * 5 + 7 + 11
-    assert len(fields(Rates)) == len(fields(Passes)) == 5, "a new kind of work needs a rate of its own"
+    assert rates.seconds(Passes(1, 1, 1, 1, 1, 1, 1, 1)) == sum(values.values())
+    both = Passes(steps=1, products=2) + Passes(steps=3, gradients=4, forwards=1, readings=1) * 0.5
+    assert rates.seconds(both) == 2.5 * 2 + 2 * 3 + 2 * 5 + 0.5 * 7 + 0.5 * 11
+    assert len(fields(Rates)) == len(fields(Passes)) == len(values), "a new kind of work needs a rate of its own"
 
 
 def test_every_kind_of_work_is_timed(task):
@@ -32,7 +43,7 @@ def test_every_kind_of_work_is_timed(task):
     before = weights.digest(own.model)
     rates = probe(own)
     assert all(0 < getattr(rates, field.name) < 1 for field in fields(rates))
-    assert rates.forward < rates.gradient, "a forward pass is part of a gradient"
+    assert rates.forward < rates.gradient < rates.single, "a forward pass is part of a gradient, and many share one"
     assert weights.digest(own.model) == before
 
 

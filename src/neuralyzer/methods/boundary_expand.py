@@ -58,7 +58,7 @@ class BoundaryExpand:
 
     def passes(self, task: Task) -> Passes:
         """The epochs' steps."""
-        return Passes(steps=continuing.steps(task, len(task.forget), self.epochs))
+        return Passes(steps=continuing.steps(task, len(task.forget), self.epochs), forwards=self.epochs * task.shown)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Expand a copy, train it on and cut it back."""

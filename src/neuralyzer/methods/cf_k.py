@@ -38,7 +38,7 @@ class CfK:
 
     def passes(self, task: Task) -> Passes:
         """The epochs' steps."""
-        return Passes(steps=continuing.steps(task, len(task.retain), self.epochs))
+        return Passes(partial=continuing.steps(task, len(task.retain), self.epochs))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Train the last layers of a copy."""

@@ -91,21 +91,22 @@ class DatamodelMatching:
         return unaimed(task) if self.source == REFERENCES else None
 
     def passes(self, task: Task) -> Passes:
-        """What comes before the first look, it, and what follows the last one.
+        """The factors, then steps and a look, once or twice: what the first look shows decides, and nobody knows it yet.
 
         Returns:
-            In limited time without the last of the passes, and without a look where steps are dearer than passes.
+            In limited time without the last of the passes, and without a look where steps are dearer than passes; where
+            steps are cheap as much as lies between one round and two.
         """
         course = self._course(task)
         epochs = min(course.foretold, FEWEST_EPOCHS) if task.limited else course.foretold
-        unseen = task.limited and not course.cheap
-        return Passes(
-            steps=(1 + BESIDE) * continuing.steps(task, len(task.retain), epochs),
-            products=course.steps * PRODUCTS * round_size(task),
-            gradients=task.factors_cost,
-            forwards=0 if unseen else 2 * len(task.held_back),
-            readings=0 if unseen else 1,
-        )
+        finetuning = Passes(steps=(1 + BESIDE) * continuing.steps(task, len(task.retain), epochs))
+        stepping = Passes(products=course.steps * PRODUCTS * round_size(task), solves=course.steps * PRODUCTS)
+        look, factors = Passes(forwards=2 * len(task.held_back), readings=1), Passes(gradients=task.factors_cost)
+        if task.references is None or (task.limited and not course.cheap):  # the first is taken, unseen
+            return factors + stepping + finetuning
+        if course.cheap:
+            return factors + (stepping + look) * (math.sqrt(MORE) if task.limited else MORE) + finetuning
+        return factors + (stepping + finetuning + look) * MORE
 
     def _course(self, task: Task) -> "_Course":
         """How far to go before the first look, and what follows."""

@@ -37,7 +37,7 @@ class GradientAscent:
 
     def passes(self, task: Task) -> Passes:
         """The epochs' steps."""
-        return Passes(steps=continuing.steps(task, len(task.forget), self.epochs))
+        return Passes(steps=continuing.steps(task, len(task.forget), self.epochs), forwards=task.shown)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Ascend from a copy of the original."""

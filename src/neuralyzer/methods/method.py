@@ -1,7 +1,7 @@
 """What an unlearning algorithm is."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
@@ -29,26 +29,29 @@ class Passes:
 
     Attributes:
         steps: training steps of one batch each.
+        partial: the like where the last layer alone is trained.
         gradients: rows whose gradient is taken in large chunks.
+        singles: rows of whose losses each is differentiated by itself.
         products: rows times products with the curvature.
+        solves: steps of a linear solve: what a product takes of however few rows, and those with the kept factors.
         forwards: rows read in large chunks.
         readings: readings of the coach's trace.
     """
 
     steps: float = 0
+    partial: float = 0
     gradients: float = 0
+    singles: float = 0
     products: float = 0
+    solves: float = 0
     forwards: float = 0
     readings: float = 0
 
     def __add__(self, other: "Passes") -> "Passes":
-        return Passes(
-            self.steps + other.steps,
-            self.gradients + other.gradients,
-            self.products + other.products,
-            self.forwards + other.forwards,
-            self.readings + other.readings,
-        )
+        return Passes(*(own + more for own, more in zip(astuple(self), astuple(other), strict=True)))
+
+    def __mul__(self, times: float) -> "Passes":
+        return Passes(*(own * times for own in astuple(self)))
 
 
 @dataclass(frozen=True)

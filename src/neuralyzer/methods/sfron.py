@@ -75,7 +75,7 @@ class Sfron:
 
     def passes(self, task: Task) -> Passes:
         """Gradients of all rows, then the steps on retained rows and those on forget rows between them."""
-        return Passes(steps=self._steps(task), gradients=len(task.oracle.data))
+        return Passes(steps=self._steps(task), singles=len(task.oracle.data))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Alternate from a copy of the original."""

@@ -41,7 +41,7 @@ class Ssd:
 
     def passes(self, task: Task) -> Passes:
         """Gradients of all rows, and of the forget rows again."""
-        return Passes(gradients=len(task.oracle.data) + len(task.forget))
+        return Passes(singles=len(task.oracle.data) + len(task.forget))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Measure both importances, then shrink a copy."""

@@ -219,6 +219,11 @@ class Task:
         """Rows whose gradients their making takes; 0 where they are kept."""
         return 0 if kept.ready(self.oracle, self._kept) else 2 * min(kept.ROWS, len(self.oracle.data))
 
+    @property
+    def shown(self) -> int:
+        """Rows that are read to show a model's losses."""
+        return len(self.forget) + len(self.held_back) + (0 if self.oracle.holdout is None else len(self.oracle.holdout))
+
     def losses(self, model: nn.Module) -> dict[str, float]:
         """Mean losses to show while weights move: forget, retained (held back) and holdout rows."""
         found = {

@@ -8,9 +8,12 @@ import numpy as np
 import torch
 
 from neuralyzer.influence.curvature import GaussNewton, Parameters, mean_gradient
+from neuralyzer.influence.diagonal import importances
+from neuralyzer.methods import last_layers
 from neuralyzer.methods.method import Passes
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading, training, weights
+from neuralyzer.models.reading import GRADIENT_CHUNK
 
 PROBED_STEPS = 60
 PROBED_ROWS = 2048
@@ -23,15 +26,21 @@ class Rates:
 
     Attributes:
         step: a training step of one batch.
+        partial: the like where the last layer alone is trained.
         gradient: a row's part in a gradient over many rows.
+        single: a gradient of one row's loss among many.
         product: a row's part in a product with the curvature.
+        solve: what a step of a linear solve takes beside: a product with one row, and those with the factors if kept.
         forward: a row read among many.
         reading: one reading of the coach's trace.
     """
 
     step: float
+    partial: float
     gradient: float
+    single: float
     product: float
+    solve: float
     forward: float
     reading: float
 
@@ -39,8 +48,11 @@ class Rates:
         """What the passes will take."""
         return (
             passes.steps * self.step
+            + passes.partial * self.partial
             + passes.gradients * self.gradient
+            + passes.singles * self.single
             + passes.products * self.product
+            + passes.solves * self.solve
             + passes.forwards * self.forward
             + passes.readings * self.reading
         )
@@ -50,20 +62,35 @@ def probe(task: Task) -> Rates:
     """Time each kind of work; the model is not changed."""
     recipe, objective = task.oracle.recipe, task.objective
     rows = task.retain.select(np.arange(min(len(task.retain), PROBED_ROWS)))
-    vector = torch.ones(sum(Parameters(task.model).sizes))
-    curvature = GaussNewton(task.model, objective, rows)
+    parameters, few = Parameters(task.model), rows.select(np.arange(min(len(rows), 2 * GRADIENT_CHUNK)))
+    vector = torch.ones(sum(parameters.sizes))
+    curvature, lone = (GaussNewton(task.model, objective, own) for own in (rows, rows.select(np.array([0]))))
+    factors = None if task.factors_cost else task.factors
+
+    def solve() -> None:
+        lone @ vector
+        if factors is not None:
+            factors.solve(parameters, factors.product(parameters, vector), factors.largest)
+
+    step = _step_seconds(task) if recipe.train is None and recipe.command is None else _own_step_seconds(task)
     return Rates(
-        step=_step_seconds(task) if recipe.train is None and recipe.command is None else _own_step_seconds(task),
+        step=step,
+        partial=min(step, _step_seconds(task, last_layers.last(task.model, 1))),
         gradient=_seconds(lambda: mean_gradient(task.model, objective, rows)) / len(rows),
+        single=_seconds(lambda: importances(task.model, objective, few)) / len(few),
         product=_seconds(lambda: curvature @ vector) / len(rows),
+        solve=_seconds(solve),
         forward=_seconds(lambda: reading.outputs(task.model, objective, rows.x)) / len(rows),
         reading=_seconds(lambda: task.trace(task.model)) if task.traceable else 0.0,
     )
 
 
-def _step_seconds(task: Task) -> float:
+def _step_seconds(task: Task, learning: list[str] | None = None) -> float:
+    """Of all parameters, or of those that are named alone."""
     recipe = task.oracle.recipe
     module = weights.clone(task.model)
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and (learning is None or name in learning))
     optimizer = recipe.optimizer(training.trainable(module))
     epochs = 1 + PROBED_STEPS * recipe.batch_size // len(task.retain)
     steps = iter(list(training.order(len(task.retain), epochs, recipe.batch_size, 0))[:PROBED_STEPS])
