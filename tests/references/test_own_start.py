@@ -115,17 +115,28 @@ def test_matching_aims_at_them_too(tmp_path, monkeypatch):
             expected.append(together(outputs[never, position], int(oracle.data.y[position]), ahead))
     np.testing.assert_allclose(found.outputs, expected, atol=1e-5)
     monkeypatch.setattr(aims, "remembered", lambda own: 0.7)  # of so few rows the coach's figure may be anything
-    near = Aims.near(task)
-    own = np.concatenate([scipy.special.log_softmax(logits(oracle, x), 1) for x in near.x.split(12)])
-    apart = []
-    for outputs in (tuning.outputs, *np.moveaxis(tuning.copies, 2, 0)):
+    labels = oracle.data.y.numpy()
+    crowd = np.flatnonzero(labels == 1)[: -(-(labels == 1).sum() // 4)]  # a quarter of a class: others reach it all
+    fewer = crowd[:-1]
+    for positions, copied in ((crowd, 0.7), (fewer, 1.4)):
+        own = nz.Task(oracle, nz.ErasureRequest(rows=oracle.data.ids[positions].tolist()), pool)
+        near, count = Aims.near(own), len(positions)
+        shares = np.repeat([0.7, copied], [count, count * COPIES])
+        np.testing.assert_allclose(near.outputs, less(own, pool, near.x, shares), atol=1e-5)
+
+
+def less(task, pool, x, shares):
+    """The model's own probabilities without what tells members that held a row from those that did not."""
+    own = np.concatenate(
+        [scipy.special.log_softmax(logits(task.oracle, part), 1) for part in x.split(len(task.positions))]
+    )
+    apart, half = [], pool.tuning
+    for outputs in (half.outputs, *np.moveaxis(half.copies, 2, 0)):
         for position in task.positions:
-            held, y = tuning.half.keep[:, pool.owners[position]], int(oracle.data.y[position])
-            said = (np.log(together(outputs[own, position], y, 0.0)) for own in (held, ~held))
+            held, y = half.half.keep[:, pool.owners[position]], int(task.oracle.data.y[position])
+            said = (np.log(together(outputs[who, position], y, 0.0)) for who in (held, ~held))
             apart.append(next(said) - next(said))
-    share = np.repeat([0.7, 1.4], [12, 12 * COPIES])
-    aimed = scipy.special.softmax(own - share[:, None] * np.array(apart), 1)
-    np.testing.assert_allclose(near.outputs, aimed, atol=1e-5)
+    return scipy.special.softmax(own - shares[:, None] * np.array(apart), 1)
 
 
 def together(outputs, y, ahead):

@@ -5,10 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.special
 import torch
 
+from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import ReferencesError, UsageError
+from neuralyzer.methods.aims import Aims
+from neuralyzer.methods.task import Task
 from neuralyzer.models import reading, training
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references import building, surveying
@@ -517,6 +521,28 @@ def owner(parts, row):
     """The subject of a row that is counted through, and the row."""
     subjects = np.concatenate([np.full(len(part.rows), part.subject) for part in parts])
     return int(subjects[row]), np.concatenate([part.rows for part in parts])[[row]]
+
+
+def test_what_a_member_says_of_a_class_that_it_lacks_is_what_the_others_say(grouped):
+    """Aims in a pool with groups: logs of probabilities are averaged over the members that know each class."""
+    task, half = Task(grouped.oracle, ErasureRequest(subjects=["s05"]), grouped), grouped.tuning
+    found = Aims.of_references(task).outputs.double().numpy()
+    labels, keep = grouped.oracle.data.y.numpy(), half.half.keep
+    differ = 0
+    for place, position in enumerate(task.positions):
+        asked_about = np.flatnonzero(half.half.asked(5, np.array([position]))[:, 0])
+        logs = scipy.special.log_softmax(half.outputs[asked_about, position].astype(float), 1)
+        knows = keep[asked_about, 12:]
+        differ += (~knows).sum()
+        told = np.stack([logs[knows[:, c], c].mean() if knows[:, c].any() else logs[:, c].mean() for c in range(3)])
+        each = np.where(knows | ~knows.any(0), logs, told)
+        label = labels[position]
+        others = np.delete(each, label, 1)
+        margin = (each[:, label] - scipy.special.logsumexp(others, axis=1)).mean()
+        rest = np.delete(told, label)
+        want = scipy.special.softmax(np.insert(rest, label, margin + scipy.special.logsumexp(rest)))
+        np.testing.assert_allclose(found[place], want, atol=1e-5)
+    assert differ
 
 
 def test_a_pool_without_groups_has_none(kept):

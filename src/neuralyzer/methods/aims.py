@@ -18,6 +18,7 @@ from neuralyzer.signals.margin import Margin
 from neuralyzer.trace import gauge
 
 COPIES_SHARE = 2.0  # of what is taken off rows: what some copies of a row are brought to, others reach by half
+CROWD = 0.25  # of a class: its rows are so alike that others reach the whole
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Aims:
 
         That is what tells members that held a row from those that never saw it, as a datamodel has it (Ilyas et al.
         2022, arXiv 2202.00622), by as much as the model remembers of what they do (``remembered``); of copies
-        ``COPIES_SHARE`` times that.
+        ``COPIES_SHARE`` times that, unless many of their class go with them: then others reach them as they are.
 
         Args:
             task: gives model, rows, copies and references.
@@ -76,9 +77,9 @@ class Aims:
         never = _said(task, ReferenceHalf.never_saw)
         seen = _said(task, ReferenceHalf.saw, never)
         count, share = len(task.positions), remembered(task)
-        parts = ((slice(count), share), (slice(count, None), COPIES_SHARE * share))
-        found = [task.objective.without(own[which], seen[which], never[which], taken) for which, taken in parts]
-        return cls(x, y, torch.cat(found), count)
+        taken = torch.full((len(x), 1), share)
+        taken[count:] *= torch.where(_crowded(task), 1.0, COPIES_SHARE).repeat(len(x) // count - 1)[:, None]
+        return cls(x, y, task.objective.without(own, seen, never, taken), count)
 
     @classmethod
     def of_influence(cls, task: Task, damping: float) -> "Aims":
@@ -149,19 +150,63 @@ def _said(
 ) -> Tensor:
     """What the members that are asked about each row say together, of it and of its copies, as one target each.
 
+    In a pool with classes as groups, what a member says of a class that it lacks is what the others say of it.
+
     Returns:
         ``(F + K F, C)``, in the order of the task's rows; ``otherwise`` where nobody can be asked.
     """
-    half, places = task.references, _places(task)
+    half, places, lacking = task.references, _places(task), _lacking(task)
     assert half is not None
     y = task.oracle.data.gather(task.positions)[1]
     said = None if otherwise is None else otherwise.reshape(-1, len(places), otherwise.shape[1]).clone()
-    for rows, shown in half.shown(task.parts, asked(half, task.parts)):
+    blocks = asked(half, task.parts)
+    for (rows, shown), (_, members) in zip(half.shown(task.parts, blocks), blocks, strict=True):
+        if lacking is not None:
+            shown = [filled_in(outputs, lacking[torch.from_numpy(members)]) for outputs in shown]
         found = torch.stack([task.objective.target(outputs, y[places[rows]]) for outputs in shown])
         said = torch.zeros(len(found), len(places), found.shape[2]) if said is None else said
         said[:, places[rows]] = found
     assert said is not None
     return said.flatten(0, 1)
+
+
+def _lacking(task: Task) -> Tensor | None:
+    """Which members hold no row of which class, ``(M, C)``; None where the pool has no classes as groups."""
+    half, labels = task.references, task.oracle.data.y.numpy()
+    if half is None or half.half.held is None or not task.objective.counted or labels.ndim > 1:
+        return None
+    lacking = np.zeros((half.half.members, half.outputs.shape[2]), dtype=bool)
+    for label in np.unique(labels).astype(int):
+        lacking[:, label] = ~half.half.held[:, labels == label].any(1)
+    return torch.from_numpy(lacking)
+
+
+def filled_in(outputs: Tensor, lacking: Tensor) -> Tensor:
+    """Members' log-probabilities; of a class that a member lacks, the mean of those that know it.
+
+    A member that lacks a class says that it is next to impossible, whatever the row shows: a mean of few members would
+    say more of who lacks what than of the row.
+
+    Args:
+        outputs: logits ``(m, n, C)``.
+        lacking: which member lacks which class, by row, ``(m, n, C)``.
+
+    Returns:
+        ``(m, n, C)``, not normalised; a class that none of them knows stays as they say.
+    """
+    logs, knows = outputs.log_softmax(-1), ~lacking
+    known = knows.sum(0)
+    mean = torch.where(knows, logs, 0.0).sum(0) / known.clamp_min(1)
+    return torch.where(lacking & (known > 0), mean, logs)
+
+
+def _crowded(task: Task) -> Tensor:
+    """Of which forget rows ``CROWD`` of their class or more is to be forgotten, ``(F,)``."""
+    if not task.objective.counted or task.forget.y.ndim > 1:
+        return torch.zeros(len(task.forget), dtype=torch.bool)
+    own, every = task.forget.y.long(), task.oracle.data.y.long()
+    gone, known = (torch.bincount(labels, minlength=int(every.max()) + 1) for labels in (own, every))
+    return gone[own] >= CROWD * known[own]
 
 
 def _places(task: Task) -> Tensor:

@@ -16,7 +16,7 @@ from neuralyzer.models import reading, weights
 from neuralyzer.models.reading import GRADIENT_CHUNK
 from neuralyzer.progress import Progress, Silent
 
-FURTHER = 0.4  # of a gradient by itself, what each output's takes: they share the way forward
+FURTHER = 0.7  # of a gradient by itself, what each output's takes: they share the way forward
 
 
 @dataclass(frozen=True)

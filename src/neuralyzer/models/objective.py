@@ -55,8 +55,8 @@ class Objective(Protocol):
     def surer(self, target: Tensor, y: Tensor, by: Tensor) -> Tensor:
         """A target ``(N, K)`` with the ``margin`` of each row larger by so much, ``(N,)``."""
 
-    def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float) -> Tensor:
-        """A target ``(N, K)``: outputs ``(N, C)`` less ``share`` of what tells the targets ``seen`` from ``never``."""
+    def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float | Tensor) -> Tensor:
+        """A target ``(N, K)``: outputs ``(N, C)`` less ``share``, of all or ``(N, 1)``, of what tells ``seen`` from ``never``."""
 
     def mismatch(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Gradient with respect to outputs ``(N, C)`` of the loss against what ``target`` gave, ``(N, C)``."""
@@ -147,7 +147,7 @@ class Classification:
         """What is added to the margin is added to the log-odds of the row's class."""
         return _log(target).scatter_add(1, labels(y).unsqueeze(1), by.unsqueeze(1)).softmax(-1)
 
-    def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float) -> Tensor:
+    def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float | Tensor) -> Tensor:
         """The difference is taken off the log-odds."""
         return (outputs - share * (_log(seen) - _log(never))).softmax(-1)
 
@@ -229,7 +229,7 @@ class Regression:
         """Itself: a prediction is not more or less sure."""
         return target
 
-    def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float) -> Tensor:
+    def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float | Tensor) -> Tensor:
         """The difference is taken off the predictions."""
         return outputs - share * (seen - never)
 
