@@ -5,6 +5,7 @@ import time
 from dataclasses import fields, replace
 
 import pytest
+import torch
 
 import neuralyzer as nz
 from neuralyzer.methods import catalogue
@@ -45,6 +46,25 @@ def test_every_kind_of_work_is_timed(task):
     assert all(0 < getattr(rates, field.name) < 1 for field in fields(rates))
     assert rates.forward < rates.gradient < rates.single, "a forward pass is part of a gradient, and many share one"
     assert weights.digest(own.model) == before
+
+
+class Branching(torch.nn.Module):
+    """Looks at its numbers to decide, which ``torch.func`` cannot map over rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.layer(x) if float(x.sum()) > -1e9 else self.layer(-x)
+
+
+def test_a_module_that_cannot_be_mapped_over_rows_is_planned_without_what_needs_that(task):
+    own = task(references=None)
+    recipe = replace(own.oracle.recipe, build=Branching)
+    rates = probe(Task(replace(own.oracle, model=recipe.module(), recipe=recipe), own.request))
+    assert math.isinf(rates.single) and 0 < rates.step < 1
+    assert math.isinf(rates.seconds(Passes(singles=1))) and math.isfinite(rates.seconds(Passes(steps=1)))
 
 
 def test_without_references_no_reading_is_timed(task):

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
 
+from neuralyzer.data.rows import Data
 from neuralyzer.influence.curvature import GaussNewton, Parameters, mean_gradient
 from neuralyzer.influence.diagonal import importances
 from neuralyzer.methods import last_layers
@@ -22,7 +23,7 @@ REPEATS = 3
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds of each kind of work on this machine.
+    """Seconds of each kind of work on this machine, in the order of ``Passes``.
 
     Attributes:
         step: a training step of one batch.
@@ -45,17 +46,9 @@ class Rates:
     reading: float
 
     def seconds(self, passes: Passes) -> float:
-        """What the passes will take."""
-        return (
-            passes.steps * self.step
-            + passes.partial * self.partial
-            + passes.gradients * self.gradient
-            + passes.singles * self.single
-            + passes.products * self.product
-            + passes.solves * self.solve
-            + passes.forwards * self.forward
-            + passes.readings * self.reading
-        )
+        """What the passes will take; a rate that is infinite counts where there is such work."""
+        both = zip(astuple(passes), astuple(self), strict=True)
+        return float(sum(work * rate for work, rate in both if work))
 
 
 def probe(task: Task) -> Rates:
@@ -77,7 +70,7 @@ def probe(task: Task) -> Rates:
         step=step,
         partial=min(step, _step_seconds(task, last_layers.last(task.model, 1))),
         gradient=_seconds(lambda: mean_gradient(task.model, objective, rows)) / len(rows),
-        single=_seconds(lambda: importances(task.model, objective, few)) / len(few),
+        single=_single_seconds(task, few),
         product=_seconds(lambda: curvature @ vector) / len(rows),
         solve=_seconds(solve),
         forward=_seconds(lambda: reading.outputs(task.model, objective, rows.x)) / len(rows),
@@ -85,13 +78,21 @@ def probe(task: Task) -> Rates:
     )
 
 
+def _single_seconds(task: Task, rows: Data) -> float:
+    """Infinite where ``torch.func`` cannot map the module row by row: what needs that cannot run there either."""
+    try:
+        return _seconds(lambda: importances(task.model, task.objective, rows)) / len(rows)
+    except RuntimeError:
+        return float("inf")
+
+
 def _step_seconds(task: Task, learning: list[str] | None = None) -> float:
     """Of all parameters, or of those that are named alone."""
     recipe = task.oracle.recipe
     module = weights.clone(task.model)
+    optimizer = recipe.optimizer(training.trainable(module))  # of all: its groups may count on them
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(parameter.requires_grad and (learning is None or name in learning))
-    optimizer = recipe.optimizer(training.trainable(module))
     epochs = 1 + PROBED_STEPS * recipe.batch_size // len(task.retain)
     steps = iter(list(training.order(len(task.retain), epochs, recipe.batch_size, 0))[:PROBED_STEPS])
     taken = training.run_steps(recipe, module, optimizer, task.retain, steps, 0)
