@@ -57,7 +57,7 @@ class BoundaryExpand:
         return OBSTACLE if classifier(weights.clone(task.model), task) is None else None
 
     def passes(self, task: Task) -> Passes:
-        """The epochs' steps."""
+        """The epochs' steps, and what is read to show each."""
         return Passes(steps=continuing.steps(task, len(task.forget), self.epochs), forwards=self.epochs * task.shown)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:

@@ -36,7 +36,7 @@ class GradientAscent:
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:
-        """The epochs' steps."""
+        """The epochs' steps, and what is read to show them."""
         return Passes(steps=continuing.steps(task, len(task.forget), self.epochs), forwards=task.shown)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:

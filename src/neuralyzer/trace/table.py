@@ -26,11 +26,13 @@ class Contrast:
         moments: on the part's rows.
         gap: of the part.
         never: holdout mean over the members that never saw the subject, ``(H,)``.
+        seen: the like over those that saw it.
     """
 
     moments: Moments
     gap: Gap
     never: Floats
+    seen: Floats
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Null(Contrast):
         none = np.empty(0)
         moments = Moments(none, none, none, none, none)
         scores = np.asarray(own.scores)
-        return cls(moments, Gap(none, own.norm, 0, own.unit), none, none, scores, own.seen_variance, none, none)
+        return cls(moments, Gap(none, own.norm, 0, own.unit), none, none, none, scores, own.seen_variance, none, none)
 
 
 class Table:
@@ -130,13 +132,15 @@ class Table:
 
     def contrast(self, part: Part) -> Contrast:
         """What having seen a part does: what a trace is measured by, without the null that tells its error."""
-        never, saw, asked = self._never_seen(part)
+        return self._contrast(part, *self._never_seen(part))
+
+    def _contrast(self, part: Part, never: Flags, saw: Flags, asked: Flags) -> Contrast:
         phi, outside = self.readings.rows[:, part.rows], self.readings.holdout_of(part.subject)
         held = self.half.rows_held(part.subject, part.rows)
         whole = _moments.moments(phi[never], phi[saw], held, self.spread_floor, asked)
         seen_mean, never_mean = outside[saw].mean(0), outside[never].mean(0)
         found = gap(whole, self.holdout(part.subject), seen_mean, never_mean, self.gap_floor)
-        return Contrast(whole, found, never_mean)
+        return Contrast(whole, found, never_mean, seen_mean)
 
     def null(self, part: Part) -> Null:
         """The null scores of a part: each member that never saw it is tested with everything recomputed without it.
@@ -152,15 +156,15 @@ class Table:
         never, saw, asked = self._never_seen(part)
         phi, holdout_phi = self.readings.rows[:, part.rows], self.readings.holdout_of(part.subject)
         held, holdout = self.half.rows_held(part.subject, part.rows), self.holdout(part.subject)
-        own = self.contrast(part)
+        own = self._contrast(part, never, saw, asked)
         count, total = int(never.sum()), holdout_phi[never].sum(0)
         without = _moments.without_each(phi[never], phi[saw], held, self.spread_floor, asked)
         means = (total - holdout_phi[never]) / (count - 1)
-        gaps = gap(without, holdout, holdout_phi[saw].mean(0), means, self.gap_floor, asked)
+        gaps = gap(without, holdout, own.seen, means, self.gap_floor, asked)
         scores = score(phi[never], without, holdout.shift(holdout_phi[never], means), gaps)
         who, excess = self._seen_scores(part, own)
         variance = float(np.var(excess, ddof=1))
-        return Null(own.moments, own.gap, own.never, np.flatnonzero(never), scores, variance, who, excess)
+        return Null(own.moments, own.gap, own.never, own.seen, np.flatnonzero(never), scores, variance, who, excess)
 
     def _seen_scores(self, part: Part, own: Contrast) -> tuple[np.ndarray, Floats]:
         """The weighted excess over one another of the members that saw the subject; its variance is ``u``.
