@@ -18,3 +18,8 @@ def write(name: str, measured: dict[str, Any]) -> None:
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.json").write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     print(json.dumps(measured, indent=1))
+
+
+def read(name: str) -> dict[str, Any]:
+    """What ``write`` kept."""
+    return dict(json.loads((FOLDER / f"{name}.json").read_text()))

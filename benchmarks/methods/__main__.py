@@ -49,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--methods", nargs="*", help="algorithms; all but the exact ones by default")
     parser.add_argument("--unsearched", nargs="*", default=[], help="more of them, at their defaults alone")
     parser.add_argument("--finished", action="store_true", help="gather what was run already; run nothing more")
+    parser.add_argument("--add", action="store_true", help="keep what the results file says of all else")
     parser.add_argument("--oracle-search", action="store_true", help="also a search that sees the answer; slow")
     parser.add_argument("--run", nargs=3, metavar=("WORLD", "SCENARIO", "ENTRANT"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -67,7 +68,10 @@ def main(argv: list[str] | None = None) -> None:
     for kind, seed in asked:
         lines += _world(World(kind, seed, options.workspace), methods, asked_for, options)
     short = [{key: value for key, value in line.items() if key != "trials"} for line in lines]  # the workspace has them
-    results.write("methods-quick" if options.quick else "methods", {"lines": short, "summary": table.summary(lines)})
+    name = "methods-quick" if options.quick else "methods"
+    if options.add:
+        short = table.merged(results.read(name)["lines"], short)
+    results.write(name, {"lines": short, "summary": table.summary(short)})
 
 
 def _every() -> tuple[str, ...]:

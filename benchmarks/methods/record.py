@@ -3,7 +3,6 @@
 Plans are judged by the benchmark without the record of the rows that they are judged on (``World.kin``).
 """
 
-import json
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ def runs(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Write it."""
-    own = runs(json.loads((results.FOLDER / "methods.json").read_text())["lines"])
+    own = runs(results.read("methods")["lines"])
     with resources.as_file(resources.files(track_record.__package__) / track_record.SHIPPED) as path:
         parquet.write_table(pa.Table.from_pylist(own), Path(path))
     print(f"{len(own)} runs of {len({run['world'] for run in own})} worlds")

@@ -24,6 +24,15 @@ def line(own: dict[str, Any]) -> str:
             f"klom {own['klom']:5.2f} test {own['test']:.3f} {took}")  # fmt: skip
 
 
+def merged(earlier: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of an earlier run with those of this one in their place, by world, scenario and entrant; new ones last."""
+
+    def by_place(lines: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str], dict[str, Any]]:
+        return {(own["world"], own["scenario"], own["entrant"]): own for own in lines}
+
+    return list((by_place(earlier) | by_place(now)).values())
+
+
 def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """By entrant over all worlds and scenarios: medians, how often it was told, and what did not run."""
     found = {}

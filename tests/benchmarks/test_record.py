@@ -1,8 +1,8 @@
-"""What of the benchmark's lines becomes the record that ships."""
+"""What becomes of the lines of the benchmark: the results of several runs together, and the record that ships."""
 
 import pytest
 
-from benchmarks.methods import record
+from benchmarks.methods import record, table
 
 SITUATION = {"parameters": 4.0, "forget_share": -1.0, "concentration": 0.2, "distance": 0.0, "gap": 0.5, "whole": 0.0}
 
@@ -28,3 +28,15 @@ def test_a_run_left_what_is_above_retrained_models():
         ("ssd", "tuned", 0.0),
     ]
     assert found[0] | SITUATION == found[0]
+
+
+def test_a_partial_run_replaces_its_own_lines_alone():
+    earlier = [line("retrained", [0.1]), line("default:ssd", 0.9), line("default:ct", 0.8)]
+    now = [line("default:ssd", 0.2), line("default:ssd", 0.3, "one")]
+    found = table.merged(earlier, now)
+    assert [(own["scenario"], own["entrant"], own["worst"]) for own in found] == [
+        ("ten", "retrained", [0.1]),
+        ("ten", "default:ssd", 0.2),
+        ("ten", "default:ct", 0.8),
+        ("one", "default:ssd", 0.3),
+    ]

@@ -10,8 +10,8 @@ from neuralyzer.methods.rum import memorisation
 from neuralyzer.references.pool import References
 from neuralyzer.references.readings import FEWEST_ASKED
 from neuralyzer.trace.verdict import Verdict
-from tests.cases.test_forget import RATES
 from tests.conftest import small_recipe
+from tests.rates import RATES
 
 pytestmark = pytest.mark.slow
 REQUEST = nz.ErasureRequest(classes=["3"])

@@ -16,8 +16,9 @@ from neuralyzer.models import training
 from neuralyzer.references import exact
 from neuralyzer.trace import screen
 from neuralyzer.trace.verdict import Verdict
-from tests.cases.test_forget import RATES, go, loose
+from tests.cases.test_forget import go, loose
 from tests.conftest import small_recipe
+from tests.rates import RATES
 
 ALIKE = "the requested subjects stand in for each other"
 REQUEST = nz.ErasureRequest(subjects=["c0"], budget=2.0)

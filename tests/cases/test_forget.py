@@ -17,14 +17,10 @@ from neuralyzer.influence import kept
 from neuralyzer.influence.ekfac import ekfac
 from neuralyzer.methods.datamodel_matching import DatamodelMatching
 from neuralyzer.models import weights
-from neuralyzer.planning.cost import Rates
 from neuralyzer.trace.verdict import Verdict
 from neuralyzer.workspace import digests
+from tests.rates import RATES
 
-# Told, not timed: a retraining takes 8 s, matching under 1 s, whatever else the machine does.
-RATES = Rates(
-    step=0.01, partial=5e-3, gradient=1e-5, single=1e-5, product=1e-6, solve=1e-4, forward=1e-6, reading=0.005
-)
 REQUEST = nz.ErasureRequest(subjects=["c0"], budget=2.0)
 
 

@@ -9,7 +9,8 @@ import neuralyzer as nz
 from neuralyzer.cases.forget import Wish
 from neuralyzer.certificates.check import check
 from neuralyzer.trace.verdict import Verdict
-from tests.cases.test_forget import RATES, loose
+from tests.cases.test_forget import loose
+from tests.rates import RATES
 
 
 @pytest.mark.slow

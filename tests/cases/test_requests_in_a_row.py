@@ -13,8 +13,8 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.pool import References
 from neuralyzer.trace.gauge import Gauge
 from neuralyzer.trace.verdict import FIRST_LOOK, SECOND_LOOK, Verdict
-from tests.cases.test_forget import RATES
 from tests.conftest import small_digits, small_recipe
+from tests.rates import RATES
 
 pytestmark = pytest.mark.slow
 SUBJECTS, REQUESTS = 16, 10

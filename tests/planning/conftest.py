@@ -2,12 +2,6 @@ import pytest
 
 import neuralyzer as nz
 from neuralyzer.methods.task import Task
-from neuralyzer.planning.cost import Rates
-
-# Told, not timed: a retraining takes 7.6 s, influence and its repair 2 s, whatever else the machine does.
-RATES = Rates(
-    step=0.01, partial=5e-3, gradient=1e-5, single=1e-5, product=1e-6, solve=1e-4, forward=1e-6, reading=0.005
-)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from neuralyzer.methods.repair import Repair
 from neuralyzer.models import reading
 from neuralyzer.planning.options import LARGEST_EXPECTED_TRACE, predict
 from neuralyzer.planning.track_record import Record, Situation
-from tests.planning.conftest import RATES
+from tests.rates import RATES
 
 
 def option(task, name="influence", members=None, limit=0.01, answerable=None, rates=RATES):

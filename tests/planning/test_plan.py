@@ -13,7 +13,7 @@ from neuralyzer.planning import plan as planning
 from neuralyzer.planning.plan import Option, Plan, make_plan
 from neuralyzer.planning.track_record import Record
 from neuralyzer.trace import screen
-from tests.planning.conftest import RATES
+from tests.rates import RATES
 from tests.verification.test_audit import render
 
 
