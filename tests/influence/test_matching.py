@@ -67,3 +67,20 @@ def test_outputs_reach_the_target_and_other_rows_hardly_move():
     assert float((after[:5] - target).abs().mean()) < 0.5 * float(wanted)
     assert float(elsewhere) < 0.5 * float(wanted)
     torch.testing.assert_close(module(x).softmax(1).detach(), before)  # where it started is not changed
+
+
+def test_rows_in_chunks_step_as_rows_together(monkeypatch):
+    torch.manual_seed(0)
+    x, y = torch.randn(60, 4), torch.randint(3, (60,))
+    module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    data = Data.from_arrays(x, y)
+    factors = ekfac(module, Classification(), data)
+
+    def steps():
+        target = torch.full((10, 3), 1 / 3)
+        path = matching(module, Classification(), repeat((data.select(range(10)), target), 2), factors, 60, 1e-2)
+        return [nn.utils.parameters_to_vector(step.parameters()).detach() for step in path]
+
+    together = steps()
+    monkeypatch.setattr("neuralyzer.influence.matching.CHUNK", 4)
+    torch.testing.assert_close(steps(), together)

@@ -20,6 +20,8 @@ PRODUCTS = 6
 TOLERANCE = 0.2  # of a step's linear solve; what follows corrects it
 CHUNK = 512
 
+Pull = Callable[[Tensor], tuple[dict[str, Tensor]]]
+
 
 def matching(
     module: nn.Module,
@@ -70,28 +72,31 @@ class _Here:
     def __init__(self, module: nn.Module, objective: Objective, rows: Data, target: Tensor) -> None:
         self.module, self.objective, self.rows, self.target = module, objective, rows, target
         self.parameters = Parameters(module)
+        self.kept: tuple[Tensor, Pull] | None = None
 
     def _outputs(self, x: Tensor, values: dict[str, Tensor]) -> Tensor:
         return self.objective.outputs(called(self.module, values), x)
 
-    def _chunks(self) -> Iterator[tuple[Callable[[dict[str, Tensor]], Tensor], Tensor]]:
-        """The outputs as a function of the parameters, and the target, chunk by chunk."""
+    def _chunks(self) -> Iterator[tuple[Callable[[dict[str, Tensor]], Tensor], Tensor, Pull, Tensor]]:
+        # the forward pass behind a chunk that is the only one is kept for all products; of several it would be too large.
         for place, (x, _) in enumerate(self.rows.chunks(CHUNK)):
-            yield partial(self._outputs, x), self.target[place * CHUNK : (place + 1) * CHUNK]
+            outputs = partial(self._outputs, x)
+            given, back = self.kept or vjp(outputs, self.parameters.values)  # type: ignore[misc]
+            if len(self.rows) <= CHUNK:
+                self.kept = given, back
+            yield outputs, given, back, self.target[place * CHUNK : (place + 1) * CHUNK]
 
     def gradient(self) -> Tensor:
         total = torch.zeros(sum(self.parameters.sizes))
-        for outputs, aim in self._chunks():
-            given, back = vjp(outputs, self.parameters.values)  # type: ignore[misc]
+        for _, given, back, aim in self._chunks():
             (own,) = back(self.objective.mismatch(given, aim))
             total += self.parameters.flat(own).detach()
         return total
 
     def curvature(self, vector: Tensor) -> Tensor:
         total, tangents = torch.zeros_like(vector), self.parameters.tree(vector)
-        for outputs, aim in self._chunks():
-            given, along = pushed(outputs, self.parameters.values, tangents)
-            _, back = vjp(outputs, self.parameters.values)  # type: ignore[misc]
+        for outputs, given, back, aim in self._chunks():
+            _, along = pushed(outputs, self.parameters.values, tangents)
             (own,) = back(self.objective.halfway(given, aim, along))
             total += self.parameters.flat(own).detach()
         return total
