@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
+os.environ["OMP_NUM_THREADS"] = "2"  # of the processes that tests start as well: rounding depends on it
 
 import shutil
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from neuralyzer.registry.manifests import register_dataset
 from neuralyzer.registry.record import Recorder
 from neuralyzer.workspace.paths import Workspace
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 def build():
