@@ -10,8 +10,8 @@ RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "meth
 TITLES = {
     ("cifar10", "ten"): "CIFAR-10: ten people together, 10 % of the rows",
     ("cifar10", "one"): "CIFAR-10: one person, 1 % of the rows",
-    ("cifar10-even", "ten"): "CIFAR-10 in even batches: ten people together, 10 % of the rows",
-    ("cifar10-even", "one"): "CIFAR-10 in even batches: one person, 1 % of the rows",
+    ("cifar10-even", "ten"): "CIFAR-10, even batches: ten people, 10 % of the rows",
+    ("cifar10-even", "one"): "CIFAR-10, even batches: one person, 1 % of the rows",
     ("cifar10-classes", "class"): "CIFAR-10: one class, 10 % of the rows",
     ("cifar10-classes", "half"): "CIFAR-10: half of a class, 5 % of the rows",
     ("digits", "ten"): "Digits: ten people together, 10 % of the rows",
