@@ -21,5 +21,6 @@ def write(name: str, measured: dict[str, Any]) -> None:
 
 
 def read(name: str) -> dict[str, Any]:
-    """What ``write`` kept."""
-    return dict(json.loads((FOLDER / f"{name}.json").read_text()))
+    """What ``write`` kept; nothing where it never did."""
+    path = FOLDER / f"{name}.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}

@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     short = [{key: value for key, value in line.items() if key != "trials"} for line in lines]  # the workspace has them
     name = "methods-quick" if options.quick else "methods"
     if options.add:
-        short = table.merged(results.read(name)["lines"], short)
+        short = table.merged(results.read(name).get("lines", []), short)
     results.write(name, {"lines": short, "summary": table.summary(short)})
 
 
