@@ -11,16 +11,20 @@ import torch
 FOLDER = Path(__file__).parent / "results"
 
 
+def path(name: str) -> Path:
+    """Where they lie."""
+    return FOLDER / f"{name}.json"
+
+
 def write(name: str, measured: dict[str, Any]) -> None:
     """Print the figures and keep them in ``benchmarks/results/<name>.json``."""
     machine = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "python": platform.python_version()}
     content = {"machine": machine | {"torch": torch.__version__}, **measured}
     FOLDER.mkdir(exist_ok=True)
-    (FOLDER / f"{name}.json").write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    path(name).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     print(json.dumps(measured, indent=1))
 
 
 def read(name: str) -> dict[str, Any]:
-    """What ``write`` kept; nothing where it never did."""
-    path = FOLDER / f"{name}.json"
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    """What ``write`` kept."""
+    return dict(json.loads(path(name).read_text()))

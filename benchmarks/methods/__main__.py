@@ -69,8 +69,8 @@ def main(argv: list[str] | None = None) -> None:
         lines += _world(World(kind, seed, options.workspace), methods, asked_for, options)
     short = [{key: value for key, value in line.items() if key != "trials"} for line in lines]  # the workspace has them
     name = "methods-quick" if options.quick else "methods"
-    if options.add:
-        short = table.merged(results.read(name).get("lines", []), short)
+    if options.add and results.path(name).exists():
+        short = table.merged(results.read(name)["lines"], short)
     results.write(name, {"lines": short, "summary": table.summary(short)})
 
 
