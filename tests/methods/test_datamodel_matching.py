@@ -8,7 +8,7 @@ import torch
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
 from neuralyzer.methods import catalogue, continuing, datamodel_matching
-from neuralyzer.methods.aims import Aims, remembered
+from neuralyzer.methods.aims import Aims, remembered, round_size
 from neuralyzer.methods.datamodel_matching import BESIDE, DAMPINGS, FEWEST_EPOCHS, NEAR, WEIGHT, _Course
 from neuralyzer.methods.method import obstacle
 from neuralyzer.methods.task import Task
@@ -211,8 +211,8 @@ def test_a_loss_has_the_gradient_of_both_parts(task):
     own = torch.autograd.grad(loss, list(module.parameters()))
     x, y = next(continuing.batches(task.oracle.recipe, module, task.retain, 1, task.seed))
     size = int(np.ceil(BESIDE * task.oracle.recipe.batch_size))
-    chosen = next(aims.drawn(size, task.seed))
-    outputs, target = module(aims.x[chosen]), aims.outputs[chosen]
+    rows, target = next(aims.drawn(size, task.seed))
+    outputs = module(rows)
     odds = outputs - target.log()
     odds = odds - odds.mean(1, keepdim=True)
     matched = -(target * outputs.log_softmax(1)).sum(1) + 0.1 * odds.square().sum(1) / 2
@@ -235,20 +235,45 @@ def test_weights_are_the_mean_of_the_second_half(task):
         torch.testing.assert_close(value, torch.stack(every).mean(0), rtol=1e-4, atol=1e-6)
 
 
-def test_a_round_has_all_rows_and_one_copy_of_each():
-    x = torch.arange(12.0).reshape(12, 1)
-    aims = Aims(x, torch.zeros(12, dtype=torch.long), torch.cat([x, -x], 1), 3)  # three rows, three copies of each
-    for number, first in zip(range(5), itertools.cycle([3, 6, 9])):
+def test_where_nothing_is_augmented_the_rows_are_matched(task):
+    aims = Aims.of_references(task)
+    for number in range(2):
         rows, target = aims.round(number)
-        assert rows.x[:, 0].tolist() == [0, 1, 2, first, first + 1, first + 2] == target[:, 0].tolist()
-    alone, target = replace(aims, x=x[:3], y=aims.y[:3], outputs=aims.outputs[:3]).round(4)
-    assert alone.x[:, 0].tolist() == [0, 1, 2] and target.shape == (3, 2)
+        assert torch.equal(rows.x, task.forget.x) and torch.equal(target, aims.never)
 
 
-def test_all_are_drawn_before_any_is_drawn_again():
-    aims = Aims(torch.zeros(10, 1), torch.zeros(10), torch.zeros(10, 2), 10)
-    drawn = torch.cat(list(itertools.islice(aims.drawn(4, 1), 6))).tolist()
-    assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10)) and drawn[:10] != drawn[10:]
+def test_all_are_drawn_before_any_is_drawn_again(task):
+    aims = replace(Aims.of_references(task), x=torch.arange(10.0)[:, None], never=torch.arange(20.0).reshape(10, 2))
+    drawn, targets = (torch.cat(own) for own in zip(*itertools.islice(aims.drawn(4, 1), 6), strict=True))
+    order = drawn[:, 0].long().tolist()
+    assert sorted(order[:10]) == sorted(order[10:]) == list(range(10)) and order[:10] != order[10:]
+    assert torch.equal(targets, aims.never[order])
+
+
+def blurred(x, generator):
+    return x + 0.3 * torch.randn(x.shape, generator=generator)
+
+
+@pytest.mark.parametrize("references", [True, False])
+def test_where_the_recipe_augments_copies_are_matched_with_and_without_a_pool_of_such(made_world, task, references):
+    """The pool here was made without: what tells models that held a row from others is told by the row itself."""
+    oracle = replace(task.oracle, recipe=replace(task.oracle.recipe, augment=blurred))
+    own = Task(oracle, ErasureRequest(subjects=["c0"]), made_world.references() if references else None)
+    aims = Aims.of_references(own) if references else Aims.of_influence(own, 1e-2 * own.factors.largest)
+    rows, target = aims.round(0)
+    count = len(own.positions)
+    assert len(rows) == len(target) == 2 * count == round_size(own)
+    known = own.objective.target(reading.outputs(own.model, own.objective, aims.x)[None], aims.y)
+    taken = (known.log() - aims.never.log()).repeat(2, 1)
+    torch.testing.assert_close(
+        target, (reading.outputs(own.model, own.objective, rows.x) - taken).softmax(1), rtol=1e-4, atol=1e-6
+    )
+    source = "references" if references else "influence"
+    method = catalogue.make("datamodel-matching", source=source, damping=1e-2, epochs=1, steps=3)
+    assert method.passes(own).forwards > replace(method, epochs=0).passes(own).forwards
+    module = method.unlearn(own)
+    assert missed(own, module, aims) < missed(own, own.model, aims)
+    assert weights.digest(module) == weights.digest(method.unlearn(own))
 
 
 def test_what_no_member_held_is_left_as_the_model_says(made_world):

@@ -13,7 +13,7 @@ from neuralyzer.methods.aims import Aims
 from neuralyzer.models import training, weights
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.references import building, half
+from neuralyzer.references import building, copies, half
 from neuralyzer.references.copies import COPIES
 from neuralyzer.references.pool import References
 from neuralyzer.signals import augmented
@@ -100,43 +100,63 @@ def test_a_holdout_sorted_by_class_is_read_in_all_classes(tmp_path, monkeypatch)
         np.testing.assert_allclose(read[name].holdout[0], signal.holdout_of(0)[2], atol=1e-5, err_msg=name)
 
 
-def test_matching_aims_at_them_too(tmp_path, monkeypatch):
+def test_matching_aims_at_copies_as_members_know_them(tmp_path, monkeypatch):
     oracle = TrainedModel.fit(replace(world.RECIPE, augment=jitter), *world.data())
     pool = References.fit(oracle, 16, workspace=tmp_path)
     task = nz.Task(oracle, nz.ErasureRequest(subjects=["s03", "s07"]), pool)
     lead = aims.leads(task, oracle.model)
     found = Aims.of_references(task).led(task, oracle.model)
-    assert len(found.x) == (1 + COPIES) * 12 and found.outputs.shape == (len(found.x), 3)
-    torch.testing.assert_close(found.x[:12], task.forget.x, rtol=0, atol=0)
-    tuning, expected = pool.tuning, []
-    for outputs in (tuning.outputs, *np.moveaxis(tuning.copies, 2, 0)):
-        for position, ahead in zip(task.positions, lead, strict=True):
-            never = ~tuning.half.keep[:, pool.owners[position]]
-            expected.append(together(outputs[never, position], int(oracle.data.y[position]), ahead))
-    np.testing.assert_allclose(found.outputs, expected, atol=1e-5)
-    monkeypatch.setattr(aims, "remembered", lambda own: 0.7)  # of so few rows the coach's figure may be anything
     labels = oracle.data.y.numpy()
+    tuning, ones, expected = pool.tuning, np.ones(len(lead)), []
+    for position, ahead in zip(task.positions, lead, strict=True):
+        never = ~tuning.half.keep[:, pool.owners[position]]
+        expected.append(together(each_copy(tuning, never, position), int(labels[position]), ahead))
+    np.testing.assert_allclose(found.never, expected, atol=1e-5)
+    seen = [
+        together(np.stack(own), int(y), 0.0)
+        for *own, y in zip(*said_of_copies(task, pool), labels[task.positions], strict=True)
+    ]
+    check(found, np.log(seen) - np.log(expected), ones)
+
+    monkeypatch.setattr(aims, "remembered", lambda own: 0.7)  # of so few rows the coach's figure may be anything
     crowd = np.flatnonzero(labels == 1)[: -(-(labels == 1).sum() // 4)]  # a quarter of a class: others reach it all
-    fewer = crowd[:-1]
-    for positions, copied in ((crowd, 0.7), (fewer, 1.4)):
+    for positions, share in ((crowd, 0.7), (crowd[:-1], 0.7 * aims.BEYOND)):
         own = nz.Task(oracle, nz.ErasureRequest(rows=oracle.data.ids[positions].tolist()), pool)
-        near, count = Aims.near(own), len(positions)
-        shares = np.repeat([0.7, copied], [count, count * COPIES])
-        np.testing.assert_allclose(near.outputs, less(own, pool, near.x, shares), atol=1e-5)
-
-
-def less(task, pool, x, shares):
-    """The model's own probabilities without what tells members that held a row from those that did not."""
-    own = np.concatenate(
-        [scipy.special.log_softmax(logits(task.oracle, part), 1) for part in x.split(len(task.positions))]
-    )
-    apart, half = [], pool.tuning
-    for outputs in (half.outputs, *np.moveaxis(half.copies, 2, 0)):
-        for position in task.positions:
-            held, y = half.half.keep[:, pool.owners[position]], int(task.oracle.data.y[position])
-            said = (np.log(together(outputs[who, position], y, 0.0)) for who in (held, ~held))
+        apart = []
+        for position in own.positions:
+            held = tuning.half.keep[:, pool.owners[position]]
+            said = (np.log(together(each_copy(tuning, who, position), labels[position], 0.0)) for who in (held, ~held))
             apart.append(next(said) - next(said))
-    return scipy.special.softmax(own - shares[:, None] * np.array(apart), 1)
+        check(Aims.near(own), np.array(apart), np.full(len(positions), share))
+
+
+def each_copy(tuning, members, position):
+    """What members say of each copy of a row, ``(m K, C)``."""
+    return tuning.copies[members, position].reshape(-1, tuning.copies.shape[3])
+
+
+def said_of_copies(task, pool):
+    """What the original says of the copies that members were read on."""
+    kept = copies.copies(task.forget.x, COPIES, pool.tuning.meter.context)
+    return [logits(task.oracle, copy) for copy in kept]
+
+
+def check(found, taken, shares):
+    """Of each round's and each draw's copies, the original's own log-odds less what is taken, ``(F, C)``."""
+    rounds = [(found.round(number), np.tile(np.arange(len(shares)), 2)) for number in range(2)]
+    (first, target), places = rounds[0]
+    copied = jitter(found.x[places], torch.Generator().manual_seed(found.seed))
+    torch.testing.assert_close(first.x, copied, rtol=0, atol=0)
+    assert not torch.equal(first.x, rounds[1][0][0].x) and not torch.equal(first.x[: len(shares)], found.x)
+    for (rows, target), places in rounds:
+        assert (rows.y == found.y[places]).all()
+        own = logits_of(found.model, rows.x)
+        np.testing.assert_allclose(target, scipy.special.softmax(own - (shares[:, None] * taken)[places], 1), atol=1e-5)
+    x, target = next(found.drawn(len(shares), 5))
+    places = np.random.default_rng(5).permutation(len(shares))
+    torch.testing.assert_close(x, jitter(found.x[places], torch.Generator().manual_seed(6)), rtol=0, atol=0)
+    own = logits_of(found.model, x)
+    np.testing.assert_allclose(target, scipy.special.softmax(own - (shares[:, None] * taken)[places], 1), atol=1e-5)
 
 
 def together(outputs, y, ahead):
@@ -171,4 +191,8 @@ def test_a_model_leads_members_on_its_rows_as_on_the_holdout(tmp_path):
 
 
 def logits(oracle, x):
-    return oracle.model(x).detach().numpy().astype(np.float64)
+    return logits_of(oracle.model, x)
+
+
+def logits_of(model, x):
+    return model(x).detach().numpy().astype(np.float64)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,39 +12,56 @@ from neuralyzer.data.rows import Data
 from neuralyzer.influence.removal import foretold
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
+from neuralyzer.models.objective import Objective
 from neuralyzer.references.copies import copies
 from neuralyzer.references.half import Asked, ReferenceHalf
 from neuralyzer.references.readings import Part
 from neuralyzer.signals.margin import Margin
 from neuralyzer.trace import gauge
 
-COPIES_SHARE = 2.0  # of what is taken off rows: what some copies of a row are brought to, others reach by half
+BEYOND = 1.6  # times as far as copies shall go: what a step and passes ask of them they reach by five eighths
 CROWD = 0.25  # of a class: its rows are so alike that others reach the whole
+PAIR = 2  # copies of each row in a round of steps
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
 class Aims:
     """What shall be matched, and to which outputs.
 
-    A recipe that augments teaches its models what copies look like, so that these know the rows by their copies.
+    Where the recipe augments, what is matched is ever new copies of the rows, as training drew them: a model knows the
+    rows by these, what brings copies where they belong brings the rows, and not the other way round. A copy's aim is
+    what the original says of it, less what tells ``seen`` from ``never``. Without augmentation the rows are matched.
 
     Attributes:
-        x: the ``F`` forget rows, then ``K`` times a copy of each, ``(F + K F, ...)``.
+        x: the ``F`` forget rows, ``(F, ...)``.
         y: their targets.
-        outputs: what the objective's ``target`` would give of the outputs aimed at, ``(F + K F, C)``.
-        count: ``F``.
+        never: what the objective's ``target`` would give of the outputs of a model that never saw them, ``(F, C)``; of
+            each row's copies together, where there are any.
+        seen: the like of one that did; None where ``never`` itself is the aim.
+        share: of the difference, that is taken off, ``(F, 1)``.
+        model: the original.
+        objective: its own.
+        augment: the recipe's, or None.
+        seed: of the copies.
     """
 
     x: Tensor
     y: Tensor
-    outputs: Tensor
-    count: int
+    never: Tensor
+    seen: Tensor | None
+    share: Tensor
+    model: nn.Module
+    objective: Objective
+    augment: Augment | None
+    seed: int
 
     @classmethod
     def of_references(cls, task: Task) -> "Aims":
         """What members that never saw a row output on it, of a task's forget rows."""
-        x, y = _shown(task)
-        return cls(x, y, _said(task, ReferenceHalf.never_saw), len(task.positions))
+        never = _said(task, ReferenceHalf.never_saw)
+        return cls._of(task, never, _own(task) if task.oracle.recipe.augment else None)
 
     def led(self, task: Task, module: nn.Module) -> "Aims":
         """The like, as much surer of each row as a model leads members on rows that neither saw.
@@ -55,8 +73,8 @@ class Aims:
         Returns:
             The aims.
         """
-        ahead = torch.from_numpy(leads(task, module)).float().repeat(len(self.x) // self.count)
-        return replace(self, outputs=task.objective.surer(self.outputs, self.y, ahead))
+        ahead = torch.from_numpy(leads(task, module)).float()
+        return replace(self, never=self.objective.surer(self.never, self.y, ahead))
 
     @classmethod
     def near(cls, task: Task) -> "Aims":
@@ -64,7 +82,7 @@ class Aims:
 
         That is what tells members that held a row from those that never saw it, as a datamodel has it (Ilyas et al.
         2022, arXiv 2202.00622), by as much as the model remembers of what they do (``remembered``); of copies
-        ``COPIES_SHARE`` times that, unless many of their class go with them: then others reach them as they are.
+        ``BEYOND`` times that, unless many of their class go with them: then they reach each other as they are.
 
         Args:
             task: gives model, rows, copies and references.
@@ -72,39 +90,59 @@ class Aims:
         Returns:
             The aims.
         """
-        x, y = _shown(task)
-        own = reading.outputs(task.model, task.objective, x)
-        never = _said(task, ReferenceHalf.never_saw)
-        seen = _said(task, ReferenceHalf.saw, never)
-        count, share = len(task.positions), remembered(task)
-        taken = torch.full((len(x), 1), share)
-        taken[count:] *= torch.where(_crowded(task), 1.0, COPIES_SHARE).repeat(len(x) // count - 1)[:, None]
-        return cls(x, y, task.objective.without(own, seen, never, taken), count)
+        never, share = _said(task, ReferenceHalf.never_saw), torch.full((len(task.positions), 1), remembered(task))
+        if task.oracle.recipe.augment:
+            share *= torch.where(_crowded(task), 1.0, BEYOND)[:, None]
+        return cls._of(task, never, _said(task, ReferenceHalf.saw, never), share)
 
     @classmethod
     def of_influence(cls, task: Task, damping: float) -> "Aims":
         """What influence functions say that a model without a task's forget rows outputs on them."""
-        x, y = _shown(task)
+        x, y = task.oracle.data.gather(task.positions)
         outputs = foretold(task.model, task.objective, task.forget, len(task.retain), task.factors, damping, x)
-        return cls(x, y, task.objective.target(outputs[None], y), len(task.positions))
+        never, own = task.objective.target(outputs[None], y), reading.outputs(task.model, task.objective, x)
+        return cls._of(task, never, task.objective.target(own[None], y) if task.oracle.recipe.augment else None)
+
+    @classmethod
+    def _of(cls, task: Task, never: Tensor, seen: Tensor | None, share: Tensor | None = None) -> "Aims":
+        x, y = task.oracle.data.gather(task.positions)
+        share = torch.ones(len(x), 1) if share is None else share
+        return cls(x, y, never, seen, share, task.model, task.objective, task.oracle.recipe.augment, task.seed)
+
+    @cached_property
+    def outputs(self) -> Tensor:
+        """What is aimed at on the rows themselves, ``(F, C)``."""
+        return self._aimed(self.x, torch.arange(len(self.x)))
 
     def round(self, number: int) -> tuple[Data, Tensor]:
-        """The rows and one copy of each, another in each round; what a Newton step matches."""
-        others = len(self.x) // self.count - 1
-        own = np.arange(self.count)
-        if others:
-            own = np.concatenate([own, own + (1 + number % others) * self.count])
-        chosen = torch.from_numpy(own)
-        return Data.from_arrays(self.x[chosen].numpy(), self.y[chosen].numpy()), self.outputs[chosen]
+        """What a Newton step matches: the rows, or ``PAIR`` copies of each, others in each round."""
+        if self.augment is None:
+            return Data.from_arrays(self.x.numpy(), self.y.numpy()), self.outputs
+        places = torch.arange(len(self.x)).repeat(PAIR)
+        x, outputs = self._copied(places, torch.Generator().manual_seed(self.seed + number))
+        return Data.from_arrays(x.numpy(), self.y[places].numpy()), outputs
 
-    def drawn(self, size: int, seed: int) -> Iterator[Tensor]:
-        """Numbers of rows and copies, ``size`` at a time or all, in a new order each time that all were drawn."""
-        turn = 0
+    def drawn(self, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows or copies and their aims, of ``size`` rows at a time or all, in a new order each time that all were drawn."""
+        turn, generator = 0, torch.Generator().manual_seed(seed + 1)
         while True:
             order = np.random.default_rng(seed + turn).permutation(len(self.x))
             for first in range(0, len(order), size):
-                yield torch.from_numpy(order[first : first + size])
+                places = torch.from_numpy(order[first : first + size])
+                own = self.augment is None
+                yield (self.x[places], self.outputs[places]) if own else self._copied(places, generator)
             turn += 1
+
+    def _copied(self, places: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        assert self.augment is not None
+        x = self.augment(self.x[places], generator)
+        return x, self._aimed(x, places)
+
+    def _aimed(self, x: Tensor, places: Tensor) -> Tensor:
+        if self.seen is None:
+            return self.never[places]
+        own = reading.outputs(self.model, self.objective, x)
+        return self.objective.without(own, self.seen[places], self.never[places], self.share[places])
 
 
 def remembered(task: Task) -> float:
@@ -133,41 +171,39 @@ def leads(task: Task, module: nn.Module) -> np.ndarray:
 
 def round_size(task: Task) -> int:
     """Rows that a Newton step matches."""
-    copied = task.references is not None and task.references.copies.shape[2] > 0
-    return (1 + copied) * len(task.positions)
+    return (1 if task.oracle.recipe.augment is None else PAIR) * len(task.positions)
 
 
-def _shown(task: Task) -> tuple[Tensor, Tensor]:
-    """The forget rows, then their copies, and the targets of all."""
-    x, y = task.oracle.data.gather(task.positions)
-    half = task.references
-    shown = [x] if half is None else [x, *copies(x, half.copies.shape[2], half.meter.context)]
-    return torch.cat(shown), torch.cat([y] * len(shown))
+def _own(task: Task) -> Tensor:
+    """What the original says of each row, or of the copies that members were read on, together."""
+    half, (x, y) = task.references, task.oracle.data.gather(task.positions)
+    shown = [x] if half is None or not half.copies.shape[2] else copies(x, half.copies.shape[2], half.meter.context)
+    return task.objective.target(torch.stack([reading.outputs(task.model, task.objective, own) for own in shown]), y)
 
 
 def _said(
     task: Task, asked: Callable[[ReferenceHalf, Sequence[Part]], list[Asked]], otherwise: Tensor | None = None
 ) -> Tensor:
-    """What the members that are asked about each row say together, of it and of its copies, as one target each.
+    """What the members that are asked about each row say together, of it or of its copies, as one target each.
 
     In a pool with classes as groups, what a member says of a class that it lacks is what the others say of it.
 
     Returns:
-        ``(F + K F, C)``, in the order of the task's rows; ``otherwise`` where nobody can be asked.
+        ``(F, C)``, in the order of the task's rows; ``otherwise`` where nobody can be asked.
     """
     half, places, lacking = task.references, _places(task), _lacking(task)
     assert half is not None
     y = task.oracle.data.gather(task.positions)[1]
-    said = None if otherwise is None else otherwise.reshape(-1, len(places), otherwise.shape[1]).clone()
+    said = None if otherwise is None else otherwise.clone()
     blocks = asked(half, task.parts)
     for (rows, shown), (_, members) in zip(half.shown(task.parts, blocks), blocks, strict=True):
         if lacking is not None:
             shown = [filled_in(outputs, lacking[torch.from_numpy(members)]) for outputs in shown]
-        found = torch.stack([task.objective.target(outputs, y[places[rows]]) for outputs in shown])
-        said = torch.zeros(len(found), len(places), found.shape[2]) if said is None else said
-        said[:, places[rows]] = found
+        found = task.objective.target(torch.cat(shown[1:] or shown), y[places[rows]])
+        said = torch.zeros(len(places), found.shape[1]) if said is None else said
+        said[places[rows]] = found
     assert said is not None
-    return said.flatten(0, 1)
+    return said
 
 
 def _lacking(task: Task) -> Tensor | None:

@@ -99,7 +99,10 @@ class DatamodelMatching:
         """
         course = self._course(task)
         epochs = min(course.foretold, FEWEST_EPOCHS) if task.limited else course.foretold
-        finetuning = Passes(steps=(1 + BESIDE) * continuing.steps(task, len(task.retain), epochs))
+        batches, own = continuing.steps(task, len(task.retain), epochs), task.oracle.recipe.augment is not None
+        finetuning = Passes(
+            steps=(1 + BESIDE) * batches, forwards=own * BESIDE * batches * task.oracle.recipe.batch_size
+        )
         stepping = Passes(products=course.steps * PRODUCTS * round_size(task), solves=course.steps * PRODUCTS)
         look, factors = Passes(forwards=2 * len(task.held_back), readings=1), Passes(gradients=task.factors_cost)
         if task.references is None or (task.limited and not course.cheap):  # the first is taken, unseen
@@ -194,7 +197,7 @@ class DatamodelMatching:
             Where it ended.
         """
         most = course.steps * (1 if self.steps else MORE if task.limited else MOST)
-        enough = 1.0 if task.limited and course.foretold else ENOUGH  # in haste time goes to the passes that follow
+        enough = 1.0 if course.foretold else ENOUGH  # passes follow, and more steps cost accuracy
         shift, pull = damping * task.factors.largest, PULL * len(task.forget) / round_size(task)
         here = task.model
 
@@ -247,8 +250,7 @@ class DatamodelMatching:
     def _losses(self, task: Task, module: nn.Module, aims: Aims, epochs: int) -> Iterator[Tensor]:
         objective, drawn = task.objective, aims.drawn(math.ceil(BESIDE * task.oracle.recipe.batch_size), task.seed)
         for x, y in continuing.batches(task.oracle.recipe, module, task.retain, epochs, task.seed):
-            chosen = next(drawn)
-            own, target = aims.x[chosen], aims.outputs[chosen]
+            own, target = next(drawn)
             outputs = objective.outputs(module, torch.cat([x, own]))
             known, matched = outputs[: len(x)], outputs[len(x) :]
             # the mismatch is a gradient by outputs: this product has it
