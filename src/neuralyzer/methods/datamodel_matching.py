@@ -50,9 +50,9 @@ class DatamodelMatching:
     less what these rows do to them, which tells members that held a row from others (``aims``); or, without references,
     what influence functions say (``influence.removal.foretold``). The way there begins with Newton steps in the metric of
     the whole data's curvature (``influence.matching``), so that what moves is what other rows leave free: features forget,
-    not outputs alone. Fine-tuning follows, where it is cheaper than three steps or has something to mend, on retained rows
-    by their labels and matched rows beside them, its weights averaged over its second half (Izmailov et al. 2018, arXiv
-    1803.05407).
+    not outputs alone. Where the recipe augments, new copies are matched in place of rows. Fine-tuning follows, where it
+    is cheaper than three steps or has something to mend, on retained rows by their labels and matched rows beside them,
+    its weights averaged over its second half (Izmailov et al. 2018, arXiv 1803.05407).
 
     Attributes:
         source: of the outputs that are aimed at: ``references`` or ``influence``.
@@ -95,7 +95,7 @@ class DatamodelMatching:
 
         Returns:
             In limited time without the last of the passes, and without a look where steps are dearer than passes; where
-            steps are cheap as much as lies between one round and two.
+            steps are cheap, or passes follow, as much as lies between one round and two.
         """
         course = self._course(task)
         epochs = min(course.foretold, FEWEST_EPOCHS) if task.limited else course.foretold
@@ -107,9 +107,10 @@ class DatamodelMatching:
         look, factors = Passes(forwards=2 * len(task.held_back), readings=1), Passes(gradients=task.factors_cost)
         if task.references is None or (task.limited and not course.cheap):  # the first is taken, unseen
             return factors + stepping + finetuning
+        rounds = math.sqrt(MORE) if task.limited or course.foretold else MORE
         if course.cheap:
-            return factors + (stepping + look) * (math.sqrt(MORE) if task.limited else MORE) + finetuning
-        return factors + (stepping + finetuning + look) * MORE
+            return factors + (stepping + look) * rounds + finetuning
+        return factors + (stepping + finetuning + look) * rounds
 
     def _course(self, task: Task) -> "_Course":
         """How far to go before the first look, and what follows."""
