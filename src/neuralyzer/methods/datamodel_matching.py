@@ -93,9 +93,11 @@ class DatamodelMatching:
     def passes(self, task: Task) -> Passes:
         """The factors, then steps and a look, once or twice: what the first look shows decides, and nobody knows it yet.
 
+        Where passes follow, once: there are more only if the coach still tells the model.
+
         Returns:
             In limited time without the last of the passes, and without a look where steps are dearer than passes; where
-            steps are cheap, or passes follow, as much as lies between one round and two.
+            steps are cheap as much as lies between one round and two.
         """
         course = self._course(task)
         epochs = min(course.foretold, FEWEST_EPOCHS) if task.limited else course.foretold
@@ -107,7 +109,7 @@ class DatamodelMatching:
         look, factors = Passes(forwards=2 * len(task.held_back), readings=1), Passes(gradients=task.factors_cost)
         if task.references is None or (task.limited and not course.cheap):  # the first is taken, unseen
             return factors + stepping + finetuning
-        rounds = math.sqrt(MORE) if task.limited or course.foretold else MORE
+        rounds = 1 if course.foretold else math.sqrt(MORE) if task.limited else MORE
         if course.cheap:
             return factors + (stepping + look) * rounds + finetuning
         return factors + (stepping + finetuning + look) * rounds
