@@ -1,6 +1,6 @@
 """What ``datamodel-matching`` brings a model's outputs to, on the forget rows and on copies of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -61,7 +61,7 @@ class Aims:
     def of_references(cls, task: Task) -> "Aims":
         """What members that never saw a row output on it, of a task's forget rows."""
         never = _said(task, ReferenceHalf.never_saw)
-        return cls._of(task, never, _own(task) if task.oracle.recipe.augment else None)
+        return cls._of(task, never, _own(task, _read(task)) if task.oracle.recipe.augment else None)
 
     def led(self, task: Task, module: nn.Module) -> "Aims":
         """The like, as much surer of each row as a model leads members on rows that neither saw.
@@ -100,8 +100,8 @@ class Aims:
         """What influence functions say that a model without a task's forget rows outputs on them."""
         x, y = task.oracle.data.gather(task.positions)
         outputs = foretold(task.model, task.objective, task.forget, len(task.retain), task.factors, damping, x)
-        never, own = task.objective.target(outputs[None], y), reading.outputs(task.model, task.objective, x)
-        return cls._of(task, never, task.objective.target(own[None], y) if task.oracle.recipe.augment else None)
+        never = task.objective.target(outputs[None], y)
+        return cls._of(task, never, _own(task, [x]) if task.oracle.recipe.augment else None)
 
     @classmethod
     def _of(cls, task: Task, never: Tensor, seen: Tensor | None, share: Tensor | None = None) -> "Aims":
@@ -174,10 +174,15 @@ def round_size(task: Task) -> int:
     return (1 if task.oracle.recipe.augment is None else PAIR) * len(task.positions)
 
 
-def _own(task: Task) -> Tensor:
-    """What the original says of each row, or of the copies that members were read on, together."""
-    half, (x, y) = task.references, task.oracle.data.gather(task.positions)
-    shown = [x] if half is None or not half.copies.shape[2] else copies(x, half.copies.shape[2], half.meter.context)
+def _read(task: Task) -> Iterable[Tensor]:
+    """The copies of the rows that members were read on; the rows where there are none."""
+    half, x = task.references, task.oracle.data.gather(task.positions)[0]
+    return [x] if half is None or not half.copies.shape[2] else copies(x, half.copies.shape[2], half.meter.context)
+
+
+def _own(task: Task, shown: Iterable[Tensor]) -> Tensor:
+    """What the original says of each row as it is shown, once or more, together."""
+    y = task.oracle.data.gather(task.positions)[1]
     return task.objective.target(torch.stack([reading.outputs(task.model, task.objective, own) for own in shown]), y)
 
 
