@@ -20,6 +20,7 @@ import torch
 import neuralyzer as nz
 from neuralyzer.methods import catalogue as method_catalogue
 from neuralyzer.models import weights
+from neuralyzer.registry.manifests import register_dataset
 from neuralyzer.signals import catalogue as signal_catalogue
 from neuralyzer.signals.signal import Batch, Context
 from neuralyzer.workspace import plugins
@@ -259,7 +260,7 @@ def test_all_commands_run_in_order(page, tmp_path):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A project with a model, references, and the certificate and weights of a case of a copy of it."""
+    """A project with a model, references, more files of weights, and certificate and weights of a case of a copy of it."""
     folder = fresh(DOCS / "cli.md", tmp_path_factory.mktemp("finished"))
     for command in ("neuralyzer init", "neuralyzer train", "neuralyzer references"):
         must(command, folder)
@@ -272,6 +273,10 @@ def finished(tmp_path_factory):
     unlearned = next(case.glob("attempts/*/weights.safetensors"))
     for name in ("weights.safetensors", "unlearned.safetensors"):
         shutil.copy(unlearned, folder / name)
+    for name in ("shop.safetensors", "mobile.bin", "base.safetensors"):
+        shutil.copy(folder / "oracle.safetensors", folder / name)
+    rows = np.random.default_rng(1).normal(size=(40, 6))
+    register_dataset(folder / ".neuralyzer", "pretraining", nz.Data.from_arrays(rows, np.zeros(40, dtype=int)))
     return folder
 
 
@@ -285,6 +290,8 @@ def test_command_runs_in_a_finished_project(command, finished, tmp_path):
     if verb(command) == "train":
         (project / "oracle.safetensors").unlink()
         shutil.rmtree(project / ".neuralyzer")
+    if "--parent shop" in command:
+        must("neuralyzer register-model shop shop.safetensors", project)
     done = run(command, project)
     # A verdict on so small a model may be any; that there is one is what counts.
     allowed = (0, 1) if verb(command) in ("verify", "forget") else (0,)

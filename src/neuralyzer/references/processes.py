@@ -145,7 +145,8 @@ def _results(jobs: Iterator[object], workers: int, engine: Engine) -> Generator[
         return
     results = joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)
     try:
-        yield from results
+        for result in results:  # noqa: UP028 - 'yield from' would close them before their warning is silenced
+            yield result
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # joblib warns of those that a stop leaves undone
