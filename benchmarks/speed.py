@@ -114,7 +114,7 @@ def unlearn(world: World, number: int) -> dict[str, Any]:
     before = nz.audit(oracle, request, references)
     task = Task(oracle, request, references)
     method = catalogue.make("datamodel-matching")
-    ready = task.factors_cost == 0
+    ready = task.factors_kept
     began = time.perf_counter()
     module = method.unlearn(task)
     module = Repair().mend(module, task) if method.repaired else module

@@ -62,7 +62,7 @@ def run(world: World, scenario: str, entrant: str, retraining: float, show: Show
         return _peer(world, scenario, name, entrant, show)
     budget = SHARE * retraining
     task = Task(world.oracle, world.request(scenario), world.references)
-    if task.factors_cost:
+    if not task.factors_kept:
         _ = task.factors  # made with the pool
     rates = probe(task)
     chosen = {}

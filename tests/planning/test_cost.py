@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import neuralyzer as nz
+from neuralyzer.influence.ekfac import ekfac
 from neuralyzer.methods import catalogue
 from neuralyzer.methods.method import Passes
 from neuralyzer.methods.repair import Repair
@@ -26,6 +27,7 @@ def test_seconds_are_rates_times_passes():
         "singles": 13,
         "products": 5,
         "solves": 17,
+        "factorings": 23,
         "forwards": 7,
         "readings": 11,
     }
@@ -33,7 +35,7 @@ def test_seconds_are_rates_times_passes():
     assert rates.seconds(Passes()) == 0
     for name, value in values.items():
         assert rates.seconds(Passes(**{name: 10})) == 10 * value
-    assert rates.seconds(Passes(1, 1, 1, 1, 1, 1, 1, 1)) == sum(values.values())
+    assert rates.seconds(Passes(1, 1, 1, 1, 1, 1, 1, 1, 1)) == sum(values.values())
     both = Passes(steps=1, products=2) + Passes(steps=3, gradients=4, forwards=1, readings=1) * 0.5
     assert rates.seconds(both) == 2.5 * 2 + 2 * 3 + 2 * 5 + 0.5 * 7 + 0.5 * 11
     assert len(fields(Rates)) == len(fields(Passes)) == len(values), "a new kind of work needs a rate of its own"
@@ -57,6 +59,17 @@ class Branching(torch.nn.Module):
 
     def forward(self, x):
         return self.layer(x) if float(x.sum()) > -1e9 else self.layer(-x)
+
+
+class Scaled(torch.nn.Module):
+    """Learns weights of its own, which are no layer's."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.linspace(-1, 1, 640).reshape(64, 10))
+
+    def forward(self, x):
+        return x @ self.scale
 
 
 def test_a_module_that_cannot_be_mapped_over_rows_is_planned_without_what_needs_that(task):
@@ -104,3 +117,35 @@ def test_predicted_seconds_are_near_those_measured(task):
                 Repair().mend(module, own)
             taken.append(time.perf_counter() - began)
         assert min(taken) / 3 < sorted(predicted)[1] < 3 * max(taken), (name, taken, predicted)
+
+
+def test_factors_are_foretold_from_two_samples(task, monkeypatch):
+    """Ten milliseconds for the eigenvectors and one a row, by a clock that only making them moves."""
+    now, own = [0.0], task()
+
+    def making(model, objective, data):
+        now[0] += 0.01 + 0.001 * len(data)
+        return ekfac(model, objective, data)
+
+    monkeypatch.setattr(cost, "ekfac", making)
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: now[0])
+    seconds, factors = cost._factored(own)
+    assert seconds == pytest.approx(0.01 + 0.001 * len(own.oracle.data)) and factors.blocks
+
+
+def test_kept_factors_cost_nothing_more(task, monkeypatch):
+    own = task()
+    own.factors = ekfac(own.model, own.objective, own.oracle.data)  # as if read
+    monkeypatch.setattr(Task, "factors_kept", True)
+    assert probe(own).factoring == 0 < probe(own).solve
+    method = catalogue.make("datamodel-matching")
+    assert method.passes(own).factorings == 0
+    monkeypatch.setattr(Task, "factors_kept", False)
+    assert method.passes(own).factorings == 1
+
+
+def test_a_model_without_factors_is_planned_without_what_needs_them(task):
+    own = task(references=None)
+    recipe = replace(own.oracle.recipe, build=Scaled)
+    rates = probe(Task(replace(own.oracle, model=recipe.module(), recipe=recipe), own.request))
+    assert math.isinf(rates.factoring) and 0 < rates.step < 1 and 0 < rates.solve < 1

@@ -97,7 +97,7 @@ class DatamodelMatching:
 
         Returns:
             In limited time without the last of the passes, and without a look where steps are dearer than passes; where
-            steps are cheap as much as lies between one round and two.
+            steps are cheap what lies midway between one round and two.
         """
         course = self._course(task)
         epochs = min(course.foretold, FEWEST_EPOCHS) if task.limited else course.foretold
@@ -106,10 +106,10 @@ class DatamodelMatching:
             steps=(1 + BESIDE) * batches, forwards=own * BESIDE * batches * task.oracle.recipe.batch_size
         )
         stepping = Passes(products=course.steps * PRODUCTS * round_size(task), solves=course.steps * PRODUCTS)
-        look, factors = Passes(forwards=2 * len(task.held_back), readings=1), Passes(gradients=task.factors_cost)
+        look, factors = Passes(forwards=2 * len(task.held_back), readings=1), Passes(factorings=not task.factors_kept)
         if task.references is None or (task.limited and not course.cheap):  # the first is taken, unseen
             return factors + stepping + finetuning
-        rounds = 1 if course.foretold else math.sqrt(MORE) if task.limited else MORE
+        rounds = 1 if course.foretold else (1 + MORE) / 2 if task.limited else MORE
         if course.cheap:
             return factors + (stepping + look) * rounds + finetuning
         return factors + (stepping + finetuning + look) * rounds

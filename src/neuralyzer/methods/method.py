@@ -33,7 +33,8 @@ class Passes:
         gradients: rows whose gradient is taken in large chunks.
         singles: rows of whose losses each is differentiated by itself.
         products: rows times products with the curvature.
-        solves: steps of a linear solve: what a product takes of however few rows, and those with the kept factors.
+        solves: steps of a linear solve: what a product takes of however few rows, and those with the factors.
+        factorings: makings of the curvature's factors.
         forwards: rows read in large chunks.
         readings: readings of the coach's trace.
     """
@@ -44,6 +45,7 @@ class Passes:
     singles: float = 0
     products: float = 0
     solves: float = 0
+    factorings: float = 0
     forwards: float = 0
     readings: float = 0
 

@@ -215,9 +215,9 @@ class Task:
         return kept.factors(self.oracle, self._kept)
 
     @property
-    def factors_cost(self) -> int:
-        """Rows whose gradients their making takes; 0 where they are kept."""
-        return 0 if kept.ready(self.oracle, self._kept) else 2 * min(kept.ROWS, len(self.oracle.data))
+    def factors_kept(self) -> bool:
+        """Whether they need not be made any more."""
+        return kept.ready(self.oracle, self._kept)
 
     @property
     def shown(self) -> int:

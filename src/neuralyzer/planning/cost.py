@@ -8,8 +8,11 @@ import numpy as np
 import torch
 
 from neuralyzer.data.rows import Data
+from neuralyzer.errors import UsageError
+from neuralyzer.influence import kept
 from neuralyzer.influence.curvature import GaussNewton, Parameters, mean_gradient
 from neuralyzer.influence.diagonal import importances
+from neuralyzer.influence.ekfac import Ekfac, ekfac
 from neuralyzer.methods import last_layers
 from neuralyzer.methods.method import Passes
 from neuralyzer.methods.task import Task
@@ -18,6 +21,7 @@ from neuralyzer.models.reading import GRADIENT_CHUNK
 
 PROBED_STEPS = 60
 PROBED_ROWS = 2048
+SAMPLED = (64, 384)  # rows
 REPEATS = 3
 
 
@@ -31,7 +35,8 @@ class Rates:
         gradient: a row's part in a gradient over many rows.
         single: a gradient of one row's loss among many.
         product: a row's part in a product with the curvature.
-        solve: what a step of a linear solve takes beside: a product with one row, and those with the factors if kept.
+        solve: what a step of a linear solve takes beside: a product with one row, and those with the factors.
+        factoring: a making of the curvature's factors; 0 where they are kept.
         forward: a row read among many.
         reading: one reading of the coach's trace.
     """
@@ -42,6 +47,7 @@ class Rates:
     single: float
     product: float
     solve: float
+    factoring: float
     forward: float
     reading: float
 
@@ -58,7 +64,7 @@ def probe(task: Task) -> Rates:
     parameters, few = Parameters(task.model), rows.select(np.arange(min(len(rows), 2 * GRADIENT_CHUNK)))
     vector = torch.ones(sum(parameters.sizes))
     curvature, lone = (GaussNewton(task.model, objective, own) for own in (rows, rows.select(np.array([0]))))
-    factors = None if task.factors_cost else task.factors
+    factoring, factors = (0.0, task.factors) if task.factors_kept else _factored(task)
 
     def solve() -> None:
         lone @ vector
@@ -73,9 +79,32 @@ def probe(task: Task) -> Rates:
         single=_single_seconds(task, few),
         product=_seconds(lambda: curvature @ vector) / len(rows),
         solve=_seconds(solve),
+        factoring=factoring,
         forward=_seconds(lambda: reading.outputs(task.model, objective, rows.x)) / len(rows),
         reading=_seconds(lambda: task.trace(task.model)) if task.traceable else 0.0,
     )
+
+
+def _factored(task: Task) -> tuple[float, Ekfac | None]:
+    """What making all factors will take, told from two small samples, and the second's, as dear to use as all rows'.
+
+    Eigenvectors cost the same whatever the rows, and on a small network more than these; which is why there are two.
+
+    Returns:
+        Seconds and factors; infinite and None where no layer has any.
+    """
+    data, times = task.oracle.data, []
+    all_rows = min(kept.ROWS, len(data))
+    sizes = [min(size, all_rows) for size in SAMPLED]
+    try:
+        for size in sizes:
+            began = time.perf_counter()
+            factors = ekfac(task.model, task.objective, data.select(np.arange(size)))
+            times.append(time.perf_counter() - began)
+    except UsageError:
+        return float("inf"), None
+    row = max(0.0, times[1] - times[0]) / max(1, sizes[1] - sizes[0])
+    return times[1] + row * (all_rows - sizes[1]), factors
 
 
 def _single_seconds(task: Task, rows: Data) -> float:
