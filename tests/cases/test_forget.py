@@ -13,6 +13,7 @@ from neuralyzer.cases import attempt as attempts
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.forget import Wish
 from neuralyzer.certificates.check import check
+from neuralyzer.errors import UsageError
 from neuralyzer.influence import kept
 from neuralyzer.influence.ekfac import ekfac
 from neuralyzer.methods.datamodel_matching import DatamodelMatching
@@ -70,6 +71,15 @@ def test_the_persons_choice_among_the_options_is_asked_once_and_kept(world):
     assert "chosen by the person" in case.result["plan"]["note"] and case.verdict is not Verdict.NOT_FORGOTTEN
     assert weights.digest(go(world, workspace=loose(world), wish=wish).model) == weights.digest(case.model)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("name", ["nonsense", "influence+nonsense"])
+def test_a_method_that_there_is_not_is_refused_before_anything_is_done(world, name):
+    with pytest.raises(UsageError, match=r"^there is no method 'nonsense'"):
+        go(world, method=name)
+    with pytest.raises(UsageError, match=r"takes .*speed"):
+        go(world, wish=Wish(rates=RATES, method="finetune", hyperparameters={"speed": 1}))
+    assert not list(world.workspace.cases.glob("*"))
 
 
 def test_the_subject_is_named_nowhere_that_leaves_the_house(world):

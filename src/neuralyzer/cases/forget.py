@@ -21,6 +21,7 @@ from neuralyzer.certificates.statement import ProtocolRecord
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
 from neuralyzer.influence import kept
+from neuralyzer.methods import catalogue
 from neuralyzer.methods.task import Task
 from neuralyzer.models import shard_record, weights
 from neuralyzer.models.placement import Placement, as_device
@@ -107,14 +108,16 @@ def forget(
         The finished case.
 
     Raises:
-        UsageError: if the chosen method cannot be used on this request, or if exact references are wished for where
-            there is no pool.
+        UsageError: if there is no such method, if it cannot be used on this request, or if exact references are wished
+            for where there is no pool.
     """
     place = as_workspace(tempfile.mkdtemp(prefix="neuralyzer-") if workspace is None else workspace)
     wish = wish or Wish()
     wish = replace(wish, method=method) if method is not None else wish
     watch, progress = watch or Unwatched(), progress or Silent()
     positions = request.positions(oracle.data)
+    if wish.method is not None:
+        catalogue.make(wish.method, **(wish.hyperparameters or {}))  # a wrong name is told before an audit is paid for
     case = case_id(place, oracle, request, wish)
     folder = Folder(place.cases / case)
     if folder.has("result"):
