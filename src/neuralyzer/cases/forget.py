@@ -116,12 +116,12 @@ def forget(
     wish = replace(wish, method=method) if method is not None else wish
     watch, progress = watch or Unwatched(), progress or Silent()
     positions = request.positions(oracle.data)
-    if wish.method is not None:
-        catalogue.make(wish.method, **(wish.hyperparameters or {}))  # a wrong name is told before an audit is paid for
     case = case_id(place, oracle, request, wish)
     folder = Folder(place.cases / case)
     if folder.has("result"):
         return _closed(folder, oracle, positions, references, case)
+    if wish.method is not None:
+        catalogue.make(wish.method, **(wish.hyperparameters or {}))  # a wrong name is told before an audit is paid for
     pool = references() if callable(references) else references
     if wish.exact_references and pool is None:
         raise UsageError(exact.NO_POOL)
