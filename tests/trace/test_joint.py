@@ -1,6 +1,6 @@
 """The joint test: against the worked example and by hand."""
 
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -9,9 +9,14 @@ from neuralyzer.trace.joint import joint_null, joint_test
 from tests.trace.conftest import SIGNALS
 
 
+@dataclass(eq=False)
+class Played:
+    subject_z: dict
+    fineness: object = None
+
+
 def table(**z):
-    by_subject = {int(name[1:]): np.array(values) for name, values in z.items()}
-    return SimpleNamespace(nulls=by_subject, subject_z=by_subject)
+    return Played({int(name[1:]): np.array(values) for name, values in z.items()})
 
 
 TABLES = {

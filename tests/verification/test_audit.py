@@ -109,6 +109,7 @@ def test_it_can_be_written_down_and_read_back(setting, references):
     assert Audit.from_dict(written) == found
     assert set(written) == {
         "verdict", "p_value", "detectable", "rows", "families", "protocol", "sentence", "attacks", "not_measured",
+        "self_check", "positive_control",
     }  # fmt: skip
     del written["not_measured"]
     assert Audit.from_dict(written).not_measured == (), "an older one can still be read"
@@ -133,6 +134,6 @@ def test_a_person_can_read_it(setting, width):
 )
 def test_every_verdict_has_a_sentence_of_its_own(verdict, word):
     rows = ({"trace": 0.9, "low": 0.1, "high": 1.7, "counts": False}, {"trace": 1.04, "low": 0.86, "high": 1.22, "counts": True})  # fmt: skip
-    sentence = _sentence(verdict, rows, 0.007)
+    sentence = _sentence(verdict, rows, 0.007, None)
     assert word in sentence and "104 %" in sentence and "(86 to 122 %)" in sentence and "0.007" in sentence
     assert "90 %" in _sentence(verdict, rows[:1], 0.007), "where none counts, the first is told"

@@ -88,6 +88,7 @@ def test_it_can_be_written_down_and_read_back(found):
     assert set(written) == {
         "verdict", "p_value", "detectable", "rows", "registered", "subjects", "holdout", "repeated", "families",
         "not_measured", "alpha", "max_trace", "references", "sentence", "notes",
+        "self_check", "positive_control",
     }  # fmt: skip
 
 
@@ -109,7 +110,7 @@ def test_a_person_can_read_it(found, width):
 )
 def test_every_verdict_has_a_sentence_of_its_own(verdict, word):
     rows = [{"trace": 0.9, "low": 0.1, "high": 1.7, "counts": False}, {"trace": 1.04, "low": 0.86, "high": 1.22, "counts": True}]  # fmt: skip
-    sentence = _sentence(verdict, rows, 0.007)
+    sentence = _sentence(verdict, rows, 0.007, None)
     assert sentence.startswith(word) and "104 %" in sentence and "(86 to 122 %)" in sentence and "0.007" in sentence
 
 

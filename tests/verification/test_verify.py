@@ -12,8 +12,9 @@ from neuralyzer.models import weights
 from neuralyzer.trace.gauge import Gauge
 from neuralyzer.trace.verdict import SECOND_LOOK, Verdict
 from neuralyzer.verification.audit import audit
+from neuralyzer.verification.controls import groups_of
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.verify import Verification, groups_of, verification_view, verify
+from neuralyzer.verification.verify import Verification, verification_view, verify
 from neuralyzer.verification.words import bar, colour, percent, sentence
 from tests.conftest import small_recipe
 from tests.verification.test_audit import render
@@ -165,7 +166,7 @@ def test_it_can_be_written_down_and_read_back(setting, retrained, with_reference
     assert Verification.from_dict(written) == found
     assert set(written) == {
         "verdict", "basis", "p_value", "alpha", "detectable", "families", "looks", "self_check", "sentence",
-        "judges", "attacks", "not_measured",
+        "judges", "attacks", "not_measured", "positive_control",
     }  # fmt: skip
 
 
@@ -180,7 +181,15 @@ def test_a_person_can_read_it(setting, retrained, width):
     oracle, references = setting
     found = verify(retrained, oracle, REQUEST, references, looks=1)
     shown = render(found, width)
-    for word in ("relearning", "unlearned", "trace before", "trace after", "self-check", found.sentence[:20]):
+    for word in (
+        "relearning",
+        "unlearned",
+        "trace before",
+        "trace after",
+        "negative control",
+        "positive control",
+        found.sentence[:20],
+    ):
         assert word in shown
     assert "really retrained" not in shown
     assert "Inconclusive" in render(verify(retrained, oracle, REQUEST, None), width)

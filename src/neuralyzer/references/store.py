@@ -30,6 +30,10 @@ class Store:
         """Factors of the model's curvature, where a request needed them; they saw every training row."""
         return self.root / "curvature.safetensors"
 
+    def control(self, model: str, alpha: float) -> Path:
+        """What the positive control said of a model, by its digest, at an error rate."""
+        return self.root / "controls" / f"{model[:32]}-{alpha:g}.json"
+
     def weights(self, member: int) -> Path:
         """Weights of a member, until they are destroyed."""
         return self.root / "members" / f"{member:04d}.safetensors"

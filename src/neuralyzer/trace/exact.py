@@ -18,7 +18,7 @@ from neuralyzer.trace.estimate import score
 from neuralyzer.trace.gauge import Gauged, Signals, readable
 from neuralyzer.trace.joint import Joint
 from neuralyzer.trace.residual import FOUND, Trace
-from neuralyzer.trace.self_check import SelfCheck
+from neuralyzer.trace.self_check import QUANTILE, SelfCheck
 from neuralyzer.trace.table import Table
 
 
@@ -85,7 +85,7 @@ class ExactGauge(Signals):
                 t = (scores[left] - others.mean()) / (others.std(ddof=1) * np.sqrt(1 + 1 / len(others)))
                 p.append(2 * float(stats.t.sf(abs(t), self.count - 2)))
             alarms += min(p) * len(p) <= self.alpha
-        return SelfCheck(int(alarms), self.count)
+        return SelfCheck(int(alarms), self.count, int(stats.binom.ppf(QUANTILE, self.count, self.alpha)))
 
     def _trace(self, table: Table, reading: Reading) -> Trace:
         numerator = unit = seen = 0.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -56,14 +57,26 @@ def joint_null(tables: Mapping[str, Table], signals: Sequence[str], weighted: bo
     Returns:
         One value a pair.
     """
-    order = sorted(set.intersection(*(set(tables[signal].subject_z) for signal in signals)))
+    return np.concatenate(joint_nulls(tables, signals, weighted))
+
+
+def joint_nulls(tables: Mapping[str, Table], signals: Sequence[str], weighted: bool = False) -> tuple[Floats, ...]:
+    """The values of ``joint_null`` by subject, in the order of their numbers, ``(members that never saw it,)`` each."""
+    return _joint_nulls(tuple(tables[signal] for signal in signals), weighted)
+
+
+@lru_cache(maxsize=64)
+def _joint_nulls(tables: tuple[Table, ...], weighted: bool) -> tuple[Floats, ...]:
+    order = sorted(set.intersection(*(set(table.subject_z) for table in tables)))
     found = []
     for subject in order:
-        fineness = {signal: tables[signal].fineness(subject) for signal in signals} if weighted else None
-        own = weights(signals, fineness)
-        z = np.stack([np.abs(tables[signal].subject_z[subject]) for signal in signals])
+        own = np.ones(len(tables))
+        if weighted:
+            fineness = np.array([table.fineness(subject) for table in tables])
+            own = fineness / fineness.max()
+        z = np.stack([np.abs(table.subject_z[subject]) for table in tables])
         found.append((own[:, None] * z).max(0))
-    return np.concatenate(found)
+    return tuple(found)
 
 
 def joint_test(

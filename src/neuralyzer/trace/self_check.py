@@ -2,7 +2,8 @@
 
 Half of the holdout, cut into groups of the median subject's size, plays subjects; the other half stays holdout.
 Some members play those that never saw a group; the rest get the gap that training rows of such a mean show. It cannot
-see failures of siblings or of big subjects, so it is no proof of calibration.
+see failures of siblings or of big subjects, so it is no proof of calibration. It fails where more alarms come than 99
+of 100 right pools would raise: their number is a sum over the groups, each drawn as a real subject's null has them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,16 +12,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuralyzer.references.readings import Floats, Half, Indices, Part, Readings
-from neuralyzer.trace.joint import joint_null
+from neuralyzer.trace.joint import joint_nulls
 from neuralyzer.trace.table import FEWEST_NEVER, Table
+
+QUANTILE = 0.99  # of right pools pass
 
 
 @dataclass(frozen=True)
 class SelfCheck:
-    """``alarms`` of ``groups`` tested (one for each member and group) were false."""
+    """``alarms`` of ``groups`` tested (one for each member and group) were false; a right pool has ``limit`` at most."""
 
     alarms: int
     groups: int
+    limit: int | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether no more alarms came than a right pool raises."""
+        return self.limit is None or self.alarms <= self.limit
 
 
 def holdout_groups(count: int, size: int, seed: int) -> list[Indices]:
@@ -46,11 +55,32 @@ def self_check(
     usable = [signal for signal in signals if tables[signal].readings.units is None]
     if not usable or not groups:
         return SelfCheck(0, 0)
-    critical = float(np.quantile(joint_null(tables, usable, weighted=True), 1 - alpha))
+    nulls = joint_nulls(tables, usable, weighted=True)
+    critical = float(np.quantile(np.concatenate(nulls), 1 - alpha))
     found = [_scores(tables[signal], groups) for signal in usable]
     z, fine = np.stack([scores for scores, _ in found]), np.stack([fineness for _, fineness in found])
     weighted = np.abs(z) * fine / fine.max(0)
-    return SelfCheck(int((weighted.max(0) > critical).sum()), z.shape[1])
+    shares = [float((own > critical).mean()) for own in nulls]
+    return SelfCheck(int((weighted.max(0) > critical).sum()), z.shape[1], most(shares, len(groups), z.shape[1]))
+
+
+def most(shares: Sequence[float], groups: int, tests: int) -> int:
+    """The 99 % quantile of how many false alarms a right pool raises.
+
+    Args:
+        shares: of each real subject, which of the members that never saw it alarm.
+        groups: of holdout rows.
+        tests: how many are made of them, over all members.
+
+    Returns:
+        The quantile of a sum of one draw a group. Members that are tested on one group alarm together as those that are
+        tested on one subject do.
+    """
+    own = np.bincount([round(share * tests / groups) for share in shares]) / len(shares)
+    total = np.ones(1)
+    for _ in range(groups):
+        total = np.convolve(total, own)
+    return int(np.searchsorted(np.cumsum(total), QUANTILE))
 
 
 def _scores(table: Table, groups: Sequence[Indices]) -> tuple[Floats, Floats]:

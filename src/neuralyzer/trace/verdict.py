@@ -29,6 +29,8 @@ def decide(
     counts: Collection[str],
     required: Collection[Collection[str]],
     max_trace: float,
+    alarmed: bool = False,
+    missed: bool = False,
 ) -> Verdict:
     """The verdict on a model.
 
@@ -39,12 +41,18 @@ def decide(
         counts: signals that count, declared before unlearning.
         required: groups of signals of which one each must count.
         max_trace: largest detectable trace allowed.
+        alarmed: whether the negative control failed: the test rejects models that never saw the rows.
+        missed: whether the positive control failed: the test does not find models that saw them.
 
     Returns:
-        The first of the four words that applies.
+        The first of the words that applies. A test that misses still says something where it rejects.
     """
+    if alarmed:
+        return Verdict.INCONCLUSIVE
     if rejects:
         return Verdict.NOT_FORGOTTEN
+    if missed:
+        return Verdict.INCONCLUSIVE
     if not original_rejected and not counts:
         return Verdict.UNTRACEABLE
     enough = all(any(signal in counts for signal in group) for group in required)

@@ -1,7 +1,7 @@
 """The audit: how much of the requested rows the original remembers. It is read on the tuning half."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -14,10 +14,13 @@ from neuralyzer.references.pool import References
 from neuralyzer.signals.signal import Family
 from neuralyzer.trace.exact import ExactGauge
 from neuralyzer.trace.gauge import Gauge, family_rows
+from neuralyzer.trace.positive_control import PositiveControl
+from neuralyzer.trace.self_check import SelfCheck, self_check
 from neuralyzer.trace.verdict import Verdict, counting, decide
 from neuralyzer.verification.attacks import Attacks, attacks
+from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_controls
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.words import colour, percent
+from neuralyzer.verification.words import NO_NUMBER, colour, percent, telling
 from neuralyzer.workspace.policy import Policy
 
 
@@ -35,6 +38,8 @@ class Audit:
         sentence: the result in plain words.
         attacks: LiRA and RMIA on the model; None where they cannot be computed.
         not_measured: the references' signals that these rows do not have.
+        self_check: false alarms of the same test on rows that nobody saw: the negative control.
+        positive_control: how often the same test finds the model on subjects that it saw.
     """
 
     verdict: Verdict
@@ -46,6 +51,8 @@ class Audit:
     sentence: str
     attacks: Attacks | None = None
     not_measured: tuple[str, ...] = ()
+    self_check: SelfCheck | None = None
+    positive_control: PositiveControl | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The audit as plain values."""
@@ -54,6 +61,8 @@ class Audit:
             "families": list(self.families), "protocol": self.protocol.to_dict(), "sentence": self.sentence,
             "attacks": None if self.attacks is None else self.attacks.to_dict(),
             "not_measured": list(self.not_measured),
+            "self_check": None if self.self_check is None else asdict(self.self_check),
+            "positive_control": None if self.positive_control is None else self.positive_control.to_dict(),
         }  # fmt: skip
 
     @classmethod
@@ -64,6 +73,8 @@ class Audit:
             tuple(values["families"]), Protocol.from_dict(values["protocol"]), values["sentence"],
             None if values.get("attacks") is None else Attacks.from_dict(values["attacks"]),
             tuple(values.get("not_measured", ())),
+            None if values.get("self_check") is None else SelfCheck(**values["self_check"]),
+            PositiveControl.optional(values.get("positive_control")),
         )  # fmt: skip
 
     def __rich__(self) -> RenderableType:
@@ -91,25 +102,34 @@ def audit(
     gauge = Gauge(references.tuning, references.parts(positions), policy.alpha)
     if not gauge.signals:
         return _unread(len(positions), policy, references.digest, "No signal of these references reads these rows.")
+    positive = original_controls(references, oracle, policy.alpha)["tuning"]
     gauged = gauge.read(oracle.model)
-    counts = counting(gauged.detectable)
+    detectable = Controls(positive=positive).corrected(gauged.detectable)
+    counts = counting(detectable)
     if counts:
         gauged = gauge.judge(gauged.readings, counts)
+    assert gauged.joint is not None
+    negative = self_check(gauge.tables, gauged.joint.signals, groups_of(references), policy.alpha)
+    controls = Controls(negative, positive)
     verdict = decide(
         rejects=gauged.rejects,
         original_rejected=gauged.rejects,
-        detectable=gauged.detectable,
+        detectable=detectable,
         counts=counts,
         required=required(gauge),
         max_trace=policy.max_trace,
+        alarmed=controls.alarmed,
+        missed=controls.missed,
     )
-    assert gauged.joint is not None
-    families = tuple(family_rows(gauge, gauged, counts))
+    families = tuple(row | {"detectable": detectable[row["signal"]]} for row in family_rows(gauge, gauged, counts))
     protocol = Protocol(tuple(gauge.signals), counts, policy.alpha, policy.max_trace, references.digest, gauged.rejects)
-    largest = max((gauged.detectable[signal] for signal in counts), default=None)
+    largest = max((detectable[signal] for signal in counts), default=None)
     p = gauged.joint.p_value
-    sentence, known = _sentence(verdict, families, p), attacks(gauge, {"original": gauged})
-    return Audit(verdict, p, largest, len(positions), families, protocol, sentence, known, gauge.not_measured)
+    why = controls.reason if verdict is Verdict.INCONCLUSIVE else None
+    said, known = _sentence(verdict, families, p, why=why), attacks(gauge, {"original": gauged})
+    return Audit(
+        verdict, p, largest, len(positions), families, protocol, said, known, gauge.not_measured, negative, positive
+    )
 
 
 def required(gauge: Gauge | ExactGauge) -> list[list[str]]:
@@ -130,9 +150,15 @@ def _sentence(
     p: float,
     model: str = "The model",
     whose: str = "the rows'",
+    why: str | None = None,
 ) -> str:
     first = next((row for row in families if row["counts"]), families[0])
-    found = f"{percent(first['trace'])} of {whose} trace ({100 * first['low']:.0f} to {percent(first['high'])})"
+    if telling(first["low"], first["high"]):
+        found = f"{percent(first['trace'])} of {whose} trace ({100 * first['low']:.0f} to {percent(first['high'])})"
+    else:
+        found = f"a share of {whose} trace {NO_NUMBER}"
+    if why is not None:
+        return f"Inconclusive: {why}; {found} is read, p = {p:.3f}."
     if verdict is Verdict.NOT_FORGOTTEN:
         return f"{model} holds {found}, p = {p:.3f}."
     if verdict is Verdict.UNTRACEABLE:
@@ -155,15 +181,25 @@ def audit_view(audit: Audit, model: str = "The model", whose: str = "the rows'")
     """
     sentence = audit.sentence
     if audit.families and audit.p_value is not None:
-        sentence = _sentence(audit.verdict, audit.families, audit.p_value, model, whose)
+        failed = Controls(audit.self_check, audit.positive_control).reason
+        why = failed if audit.verdict is Verdict.INCONCLUSIVE else None
+        sentence = _sentence(audit.verdict, audit.families, audit.p_value, model, whose, why)
     lines = [Text(sentence, style=f"bold {colour(audit.verdict)}"), families_view(audit.families)]
     known = [] if audit.attacks is None else [audit.attacks]
-    return Group(*lines, *not_measured_view(audit.not_measured), *known)
+    checks = controls_view(audit.self_check, audit.positive_control)
+    return Group(*lines, *not_measured_view(audit.not_measured), *known, *checks)
 
 
 def not_measured_view(names: Sequence[str]) -> list[RenderableType]:
     """A line that names the signals that were not read, where there are any."""
     return [Text(f"not measured: {', '.join(names)}", style="dim")] if names else []
+
+
+def trace_cells(row: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """A family's trace and its interval; dashes where the interval makes the number meaningless."""
+    if not telling(row["low"], row["high"]):
+        return "-", "too wide"
+    return percent(row[name]), f"{percent(row['low'])} to {percent(row['high'])}"
 
 
 def families_view(families: Sequence[dict[str, Any]]) -> RenderableType:
@@ -175,8 +211,7 @@ def families_view(families: Sequence[dict[str, Any]]) -> RenderableType:
         table.add_row(
             row["family"],
             row["signal"],
-            percent(row["trace"]),
-            f"{percent(row['low'])} to {percent(row['high'])}",
+            *trace_cells(row, "trace"),
             f"{row['p_value']:.3f}",
             percent(row["detectable"]),
             "yes" if row["counts"] else "no",

@@ -16,11 +16,14 @@ from neuralyzer.references.pool import References
 from neuralyzer.signals.signal import Batch, Family
 from neuralyzer.trace.claim import Claimed, claim_test, claim_trace
 from neuralyzer.trace.gauge import tables
+from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.residual import Trace
+from neuralyzer.trace.self_check import SelfCheck, self_check
 from neuralyzer.trace.table import Table
 from neuralyzer.trace.verdict import Verdict, counting, decide
 from neuralyzer.verification.audit import families_view, not_measured_view
-from neuralyzer.verification.words import colour, percent
+from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_controls
+from neuralyzer.verification.words import NO_NUMBER, colour, percent, telling
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.policy import Policy
 
@@ -49,6 +52,8 @@ class Claim:
         references: digest of the references.
         sentence: the result in plain words.
         notes: what else the person should know, a sentence each.
+        self_check: false alarms of the test of subjects on rows that nobody saw: the negative control.
+        positive_control: how often that test finds the model on subjects that it saw.
     """
 
     verdict: Verdict
@@ -66,20 +71,31 @@ class Claim:
     references: str
     sentence: str
     notes: tuple[str, ...] = field(default=())
+    self_check: SelfCheck | None = None
+    positive_control: PositiveControl | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The claim's audit as plain values."""
-        return asdict(self) | {name: list(getattr(self, name)) for name in _TUPLES} | {"verdict": str(self.verdict)}
+        positive = None if self.positive_control is None else self.positive_control.to_dict()
+        lists = {name: list(getattr(self, name)) for name in _TUPLES}
+        return asdict(self) | lists | {"verdict": str(self.verdict), "positive_control": positive}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Claim":
         """The claim's audit that ``to_dict`` wrote down."""
-        return cls(**values | {name: tuple(values[name]) for name in _TUPLES} | {"verdict": Verdict(values["verdict"])})
+        check = values.get("self_check")
+        made = {
+            "verdict": Verdict(values["verdict"]),
+            "self_check": None if check is None else SelfCheck(**check),
+            "positive_control": PositiveControl.optional(values.get("positive_control")),
+        }
+        return cls(**values | {name: tuple(values[name]) for name in _TUPLES} | made)
 
     def __rich__(self) -> RenderableType:
         lines = [Text(self.sentence, style=f"bold {colour(self.verdict)}"), families_view(self.families)]
         notes = [Text(note, style="dim") for note in self.notes]
-        return Group(*lines, *not_measured_view(self.not_measured), *notes)
+        checks = controls_view(self.self_check, self.positive_control)
+        return Group(*lines, *not_measured_view(self.not_measured), *notes, *checks)
 
 
 _TUPLES = ("subjects", "families", "not_measured", "notes")
@@ -110,21 +126,28 @@ def audit_rows(oracle: TrainedModel, rows: Data, references: References | None, 
     own = _usable(half, policy.alpha)
     read = _read(references, oracle, tested, list(own))
     traces = {name: claim_trace(table, read[name]) for name, table in own.items()}
-    detectable = {name: trace.detectable for name, trace in traces.items()}
+    positive = original_controls(references, oracle, policy.alpha)["tuning"]
+    detectable = Controls(positive=positive).corrected({name: trace.detectable for name, trace in traces.items()})
     counts = counting(detectable)
     joint = claim_test(own, {name: trace.z for name, trace in traces.items()}, counts or list(own), policy.alpha)
     signals = half.meter.signals
+    negative = self_check(own, joint.signals, groups_of(references), policy.alpha)
+    controls = Controls(negative, positive)
     verdict = decide(
         rejects=joint.rejects, original_rejected=joint.rejects, detectable=detectable, counts=counts,
         required=[[name for name in own if signals[name].family in (Family.RETRAINING, Family.ATTACK)]],
-        max_trace=policy.max_trace,
+        max_trace=policy.max_trace, alarmed=controls.alarmed, missed=controls.missed,
     )  # fmt: skip
-    families = tuple(_line(str(signals[name].family), name, trace, name in counts) for name, trace in traces.items())
+    why = controls.reason if verdict is Verdict.INCONCLUSIVE else None
+    families = tuple(
+        _line(str(signals[name].family), name, trace, name in counts) | {"detectable": detectable[name]}
+        for name, trace in traces.items()
+    )
     return Claim(
         verdict, joint.p_value, max((detectable[name] for name in counts), default=None), len(tested), **counts_left,
         families=families, not_measured=tuple(name for name in signals if name not in own), alpha=policy.alpha,
-        max_trace=policy.max_trace, references=references.digest, sentence=_sentence(verdict, families, joint.p_value),
-        notes=_notes(references, **counts_left),
+        max_trace=policy.max_trace, references=references.digest, notes=_notes(references, **counts_left),
+        sentence=_sentence(verdict, families, joint.p_value, why), self_check=negative, positive_control=positive,
     )  # fmt: skip
 
 
@@ -204,10 +227,17 @@ def _line(family: str, signal: str, trace: Trace, counts: bool) -> dict[str, Any
     }  # fmt: skip
 
 
-def _sentence(verdict: Verdict, families: Sequence[dict[str, Any]], p: float) -> str:
+def _sentence(verdict: Verdict, families: Sequence[dict[str, Any]], p: float, why: str | None) -> str:
     first = next((row for row in families if row["counts"]), families[0])
-    read = f"{percent(first['trace'])} of a trained row's trace ({100 * first['low']:.0f} to {percent(first['high'])})"
+    if telling(first["low"], first["high"]):
+        read = (
+            f"{percent(first['trace'])} of a trained row's trace ({100 * first['low']:.0f} to {percent(first['high'])})"
+        )
+    else:
+        read = f"a share of a trained row's trace {NO_NUMBER}"
     read += f" is read, p = {p:.3f}"
+    if why is not None:
+        return f"Inconclusive: {why}; {read}."
     return {
         Verdict.NOT_FORGOTTEN: f"The model was trained on these rows: {read}.",
         Verdict.FORGOTTEN: f"No sign that the model was trained on these rows: {read}.",

@@ -1,7 +1,7 @@
 """The verdict on a model: does it still hold the requested rows? Read on the judging half."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
+from neuralyzer.models import weights
 from neuralyzer.models.black_box import BlackBox, Predict
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.exact import NO_POOL
@@ -19,12 +20,14 @@ from neuralyzer.references.pool import References
 from neuralyzer.references.readings import Part
 from neuralyzer.trace.exact import ExactGauge
 from neuralyzer.trace.gauge import Gauge, Gauged
+from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.residual import FOUND
 from neuralyzer.trace.screen import obstacle
-from neuralyzer.trace.self_check import SelfCheck, holdout_groups, self_check
+from neuralyzer.trace.self_check import SelfCheck, self_check
 from neuralyzer.trace.verdict import Verdict, decide
 from neuralyzer.verification.attacks import Attacks, attacks
-from neuralyzer.verification.audit import audit, not_measured_view, required
+from neuralyzer.verification.audit import audit, not_measured_view, required, trace_cells
+from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_controls
 from neuralyzer.verification.protocol import Protocol
 from neuralyzer.verification.words import bar, colour, percent, sentence
 from neuralyzer.workspace.policy import Policy
@@ -44,12 +47,13 @@ class Verification:
         detectable: the largest detectable trace among the counting families; None where none counts.
         families: a line a signal: family, signal, original, unlearned, low, high, detectable, counts, null_low,
             null_high (where models that never saw the rows lie), p_value, retrained (filled in by the demo alone).
-        self_check: false alarms of the same test on holdout rows.
+        self_check: false alarms of the same test on holdout rows: the negative control.
         looks: how often the judging half was opened for this request, this time included.
         sentence: the verdict in plain words.
         judges: what the model was held against: ``pool``, or ``exact references`` trained on just the retain set.
         attacks: LiRA and RMIA on the original and on the model; None where they cannot be computed.
         not_measured: the references' signals that these rows, or the model under test, do not have.
+        positive_control: how often the same test finds the original on subjects that it saw; None without references.
     """
 
     verdict: Verdict
@@ -64,6 +68,7 @@ class Verification:
     judges: str = POOL
     attacks: Attacks | None = None
     not_measured: tuple[str, ...] = ()
+    positive_control: PositiveControl | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The verification as plain values."""
@@ -76,6 +81,7 @@ class Verification:
             "families": list(self.families),
             "looks": self.looks,
             "self_check": None if self.self_check is None else asdict(self.self_check),
+            "positive_control": None if self.positive_control is None else self.positive_control.to_dict(),
             "sentence": self.sentence,
             "judges": self.judges,
             "attacks": None if self.attacks is None else self.attacks.to_dict(),
@@ -99,6 +105,7 @@ class Verification:
             values.get("judges", POOL),
             None if values.get("attacks") is None else Attacks.from_dict(values["attacks"]),
             tuple(values.get("not_measured", ())),
+            PositiveControl.optional(values.get("positive_control")),
         )
 
     def __rich__(self) -> RenderableType:
@@ -118,6 +125,7 @@ def verify(
     looks: int | None = None,
     answerable: str | None = None,
     exact_references: Sequence[nn.Module] = (),
+    registered: str | None = None,
 ) -> Verification:
     """Judge a model, also one that was unlearned elsewhere.
 
@@ -136,6 +144,8 @@ def verify(
             on the tuning half says it.
         exact_references: models trained on exactly the retain set after ``model`` was final: they judge in the
             pool's place, which gives the gap alone, and can answer any request.
+        registered: why it is known that ``model`` was trained on rows of the request, such as "they are registered
+            as 'copy'"; it is then never ``forgotten``. The original's own weights are known without it.
 
     Returns:
         The verification.
@@ -169,45 +179,66 @@ def verify(
         )
     counts = [signal for signal in gauge.signals if signal in protocol.counting]
     before, after = gauge.read(oracle.model, counts), gauge.read(model, counts)
-    verdict = decide(
-        rejects=after.rejects,
-        original_rejected=protocol.original_rejected or (bool(exact_references) and before.rejects),
-        detectable=after.detectable,
-        counts=counts,
-        required=required(gauge),
-        max_trace=protocol.max_trace,
-    )
-    if exact or answerable is not None:
-        verdict = Verdict.FORGOTTEN if exact else Verdict.INCONCLUSIVE
-    assert after.joint is not None
+    assert after.joint is not None and references is not None
     check = (
         gauge.self_check()
         if isinstance(gauge, ExactGauge)
         else self_check(gauge.tables, after.joint.signals, groups_of(references), protocol.alpha)
     )
-    open_ = verdict is Verdict.INCONCLUSIVE and answerable is None
-    settled = _settled(gauge, after, counts, protocol.max_trace) if open_ else ""
+    controls = Controls(check, original_controls(references, oracle, protocol.alpha)["judging"])
+    detectable = controls.corrected(after.detectable)
+    verdict = decide(
+        rejects=after.rejects,
+        original_rejected=protocol.original_rejected or (bool(exact_references) and before.rejects),
+        detectable=detectable,
+        counts=counts,
+        required=required(gauge),
+        max_trace=protocol.max_trace,
+        alarmed=controls.alarmed,
+        missed=controls.missed,
+    )
+    why = controls.reason if verdict is Verdict.INCONCLUSIVE else None
+    known = registered or _known(model, oracle)
+    if answerable is not None:
+        verdict, why = Verdict.INCONCLUSIVE, f"the pool cannot answer this request, since {answerable}"
+    elif verdict is Verdict.FORGOTTEN and known is not None:
+        verdict, why = Verdict.INCONCLUSIVE, f"these weights were trained on the rows: {known}"
+    if exact:
+        verdict, why = Verdict.FORGOTTEN, None
+    largest = max((detectable[signal] for signal in counts), default=None)
+    open_ = verdict is Verdict.INCONCLUSIVE and why is None
+    settled = _settled(gauge, detectable, counts, protocol.max_trace) if open_ else ""
     return Verification(
         verdict,
         basis,
         after.joint.p_value,
         protocol.alpha,
-        max((after.detectable[signal] for signal in counts), default=None),
-        tuple(_rows(gauge, before, after, counts)),
+        largest,
+        tuple(_rows(gauge, before, after, counts, detectable)),
         check,
         looks or 0,
-        sentence(verdict, exact, after.joint.p_value, answerable, len(exact_references)) + settled,
+        sentence(verdict, exact, after.joint.p_value, why, len(exact_references), largest) + settled,
         EXACT if exact_references else POOL,
         attacks(gauge, {"original": before, "unlearned": after}),
         gauge.not_measured,
+        controls.positive,
     )
 
 
-def _settled(gauge: Gauge | ExactGauge, after: Gauged, counts: Sequence[str], max_trace: float) -> str:
+def _known(model: nn.Module, oracle: TrainedModel) -> str | None:
+    """Why weights are known to be trained on the rows: they are the original's; None where they are others."""
+    if isinstance(model, BlackBox):
+        return None
+    return "they are the original's" if weights.digest(model) in {oracle.digest, oracle.lineage} else None
+
+
+def _settled(
+    gauge: Gauge | ExactGauge, detectable: Mapping[str, float], counts: Sequence[str], max_trace: float
+) -> str:
     """How many rows would settle an inconclusive verdict, as detectable traces fall with the root of their number."""
-    short = [after.detectable[name] for name in counts if after.detectable[name] > max_trace]
+    short = [detectable[name] for name in counts if detectable[name] > max_trace]
     short += [
-        min(after.detectable[name] for name in group)
+        min(detectable[name] for name in group)
         for group in required(gauge)
         if group and not any(name in counts for name in group)
     ]
@@ -224,15 +255,9 @@ def screened(references: References, parts: Sequence[Part], alpha: float) -> str
     return obstacle(gauge.tables, gauge.signals, parts) if gauge.signals else None
 
 
-def groups_of(references: References | None) -> list[Any]:
-    """The holdout's groups for the self-check, cut when the pool is made: by its seed and its median subject."""
-    assert references is not None
-    sizes = [len(own) for own in references.roster.positions if len(own)]
-    size = max(1, int(sorted(sizes)[len(sizes) // 2]))
-    return holdout_groups(len(references.oracle.require_holdout()), size, int(references.head["seed"]))
-
-
-def _rows(gauge: Gauge | ExactGauge, before: Gauged, after: Gauged, counts: Sequence[str]) -> list[dict[str, Any]]:
+def _rows(
+    gauge: Gauge | ExactGauge, before: Gauged, after: Gauged, counts: Sequence[str], detectable: Mapping[str, float]
+) -> list[dict[str, Any]]:
     rows = []
     for name, trace in after.traces.items():
         reach = trace.high - trace.trace
@@ -245,7 +270,7 @@ def _rows(gauge: Gauge | ExactGauge, before: Gauged, after: Gauged, counts: Sequ
                 "low": trace.low,
                 "high": trace.high,
                 "p_value": trace.p_value,
-                "detectable": trace.detectable,
+                "detectable": detectable[name],
                 "counts": name in counts,
                 "null_low": -reach,
                 "null_high": reach,
@@ -272,12 +297,13 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
     for row in verification.families:
         inside = row["null_low"] <= row["unlearned"] <= row["null_high"]
         mark = Text("✓", style="green") if inside else Text("✗", style="bold red")
+        trace, interval = trace_cells(row, "unlearned")
         cells: list[Any] = [
             row["family"] + ("" if row["counts"] else " *"),
             row["signal"],
             Text(percent(row["original"]), style="red"),
-            Text(percent(row["unlearned"]), style="green" if inside else "red"),
-            f"{percent(row['low'])} to {percent(row['high'])}",
+            Text(trace, style="green" if inside else "red"),
+            interval,
             f"{percent(row['null_low'])} to {percent(row['null_high'])}",
             mark,
         ]
@@ -298,9 +324,7 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
     if verification.attacks is not None:
         parts.append(verification.attacks)
     parts += not_measured_view(verification.not_measured)
-    check = verification.self_check
-    if check is not None:
-        parts.append(Text(f"self-check: {check.alarms} false alarms of {check.groups} tests on rows nobody saw"))
+    parts += controls_view(verification.self_check, verification.positive_control)
     if verification.looks:
         parts.append(Text(f"looks at the judging half for these rows: {verification.looks}"))
     parts.append(Text(verification.sentence, style=f"bold {colour(verification.verdict)}"))
