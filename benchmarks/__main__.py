@@ -6,6 +6,7 @@ from benchmarks import (
     attacks,
     claims,
     curvature,
+    groups,
     influence,
     large,
     locate,
@@ -19,7 +20,7 @@ from benchmarks import (
 ALL = {
     "locate": locate, "pool": pool, "curvature": curvature, "influence": influence,
     "attacks": attacks, "claims": claims, "power": power, "large": large, "scaling": scaling, "speed": speed,
-    "reproduction": reproduction,
+    "reproduction": reproduction, "groups": groups,
 }  # fmt: skip
 QUICK = ["locate", "pool", "curvature", "influence"]
 

@@ -8,7 +8,6 @@ from benchmarks.calibration.figures import wilson
 from benchmarks.calibration.models import Made
 from neuralyzer.references.readings import Half, Part
 from neuralyzer.trace import screen
-from neuralyzer.trace.gauge import tables
 
 UNRELATED = 40  # random requests of each size, a world
 
@@ -16,13 +15,8 @@ UNRELATED = 40  # random requests of each size, a world
 def refused(made: Made, requests: list[list[int]]) -> list[bool]:
     """Whether the tuning half refuses each request of subjects, given by number."""
     half: Half = made.references.tuning.half
-    own = tables(half, 0.05)
-    found = []
-    for request in requests:
-        parts = [Part(subject, half.positions[subject]) for subject in request]
-        signals = [name for name in own if all(subject in own[name] for subject in request)]
-        found.append(screen.obstacle(own, signals, parts) is not None)
-    return found
+    asked = ([Part(subject, half.positions[subject]) for subject in request] for request in requests)
+    return [screen.obstacle(half, "margin", parts) is not None for parts in asked]
 
 
 def families(made: Made) -> list[list[int]]:

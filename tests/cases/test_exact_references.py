@@ -29,7 +29,6 @@ BY_EXACT = Wish(rates=RATES, exact_references=6)
 def unanswerable(monkeypatch):
     """A pool that cannot answer for c0."""
     monkeypatch.setattr(screen, "obstacle", lambda tables, signals, parts: ALIKE)
-    monkeypatch.setattr("neuralyzer.verification.verify.obstacle", lambda tables, signals, parts: ALIKE)
 
 
 @pytest.fixture

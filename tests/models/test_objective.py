@@ -166,3 +166,61 @@ def test_drawn_gradients_of_a_sure_model_are_those_of_every_row():
     p = sure.double().softmax(1)
     trace = 2 * p.topk(3).values[:, 1:].sum(1)  # 1 - sum of p^2, of a p that is nearly one class
     torch.testing.assert_close(drawn.double().square().sum(1), trace, rtol=1e-5, atol=0)
+
+
+# What is declared of the loss
+
+
+DECLARED = {
+    "smoothed": {"label_smoothing": 0.2},
+    "weighted": {"class_weights": (2.0, 0.5, 1.5)},
+    "both": {"label_smoothing": 0.2, "class_weights": (2.0, 0.5, 1.5)},
+}
+
+
+@pytest.mark.parametrize("kind", DECLARED)
+def test_declared_losses_are_torchs(kind):
+    given = DECLARED[kind]
+    weight = torch.tensor(given["class_weights"], dtype=torch.float64) if "class_weights" in given else None
+    want = nn.CrossEntropyLoss(weight, reduction="none", label_smoothing=given.get("label_smoothing", 0.0))
+    torch.testing.assert_close(Classification(**given).losses(LOGITS, CLASSES), want(LOGITS, CLASSES))
+
+
+@pytest.mark.parametrize("kind", DECLARED)
+def test_their_curvature_is_autograds(kind):
+    objective = Classification(**DECLARED[kind])
+    tangents = torch.tensor([[1.0, -2.0, 0.5], [0.3, 0.1, -1.0], [2.0, 0.0, 1.0]], dtype=torch.float64)
+    got = objective.curvature(LOGITS, CLASSES, tangents)
+    for row in range(3):
+        hessian = torch.autograd.functional.hessian(
+            lambda z, row=row: objective.losses(z[None], CLASSES[row : row + 1])[0], LOGITS[row]
+        )
+        torch.testing.assert_close(got[row], hessian @ tangents[row])
+
+
+@pytest.mark.parametrize("kind", DECLARED)
+def test_drawn_gradients_have_the_expected_curvature(kind):
+    """Their second moment, over labels that the model draws, is the curvature at the weight that the model expects."""
+    objective, generator = Classification(**DECLARED[kind]), torch.Generator().manual_seed(0)
+    outputs = LOGITS[:1].repeat(200_000, 1)
+    drawn = objective.drawn_gradients(outputs, generator)
+    p = outputs[0].softmax(0)
+    weights = torch.tensor(DECLARED[kind].get("class_weights", (1.0, 1.0, 1.0)), dtype=torch.float64)
+    share = DECLARED[kind].get("label_smoothing", 0.0)
+    expected = float((1 - share) * (p @ weights) + share * weights.mean())
+    torch.testing.assert_close(
+        drawn.T @ drawn / len(drawn), expected * (torch.diag(p) - torch.outer(p, p)), atol=0.004, rtol=0
+    )
+
+
+@pytest.mark.parametrize(
+    "given", [{"label_smoothing": 1.0}, {"label_smoothing": -0.1}, {"class_weights": (1.0, 0.0)}, {"class_weights": ()}]
+)
+def test_what_cannot_be_declared_of_a_loss(given):
+    with pytest.raises(UsageError, match=r"label_smoothing is|class_weights are"):
+        Classification(**given)
+
+
+def test_class_weights_are_one_a_class():
+    with pytest.raises(UsageError, match="2 class_weights and 3 classes"):
+        Classification(class_weights=(1.0, 2.0)).losses(LOGITS, CLASSES)

@@ -10,6 +10,7 @@ from torch import nn
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UsageError, WeightsError
 from neuralyzer.models import training, weights
+from neuralyzer.models.objective import Classification
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.registry.history import History
 from neuralyzer.registry.record import Recorder
@@ -22,6 +23,80 @@ DATA = Data.from_arrays(X, Y)
 
 def same(a, b):
     return all(torch.equal(a.state_dict()[name], value) for name, value in b.state_dict().items())
+
+
+def written_out(loss=nn.functional.cross_entropy, clip=None, average=None, bf16=False):
+    """Training by torch's own parts: three epochs in batches of 16."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        module = mlp()
+    optimizer, generator = torch.optim.AdamW(module.parameters(), 1e-3), torch.Generator().manual_seed(5)
+    mean = None
+    if average is not None:
+        mean = torch.optim.swa_utils.AveragedModel(module, avg_fn=lambda a, now, _: average * a + (1 - average) * now)
+        mean.update_parameters(module)  # the first update copies
+    for _ in range(3):
+        for batch in torch.randperm(50, generator=generator).split(16):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                outputs = module(X[batch])
+                own = loss(outputs, Y[batch])
+            own.backward()
+            if clip is not None:
+                nn.utils.clip_grad_norm_(module.parameters(), clip)
+            optimizer.step()
+            if mean is not None:
+                mean.update_parameters(module)
+    return module if mean is None else mean.module
+
+
+WEIGHTS = (2.0, 0.5, 0.5, 1.0)
+DECLARED = {
+    "clip": ({"clip": 0.05}, {"clip": 0.05}),
+    "average": ({"average": 0.9}, {"average": 0.9}),
+    "mixed precision": ({"precision": "bf16"}, {"bf16": True}),
+    "smoothing": (
+        {"objective": Classification(label_smoothing=0.1)},
+        {"loss": lambda z, y: nn.functional.cross_entropy(z, y, label_smoothing=0.1)},
+    ),
+    "class weights": (
+        {"objective": Classification(class_weights=WEIGHTS)},
+        {"loss": lambda z, y: nn.functional.cross_entropy(z, y, torch.tensor(WEIGHTS, dtype=z.dtype), reduction="none").mean()},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DECLARED)
+def test_what_people_do_in_training_can_be_declared(kind):
+    given, plain = DECLARED[kind]
+    own, want = training.train(Recipe(build=mlp, epochs=3, batch_size=16, seed=5, **given), DATA), written_out(**plain)
+    for name, value in want.state_dict().items():
+        torch.testing.assert_close(own.state_dict()[name], value, rtol=0, atol=1e-6)
+    assert not same(own, written_out()), "it makes a difference"
+
+
+@pytest.mark.parametrize("kind", DECLARED)
+def test_what_is_declared_is_part_of_the_recipe_and_what_is_not_changes_no_digest(kind):
+    given, _ = DECLARED[kind]
+    assert Recipe(build=mlp, **given).digest != Recipe(build=mlp).digest
+    assert Recipe(build=mlp, objective=Classification(), clip=None).digest == Recipe(build=mlp).digest
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [({"clip": 0.0}, "clip"), ({"average": 1.0}, "average"), ({"average": 0}, "average"), ({"precision": "fp8"}, "precision")],
+)  # fmt: skip
+def test_what_cannot_be_declared(given, wrong):
+    with pytest.raises(UsageError, match=wrong):
+        Recipe(build=mlp, **given)
+
+
+def test_an_average_cannot_be_gone_on_with():
+    recipe = Recipe(build=mlp, epochs=3, batch_size=16, average=0.9)
+    module = recipe.module()
+    steps = training.run_steps(recipe, module, recipe.optimizer(module.parameters()), DATA, iter([]), 0, done=4)
+    with pytest.raises(UsageError, match="cannot be gone on with"):
+        next(steps)
 
 
 def test_the_order_of_rows():

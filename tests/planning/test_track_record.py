@@ -96,7 +96,13 @@ def test_a_workspaces_cases_speak(tmp_path):
             "members_utility": 0.95,
             "options": [{"method": "scrub", "searched": True}, {"method": "ssd", "searched": False}],
         },
-        "verification": {"families": [{"unlearned": -0.3}, {"unlearned": 0.1}, {"unlearned": None}]},
+        "verification": {
+            "families": [
+                {"unlearned": -0.5, "low": -1.088, "high": 0.088, "counts": True},
+                {"unlearned": 4.5, "low": -3.0, "high": 12.0, "counts": False},
+                {"unlearned": None, "low": None, "high": None, "counts": True},
+            ]
+        },
         "utility": {"name": "accuracy", "holdout_accuracy": {"unlearned": 0.94}, "retained_accuracy": {}},
         "unlearning": {"method": "scrub"},
     }
@@ -107,9 +113,11 @@ def test_a_workspaces_cases_speak(tmp_path):
         (tmp_path / name / "result.json").write_text(json.dumps(content))
     own, other = Record().with_cases(tmp_path).runs
     assert own["effort"] is None and other["effort"] == "default"
-    assert own["trace"] == 0.3 and own["utility_loss"] == pytest.approx(0.01) and own["method"] == "scrub"
+    assert (
+        own["trace"] == pytest.approx(0.4) and own["utility_loss"] == pytest.approx(0.01) and own["method"] == "scrub"
+    )
     found, weight = Record((own,)).expect(catalogue.make("scrub"), HERE)
-    assert weight == 1.0 and found.trace == pytest.approx((0.3 + catalogue.get("scrub").expected.trace) / 2)
+    assert weight == 1.0 and found.trace == pytest.approx((0.4 + catalogue.get("scrub").expected.trace) / 2)
 
 
 def test_a_truncated_result_is_one_clear_line(tmp_path):

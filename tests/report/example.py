@@ -168,7 +168,16 @@ _RESULT: dict[str, Any] = {
         "detectable": 0.61,
         "attacks": _attacks(),
         "sentence": "p = 0.64 over five families; a trace of 61 % would have been found in each that counts.",
-        "self_check": {"alarms": 11, "groups": 384},
+        "self_check": {"alarms": 11, "groups": 384, "limit": 41},
+        "positive_control": {
+            "groups": 30,
+            "size": 1,
+            "detected": 29,
+            "promised": 24,
+            "found": 24,
+            "passed": True,
+            "signals": {"margin": {"detected": 0.9, "promised": 0.7, "trace": 1.02, "low": 0.9, "high": 1.14}},
+        },
         "families": [
             {
                 "family": family,

@@ -126,7 +126,7 @@ def test_one_subject_by_hand(trace):
     reach = stats.t.ppf(0.975, REFERENCES - 1) * want[1]
     assert (found.low, found.high) == pytest.approx((want[0] - reach, want[0] + reach))
     assert gauged.joint.p_value == pytest.approx(want[3]) and gauged.rejects == (want[3] <= ALPHA)
-    check = own.self_check()
+    check = own.self_check([], [])
     assert check.groups == REFERENCES and check.alarms == sum(
         odd(s, np.delete(scores, k)) for k, s in enumerate(scores)
     )
@@ -142,7 +142,7 @@ def test_false_alarms_are_as_many_as_is_allowed():
     for seed in range(tests):
         world, parts, _, own, generator = setting(seed, size=12, subjects=(0,))
         alarms += own.read(model(world, parts, 0, generator, noise=1.2, c0=0.3)).rejects
-        check = own.self_check()
+        check = own.self_check([], [])
         checks += check.alarms, check.groups
     assert stats.binom.sf(alarms - 1, tests, ALPHA) > 0.01, alarms
     assert stats.binom.cdf(alarms, tests, ALPHA) > 0.01, alarms

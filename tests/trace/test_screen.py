@@ -1,84 +1,66 @@
-"""The screen: subjects that stand in for each other are refused, others are not."""
+"""The screen: subjects that resemble each other are refused together, others are not."""
 
 import numpy as np
 import pytest
 
 from neuralyzer.references.design import leave_out
 from neuralyzer.references.readings import Half, Part, Readings
-from neuralyzer.trace.screen import ALIKE, CANNOT_TELL, LEAST, SIBLINGS, Profile, obstacle, slope
-from neuralyzer.trace.table import Table
+from neuralyzer.trace.screen import deviations, neighbours_inside, obstacle
+
+SUBJECTS, SIZE, MEMBERS = 12, 16, 32
 
 
-def table(seed, siblings):
-    """A pool where the requested subjects 0, 1, 2 are known to a member as far as it holds any of the three."""
+def made(seed, alike, count=3):
+    """Members' own errors are shared within a cluster of rows; ``alike`` gives each requested subject one cluster."""
     generator = np.random.default_rng(seed)
-    subjects, size, members = 12, 16, 64
-    keep = leave_out(members, np.full(subjects, size), 16 / 64, seed)
-    known = keep.astype(float)
-    if siblings:
-        known[:, :3] = keep[:, :3].mean(1, keepdims=True)
-    rows = known[:, np.repeat(np.arange(subjects), size)] * 1.5 + generator.normal(size=(members, subjects * size))
-    half = Half(
-        keep,
-        list(np.arange(subjects * size).reshape(subjects, size)),
-        {"own": Readings(rows + 2, 2 + generator.normal(size=(members, 200)))},
-    )
-    return Table(half, "own"), [Part(subject, half.positions[subject]) for subject in range(3)]
+    keep = leave_out(MEMBERS, np.full(SUBJECTS, SIZE), 6 / MEMBERS, seed)
+    cluster = generator.integers(4, 12, SUBJECTS * SIZE)
+    if alike:
+        cluster[: count * SIZE] = 0
+    errors = generator.normal(size=(MEMBERS, 12))[:, cluster] + 0.5 * generator.normal(size=(MEMBERS, SUBJECTS * SIZE))
+    rows = keep[:, np.repeat(np.arange(SUBJECTS), SIZE)] * 1.5 + errors
+    positions = list(np.arange(SUBJECTS * SIZE).reshape(SUBJECTS, SIZE))
+    half = Half(keep, positions, {"own": Readings(rows, generator.normal(size=(MEMBERS, 200)))})
+    return half, [Part(subject, half.positions[subject]) for subject in range(count)]
 
 
-def refused(seed, siblings):
-    made, parts = table(seed, siblings)
-    return obstacle({"own": made}, ["own"], parts)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_subjects_that_resemble_each_other_are_refused(seed, count):
+    assert obstacle(made(seed, True, count)[0], "own", made(seed, True, count)[1]).startswith("the requested subjects")
 
 
-def test_independent_subjects_pass():
-    """All but the one in twenty that the random sets allow."""
-    assert sum(refused(seed, siblings=False) is not None for seed in range(12)) <= 2
-
-
-def test_subjects_that_stand_in_for_each_other_are_refused():
-    assert [refused(seed, siblings=True) for seed in range(12)] == [ALIKE] * 12
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_others_are_not(seed, count):
+    half, parts = made(seed, False, count)
+    assert obstacle(half, "own", parts) is None
+    share, expected = neighbours_inside(half, "own", parts)
+    assert expected == pytest.approx((count - 1) / (SUBJECTS - 1))
+    assert share == pytest.approx(expected, abs=0.12)
 
 
 def test_one_subject_needs_no_screen():
-    made, parts = table(0, siblings=True)
-    assert obstacle({"own": made}, ["own"], parts[:1]) is None
+    half, parts = made(0, True)
+    assert obstacle(half, "own", parts[:1]) is None
 
 
-def test_where_lacking_the_others_is_the_same_for_all_nothing_can_be_said():
-    generator = np.random.default_rng(0)
-    keep = np.ones((24, 4), dtype=bool)
-    for subject in range(4):
-        keep[6 * subject : 6 * subject + 6, subject] = False  # never two at once: a member lacks one or none
-    rows = generator.normal(size=(24, 64))
-    positions = list(np.arange(64).reshape(4, 16))
-    made = Table(Half(keep, positions, {"own": Readings(rows + 2, generator.normal(size=(24, 200)))}), "own")
-    assert obstacle({"own": made}, ["own"], [Part(s, positions[s]) for s in range(4)]) == CANNOT_TELL
+def test_neighbours_against_a_plain_search():
+    """Two rows a subject, by distances computed one by one."""
+    half, parts = made(3, False)
+    parts = [Part(part.subject, part.rows[:2]) for part in parts]
+    points, asked = deviations(half, "own").T, {int(row): part for part in parts for row in part.rows}
+    shares = []
+    for row, part in asked.items():
+        others = [k for k in range(len(points)) if k not in part.rows]
+        near = sorted(others, key=lambda k: float(((points[k] - points[row]) ** 2).sum()))[:10]
+        shares.append(np.mean([k in asked for k in near]))
+    assert neighbours_inside(half, "own", parts)[0] == pytest.approx(np.mean(shares))
 
 
-def test_the_slope_against_least_squares():
-    """One group by NumPy's own regression, two groups as independent evidence."""
-    generator = np.random.default_rng(1)
-    keep = generator.random((20, 3)) < 0.6
-    lacks = ~keep
-    others = (lacks.sum(1, keepdims=True) - lacks) / 2
-    never = np.where(lacks, -2.0 * others + generator.normal(size=keep.shape), 0)
-    seen = np.where(keep, generator.normal(size=keep.shape), 0)
-    profiles = []
-    for subject in range(3):
-        a, b = never[:, subject].copy(), seen[:, subject].copy()
-        a[lacks[:, subject]] -= a[lacks[:, subject]].mean()
-        b[keep[:, subject]] -= b[keep[:, subject]].mean()
-        profiles.append(Profile(a, b))
-    z = expected = 0.0
-    for mask, name, effect in ((lacks, "never", SIBLINGS[0]), (keep, "seen", SIBLINGS[1])):
-        subject = np.nonzero(mask)[1]
-        dummies = np.eye(3)[subject]
-        x = np.column_stack([others[mask], dummies])
-        y = np.stack([getattr(p, name) for p in profiles], 1)[mask]
-        beta, rest, *_ = np.linalg.lstsq(x, y, rcond=None)
-        error = np.sqrt(rest[0] / (len(y) - 4) * np.linalg.inv(x.T @ x)[0, 0])
-        z += beta[0] / error / np.sqrt(2)
-        expected -= effect / error / np.sqrt(2)
-    assert slope(keep, [0, 1, 2], profiles) == pytest.approx((z, expected))
-    assert expected > LEAST
+def test_what_members_know_for_having_held_a_row_is_no_resemblance():
+    half, _ = made(0, False)
+    points, held = deviations(half, "own"), half.rows_held_by
+    for kind in (held, ~held):
+        np.testing.assert_allclose(np.where(kind, points, 0).sum(0), 0, atol=1e-9)
+    np.testing.assert_allclose(points.std(0), 1)

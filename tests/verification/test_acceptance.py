@@ -81,6 +81,27 @@ def test_any_command_is_one_test(weights, code, passed):
     assert test["ok"] == bool(passed) and test["name"].startswith("python")
 
 
+def _suite(tmp_path, name, ok):
+    (tmp_path / name).write_text(f"def test_it():\n    assert {ok}\n")
+    return f"{PYTEST} {name}"
+
+
+@pytest.mark.parametrize("ending", ["exit 1", "exit 3", "kill -9 $$"])
+def test_a_command_that_fails_has_failed_whatever_its_report_says(weights, tmp_path, ending):
+    """The report is that of the last pytest, which passed; the first one, or what came after, did not."""
+    bad, good = _suite(tmp_path, "test_bad.py", False), _suite(tmp_path, "test_good.py", True)
+    found = run_acceptance(f"sh -c '{bad}; {good}; {ending}'", weights, tmp_path)
+    assert (found.passed, found.failed) == (1, 1)
+    assert [test["ok"] for test in found.tests] == [True, False] and "sh exited" in found.tests[1]["name"]
+
+
+def test_a_session_that_is_turned_into_a_failure_has_failed(weights, tmp_path):
+    """A plugin, such as one that asks for coverage, may fail a run of which every test passed."""
+    (tmp_path / "conftest.py").write_text("def pytest_sessionfinish(session):\n    session.exitstatus = 3\n")
+    found = run_acceptance(_suite(tmp_path, "test_good.py", True), weights, tmp_path)
+    assert (found.passed, found.failed) == (1, 1)
+
+
 def test_it_finds_the_weights_and_stands_in_the_folder(weights, tmp_path):
     code = "import os; open('seen', 'w').write(os.environ['NEURALYZER_WEIGHTS'])"
     run_acceptance(f'{sys.executable} -c "{code}"', weights, tmp_path)

@@ -23,6 +23,7 @@ from neuralyzer.progress import Progress
 from neuralyzer.references.exact import train_exact
 from neuralyzer.references.looks import MOST_LOOKS
 from neuralyzer.references.pool import References
+from neuralyzer.trace.left import trace_left
 from neuralyzer.trace.verdict import FIRST_LOOK, SECOND_LOOK, Verdict
 from neuralyzer.verification.acceptance import Acceptance, run_acceptance
 from neuralyzer.verification.protocol import Protocol
@@ -61,13 +62,12 @@ class Outcome:
     trials: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The attempt in short, as plain values; ``trace`` is the largest over the families, ``utility`` the holdout's."""
+        """The attempt in short, as plain values; ``trace`` is what the counting families say is left, ``utility`` the holdout's."""
         verdict = None if self.verification is None else str(self.verification.verdict)
         families = () if self.verification is None else self.verification.families
-        traces = [abs(row["unlearned"]) for row in families if row["unlearned"] is not None]
         return {
             "method": self.method, "seconds": self.seconds, "verdict": verdict,
-            "trace": max(traces, default=None), "utility": self.utility.get("holdout"),
+            "trace": trace_left(families), "utility": self.utility.get("holdout"),
             "reason": "; ".join(self.failures) or "accepted", "hyperparameters": self.hyperparameters,
             "trials": list(self.trials),
         }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import platform
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
@@ -109,8 +110,11 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             families=[_family(row) for row in verification.families],
             self_check=None
             if verification.self_check is None
-            else cert.SelfCheckRecord(alarms=verification.self_check.alarms, groups=verification.self_check.groups),
+            else cert.SelfCheckRecord(**asdict(verification.self_check)),
             looks=verification.looks,
+            positive_control=None
+            if verification.positive_control is None
+            else cert.PositiveControlRecord.model_validate(verification.positive_control.to_dict()),
         ),
         utility=_utility(facts),
         acceptance=None

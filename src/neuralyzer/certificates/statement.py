@@ -157,10 +157,35 @@ class FamilyRecord(Record):
 
 
 class SelfCheckRecord(Record):
-    """False alarms of the same test on holdout rows that nobody saw."""
+    """The negative control: false alarms of the same test on holdout rows that nobody saw."""
 
     alarms: int = Field(ge=0, description="how many groups of holdout rows raised a false alarm")
     groups: int = Field(ge=0, description="out of how many")
+    limit: int | None = Field(
+        default=None, ge=0, description="how many come at most in 99 of 100 pools that are right; null in older records"
+    )
+
+
+class SignalControlRecord(Record):
+    """What one signal reads of the original on subjects that it saw."""
+
+    detected: float = Field(ge=0, le=1, description="share of the groups that the signal alone finds")
+    promised: float = Field(ge=0, le=1, description="share of the groups whose detectable trace is at most 1")
+    trace: float = Field(description="mean trace of the original; 1 where references train as the original was trained")
+    low: float = Field(description="lower end of its interval")
+    high: float = Field(description="upper end of its interval")
+
+
+class PositiveControlRecord(Record):
+    """The positive control: the original saw every subject, so the same test must find it."""
+
+    groups: int = Field(ge=0, description="how many subjects, or groups of them, the original was read on")
+    size: int = Field(ge=1, description="subjects of a group")
+    detected: int = Field(ge=0, description="on how many of them the original was found")
+    promised: int = Field(ge=0, description="on how many of them some signal's detectable trace is at most 1")
+    found: int = Field(ge=0, description="on how many of those it was found; 95 in a hundred are expected")
+    passed: bool = Field(description="whether as many were found as promised, as far as their number tells")
+    signals: dict[str, SignalControlRecord] = Field(description="each signal by itself")
 
 
 class VerificationRecord(Record):
@@ -173,6 +198,9 @@ class VerificationRecord(Record):
     families: list[FamilyRecord] = Field(description="each family before and after")
     self_check: SelfCheckRecord | None = Field(description="the test's own false alarms; null without a pool")
     looks: int = Field(ge=0, description="how often the judging half was opened for this subject, this time included")
+    positive_control: PositiveControlRecord | None = Field(
+        default=None, description="how often the test finds the original; null without a pool and in older records"
+    )
 
 
 class UtilityRecord(Record):

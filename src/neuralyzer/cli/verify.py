@@ -52,6 +52,7 @@ def run(
     from neuralyzer.models.named import named
     from neuralyzer.models.placement import Placement
     from neuralyzer.references import exact
+    from neuralyzer.registry.trained_on import trained_on
     from neuralyzer.trace.verdict import Verdict
     from neuralyzer.verification.verify import verify
 
@@ -76,7 +77,10 @@ def run(
             judges = exact.train_exact(
                 oracle, positions, Path(folder), exact_references, progress(json), Placement.of(own.device(device))
             )
-    found = verify(model, oracle, asked, pool, own.workspace.policy, exact_references=judges)
+    known = None
+    if weights is not None:
+        known = trained_on(weights, asked, own.workspace, oracle.data, {oracle.digest, oracle.lineage})
+    found = verify(model, oracle, asked, pool, own.workspace.policy, exact_references=judges, registered=known)
     answer(found.to_dict(), found, json)
     if found.verdict not in (Verdict.FORGOTTEN, Verdict.UNTRACEABLE):
         raise typer.Exit(1)

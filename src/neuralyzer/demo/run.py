@@ -27,6 +27,7 @@ from neuralyzer.references.pool import References
 from neuralyzer.registry.manifests import register_dataset
 from neuralyzer.registry.record import Recorder
 from neuralyzer.trace.gauge import Gauge
+from neuralyzer.trace.group_gauge import GroupGauge, gauge_for
 from neuralyzer.workspace import atomic
 from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
@@ -92,7 +93,7 @@ def run(out: Path, audience: Audience, seed: int = 0, method: str | None = None)
     request = replace(plain, budget=budget, decided_by="data protection officer")
     # Opened before the case closes and erases what was measured on the rows; the column of really retrained models
     # is read with it afterwards, and nothing of the case depends on that.
-    gauge = Gauge(references.judging, references.parts(positions), place.policy.alpha)
+    gauge = gauge_for(references.judging, references.parts(positions), place.policy.alpha)
     case = forget(
         oracle, request, references, place, wish=Wish(method=method, retrain_seconds=retrain_seconds),
         progress=audience, watch=audience,
@@ -144,7 +145,7 @@ def _retrained(recipe: Recipe, retain: Data, progress: Progress) -> list[nn.Modu
 
 
 def with_retrained(
-    result: dict[str, Any], gauge: Gauge, models: Sequence[nn.Module], recipe: Recipe, holdout: Data
+    result: dict[str, Any], gauge: Gauge | GroupGauge, models: Sequence[nn.Module], recipe: Recipe, holdout: Data
 ) -> dict[str, Any]:
     """A case's JSON with what really retrained models read, by family and on the holdout."""
     read = [gauge.read(model).traces for model in models]

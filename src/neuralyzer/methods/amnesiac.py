@@ -56,6 +56,8 @@ class Amnesiac:
             return wrong
         if not history.whole:
             return "the record of the training is not whole, so its updates cannot be made again"
+        if task.oracle.recipe.average is not None:
+            return "the recipe averages its weights, and no average is a sum of updates"
         if history.weights != task.oracle.digest:
             return "the recorded training did not end in this model's weights"
         first, starts = history.earliest(task.positions), _starts(task, history)

@@ -26,6 +26,8 @@ def departure(task: Task) -> str | None:
         return "the record is not that of a whole training by a recipe, so nobody knows its steps"
     if recipe.schedule is not None or draws(task):
         return "the theorem has a constant rate and no random numbers, and the recipe has others"
+    if recipe.clip is not None or recipe.average is not None or recipe.precision != "float32":
+        return "the theorem is of plain gradient descent, and the recipe clips, averages or rounds"
     optimizer = recipe.optimizer(training.trainable(task.model))
     if type(optimizer) is not torch.optim.SGD or not _plain(optimizer):
         return "the theorem is of plain gradient descent, and the recipe's optimizer is another"

@@ -27,6 +27,7 @@ from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.pool import References
 from neuralyzer.registry.history import Checkpoint, History, foreign
 from neuralyzer.trace.gauge import Gauge, Gauged
+from neuralyzer.trace.group_gauge import GroupGauge, gauge_for
 
 HELD_BACK = 0.1  # of the retained rows: what repair stops by
 MOST_HELD_BACK = 1000
@@ -182,7 +183,7 @@ class Task:
         return np.setdiff1d(self.forget.y.numpy(), retained)
 
     @cached_property
-    def gauge(self) -> Gauge:
+    def gauge(self) -> Gauge | GroupGauge:
         """Reads the coach's trace.
 
         Raises:
@@ -190,7 +191,7 @@ class Task:
         """
         if self.references is None:
             raise ReferencesError("this task has no references, so no trace can be read")
-        return Gauge(self.references.thinned, self.parts, self.alpha)
+        return gauge_for(self.references.thinned, self.parts, self.alpha)
 
     @property
     def traceable(self) -> bool:
@@ -302,6 +303,8 @@ class Task:
         wrong = foreign(self.history, self.oracle.data.digest)
         if wrong is not None or self.history is None:
             return wrong
+        if self.oracle.recipe.average is not None:
+            return "the recipe averages its weights, and the record has no average to go on with"
         if not self.history.whole:
             return "the record of the training is not whole, so its steps cannot be replayed"
         if self.checkpoint is None:

@@ -1,7 +1,7 @@
 """What a model is trained for: methods and signals speak to models only through an ``Objective``."""
 
-from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -76,12 +76,40 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Classification:
-    """One of ``C`` classes by softmax cross-entropy, or one of two by a single logit."""
+    """One of ``C`` classes by softmax cross-entropy, or one of two by a single logit.
+
+    Attributes:
+        label_smoothing: share of each target that is spread over all classes, as in ``torch.nn.CrossEntropyLoss``
+            (Szegedy et al. 2016, arXiv 1512.00567, section 7).
+        class_weights: what a row's loss counts, by its class, ``C`` numbers; all alike where None. Losses are averaged
+            over rows, not over their weights as torch does it: divide yours by their mean over the training rows.
+    """
 
     name: str = "classification"
     counted: bool = True
     utility_name: str = "accuracy"
     max_utility_loss: float = 0.01
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise UsageError(f"label_smoothing is {self.label_smoothing}; it must be at least 0 and below 1")
+        if self.class_weights is not None:
+            object.__setattr__(self, "class_weights", tuple(float(weight) for weight in self.class_weights))
+            if not self.class_weights or min(self.class_weights) <= 0:
+                raise UsageError(f"class_weights are {self.class_weights}; each must be above 0")
+
+    def _weights(self, outputs: Tensor) -> Tensor | None:
+        if self.class_weights is None:
+            return None
+        if len(self.class_weights) != outputs.shape[-1]:
+            raise UsageError(f"there are {len(self.class_weights)} class_weights and {outputs.shape[-1]} classes")
+        return torch.tensor(self.class_weights, dtype=outputs.dtype, device=outputs.device)
+
+    def _counted(self, own: Tensor, weights: Tensor) -> Tensor:
+        """What the log-probabilities of a row count together, where its own class has weights ``own (N,)``."""
+        return (1 - self.label_smoothing) * own + self.label_smoothing * weights.mean()
 
     def outputs(self, model: nn.Module, x: Tensor) -> Tensor:
         """Logits ``(N, C)``; a single logit ``z`` becomes ``(0, z)``."""
@@ -93,8 +121,10 @@ class Classification:
         return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
 
     def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Cross-entropy ``-log p_y``."""
-        return F.cross_entropy(outputs, labels(y), reduction="none")
+        """Cross-entropy ``-log p_y``, smoothed and weighted where that is declared."""
+        return F.cross_entropy(
+            outputs, labels(y), self._weights(outputs), reduction="none", label_smoothing=self.label_smoothing
+        )
 
     def margin(self, outputs: Tensor, y: Tensor) -> Tensor:
         """``log p_y - log(1 - p_y)``, from logits without cancellation (LiRA, arXiv 2112.03570, section IV.A)."""
@@ -108,8 +138,9 @@ class Classification:
         return (outputs.argmax(1) == labels(y)).to(outputs.dtype)
 
     def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
-        """``(diag(p) - p p') v``, the same for every label."""
-        return _fisher(outputs.softmax(1), tangents)
+        """``(diag(p) - p p') v``, the same for every label but for its weight."""
+        found, weights = _fisher(outputs.softmax(1), tangents), self._weights(outputs)
+        return found if weights is None else self._counted(weights[labels(y)], weights).unsqueeze(1) * found
 
     def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         """``(p - e_c) sqrt(p_c / q_c)`` for a class ``c`` drawn with probability ``q_c ~ p_c |p - e_c|^2``.
@@ -129,6 +160,9 @@ class Classification:
         trace = chances.sum(1, keepdim=True)
         drawn = torch.multinomial(torch.where(trace > 0, chances, p), 1, generator=generator)
         gradient = p.scatter(1, drawn, -missing.gather(1, drawn))
+        weights = self._weights(p)
+        if weights is not None:  # labels are drawn, so a row's weight is the one that the model expects
+            trace = trace * self._counted(p @ weights, weights).unsqueeze(1)
         return (F.normalize(gradient, dim=1, eps=torch.finfo(p.dtype).tiny) * trace.sqrt()).to(outputs.dtype)
 
     def target(self, outputs: Tensor, y: Tensor) -> Tensor:
@@ -252,6 +286,18 @@ class Regression:
     def scaled(self, residuals: Tensor) -> Self:
         """With ``scale`` the root mean square of ``residuals``."""
         return replace(self, scale=max(float(residuals.square().mean().sqrt()), 1e-12))
+
+
+def declared(objective: Objective) -> dict[str, Any]:
+    """What is said of an objective beyond its default: the settings of a dataclass that change its losses."""
+    if not is_dataclass(objective):
+        return {}
+    plain = {"scale", "name", "counted", "utility_name", "max_utility_loss"}  # of readings, not of training
+    return {
+        own.name: getattr(objective, own.name)
+        for own in fields(objective)
+        if own.name not in plain and getattr(objective, own.name) != own.default
+    }
 
 
 def _fisher(p: Tensor, tangents: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from neuralyzer.errors import UsageError
 from neuralyzer.models.named import FAILURES, named
-from neuralyzer.models.objective import Classification, Objective
+from neuralyzer.models.objective import Classification, Objective, declared
+from neuralyzer.models.placement import Precision
 from neuralyzer.workspace import digests
 
 PLACES = ("rows", "seed", "weights", "out")  # what a training command may name
@@ -39,6 +40,10 @@ class Recipe:
         seed: of initial weights and order of rows.
         init: safetensors file of pretrained weights to start from.
         augment: ``augment(x, generator)`` perturbs a batch in training.
+        clip: largest norm of a step's gradient over all parameters, as ``clip_grad_norm_`` has it; None for no limit.
+        average: decay of an exponential average of the weights, which is the model in place of the last ones (Polyak and
+            Juditsky 1992; Izmailov et al. 2018, arXiv 1803.05407); None for the last ones.
+        precision: numbers that forward passes compute with, ``float32`` or ``bf16`` (mixed precision).
         train: the user's own training, ``train(data, seed, device, progress) -> Module``, in place of the loop.
         command: the user's own training command with ``{rows}``, ``{seed}`` and ``{weights}`` in it; the last may
             be called ``{out}``.
@@ -53,12 +58,21 @@ class Recipe:
     seed: int = 0
     init: str | Path | None = None
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    clip: float | None = None
+    average: float | None = None
+    precision: str = "float32"
     train: Callable[..., nn.Module] | None = None
     command: str | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
             raise UsageError(f"epochs ({self.epochs}) and batch_size ({self.batch_size}) must be at least 1")
+        if self.clip is not None and self.clip <= 0:
+            raise UsageError(f"clip is {self.clip}; it must be above 0")
+        if self.average is not None and not 0 < self.average < 1:
+            raise UsageError(f"average is {self.average}; it must lie between 0 and 1")
+        if self.precision not in list(Precision):
+            raise UsageError(f"precision is {self.precision!r}; it must be {' or '.join(Precision)}")
         if self.train is not None and self.command is not None:
             raise UsageError("a recipe has train= or command=, not both")
         if self.command is not None:
@@ -117,8 +131,11 @@ class Recipe:
         """SHA-256 over hyperparameters, parameter names and shapes, optimizer class and defaults; no source, no seed."""
         module = self.module()
         optimizer = self.optimizer(list(module.parameters()))
+        mixed = None if self.precision == Precision.FLOAT32 else self.precision
+        said = {"clip": self.clip, "average": self.average, "precision": mixed, "loss": declared(self.objective)}
         return digests.of_json(
-            {
+            {name: value for name, value in said.items() if value}  # what is not said changes no digest
+            | {
                 "objective": self.objective.name,
                 "epochs": self.epochs,
                 "batch_size": self.batch_size,

@@ -12,6 +12,7 @@ from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import HoldoutError, NotFiniteError
 from neuralyzer.models import reading, training, weights
+from neuralyzer.models.logits import require_logits
 from neuralyzer.models.placement import Placement
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress
@@ -50,6 +51,7 @@ class TrainedModel:
         object.__setattr__(self, "holdout", holdout)
         object.__setattr__(self, "dropped", self.dropped + dropped)
         weights.require_finite(dict(self.model.state_dict()), "the model")
+        require_logits(self.model, self.recipe.objective, self.data)
         self.model.eval()
         object.__setattr__(self, "digest", weights.digest(self.model))
 
@@ -80,10 +82,11 @@ class TrainedModel:
 
         Raises:
             NotFiniteError: if its holdout loss is NaN or infinite.
-            UsageError: if there is no such device.
+            UsageError: if there is no such device, or a classifier's outputs are probabilities.
         """
         placement = Placement.of(device)
         checked_holdout(data, holdout)
+        require_logits(recipe.module(), recipe.objective, data)
         began = time.perf_counter()
         module = training.train(recipe, data, progress=progress, observer=observer, placement=placement)
         trained = cls(module, recipe, data, holdout, seconds=time.perf_counter() - began, run=run)

@@ -1,11 +1,13 @@
 """Training by a recipe, deterministic by seed: the same rows and seed give the same weights."""
 
+import copy
 import math
 import shlex
 import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +22,7 @@ from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UsageError, WeightsError
 from neuralyzer.models import weights
-from neuralyzer.models.placement import CPU, Placement, convolves
+from neuralyzer.models.placement import CPU, Placement, Precision, convolves
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress, Silent
 
@@ -136,11 +138,16 @@ def run_steps(
 ) -> Iterator[torch.Tensor]:
     """Take optimizer steps on given rows, ``done`` of the recipe's having been taken already.
 
+    Where the recipe averages its weights, the module has the average once the last step is taken.
+
     A last batch of one row is left out where BatchNorm takes its statistics from the batch: one row has none. Images
     lie channels last while they are trained on; the module's own layout stays.
 
     Yields:
         Each step's mean loss, detached.
+
+    Raises:
+        UsageError: if the recipe averages its weights and steps were taken already.
     """
     if recipe.schedule is not None and done:
         for group in optimizer.param_groups:  # a recorded state has the rate that its schedule had come to
@@ -151,6 +158,11 @@ def run_steps(
             warnings.simplefilter("ignore", UserWarning)  # torch wants an optimizer step before each
             for _ in range(done):
                 schedule.step()  # brings the rate to where the steps already taken left it
+    if recipe.average is not None and done:
+        raise UsageError("the recipe averages its weights, and no record has the average: it cannot be gone on with")
+    if recipe.precision == Precision.BF16:
+        placement = replace(placement, precision=Precision.BF16)
+    mean = None if recipe.average is None else copy.deepcopy(module)
     generator = torch.Generator().manual_seed(seed + 1)
     module.train()
     images, lone = convolves(module), recipe.batch_size > 1 and normalises(module)
@@ -166,12 +178,27 @@ def run_steps(
             with placement.computing():
                 loss = recipe.objective.losses(recipe.objective.outputs(module, x), y).mean()
             loss.backward()  # type: ignore[no-untyped-call]
+            if recipe.clip is not None:
+                nn.utils.clip_grad_norm_(trainable(module), recipe.clip)
             optimizer.step()
+            if mean is not None and recipe.average is not None:
+                _averaged(mean, module, recipe.average)
             if schedule is not None:
                 schedule.step()
             if observer is not None:
                 observer.step(positions)
             yield loss.detach()
+    if mean is not None:
+        module.load_state_dict(mean.state_dict())
+
+
+@torch.no_grad()
+def _averaged(mean: nn.Module, module: nn.Module, decay: float) -> None:
+    """Take a step of the average; buffers, such as BatchNorm's statistics, are the module's own."""
+    for own, now in zip(mean.parameters(), module.parameters(), strict=True):
+        own.lerp_(now, 1 - decay)
+    for kept, there in zip(mean.buffers(), module.buffers(), strict=True):
+        kept.copy_(there)
 
 
 def _train_elsewhere(recipe: Recipe, data: Data, seed: int, progress: Progress, placement: Placement) -> nn.Module:

@@ -19,7 +19,6 @@ from neuralyzer.planning.cost import Rates, probe
 from neuralyzer.planning.options import Option, predict
 from neuralyzer.planning.track_record import Record, Situation
 from neuralyzer.references.pool import References
-from neuralyzer.trace import screen
 from neuralyzer.workspace.policy import Policy
 
 
@@ -167,7 +166,7 @@ def make_plan(
     members = task.predicted_utility
     answerable = None
     if task.traceable:
-        answerable = screen.obstacle(task.gauge.tables, task.gauge.signals, task.parts)
+        answerable = task.gauge.obstacle
     asked = () if method is None else (method,)  # a sequence of methods stands in no list
     made = {
         name: catalogue.make(name, **((hyperparameters or {}) if name == method else {}))

@@ -18,6 +18,7 @@ from neuralyzer.influence.curvature import Parameters
 from neuralyzer.methods.method import Expectation, Method
 from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
+from neuralyzer.trace.left import trace_left
 from neuralyzer.workspace import atomic
 
 SHIPPED = "track_record.parquet"
@@ -191,15 +192,15 @@ def _of_case(result: Mapping[str, Any]) -> dict[str, Any] | None:
     """The accepted or last attempt of a case as a run; None where it was not measured or its situation not noted."""
     plan, verified = result.get("plan") or {}, result.get("verification") or {}
     situation, members = plan.get("situation"), plan.get("members_utility")
-    traces = [abs(own["unlearned"]) for own in verified.get("families") or () if own.get("unlearned") is not None]
+    trace = trace_left(verified.get("families") or ())
     holdout = [own for key, own in result["utility"].items() if key.startswith("holdout_")]
     utility = holdout[0]["unlearned"] if holdout else None
-    if situation is None or not traces or members is None or utility is None:
+    if situation is None or trace is None or members is None or utility is None:
         return None
     known = {own.name: situation.get(own.name) for own in fields(Situation)}
     method = result["unlearning"]["method"]
     searched = [option.get("searched") for option in plan.get("options", ()) if option["method"] == method]
     return known | {
         "method": method, "effort": Effort.DEFAULT.value if searched == [False] else None, "world": result["case"],
-        "trace": max(traces), "utility_loss": members - utility,
+        "trace": trace, "utility_loss": members - utility,
     }  # fmt: skip

@@ -126,6 +126,29 @@ class Half:
             return np.ones((int(saw.sum()), len(rows)), dtype=bool)
         return self.held[np.ix_(saw, rows)]
 
+    @cached_property
+    def rows_held_by(self) -> Flags:
+        """Which member held which row, ``(M, N)``."""
+        return self.keep[:, self.owners] if self.held is None else self.held
+
+    @cached_property
+    def owners(self) -> Indices:
+        """Each row's subject, its owner's where it has a group too, ``(N,)``."""
+        found = np.full(sum(len(rows) for rows in self.positions) if self.held is None else self.held.shape[1], -1)
+        for subject in reversed(range(len(self.positions))):
+            found[self.positions[subject]] = subject
+        return found
+
+    @cached_property
+    def rows_asked_of(self) -> Flags:
+        """Which member can say how a model without a row's owner sees it, ``(M, N)``."""
+        if self.held is None:
+            return ~self.rows_held_by
+        asked = np.zeros(self.held.shape, dtype=bool)
+        for subject in np.unique(self.owners):
+            asked[:, self.positions[subject]] = self.asked(int(subject), self.positions[subject])
+        return asked
+
     def asked(self, subject: int, rows: Indices) -> Flags:
         """Which members can say how a model without ``subject`` sees each of ``rows``.
 

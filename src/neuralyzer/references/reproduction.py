@@ -1,17 +1,22 @@
 """Before a pool is paid for: does the recipe reproduce its model?
 
 One member is trained and held against the model, which should be its equal but for the rows that the member lacks and
-the seed. Two things are compared, each by the mean of paired differences over rows, beyond three standard errors:
+the seed. Four things are compared, each by the mean of paired differences over rows, beyond three standard errors:
 
 - *holdout*: the losses' ratio is at most 1.5, or what the missing share s of the rows explains, 1 / (1 - s); and
   where rows are counted right or wrong, the accuracies differ by 5 points at most.
 - *fit*: on rows that both were trained on, the losses differ by at most half of the smaller gap between holdout and
   training loss. That gap is what every trace is measured in: a model that fits its rows otherwise than the members
   do has traces of no meaning, such as one whose training was cut off.
+- *margins*, on rows that both were trained on and on the holdout: their spreads differ by a factor of 1.5 at most, and
+  their means by half of the spread of both together, more where the member lacks much: 1 / (1 - s) times as much. Traces are read from margins, and much that does not show in a
+  loss shows in them: smoothed labels, averaged weights, a larger batch.
+- *confidence*, on the same rows: the mean probability of the likeliest class differs by 5 points at most; and so does
+  the accuracy on rows that both were trained on.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -42,6 +47,8 @@ class Finding:
         utility: on the holdout.
         oracle: digest of the model's weights.
         reason: why the recipe does not reproduce the model; None where it does.
+        margins: ``mean`` and ``spread`` of the margins on ``training`` and ``holdout`` rows.
+        confidence: mean probability of the likeliest class on the same; empty where there are no classes.
     """
 
     holdout: tuple[float, float]
@@ -49,6 +56,8 @@ class Finding:
     utility: tuple[float, float]
     oracle: str
     reason: str | None
+    margins: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    confidence: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -70,14 +79,50 @@ def compare(oracle: TrainedModel, member: nn.Module, kept: np.ndarray) -> Findin
     seen, lacked = oracle.data.select(kept[:ROWS]), _lacked(oracle, kept)
     if len(lacked):  # of a pool with groups
         holdout = holdout.select(np.flatnonzero(~np.isin(holdout.y.flatten().numpy(), lacked)))
-    score = partial(_paired, oracle.model, member, objective, lacked)
+    score, rows = partial(_paired, oracle.model, member, objective, lacked), {"training": seen, "holdout": holdout}
     beyond, fitted = score(objective.losses, holdout), score(objective.losses, seen)
-    right = score(objective.correct, holdout) if objective.counted else None
+    correct = {name: score(objective.correct, own) for name, own in rows.items()} if objective.counted else {}
+    right = correct.get("holdout")
     models = (oracle.model, member)
     utility = right.means if right else tuple(reading.utility(own, objective, holdout) for own in models)
-    finding = Finding(beyond.means, fitted.means, (utility[0], utility[1]), oracle.digest, None)
+    margins = {name: score(objective.margin, own) for name, own in rows.items()}
+    sure = {name: score(_confidence, own) for name, own in rows.items()} if objective.counted else {}
+    finding = Finding(
+        beyond.means, fitted.means, (utility[0], utility[1]), oracle.digest, None,
+        {name: {"mean": own.means, "spread": own.spreads} for name, own in margins.items()},
+        {name: own.means for name, own in sure.items()},
+    )  # fmt: skip
     missing = 1 - len(kept) / len(oracle.data)
-    return replace(finding, reason=_reason(beyond, fitted, right, utility, missing))
+    reason = _reason(beyond, fitted, right, utility, missing) or _distribution(
+        margins, sure, correct.get("training"), missing
+    )
+    return replace(finding, reason=reason)
+
+
+def _confidence(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Probability of the likeliest class, ``(N,)``."""
+    return outputs.softmax(1).max(1).values
+
+
+def _distribution(
+    margins: Mapping[str, "_Pair"], sure: Mapping[str, "_Pair"], known: "_Pair | None", missing: float
+) -> str | None:
+    """What tells the distributions of margins apart, confidence, or accuracy on known rows; None where nothing does."""
+    more = 1 / (1 - missing)  # a member that lacks many rows fits the others better, and is worse elsewhere
+    where = {"training": "on rows that both were trained on", "holdout": "on the holdout"}
+    for name, own in margins.items():
+        large, small = max(own.spreads), min(own.spreads)
+        # The standard error of a spread's logarithm, where values are about normal.
+        if np.log(large / max(small, 1e-12)) > np.log(max(RATIO, more)) + ERRORS * np.sqrt(1 / own.rows):
+            return f"its margins {where[name]} spread by {own.spreads[1]:.3g} and the model's by {own.spreads[0]:.3g}"
+        if own.differ(more * GAP * float(np.sqrt(np.square(own.spreads).mean()))):
+            return f"its mean margin {where[name]} is {own.means[1]:.3g} and the model's {own.means[0]:.3g}"
+    for name, own in sure.items():
+        if own.differ(more * POINTS):
+            return f"its mean confidence {where[name]} is {own.means[1]:.3f} and the model's {own.means[0]:.3f}"
+    if known is not None and known.differ(more * POINTS):
+        return f"its accuracy {where['training']} is {known.means[1]:.3f} and the model's {known.means[0]:.3f}"
+    return None
 
 
 def _lacked(oracle: TrainedModel, kept: np.ndarray) -> np.ndarray:
@@ -92,6 +137,8 @@ def _lacked(oracle: TrainedModel, kept: np.ndarray) -> np.ndarray:
 class _Pair:
     means: tuple[float, float]
     error: float  # of the mean difference
+    spreads: tuple[float, float]
+    rows: int
 
     def differ(self, allowed: float) -> bool:
         return abs(self.means[1] - self.means[0]) > allowed + ERRORS * self.error
@@ -131,8 +178,9 @@ def _paired(
     ]
     difference = values[1] - values[0]
     return _Pair(
-        (float(values[0].mean()), float(values[1].mean())), float(difference.std(ddof=1) / np.sqrt(len(difference)))
-    )
+        (float(values[0].mean()), float(values[1].mean())), float(difference.std(ddof=1) / np.sqrt(len(difference))),
+        (float(values[0].std()), float(values[1].std())), len(difference),
+    )  # fmt: skip
 
 
 def require(finding: dict[str, Any]) -> None:

@@ -33,6 +33,11 @@ def obstacle(recipe: Recipe) -> str | None:
         return "the recipe has its own training code"
     if recipe.augment is not None:
         return "the recipe augments each batch"
+    for name, does in (("clip", "clips gradients"), ("average", "averages its weights")):
+        if getattr(recipe, name) is not None:
+            return f"the recipe {does}"
+    if recipe.precision != "float32":
+        return "the recipe computes in mixed precision"
     module = recipe.module()
     if any(True for _ in module.buffers()):
         return "the module has buffers, such as BatchNorm's"

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from neuralyzer.report import attacks, charts, formats, histograms, statement, wording
+from neuralyzer.verification.words import telling
 from neuralyzer.workspace.atomic import write_bytes
 
 _TEMPLATE = "page.html.j2"
@@ -68,7 +69,7 @@ def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) 
         "steps": wording.steps(result, families),
         "families": families,
         "retrained": max((len(family["retrained"]) for family in families), default=0),
-        "self_check": (verification or {}).get("self_check"),
+        "controls": wording.controls(verification or {}),
         "attacks": attacks.tables(known) if known else [],
         "options": options,
         "attempts": [_attempt(attempt) for attempt in (result.get("unlearning") or {}).get("attempts") or ()],
@@ -134,7 +135,10 @@ def _families(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _reading(family: Mapping[str, Any], trace: str) -> dict[str, Any]:
-    return {"trace": family.get(trace), "low": family.get("low"), "high": family.get("high")}
+    low, high = family.get("low"), family.get("high")
+    if not telling(low, high):  # the interval makes the number meaningless
+        return {"trace": None, "low": None, "high": None}
+    return {"trace": family.get(trace), "low": low, "high": high}
 
 
 def _option(option: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neuralyzer.report.formats import interval, p_value, percent, plural, seconds
+from neuralyzer.report.formats import interval, number, p_value, percent, plural, seconds
 
 NOT_VERIFIED = "not verified"
 VERDICTS = {
@@ -187,3 +187,26 @@ def _verified(verification: Mapping[str, Any]) -> str:
     if verification.get("detectable") is not None:
         text += f"; a trace of {percent(verification['detectable'])} would have been found in every counting family"
     return f"{text}."
+
+
+def controls(verification: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    """Return what the two controls said, a sentence each, and whether each passed."""
+    found = []
+    negative, positive = verification.get("self_check"), verification.get("positive_control")
+    if negative:
+        limit = negative.get("limit")
+        allowed = "" if limit is None else f"; up to {number(limit)} come where all is well"
+        text = f"Negative control: on rows that nobody saw the test raised {plural(negative['alarms'], 'false alarm')}"
+        found.append(
+            (f"{text} in {number(negative['groups'])} tests{allowed}.", limit is None or negative["alarms"] <= limit)
+        )
+    if positive:
+        whom = "subjects" if positive["size"] == 1 else f"groups of {number(positive['size'])} subjects"
+        text = (
+            f"Positive control: the original model, which saw everyone, was found on {number(positive['detected'])} of "
+            f"{number(positive['groups'])} {whom}, and on {number(positive['found'])} of the "
+            f"{number(positive['promised'])} on which it must be"
+        )
+        failed = "; so these references say nothing of forgetting" if not positive["passed"] else ""
+        found.append((f"{text}{failed}.", bool(positive["passed"])))
+    return found

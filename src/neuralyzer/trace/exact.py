@@ -8,17 +8,17 @@ and no subject stands in for another. What having seen the rows is worth, the ga
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 from torch import nn
 
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.measuring import Reading
-from neuralyzer.references.readings import Floats, Half, Part, Readings
+from neuralyzer.references.readings import Floats, Half, Indices, Part, Readings
 from neuralyzer.trace.estimate import score
 from neuralyzer.trace.gauge import Gauged, Signals, readable
 from neuralyzer.trace.joint import Joint
 from neuralyzer.trace.residual import FOUND, Trace
-from neuralyzer.trace.self_check import QUANTILE, SelfCheck
+from neuralyzer.trace.self_check import SelfCheck, binomial_quantile
 from neuralyzer.trace.table import Table
 
 
@@ -71,11 +71,11 @@ class ExactGauge(Signals):
         taken = self.taken(counts)
         statistic = max(abs(traces[name].z) for name in taken)
         p = min(1.0, len(taken) * min(traces[name].p_value for name in taken))
-        critical = float(stats.t.ppf(1 - self.alpha / (2 * len(taken)), self.count - 1))
+        critical = float(stdtrit(self.count - 1, 1 - self.alpha / (2 * len(taken))))
         return Gauged(traces, Joint(tuple(taken), statistic, critical, p, p <= self.alpha), readings)
 
-    def self_check(self) -> SelfCheck:
-        """Each exact reference, which never saw the rows, judged by the others."""
+    def self_check(self, signals: Sequence[str], groups: Sequence[Indices]) -> SelfCheck:
+        """Each exact reference, which never saw the rows, judged by the others; no holdout rows are needed."""
         alarms = 0
         for left in range(self.count):
             p = []
@@ -83,9 +83,9 @@ class ExactGauge(Signals):
                 scores = _weighted(table, [null.gap.norm for null in table.nulls.values()])
                 others = np.delete(scores, left)
                 t = (scores[left] - others.mean()) / (others.std(ddof=1) * np.sqrt(1 + 1 / len(others)))
-                p.append(2 * float(stats.t.sf(abs(t), self.count - 2)))
+                p.append(2 * float(stdtr(self.count - 2, -abs(t))))
             alarms += min(p) * len(p) <= self.alpha
-        return SelfCheck(int(alarms), self.count, int(stats.binom.ppf(QUANTILE, self.count, self.alpha)))
+        return SelfCheck(int(alarms), self.count, binomial_quantile(self.count, self.alpha))
 
     def _trace(self, table: Table, reading: Reading) -> Trace:
         numerator = unit = seen = 0.0
@@ -102,9 +102,9 @@ class ExactGauge(Signals):
         spread = float(own.std(ddof=1)) * np.sqrt((self.count - 1) / self.count)
         trace, se = float(numerator - own.mean()) / unit, float(spread) / unit
         t = trace / se
-        critical = float(stats.t.ppf(1 - self.alpha / 2, self.count - 1))
+        critical = float(stdtrit(self.count - 1, 1 - self.alpha / 2))
         detectable = critical * se + self.found * float(np.sqrt(seen)) / unit
-        p = 2 * float(stats.t.sf(abs(t), self.count - 1))
+        p = 2 * float(stdtr(self.count - 1, -abs(t)))
         return Trace(trace, trace - critical * se, trace + critical * se, se, t, p, detectable)
 
 

@@ -13,8 +13,10 @@ from neuralyzer.references.memory import Memory
 from neuralyzer.references.pool import References
 from neuralyzer.references.readings import Floats, Half, Indices, Part, Remembered
 from neuralyzer.signals.signal import Family
+from neuralyzer.trace import screen
 from neuralyzer.trace.joint import Joint, joint_test
 from neuralyzer.trace.residual import FOUND, Trace, estimated, residual_trace, shifts
+from neuralyzer.trace.self_check import SelfCheck, self_check
 from neuralyzer.trace.table import Table
 
 _table = lru_cache(maxsize=32)(Table)
@@ -106,10 +108,17 @@ class Gauged:
 
 
 class Signals:
-    """What every gauge of a request knows of its signals: ``half``, whose meter reads, and ``signals``, by name."""
+    """What every gauge of a request knows: ``half``, whose meter reads, the request's ``parts``, and ``signals``, by name."""
 
     half: ReferenceHalf
+    parts: list[Part]
     signals: list[str]
+
+    @property
+    def alike(self) -> str | None:
+        """Why the request's subjects cannot be judged together, since they resemble each other; None where they can."""
+        own = [name for name in self.signals if not self.half.meter.signals[name].per_unit]
+        return screen.obstacle(self.half.half, own[0], self.parts) if own else None
 
     @property
     def not_measured(self) -> tuple[str, ...]:
@@ -160,6 +169,15 @@ class Gauge(Signals):
         """How finely each signal sees this request: what the joint test weighs it by."""
         return {name: self.tables[name].fineness_of(self.tables[name].parts_null(self.parts)) for name in self.signals}
 
+    @property
+    def obstacle(self) -> str | None:
+        """Why these references cannot answer the request; None where they can, or where nothing is read anyway."""
+        return self.alike
+
+    def self_check(self, signals: Sequence[str], groups: Sequence[Indices]) -> SelfCheck:
+        """Count false alarms on groups of holdout rows, which nobody saw."""
+        return self_check(self.tables, signals, groups, self.alpha)
+
     def read(self, model: nn.Module, counts: Sequence[str] | None = None) -> Gauged:
         """Read a model.
 
@@ -185,7 +203,7 @@ class Gauge(Signals):
         return Gauged(traces, joint, readings)
 
 
-def family_rows(gauge: Gauge, gauged: Gauged, counts: Sequence[str]) -> list[dict[str, Any]]:
+def family_rows(gauge: Signals, gauged: Gauged, counts: Sequence[str]) -> list[dict[str, Any]]:
     """A line a signal: family, trace, interval, p-value, detectable trace, whether it counts."""
     return [
         {

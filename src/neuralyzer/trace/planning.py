@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from neuralyzer.references import design
 from neuralyzer.trace.joint import joint_null
@@ -61,7 +61,7 @@ class Formula:
         never = max(share * members, 2.0)
         wider = (1 + 1 / never) / (1 + 1 / self.n_never)
         variance = wider * (self.c0 + self.rho * (rows - 1)) / (rows * np.array(self.gaps)) + (share / 2) ** 2
-        return float(norm.cdf(trace / np.sqrt(variance) - self.critical).mean())
+        return float(ndtr(trace / np.sqrt(variance) - self.critical).mean())
 
     def to_dict(self) -> dict[str, Any]:
         """The formula as plain values."""

@@ -15,7 +15,7 @@ from scipy.special import bdtr
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.measuring import Reading
 from neuralyzer.references.readings import Floats, Part
-from neuralyzer.trace.gauge import Gauge, tables
+from neuralyzer.trace.group_gauge import gauge_for
 from neuralyzer.trace.residual import Trace
 from neuralyzer.trace.verdict import counting
 
@@ -32,7 +32,7 @@ class SignalControl:
     Attributes:
         detected: share of the subjects whose trace is found by this signal alone.
         promised: share of the subjects whose detectable trace is at most 1.
-        trace: mean trace; each subject weighs by what its whole trace is worth.
+        trace: mean trace; each subject weighs by how finely it is seen, the inverse of its squared standard error.
         low: lower end of its 95 % interval, over subjects.
         high: upper end.
     """
@@ -54,14 +54,16 @@ class PositiveControl:
     """How often the joint test finds the original on subjects that it saw.
 
     Attributes:
-        subjects: how many were read.
+        groups: how many subjects, or groups of them, were read.
+        size: subjects of a group.
         detected: on how many of them the joint test rejects.
         promised: on how many of them some signal's detectable trace is at most 1.
         found: on how many of the promised ones the joint test rejects.
         signals: by name.
     """
 
-    subjects: int
+    groups: int
+    size: int
     detected: int
     promised: int
     found: int
@@ -90,24 +92,18 @@ class PositiveControl:
     def from_dict(cls, values: Mapping[str, Any]) -> "PositiveControl":
         """The control that ``to_dict`` wrote down."""
         signals = {name: SignalControl(**own) for name, own in values["signals"].items()}
-        counts = {name: values[name] for name in ("subjects", "detected", "promised", "found")}
+        counts = {name: values[name] for name in ("groups", "size", "detected", "promised", "found")}
         return cls(**counts, signals=signals)
 
 
-def subjects_of(half: ReferenceHalf, alpha: float) -> list[Part]:
-    """The whole subjects that a control reads: those that any signal's null is learned from."""
-    chosen = sorted({subject for table in tables(half.half, alpha).values() for subject in table.subjects})
-    return [Part(subject, half.half.positions[subject]) for subject in chosen]
-
-
 def positive_control(
-    half: ReferenceHalf, parts: Sequence[Part], readings: Mapping[str, Mapping[int, Reading]], alpha: float
+    half: ReferenceHalf, groups: Sequence[Sequence[Part]], readings: Mapping[str, Mapping[int, Reading]], alpha: float
 ) -> PositiveControl:
     """Count how often the original is found.
 
     Args:
         half: the references that read.
-        parts: whole subjects that the original saw.
+        groups: whole subjects that the original saw, each to be judged as a request.
         readings: of the original, by signal and subject.
         alpha: error rate of the joint test.
 
@@ -115,13 +111,11 @@ def positive_control(
         The control.
     """
     rejected, promised, traces = [], [], dict[str, list[Trace]]()
-    units: dict[str, list[float]] = {}
-    found: dict[str, list[bool]] = {}
-    for part in parts:
-        gauge = Gauge(half, [part], alpha)
+    for parts in groups:
+        gauge = gauge_for(half, parts, alpha)
         if not gauge.signals:
             continue
-        own = {name: readings[name][part.subject] for name in gauge.signals}
+        own = {name: _together([readings[name][part.subject] for part in parts]) for name in gauge.signals}
         gauged = gauge.judge(own)
         counts = counting(gauged.detectable)
         if counts:
@@ -129,24 +123,24 @@ def positive_control(
         rejected.append(gauged.rejects)
         promised.append(bool(counts))
         for name, trace in gauged.traces.items():
-            table = gauge.tables[name]
             traces.setdefault(name, []).append(trace)
-            units.setdefault(name, []).append(float(table.null_of(part.subject).gap.unit))
-            found.setdefault(name, []).append(bool(abs(trace.z) >= table.critical))
-    signals = {
-        name: _signal([t.trace for t in own], units[name], [t.detectable for t in own], found[name])
-        for name, own in traces.items()
-    }
+    signals = {name: _signal(own) for name, own in traces.items()}
     both = sum(r and p for r, p in zip(rejected, promised, strict=True))
-    return PositiveControl(len(rejected), sum(rejected), sum(promised), both, signals)
+    size = max((len(parts) for parts in groups), default=1)
+    return PositiveControl(len(rejected), size, sum(rejected), sum(promised), both, signals)
 
 
-def _signal(
-    traces: Sequence[float], units: Sequence[float], detectable: Sequence[float], found: Sequence[bool]
-) -> SignalControl:
-    mean, error = weighted_mean(np.array(traces), np.array(units))
-    promised = float(np.mean(np.array(detectable) <= 1))
-    return SignalControl(float(np.mean(found)), promised, mean, mean - NORMAL * error, mean + NORMAL * error)
+def _together(read: Sequence[Reading]) -> Reading:
+    return Reading([rows for own in read for rows in own.rows], [outside for own in read for outside in own.holdout])
+
+
+def _signal(traces: Sequence[Trace]) -> SignalControl:
+    values, errors = (np.array([getattr(own, name) for own in traces]) for name in ("trace", "se"))
+    mean, error = weighted_mean(values, 1 / np.square(errors))
+    return SignalControl(
+        float(np.mean([own.found for own in traces])), float(np.mean([own.detectable <= 1 for own in traces])),
+        mean, mean - NORMAL * error, mean + NORMAL * error,
+    )  # fmt: skip
 
 
 def weighted_mean(values: Floats, weights: Floats) -> tuple[float, float]:

@@ -35,6 +35,11 @@ class Trace:
     p_value: float
     detectable: float
 
+    @property
+    def found(self) -> bool:
+        """Whether this signal alone tells the model from those that never saw the rows: 0 lies outside the interval."""
+        return not self.low <= 0 <= self.high
+
 
 def shifts(
     table: Table, parts: Sequence[Part], contrasts: Sequence[Contrast], holdout: Sequence[Floats]

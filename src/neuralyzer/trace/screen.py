@@ -1,102 +1,83 @@
-"""Whether a pool can answer a request of several subjects: not where they stand in for each other.
+"""Whether the rows of a request resemble each other: then members that lack a few of them know them from the rest.
 
-Members without A still hold B and C; if these resemble A's rows, such members know A's rows better than a model that
-lacks all three would. Then members' scores on A fall as they lack more of B and C. Both kinds of members tell: those
-that never saw A by their null scores, those that did by their weighted excess over one another.
+Members without A still hold B and C. If these resemble A's rows, such members know A's rows better than a model that
+lacks all three would, and the null says nothing of such a model. Rows resemble each other where members read them
+alike: where one reads a row higher than its kind does, it reads the other higher too. So each row is a point with a
+coordinate a member, and its nearest neighbours among other subjects' rows tell. Where the request holds far more of
+them than of all rows, its subjects stand in for each other.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
-from neuralyzer.references.readings import Flags, Floats, Part
-from neuralyzer.trace.table import Null, Table
+from neuralyzer.references.readings import Floats, Half, Part
 
-STEEPEST = -2.0  # slope z above which subjects never count as standing in for each other
-ODDEST = 0.05  # share of random sets of as many subjects that may look as much alike
-SETS = 200
-# Slopes of true siblings (one cluster of digits split into three), by seed 3; what a screen must be able to see.
-SIBLINGS = (-3.0, -1.3)
-LEAST = 2.5  # slope z that siblings like those must be expected to show, or nothing can be said
-CANNOT_TELL = "the references cannot tell whether the requested subjects stand in for each other"
-ALIKE = "the requested subjects stand in for each other: members without one still know it from the others"
+NEIGHBOURS = 10
+MOST_ROWS = 1000  # of a request that are looked at, drawn: their share is then known to .02
+MOST_SHARE = 0.2  # of the neighbours, beyond the request's share of all rows (decision 31)
+CHUNK = 200  # rows whose distances to all others are held at once
+ALIKE = "the requested subjects stand in for each other: {share:.0f} % of their rows' nearest neighbours are theirs too"
 
 
-@dataclass(frozen=True)
-class Profile:
-    """How members stand to a part: centred scores ``(M,)`` of those that never saw it and of those that did, else 0."""
-
-    never: Floats
-    seen: Floats
-
-
-def obstacle(tables: Mapping[str, Table], signals: Sequence[str], parts: Sequence[Part]) -> str | None:
-    """Why the pool cannot answer; None where it can.
+def obstacle(half: Half, signal: str, parts: Sequence[Part]) -> str | None:
+    """Why the pool cannot answer a request of several subjects; None where it can.
 
     Args:
-        tables: by signal, of the tuning half.
-        signals: that the request has.
+        half: readings of the tuning half.
+        signal: one that reads rows one by one.
         parts: what the request asks for, by subject.
 
     Returns:
-        A sentence, or None. Scores are averaged over the signals, each weighing as finely as it sees, and regressed on
-        the share of the other requested subjects that a member lacks, the slope pooled over the request. It is held
-        against that of random sets of as many subjects, since one member's scores on several subjects go together.
+        A sentence, or None.
     """
     if len(parts) < 2:
         return None
-    keep = tables[signals[0]].half.keep
-    nulls = {signal: tables[signal].parts_null(parts) for signal in signals}
-    own = [_profile(tables, {s: nulls[s][place] for s in signals}, keep) for place in range(len(parts))]
-    z, expected = slope(keep, [part.subject for part in parts], own)
-    if expected < LEAST:
-        return CANNOT_TELL
-    if z < STEEPEST and z < _oddest(tables, signals, keep, len(parts)):
-        return ALIKE
-    return None
+    share, expected = neighbours_inside(half, signal, parts)
+    return ALIKE.format(share=100 * share) if share - expected > MOST_SHARE else None
 
 
-def _oddest(tables: Mapping[str, Table], signals: Sequence[str], keep: Flags, count: int) -> float:
-    """The slope z that few random sets of ``count`` subjects fall below."""
-    whole = sorted(set.intersection(*(set(tables[signal].nulls) for signal in signals)))
-    if len(whole) <= count:
-        return STEEPEST
-    profiles = {s: _profile(tables, {k: tables[k].nulls[s] for k in signals}, keep) for s in whole}
-    generator = np.random.default_rng(0)
-    slopes = []
-    for _ in range(SETS):
-        chosen = generator.choice(whole, count, replace=False)
-        slopes.append(slope(keep, list(chosen), [profiles[int(s)] for s in chosen])[0])
-    return float(np.quantile(slopes, ODDEST))
+def neighbours_inside(half: Half, signal: str, parts: Sequence[Part]) -> tuple[float, float]:
+    """How many of the nearest neighbours of a request's rows, among other subjects' rows, are in the request.
+
+    Args:
+        half: readings and who held what.
+        signal: one that reads rows one by one.
+        parts: of the request.
+
+    Returns:
+        Their share, and the share that rows drawn at random would have.
+    """
+    points = deviations(half, signal)
+    count = points.shape[1]
+    subject = np.full(count, -1)  # part of each requested row
+    for place, part in enumerate(parts):
+        subject[part.rows] = place
+    inside = np.flatnonzero(subject >= 0)
+    drawn = inside
+    if len(inside) > MOST_ROWS:
+        drawn = np.sort(np.random.default_rng(0).choice(inside, MOST_ROWS, replace=False))
+    squares = np.square(points).sum(0)
+    found, expected = [], []
+    for start in range(0, len(drawn), CHUNK):
+        rows = drawn[start : start + CHUNK]
+        apart = squares - 2 * points[:, rows].T @ points
+        for line, row in zip(apart, rows, strict=True):
+            own = parts[subject[row]].rows
+            line[own] = np.inf
+            near = np.argpartition(line, NEIGHBOURS)[:NEIGHBOURS]
+            found.append(np.mean(subject[near] >= 0))
+            expected.append((len(inside) - len(own)) / (count - len(own)))
+    return float(np.mean(found)), float(np.mean(expected))
 
 
-def _profile(tables: Mapping[str, Table], nulls: Mapping[str, Null], keep: Flags) -> Profile:
-    fine = np.array([tables[signal].fineness_of([null]) for signal, null in nulls.items()])
-    never, seen = np.zeros(len(keep)), np.zeros(len(keep))
-    for weight, (signal, null) in zip(fine / fine.sum(), nulls.items(), strict=True):
-        z = tables[signal].null_z(null)
-        never[null.members] += weight * (z - z.mean())
-        excess = null.seen_scores
-        seen[null.seen_members] += weight * (excess - excess.mean()) / excess.std(ddof=1)
-    return Profile(never, seen)
-
-
-def slope(keep: Flags, subjects: Sequence[int], profiles: Sequence[Profile]) -> tuple[float, float]:
-    """The slope's z, and how far below 0 it would be expected for siblings."""
-    lacks = ~keep[:, list(subjects)]
-    others = (lacks.sum(1, keepdims=True) - lacks) / (len(subjects) - 1)
-    z = expected = 0.0
-    for group, y, effect in (
-        (lacks, np.stack([p.never for p in profiles], 1), SIBLINGS[0]),
-        (~lacks, np.stack([p.seen for p in profiles], 1), SIBLINGS[1]),
-    ):
-        x = np.where(group, others - (others * group).sum(0) / group.sum(0), 0.0)
-        across, freedom = float((x * x).sum()), int(group.sum()) - len(subjects) - 1
-        if across < 1e-9 or freedom < 1:
-            continue
-        steepness = float((x * y).sum()) / across
-        error = float(np.sqrt(np.square(np.where(group, y - steepness * x, 0.0)).sum() / freedom / across))
-        z += steepness / error / np.sqrt(2)
-        expected -= effect / error / np.sqrt(2)
-    return float(z), float(expected)
+def deviations(half: Half, signal: str) -> Floats:
+    """How far each member reads each row from what its kind reads, in spreads, ``(M, N)``; kinds: held it, or not."""
+    phi, held = half.signals[signal].rows, half.rows_held_by
+    apart = np.zeros_like(phi)
+    for kind in (held, ~held):
+        count = np.maximum(kind.sum(0), 1)
+        mean = np.where(kind, phi, 0.0).sum(0) / count
+        apart += np.where(kind, phi - mean, 0.0)
+    spread = apart.std(0)
+    return apart / np.where(spread > 0, spread, 1.0)

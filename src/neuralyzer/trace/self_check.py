@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import bdtr
 
 from neuralyzer.references.readings import Floats, Half, Indices, Part, Readings
 from neuralyzer.trace.joint import joint_nulls
@@ -61,26 +62,32 @@ def self_check(
     z, fine = np.stack([scores for scores, _ in found]), np.stack([fineness for _, fineness in found])
     weighted = np.abs(z) * fine / fine.max(0)
     shares = [float((own > critical).mean()) for own in nulls]
-    return SelfCheck(int((weighted.max(0) > critical).sum()), z.shape[1], most(shares, len(groups), z.shape[1]))
+    return SelfCheck(int((weighted.max(0) > critical).sum()), z.shape[1], most(shares, len(groups), z.shape[1], alpha))
 
 
-def most(shares: Sequence[float], groups: int, tests: int) -> int:
+def most(shares: Sequence[float], blocks: int, tests: int, alpha: float) -> int:
     """The 99 % quantile of how many false alarms a right pool raises.
 
     Args:
-        shares: of each real subject, which of the members that never saw it alarm.
-        groups: of holdout rows.
-        tests: how many are made of them, over all members.
+        shares: how many of the tests that go together alarm where the truth is known, such as the members that never
+            saw a real subject.
+        blocks: of tests that go together.
+        tests: how many there are in all blocks.
+        alpha: error rate of one.
 
     Returns:
-        The quantile of a sum of one draw a group. Members that are tested on one group alarm together as those that are
-        tested on one subject do.
+        The quantile of a sum of one draw a block; at least that of independent tests.
     """
-    own = np.bincount([round(share * tests / groups) for share in shares]) / len(shares)
+    own = np.bincount([round(share * tests / blocks) for share in shares]) / len(shares)
     total = np.ones(1)
-    for _ in range(groups):
+    for _ in range(blocks):
         total = np.convolve(total, own)
-    return int(np.searchsorted(np.cumsum(total), QUANTILE))
+    return max(int(np.searchsorted(np.cumsum(total), QUANTILE)), binomial_quantile(tests, alpha))
+
+
+def binomial_quantile(tests: int, alpha: float) -> int:
+    """The 99 % quantile of the number of alarms in independent tests."""
+    return int(np.searchsorted(bdtr(np.arange(tests + 1.0), tests, alpha), QUANTILE))
 
 
 def _scores(table: Table, groups: Sequence[Indices]) -> tuple[Floats, Floats]:

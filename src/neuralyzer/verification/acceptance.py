@@ -44,7 +44,7 @@ def run_acceptance(command: str, weights: Path, folder: Path | None = None) -> A
     """Run the team's command on new weights.
 
     Args:
-        command: such as ``pytest tests/model``; exit code 0 means passed.
+        command: such as ``pytest tests/model``; exit code 0 means passed, and any other failed, whatever a report says.
         weights: path that the command finds in ``NEURALYZER_WEIGHTS``.
         folder: where it runs; the present one by default.
 
@@ -71,9 +71,9 @@ def run_acceptance(command: str, weights: Path, folder: Path | None = None) -> A
             )
         except (OSError, IndexError, ValueError) as error:
             raise AcceptanceError(f"the acceptance command {command!r} cannot be run: {error}") from error
-        if record.exists():
-            return _from_junit(record, command, done)
         name = Path(words[0]).name
+        if record.exists():
+            return _from_junit(record, command, done, name)
         return Acceptance(
             int(done.returncode == 0), int(done.returncode != 0), (_test(name, done.returncode == 0),), command
         )
@@ -83,7 +83,7 @@ def _test(name: str, ok: bool) -> dict[str, Any]:
     return {"name": name, "ok": ok}
 
 
-def _from_junit(record: Path, command: str, done: "subprocess.CompletedProcess[str]") -> Acceptance:
+def _from_junit(record: Path, command: str, done: "subprocess.CompletedProcess[str]", name: str) -> Acceptance:
     tests = [
         _test(case.get("name") or "?", case.find("failure") is None and case.find("error") is None)
         for case in xml.parse(record).iter("testcase")
@@ -92,5 +92,8 @@ def _from_junit(record: Path, command: str, done: "subprocess.CompletedProcess[s
     if not tests:
         last = ([line for line in (done.stdout + done.stderr).splitlines() if line.strip()] or ["no output"])[-1]
         raise AcceptanceError(f"the acceptance command {command!r} ran no test: {last.strip()}")
+    if done.returncode != 0 and all(test["ok"] for test in tests):
+        # The report is of one run of pytest; the command did more, or was stopped, and says that it failed.
+        tests.append(_test(f"{name} exited {done.returncode}", False))
     passed = sum(test["ok"] for test in tests)
     return Acceptance(passed, len(tests) - passed, tuple(tests), command)

@@ -11,8 +11,7 @@ from rich.text import Text
 from neuralyzer.attacks.evaluation import Attacked, on_members, on_request, readable
 from neuralyzer.attacks.shadows import SIGNAL
 from neuralyzer.models.objective import Classification
-from neuralyzer.trace.exact import ExactGauge
-from neuralyzer.trace.gauge import Gauge, Gauged
+from neuralyzer.trace.gauge import Gauged, Signals
 
 NAMES = {
     "lira-online": "LiRA, online",
@@ -53,7 +52,7 @@ class Attacks:
         return attacks_view(self)
 
 
-def attacks(gauge: Gauge | ExactGauge, read: Mapping[str, Gauged]) -> Attacks | None:
+def attacks(gauge: Signals, read: Mapping[str, Gauged]) -> Attacks | None:
     """Attack the half that a gauge reads with, and the models that it read.
 
     Args:

@@ -14,11 +14,12 @@ from neuralyzer.references.pool import References
 from neuralyzer.signals.signal import Family
 from neuralyzer.trace.exact import ExactGauge
 from neuralyzer.trace.gauge import Gauge, family_rows
+from neuralyzer.trace.group_gauge import GroupGauge, gauge_for
 from neuralyzer.trace.positive_control import PositiveControl
-from neuralyzer.trace.self_check import SelfCheck, self_check
+from neuralyzer.trace.self_check import SelfCheck
 from neuralyzer.trace.verdict import Verdict, counting, decide
 from neuralyzer.verification.attacks import Attacks, attacks
-from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_controls
+from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_control
 from neuralyzer.verification.protocol import Protocol
 from neuralyzer.verification.words import NO_NUMBER, colour, percent, telling
 from neuralyzer.workspace.policy import Policy
@@ -99,17 +100,17 @@ def audit(
     positions = request.positions(oracle.data)
     if references is None:
         return _unread(len(positions), policy, None, "Without references nobody can say what the model remembers.")
-    gauge = Gauge(references.tuning, references.parts(positions), policy.alpha)
+    gauge = gauge_for(references.tuning, references.parts(positions), policy.alpha)
     if not gauge.signals:
         return _unread(len(positions), policy, references.digest, "No signal of these references reads these rows.")
-    positive = original_controls(references, oracle, policy.alpha)["tuning"]
+    positive = original_control(references, oracle, gauge.parts, policy.alpha, "tuning")
     gauged = gauge.read(oracle.model)
     detectable = Controls(positive=positive).corrected(gauged.detectable)
-    counts = counting(detectable)
+    counts = counting(gauged.detectable)
     if counts:
         gauged = gauge.judge(gauged.readings, counts)
     assert gauged.joint is not None
-    negative = self_check(gauge.tables, gauged.joint.signals, groups_of(references), policy.alpha)
+    negative = gauge.self_check(gauged.joint.signals, groups_of(references))
     controls = Controls(negative, positive)
     verdict = decide(
         rejects=gauged.rejects,
@@ -132,7 +133,7 @@ def audit(
     )
 
 
-def required(gauge: Gauge | ExactGauge) -> list[list[str]]:
+def required(gauge: Gauge | GroupGauge | ExactGauge) -> list[list[str]]:
     """Of which groups of signals one each must count: retraining or attack, and relearning where the request has it."""
     groups = [[s for s in gauge.signals if gauge.family(s) in (Family.RETRAINING, Family.ATTACK)]]
     relearning = [s for s in gauge.signals if gauge.family(s) is Family.RELEARNING]

@@ -22,7 +22,7 @@ from neuralyzer.trace.self_check import SelfCheck, self_check
 from neuralyzer.trace.table import Table
 from neuralyzer.trace.verdict import Verdict, counting, decide
 from neuralyzer.verification.audit import families_view, not_measured_view
-from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_controls
+from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_control
 from neuralyzer.verification.words import NO_NUMBER, colour, percent, telling
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.policy import Policy
@@ -126,9 +126,9 @@ def audit_rows(oracle: TrainedModel, rows: Data, references: References | None, 
     own = _usable(half, policy.alpha)
     read = _read(references, oracle, tested, list(own))
     traces = {name: claim_trace(table, read[name]) for name, table in own.items()}
-    positive = original_controls(references, oracle, policy.alpha)["tuning"]
-    detectable = Controls(positive=positive).corrected({name: trace.detectable for name, trace in traces.items()})
-    counts = counting(detectable)
+    positive = original_control(references, oracle, (), policy.alpha, "tuning")
+    plain = {name: trace.detectable for name, trace in traces.items()}
+    detectable, counts = Controls(positive=positive).corrected(plain), counting(plain)
     joint = claim_test(own, {name: trace.z for name, trace in traces.items()}, counts or list(own), policy.alpha)
     signals = half.meter.signals
     negative = self_check(own, joint.signals, groups_of(references), policy.alpha)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 from torch import nn
@@ -13,9 +14,13 @@ from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.measuring import Reading
 from neuralyzer.references.pool import References
 from neuralyzer.references.readings import Part
-from neuralyzer.trace.positive_control import PositiveControl, positive_control, subjects_of
+from neuralyzer.trace.gauge import tables
+from neuralyzer.trace.group_gauge import MANY
+from neuralyzer.trace.positive_control import PositiveControl, positive_control
 from neuralyzer.trace.self_check import SelfCheck, holdout_groups
 from neuralyzer.workspace import atomic
+
+MOST_GROUPS = 40  # that a control reads: as many as tell a detection rate of 95 % from one of 75 %
 
 
 @dataclass(frozen=True)
@@ -57,42 +62,57 @@ class Controls:
             )
         if self.missed:
             assert self.positive is not None
+            whom = "subjects" if self.positive.size == 1 else f"groups of {self.positive.size} subjects"
             return (
                 f"the original, which saw every subject, is found on {self.positive.found} of "
-                f"{self.positive.promised} subjects on which it should be; the recipe does not train as the original "
+                f"{self.positive.promised} {whom} on which it should be; the recipe does not train as the original "
                 "was trained"
             )
         return None
 
 
-def original_controls(references: References, oracle: TrainedModel, alpha: float) -> dict[str, PositiveControl]:
-    """The positive control of both splits, ``tuning`` and ``judging``, made once for a pool and a model.
+def original_control(
+    references: References, oracle: TrainedModel, parts: Sequence[Part], alpha: float, split: str
+) -> PositiveControl:
+    """The positive control of a split, made once for a pool, a model and a kind of request.
 
-    The original is read on every subject. That is no access to the evaluation split: it is no model under test.
+    The original is read on every subject, or on groups of as many as are asked for where these are read as a group.
+    That is no access to the evaluation split: the original is no model under test.
 
     Args:
-        references: the pool; it keeps the result.
+        references: the pool; it keeps the result, for an erasure takes rows.
         oracle: the original, trained on all rows of its data.
+        parts: what the request asks for.
         alpha: error rate of the joint test.
+        split: ``tuning`` or ``judging``.
 
     Returns:
-        A control a split.
+        The control.
     """
-    path = references.store.control(oracle.digest, alpha)
+    size = len(parts) if len(parts) >= MANY else 1
+    path = references.store.control(oracle.digest, size, alpha)
     if not path.exists():
         splits = {"tuning": references.tuning, "judging": references.judging}
-        parts = {name: _owned(references, subjects_of(split, alpha)) for name, split in splits.items()}
-        every = {part.subject: part for own in parts.values() for part in own}
+        groups = {name: _groups(references, own, size, alpha) for name, own in splits.items()}
+        every = {part.subject: part for own in groups.values() for group in own for part in group}
         read = _read(references.tuning, oracle.model, list(every.values()))
-        made = {name: positive_control(split, parts[name], read, alpha) for name, split in splits.items()}
+        made = {name: positive_control(own, groups[name], read, alpha) for name, own in splits.items()}
         atomic.write_json(path, {name: own.to_dict() for name, own in made.items()})
     content: dict[str, Any] = atomic.read_json(path)
-    return {name: PositiveControl.from_dict(own) for name, own in content.items()}
+    return PositiveControl.from_dict(content[split])
 
 
-def _owned(references: References, parts: Sequence[Part]) -> list[Part]:
-    """Subjects that own rows: a class that members lack as a whole is found whatever the recipe."""
-    return [part for part in parts if part.subject <= int(references.roster.owner.max())]
+def _groups(references: References, split: ReferenceHalf, size: int, alpha: float) -> list[list[Part]]:
+    """Subjects that own rows, cut at random into groups; a class that members lack is found whatever the recipe."""
+    own, positions = tables(split.half, alpha).values(), split.half.positions
+    owners = int(references.roster.owner.max()) + 1
+    if size == 1:  # those that the nulls are learned from
+        chosen = sorted({subject for table in own for subject in table.subjects if subject < owners})
+        return [[Part(subject, positions[subject])] for subject in chosen]
+    readable = [s for s in range(owners) if any(s in table for table in own)]
+    order = np.random.default_rng(0).permutation(readable)[: MOST_GROUPS * size]
+    groups = [order[at : at + size] for at in range(0, len(order) - size + 1, size)]
+    return [[Part(int(s), positions[int(s)]) for s in np.sort(group)] for group in groups]
 
 
 def _read(half: ReferenceHalf, model: nn.Module, parts: Sequence[Part]) -> dict[str, dict[int, Reading]]:
@@ -124,9 +144,10 @@ def controls_view(negative: SelfCheck | None, positive: PositiveControl | None) 
         limit = "" if negative.limit is None else f" (at most {negative.limit} where all is well)"
         lines.append(Text(said + limit, style="" if negative.passed else "bold red"))
     if positive is not None:
+        whom = "subjects" if positive.size == 1 else f"groups of {positive.size} subjects"
         said = (
-            f"positive control: the original is found on {positive.detected} of {positive.subjects} subjects that it "
-            f"saw; on {positive.found} of the {positive.promised} where it must be"
+            f"positive control: the original is found on {positive.detected} of {positive.groups} {whom} that it saw; "
+            f"on {positive.found} of the {positive.promised} where it must be"
         )
         lines.append(Text(said, style="" if positive.passed else "bold red"))
     return lines

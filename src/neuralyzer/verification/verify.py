@@ -20,19 +20,20 @@ from neuralyzer.references.pool import References
 from neuralyzer.references.readings import Part
 from neuralyzer.trace.exact import ExactGauge
 from neuralyzer.trace.gauge import Gauge, Gauged
+from neuralyzer.trace.group_gauge import GroupGauge, gauge_for
 from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.residual import FOUND
-from neuralyzer.trace.screen import obstacle
-from neuralyzer.trace.self_check import SelfCheck, self_check
+from neuralyzer.trace.self_check import SelfCheck
 from neuralyzer.trace.verdict import Verdict, decide
 from neuralyzer.verification.attacks import Attacks, attacks
 from neuralyzer.verification.audit import audit, not_measured_view, required, trace_cells
-from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_controls
+from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_control
 from neuralyzer.verification.protocol import Protocol
 from neuralyzer.verification.words import bar, colour, percent, sentence
 from neuralyzer.workspace.policy import Policy
 
 POOL, EXACT = "pool", "exact references"
+AnyGauge = Gauge | GroupGauge | ExactGauge
 
 
 @dataclass(frozen=True)
@@ -161,14 +162,14 @@ def verify(
     positions = request.positions(oracle.data)
     protocol = protocol or audit(oracle, request, references, policy).protocol
     basis = "exact" if exact else "statistical"
-    gauge: Gauge | ExactGauge | None = None
+    gauge: AnyGauge | None = None
     if references is not None:
         parts, inside = references.parts(positions), not isinstance(model, BlackBox)
         if exact_references:
             gauge = ExactGauge(references.judging, parts, exact_references, protocol.alpha, found, inside)
             answerable = None
         else:
-            gauge = Gauge(references.judging, parts, protocol.alpha, found, inside)
+            gauge = gauge_for(references.judging, parts, protocol.alpha, found, inside)
             answerable = answerable or screened(references, parts, protocol.alpha)
         if looks is None:
             looks = references.looks.taken(oracle.lineage, references.names(gauge.parts))
@@ -180,12 +181,8 @@ def verify(
     counts = [signal for signal in gauge.signals if signal in protocol.counting]
     before, after = gauge.read(oracle.model, counts), gauge.read(model, counts)
     assert after.joint is not None and references is not None
-    check = (
-        gauge.self_check()
-        if isinstance(gauge, ExactGauge)
-        else self_check(gauge.tables, after.joint.signals, groups_of(references), protocol.alpha)
-    )
-    controls = Controls(check, original_controls(references, oracle, protocol.alpha)["judging"])
+    check = gauge.self_check(after.joint.signals, groups_of(references))
+    controls = Controls(check, original_control(references, oracle, gauge.parts, protocol.alpha, "judging"))
     detectable = controls.corrected(after.detectable)
     verdict = decide(
         rejects=after.rejects,
@@ -232,9 +229,7 @@ def _known(model: nn.Module, oracle: TrainedModel) -> str | None:
     return "they are the original's" if weights.digest(model) in {oracle.digest, oracle.lineage} else None
 
 
-def _settled(
-    gauge: Gauge | ExactGauge, detectable: Mapping[str, float], counts: Sequence[str], max_trace: float
-) -> str:
+def _settled(gauge: AnyGauge, detectable: Mapping[str, float], counts: Sequence[str], max_trace: float) -> str:
     """How many rows would settle an inconclusive verdict, as detectable traces fall with the root of their number."""
     short = [detectable[name] for name in counts if detectable[name] > max_trace]
     short += [
@@ -251,12 +246,11 @@ def _settled(
 
 def screened(references: References, parts: Sequence[Part], alpha: float) -> str | None:
     """Why a pool cannot answer a request, as its tuning half tells; None where it can, or where nothing reads."""
-    gauge = Gauge(references.tuning, parts, alpha)
-    return obstacle(gauge.tables, gauge.signals, parts) if gauge.signals else None
+    return gauge_for(references.tuning, parts, alpha).obstacle
 
 
 def _rows(
-    gauge: Gauge | ExactGauge, before: Gauged, after: Gauged, counts: Sequence[str], detectable: Mapping[str, float]
+    gauge: AnyGauge, before: Gauged, after: Gauged, counts: Sequence[str], detectable: Mapping[str, float]
 ) -> list[dict[str, Any]]:
     rows = []
     for name, trace in after.traces.items():

@@ -1,0 +1,141 @@
+"""``python -m benchmarks.controls [--workspace W] [--only wrong|right] [--development]``.
+
+*wrong*: models that were trained otherwise than their recipe says, by a loop of their own on all rows. Each is handed
+over as the original; the model under test is another of its kind, by another seed, that holds everything and is
+registered nowhere. None may end ``forgotten``. Which safeguard catches it: the reproduction check before members are
+trained, a control, or none.
+
+*right*: models that were trained as the recipe says, and really retrained ones: how many the check or a control turns
+down, and how many of the retrained end ``forgotten`` by the largest trace that a policy allows.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import results
+from benchmarks.controls import differences, worlds
+from benchmarks.controls.worlds import World
+from neuralyzer.data.request import ErasureRequest
+from neuralyzer.models import training
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.references import reproduction
+from neuralyzer.references.pool import References
+from neuralyzer.trace.verdict import Verdict
+from neuralyzer.verification.audit import audit
+from neuralyzer.verification.verify import verify
+from neuralyzer.workspace.paths import Workspace
+from neuralyzer.workspace.policy import Policy
+
+LIMITS = (1.0, 0.75, 0.5)  # of ``policy.max_trace``
+OTHER, RETRAINED = 700_000, 800_000  # seeds of models under test
+
+
+def pool_of(world: World, root: Path) -> tuple[TrainedModel, References]:
+    """A right original and the pool of its recipe."""
+    oracle = TrainedModel.fit(world.recipe, world.data, world.holdout)
+    place = Workspace(root / world.name)
+    return oracle, References.fit(oracle, world.size, workspace=place, keep_weights=True, unchecked=True)
+
+
+def checked(oracle: TrainedModel, pool: References) -> str | None:
+    """What the reproduction check says of a model, by the pool's first member."""
+    return reproduction.compare(oracle, pool.member(0), np.flatnonzero(pool.tuning.held(0))).reason
+
+
+def judged(model: torch.nn.Module, oracle: TrainedModel, pool: References, subject: str, policy: Policy) -> Any:
+    """A verification by the protocol of its own audit."""
+    request = ErasureRequest(subjects=[subject])
+    return verify(model, oracle, request, pool, policy, protocol=audit(oracle, request, pool, policy).protocol)
+
+
+def wrong(world: World, root: Path, kinds: dict[str, differences.Loop]) -> Iterator[dict[str, Any]]:
+    """A line a difference."""
+    _, pool = pool_of(world, root)
+    x, y, outside = world.data.x, world.data.y, (world.holdout.x, world.holdout.y)
+    for kind, loop in kinds.items():
+        first, second = (loop.train(world.recipe, x, y, outside, world.recipe.seed + k) for k in (0, OTHER))
+        oracle = TrainedModel(first, world.recipe, world.data, world.holdout)
+        own = References.open(pool.store.root, oracle)
+        said = [judged(second, oracle, own, name, Policy()) for name in np.unique(world.data.subjects)]
+        yield {
+            "world": world.name, "kind": kind, "check": checked(oracle, own),
+            "controls": [not said[0].positive_control.passed, any(not one.self_check.passed for one in said)],
+            "found": [said[0].positive_control.found, said[0].positive_control.promised],
+            "verdicts": _words([one.verdict for one in said]),
+        }  # fmt: skip
+
+
+def right(world: World, root: Path, originals: int = 3, subjects: int = 8) -> dict[str, Any]:
+    """What becomes of right originals and of really retrained models."""
+    oracle, pool = pool_of(world, root)
+    every = [oracle]
+    for k in range(1, originals):
+        model = training.train(replace(world.recipe, seed=OTHER + k), world.data)
+        every.append(TrainedModel(model, world.recipe, world.data, world.holdout))
+    names = np.random.default_rng(world.recipe.seed).permutation(np.unique(world.data.subjects))[:subjects]
+    retrained = {}
+    for k, name in enumerate(names):
+        rest = world.data.select(world.data.subjects != name)
+        retrained[str(name)] = training.train(replace(world.recipe, seed=RETRAINED + k), rest)
+    lines, words = [], {str(limit): [] for limit in LIMITS}
+    for one in every:
+        own = References.open(pool.store.root, one)
+        said = [judged(model, one, own, name, Policy(max_trace=1.0)) for name, model in retrained.items()]
+        lines.append(
+            {
+                "check": checked(one, own),
+                "positive": [
+                    own_.positive_control.passed
+                    for own_ in (audit(one, ErasureRequest(subjects=[str(names[0])]), own), said[0])
+                ],
+                "negative": [check.self_check.passed for check in said],
+            }
+        )
+        for limit in LIMITS:
+            words[str(limit)] += [
+                str(Verdict.INCONCLUSIVE)
+                if check.verdict is Verdict.FORGOTTEN and check.detectable > limit
+                else str(check.verdict)
+                for check in said
+            ]
+    return {"world": world.name, "originals": lines, "verdicts": {limit: _words(own) for limit, own in words.items()}}
+
+
+def _words(verdicts: list[Any]) -> dict[str, int]:
+    said = [str(verdict) for verdict in verdicts]
+    return {word: said.count(word) for word in sorted(set(said))}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--workspace", type=Path, default=Path(tempfile.gettempdir()) / "neuralyzer-controls")
+    parser.add_argument("--only", choices=("wrong", "right"))
+    parser.add_argument("--development", action="store_true", help="the seeds and differences that were built on")
+    options = parser.parse_args(argv)
+    seeds = (1, 2) if options.development else (61, 62)
+    kinds = differences.BUILT_ON if options.development else differences.HELD_OUT
+    found: dict[str, Any] = {}
+    if options.only != "right":
+        found["wrong"] = []
+        for build in worlds.WRONG.values():
+            for line in wrong(build(seeds[0]), options.workspace, kinds):
+                print(line, flush=True)
+                found["wrong"].append(line)
+    if options.only != "wrong":
+        found["right"] = []
+        for build in worlds.RIGHT.values():
+            if (world := build(seeds[1])) is not None:
+                found["right"].append(right(world, options.workspace))
+                print(found["right"][-1], flush=True)
+    results.write("controls-development" if options.development else "controls", found)
+
+
+if __name__ == "__main__":
+    main()

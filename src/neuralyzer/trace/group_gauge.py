@@ -1,0 +1,157 @@
+"""Reads models for a request of many subjects, and chooses who reads a request."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from scipy.special import ndtri, stdtrit
+from torch import nn
+
+from neuralyzer.references.half import ReferenceHalf
+from neuralyzer.references.measuring import Reading
+from neuralyzer.references.readings import Floats, Indices, Part
+from neuralyzer.trace.gauge import Gauge, Gauged, Signals, readable, tables
+from neuralyzer.trace.group import Draws, GroupTable, Spread, draws, group_table, rows_left_out, spread
+from neuralyzer.trace.group_check import scores_on, weighted_maximum
+from neuralyzer.trace.joint import Joint, weights
+from neuralyzer.trace.residual import FOUND, Trace
+from neuralyzer.trace.self_check import SelfCheck, most
+
+MANY = 8  # subjects; fewer are read one by one, and their scores added
+
+
+class GroupGauge(Signals):
+    """Reads models for one request of many subjects; takes and gives what ``Gauge`` does.
+
+    Args:
+        half: the references that read.
+        parts: what the request asks for, by subject.
+        alpha: error rate of the joint test.
+        found: normal quantile of the power that detectable traces speak of.
+        weights: whether more than a model's outputs can be had.
+    """
+
+    def __init__(
+        self, half: ReferenceHalf, parts: Sequence[Part], alpha: float, found: float = FOUND, weights: bool = True
+    ) -> None:
+        self.half, self.parts, self.alpha, self.found = half, list(parts), alpha, found
+        self.tables = tables(half.half, alpha)
+        self.signals = [
+            name
+            for name in readable(half, weights)
+            if half.meter.measures(half.meter.signals[name], parts)
+            and all(part.subject in self.tables[name] for part in parts)
+        ]
+        self.rows = sum(len(part.rows) for part in parts)
+
+    @cached_property
+    def usable(self) -> tuple[int, ...]:
+        """Subjects that own rows and that every one of the request's signals reads."""
+        owners = np.unique(self.half.half.owners)
+        return tuple(int(s) for s in owners if all(int(s) in self.tables[name] for name in self.signals))
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why these references cannot answer the request; None where they can, or where nothing is read anyway."""
+        if not self.signals:
+            return None
+        most = rows_left_out(self.half.half, self.usable)
+        if self.rows > most:
+            return f"it asks for {self.rows} rows of many subjects, and each reference lacks {most} only"
+        return self.alike
+
+    @cached_property
+    def _null(self) -> Draws:
+        return draws(self.half.half, self.usable, self.rows, False)
+
+    @cached_property
+    def _spreads(self) -> dict[str, Spread]:
+        seen = draws(self.half.half, self.usable, self.rows, True)
+        return {name: spread(self._table(name), self._null, seen) for name in self.signals}
+
+    def _table(self, signal: str) -> GroupTable:
+        return group_table(self.half.half, self.tables[signal])
+
+    @property
+    def _widening(self) -> float:
+        """How much wider an interval is for a spread that comes from so few members."""
+        members = len(np.unique(self._null.member))
+        return float(stdtrit(members - 1, 1 - self.alpha / 2) / ndtri(1 - self.alpha / 2))
+
+    @property
+    def _tau(self) -> float:
+        """What no pool can see finer that was trained on less data than the model: half of what it has less."""
+        half = self.half.half
+        return max(0.0, half.share - self.rows / len(half.owners)) / 2
+
+    def read(self, model: nn.Module, counts: Sequence[str] | None = None) -> Gauged:
+        """Read a model.
+
+        Args:
+            model: any module of the recipe's kind.
+            counts: signals that the joint test is taken over; by default, or where empty, all that the request has.
+
+        Returns:
+            Traces and joint test.
+        """
+        return self.judge(self.half.meter.read(model, self.parts, self.signals), counts)
+
+    def judge(self, readings: Mapping[str, Reading], counts: Sequence[str] | None = None) -> Gauged:
+        """The result for a model that was read already: ``readings`` by signal, as the half's meter gives them."""
+        if not self.signals:
+            return Gauged({}, None, readings)
+        traces = {name: self._trace(name, readings[name]) for name in self.signals}
+        taken = self.taken(counts)
+        own = weights(taken, {name: 1 / traces[name].se for name in taken})
+        z = np.stack([np.abs(self._spreads[name].null) / self._spreads[name].sd for name in taken])
+        null = (own[:, None] * z).max(0) * self._widening
+        statistic = max(float(w * abs(traces[name].z)) for w, name in zip(own, taken, strict=True))
+        p = _share(null, statistic)
+        joint = Joint(tuple(taken), statistic, float(np.quantile(null, 1 - self.alpha)), p, p <= self.alpha)
+        return Gauged(traces, joint, readings)
+
+    def self_check(self, signals: Sequence[str], groups: Sequence[Indices]) -> SelfCheck:
+        """Count false alarms on groups of holdout rows, joined to the request's size.
+
+        Args:
+            signals: which take part; those with a holdout of their own for each subject cannot and are left out.
+            groups: of a subject's size.
+
+        Returns:
+            Alarms and tests, one for each member and group.
+        """
+        usable = [name for name in signals if self.tables[name].readings.units is None]
+        played = np.concatenate([np.empty(0, np.int64), *groups])
+        groups = np.array_split(played, max(1, len(played) // self.rows)) if len(played) else []
+        if not usable or not groups:
+            return SelfCheck(0, 0)
+        own = {name: 1 / self._spreads[name].sd for name in usable}  # in the same unit all signals weigh alike
+        null = weighted_maximum({name: self._spreads[name].null for name in usable}, own)
+        found = weighted_maximum({name: scores_on(self._table(name), groups) for name in usable}, own)
+        critical = float(np.quantile(null, 1 - self.alpha)) * self._widening
+        shares = [float((null[self._null.member == m] > critical).mean()) for m in np.unique(self._null.member)]
+        return SelfCheck(int((found > critical).sum()), found.size, most(shares, len(shares), found.size, self.alpha))
+
+    def _trace(self, name: str, reading: Reading) -> Trace:
+        table, own = self._table(name), self._spreads[name]
+        sums = table.of_model(self.parts, reading.rows, reading.holdout).total()
+        noise, unit = float(np.sqrt(sums.noise)), float(sums.whole)
+        null = np.abs(own.null) / own.sd * self._widening
+        trace = float(sums.score) / unit
+        se = float(np.hypot(own.sd * noise / unit, self._tau))
+        reach = float(np.quantile(null, 1 - self.alpha)) * se
+        p = _share(null, abs(trace / se))
+        detectable = reach + self.found * own.seen * noise / unit
+        return Trace(trace, trace - reach, trace + reach, se, trace / se, p, detectable)
+
+
+def _share(null: Floats, statistic: float) -> float:
+    return (1 + int((null >= statistic).sum())) / (1 + len(null))
+
+
+def gauge_for(
+    half: ReferenceHalf, parts: Sequence[Part], alpha: float, found: float = FOUND, weights: bool = True
+) -> Gauge | GroupGauge:
+    """Who reads a request: one by one where it has a few subjects, as a group where it has many; see ``Gauge``."""
+    kind = GroupGauge if len(parts) >= MANY else Gauge
+    return kind(half, parts, alpha, found, weights)

@@ -1,0 +1,121 @@
+"""A pool that fails a control says nothing of forgetting, except where its test rejects."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+from rich.console import Group as RichGroup
+
+import neuralyzer as nz
+from neuralyzer.data.request import ErasureRequest
+from neuralyzer.models import weights
+from neuralyzer.references.measuring import Meter
+from neuralyzer.trace.self_check import SelfCheck
+from neuralyzer.trace.verdict import Verdict
+from neuralyzer.verification import controls as module
+from neuralyzer.verification.audit import audit
+from neuralyzer.verification.controls import Controls, controls_view, original_control
+from neuralyzer.verification.verify import verify
+
+REQUEST = ErasureRequest(subjects=["c0"])
+
+
+@pytest.fixture(scope="module")
+def never(made_world, setting):
+    """A model that never saw half of the subjects, handed over as one that saw all: its recipe is wrong."""
+    oracle, references = setting
+    rest = made_world.data.select(np.isin(made_world.data.subjects, ["c1", "c2", "c3", "c4"]))
+    model = nz.TrainedModel.fit(replace(oracle.recipe, seed=77), rest).model
+    own = nz.TrainedModel(model, oracle.recipe, oracle.data, oracle.holdout)
+    return own, nz.References.open(references.store.root, own)
+
+
+def test_the_original_is_found_where_it_must_be(setting):
+    oracle, references = setting
+    for split in ("tuning", "judging"):
+        own = original_control(references, oracle, references.parts(REQUEST.positions(oracle.data)), 0.05, split)
+        assert own.passed and own.size == 1 and own.groups == 10
+        assert own.found <= own.promised and own.found >= 0.8 * own.promised
+        assert set(own.signals) == {"margin", "augmented", "relearned", "correct", "fisher"}
+        assert own.signals["margin"].low < 1.1
+
+
+def test_it_is_made_once_and_kept_with_the_pool(setting, monkeypatch):
+    oracle, references = setting
+    first = original_control(references, oracle, (), 0.05, "judging")
+    monkeypatch.setattr(Meter, "read", lambda *given: pytest.fail("read again"))
+    assert original_control(references, oracle, (), 0.05, "judging") == first
+    assert references.store.control(oracle.digest, 1, 0.05).exists()
+
+
+def test_reading_the_original_is_no_access(setting):
+    oracle, references = setting
+    before = references.looks.taken(oracle.lineage, ["c0"])
+    references.store.control(oracle.digest, 1, 0.1).unlink(missing_ok=True)
+    original_control(references, oracle, (), 0.1, "judging")
+    assert references.looks.taken(oracle.lineage, ["c0"]) == before
+
+
+def test_a_model_that_was_trained_otherwise_fails_and_nothing_is_called_forgotten(never):
+    oracle, references = never
+    found = audit(oracle, REQUEST, references)
+    assert not found.positive_control.passed
+    assert found.verdict is Verdict.INCONCLUSIVE and "does not train as the original was trained" in found.sentence
+    judged = verify(weights.clone(oracle.model), oracle, REQUEST, references)
+    assert judged.verdict is Verdict.INCONCLUSIVE and not judged.positive_control.passed
+    assert "is found on" in judged.sentence
+    exact = verify(oracle.model, oracle, REQUEST, references, exact=True)
+    assert exact.verdict is Verdict.FORGOTTEN, "a training record needs no control"
+
+
+def test_where_the_test_rejects_a_failed_control_is_no_excuse(never, setting):
+    """A test that misses most models that saw the rows still says something where it finds one."""
+    oracle, references = never
+    found = verify(setting[0].model, oracle, REQUEST, references)
+    assert found.verdict is Verdict.NOT_FORGOTTEN and not found.positive_control.passed
+
+
+def test_alarms_on_rows_that_nobody_saw_come_before_everything(setting, monkeypatch):
+    oracle, references = setting
+    monkeypatch.setattr("neuralyzer.trace.gauge.self_check", lambda *given: SelfCheck(40, 100, 12))
+    found = verify(oracle.model, oracle, REQUEST, references)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "40 alarms of 100 on rows that nobody saw, where 12 at most may come" in found.sentence
+    assert audit(oracle, REQUEST, references).verdict is Verdict.INCONCLUSIVE
+
+
+def test_weights_that_are_registered_as_trained_on_the_rows_are_never_forgotten(setting, retrained):
+    oracle, references = setting
+    if verify(retrained, oracle, REQUEST, references).verdict is not Verdict.FORGOTTEN:
+        pytest.fail("the retrained model of this world is judged forgotten")
+    found = verify(retrained, oracle, REQUEST, references, registered="they are registered as 'copy'")
+    assert found.verdict is Verdict.INCONCLUSIVE and "registered as 'copy'" in found.sentence
+
+
+def test_a_detectable_trace_is_in_the_unit_that_the_original_reads(setting):
+    own = original_control(setting[1], setting[0], (), 0.05, "judging")
+    low = replace(own.signals["margin"], trace=0.7, low=0.6, high=0.8)
+    corrected = Controls(positive=replace(own, signals={"margin": low})).corrected({"margin": 0.3, "fisher": 0.4})
+    assert corrected == {"margin": pytest.approx(0.5), "fisher": 0.4}
+    assert Controls().corrected({"margin": 0.3}) == {"margin": 0.3}
+
+
+def test_groups_of_many_subjects_have_a_control_of_their_size(setting, monkeypatch):
+    oracle, references = setting
+    monkeypatch.setattr(module, "MANY", 3)
+    monkeypatch.setattr("neuralyzer.trace.group_gauge.MANY", 3)
+    parts = references.parts(ErasureRequest(subjects=["c0", "c1", "c2"]).positions(oracle.data))
+    own = original_control(references, oracle, parts, 0.05, "tuning")
+    assert own.size == 3 and own.groups == 3
+    references.store.control(oracle.digest, 3, 0.05).unlink()
+
+
+def test_a_person_can_read_them(setting):
+    own = original_control(setting[1], setting[0], (), 0.05, "judging")
+    console = Console(width=120, record=True, file=None)
+    with console.capture() as shown:
+        console.print(RichGroup(*controls_view(SelfCheck(3, 60, 9), own)))
+    text = shown.get()
+    assert "3 false alarms of 60 tests" in text and "at most 9" in text
+    assert f"found on {own.detected} of 10 subjects" in text
