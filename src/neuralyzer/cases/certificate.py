@@ -8,6 +8,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import neuralyzer
 from neuralyzer.cases.outcome import NOT_TESTED, Facts
 from neuralyzer.certificates import statement as cert
@@ -99,6 +101,7 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             code_digest=code_digest(),
             environment_digest=digests.of_json(environment()),
             versions=versions(),
+            threads=torch.get_num_threads(),
             escalated_from=[f"{o.method}: {'; '.join(o.failures)}" for o in facts.outcomes if o is not final],
         ),
         protocol=protocol,

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from neuralyzer.errors import UsageError
 from neuralyzer.influence import kept
 from neuralyzer.methods import catalogue
 from neuralyzer.methods.task import Task
-from neuralyzer.models import shard_record, weights
+from neuralyzer.models import shard_record, threads, weights
 from neuralyzer.models.placement import Placement, as_device
 from neuralyzer.models.sharded import Sharded
 from neuralyzer.models.trained import TrainedModel
@@ -111,17 +112,31 @@ def forget(
         UsageError: if there is no such method, if it cannot be used on this request, or if exact references are wished
             for where there is no pool.
     """
+    began = time.perf_counter()
     place = as_workspace(tempfile.mkdtemp(prefix="neuralyzer-") if workspace is None else workspace)
     wish = wish or Wish()
     wish = replace(wish, method=method) if method is not None else wish
-    watch, progress = watch or Unwatched(), progress or Silent()
+    if wish.method is not None:
+        catalogue.make(wish.method, **(wish.hyperparameters or {}))  # a wrong name is told before an audit is paid for
+    with threads.using(threads.settled(place.threads, oracle.recipe, oracle.data).count):
+        return _forget(oracle, request, references, place, wish, watch or Unwatched(), progress or Silent(), began)
+
+
+def _forget(
+    oracle: TrainedModel,
+    request: ErasureRequest,
+    references: References_,
+    place: Workspace,
+    wish: Wish,
+    watch: Watch,
+    progress: Progress,
+    began: float,
+) -> Case:
     positions = request.positions(oracle.data)
     case = case_id(place, oracle, request, wish)
     folder = Folder(place.cases / case)
     if folder.has("result"):
         return _closed(folder, oracle, positions, references, case)
-    if wish.method is not None:
-        catalogue.make(wish.method, **(wish.hyperparameters or {}))  # a wrong name is told before an audit is paid for
     pool = references() if callable(references) else references
     if wish.exact_references and pool is None:
         raise UsageError(exact.NO_POOL)
@@ -148,7 +163,7 @@ def forget(
         wish.exact_references, folder.root / EXACT_FOLDER,
     )  # fmt: skip
     outcomes = _attempts(setting, plan, wish, folder, watch)
-    _finish(folder, place, case, oracle, setting, plan, audited, declared, outcomes, location, received, wish)
+    _finish(folder, place, case, oracle, setting, plan, audited, declared, outcomes, location, received, wish, began)
     return _closed(folder, oracle, positions, pool, case)
 
 
@@ -218,11 +233,12 @@ def _finish(
     location: dict[str, Any],
     received: dict[str, Any],
     wish: Wish,
+    began: float,
 ) -> None:
     """Certify, report, and write the result."""
     facts = outcome.Facts(
         case, oracle, setting.task, setting.references, place, plan, audited, outcomes, location, received, wish.seed,
-        wish.retrain_seconds,
+        wish.retrain_seconds, began,
     )  # fmt: skip
     final = facts.final
     assert final.weights is not None
@@ -232,6 +248,7 @@ def _finish(
     result = outcome.result(facts, envelope, page)
     if not page.exists():
         write_report(result, outcome.margins(facts), page)
+    result["unlearning"]["speed"] = facts.speed.to_dict()  # the report has taken its time too
     folder.write("result", result)
 
 

@@ -1,12 +1,15 @@
 """A case's result as one JSON document, and the margins that its report draws."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from neuralyzer.cases.attempt import Outcome
+from neuralyzer.cases.speed import Speed
 from neuralyzer.certificates import keys
 from neuralyzer.certificates.statement import LIMITS
 from neuralyzer.methods.task import Task
@@ -44,6 +47,15 @@ class Facts:
     received: dict[str, Any]
     seed: int
     retrain_seconds: float | None
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def speed(self) -> Speed:
+        """What it has taken so far; of a case that was killed and goes on, what it takes since."""
+        pool, unlearning = self.references, sum(found.seconds for found in self.outcomes)
+        seconds = max(time.perf_counter() - self.began, unlearning)
+        served = 1 if pool is None else len(pool.roster.closed) + (self.case not in pool.roster.closed)
+        return Speed(self.retrain_seconds, unlearning, seconds, 0.0 if pool is None else pool.store.seconds, served)
 
     @property
     def final(self) -> Outcome:
@@ -105,6 +117,8 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
             "hyperparameters": final.hyperparameters,
             "seconds": sum(found.seconds for found in facts.outcomes),
             "retrain_seconds": facts.retrain_seconds,
+            "speed": facts.speed.to_dict(),
+            "threads": torch.get_num_threads(),
             "attempts": [
                 found.to_dict() | {"predicted": predicted}
                 for found, predicted in zip(facts.outcomes, _predicted(facts.plan, facts.outcomes), strict=True)

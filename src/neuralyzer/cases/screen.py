@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from neuralyzer.cases.attempt import Outcome
+from neuralyzer.cases.speed import Speed
 from neuralyzer.progress import Silent, Terminal
 from neuralyzer.registry.location import Base
 from neuralyzer.verification.audit import audit_view
@@ -102,15 +103,11 @@ def case_view(result: dict[str, Any]) -> RenderableType:
     for head in known:
         table.add_column(head, justify="right")
     table.add_row("", *("-" if value is None else f"{value:.4f}" for value in known.values()))
-    speed = ""
-    if unlearning["retrain_seconds"]:
-        speed = (
-            f"unlearning took {unlearning['seconds']:.2f} s, "
-            f"{unlearning['retrain_seconds'] / unlearning['seconds']:.1f} times faster than retraining"
-        )
+    speed = unlearning.get("speed")
+    took = Speed.from_dict(speed).lines() if speed else [f"unlearning took {unlearning['seconds']:.2f} s"]
     lines = [
         Text(str(verification.verdict).upper(), style=f"bold {colour(verification.verdict)}"),
-        Text(speed),
+        *(Text(line) for line in took),
         Text(f"report       {result['report']}"),
         Text(f"certificate  {result['certificate']}"),
         Text(f"check it     neuralyzer certificate verify {result['certificate']} --weights {result['weights_file']}"),

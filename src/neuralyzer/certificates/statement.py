@@ -81,6 +81,11 @@ class MethodRecord(Record):
     code_digest: Digest = Field(description="SHA-256 of the code of Neuralyzer that ran")
     environment_digest: Digest = Field(description="SHA-256 of the list of installed packages and their versions")
     versions: dict[str, str] = Field(description="versions of Python and of the packages that compute")
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        description="threads that it was computed with; with as many, bits repeat; null in older records",
+    )
     escalated_from: list[str] = Field(
         default_factory=list,
         description="options tried before and why each was not enough, and whether the budget was passed",

@@ -69,6 +69,7 @@ def run(
     own = Project.read(project)
     wish = Wish(
         method=method, seed=seed, folder=own.root, exact_references=exact_references, device=own.device(device),
+        retrain_seconds=own.training_seconds,
         choose=(lambda plan: choose(plan, console, click.getchar)) if interactive else None,
     )  # fmt: skip
     place = own.workspace

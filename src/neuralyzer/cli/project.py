@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from neuralyzer.cases.case import Case
 from neuralyzer.certificates import keys
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import DataChangedError, UnreadableError, UsageError, WeightsError
+from neuralyzer.models import threads
 from neuralyzer.models.named import NamedFunction
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
@@ -129,6 +131,10 @@ class Project:
         """How the model is trained."""
         return Recipe.find(self.tables["model"]["recipe"], self.root)
 
+    def settle_threads(self) -> None:
+        """Compute from here on with as many threads as are fastest for the recipe; timed once, then as written down."""
+        torch.set_num_threads(threads.settled(self.workspace.threads, self.recipe, self.data).count)
+
     @cached_property
     def data(self) -> Data:
         """The training rows as the file has them."""
@@ -194,6 +200,7 @@ class Project:
         """
         if not self.weights.exists():
             raise WeightsError(f"{self.weights} does not exist; 'neuralyzer train' makes it, or name your own weights")
+        self.settle_threads()
         trained = self.workspace.root / "trained.json"
         data, erased = self.data, set(self._lineage()["erased"])
         present = np.ones(len(data), dtype=bool)

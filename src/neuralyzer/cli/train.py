@@ -17,6 +17,8 @@ Every = Annotated[int, typer.Option("--every", help="Steps between checkpoints."
 
 def run(every: Every = 500, device: Device = None, project: ProjectFile = PROJECT, json: Json = False) -> None:
     """Train the model, record which rows each step saw, keep a checkpoint every so many steps."""
+    import torch
+
     from neuralyzer.cli.project import Project
     from neuralyzer.models import reading, weights
     from neuralyzer.models.placement import as_device
@@ -36,13 +38,14 @@ def run(every: Every = 500, device: Device = None, project: ProjectFile = PROJEC
         register_dataset(place, "holdout", own.holdout, role="holdout")
     if own.run.exists():  # a training that was stopped before its end left no model, so it begins anew
         shutil.rmtree(own.run)
+    own.settle_threads()
     recorder = Recorder(own.run, own.data, every=every, recipe=recipe.digest, seed=recipe.seed, base=recipe.base)
     oracle = TrainedModel.fit(recipe, own.data, own.holdout, progress(json), recorder, own.run, device)
     recorder.finish(oracle.model)
     weights.save(oracle.model, own.weights)
     facts = {
         "weights": oracle.digest, "file": str(own.weights), "data": own.data.digest, "recipe": recipe.digest,
-        "seconds": oracle.seconds, "rows": len(own.data), "size": own.data.size, "run": str(own.run), "holdout_dropped": oracle.dropped,
+        "seconds": oracle.seconds, "rows": len(own.data), "size": own.data.size, "run": str(own.run), "holdout_dropped": oracle.dropped, "threads": torch.get_num_threads(),
         "utility": None if oracle.holdout is None else reading.utility(oracle.model, recipe.objective, oracle.holdout),
     }  # fmt: skip
     atomic.write_json(place.root / "trained.json", facts)

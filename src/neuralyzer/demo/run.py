@@ -17,7 +17,7 @@ from neuralyzer.cases.watch import Watch
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.demo import acceptance, digits
-from neuralyzer.models import reading, training, weights
+from neuralyzer.models import reading, threads, training, weights
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
@@ -78,6 +78,15 @@ def run(out: Path, audience: Audience, seed: int = 0, method: str | None = None)
     place = Workspace(out, Policy(acceptance=command))
     data, holdout = digits.digits(seed)
     recipe = digits.recipe(seed)
+    chosen = threads.settled(place.threads, recipe, data)
+    audience.say(f"Computing with {chosen.count} thread{'s' if chosen.count > 1 else ''}: {chosen.why}.")
+    with threads.using(chosen.count):
+        return _run(place, data, holdout, recipe, audience, seed, method)
+
+
+def _run(
+    place: Workspace, data: Data, holdout: Data, recipe: Recipe, audience: Audience, seed: int, method: str | None
+) -> Shown:
     audience.say(f"The Oracle reads handwritten digits. Its {len(data):,} training rows belong to 30 customers.")
     oracle = train_oracle(place, recipe, data, holdout, audience)
     references = References.fit(
@@ -100,7 +109,7 @@ def run(out: Path, audience: Audience, seed: int = 0, method: str | None = None)
     )  # fmt: skip
     models = [first, *_retrained(recipe, retain, audience)]
     result = with_retrained(case.result, gauge, models, recipe, holdout)
-    atomic.write_json(out / FINISHED, {"case": case.id})
+    atomic.write_json(place.root / FINISHED, {"case": case.id})
     return Shown(case, result)
 
 

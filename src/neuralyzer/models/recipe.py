@@ -2,7 +2,8 @@
 
 import inspect
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from neuralyzer.models.objective import Classification, Objective, declared
 from neuralyzer.models.placement import Precision
 from neuralyzer.workspace import digests
 
+DISABLED = "__dynamo_disable"  # where torch keeps a function's wrapper
 PLACES = ("rows", "seed", "weights", "out")  # what a training command may name
 
 
@@ -130,7 +132,8 @@ class Recipe:
     def digest(self) -> str:
         """SHA-256 over hyperparameters, parameter names and shapes, optimizer class and defaults; no source, no seed."""
         module = self.module()
-        optimizer = self.optimizer(list(module.parameters()))
+        with _light():
+            optimizer = self.optimizer(list(module.parameters()))
         mixed = None if self.precision == Precision.FLOAT32 else self.precision
         said = {"clip": self.clip, "average": self.average, "precision": mixed, "loss": declared(self.objective)}
         return digests.of_json(
@@ -147,6 +150,24 @@ class Recipe:
                 "own": [self.schedule is not None, self.augment is not None, self.train is not None],
             }
         )
+
+
+@contextmanager
+def _light() -> Iterator[None]:
+    """Make optimizers without ``torch._dynamo``: torch imports it with the first one, which takes seconds.
+
+    Torch wraps some of an optimizer's functions so that its compiler leaves them alone, and asks the compiler for the
+    wrapper when one is first called. A function that is left alone anyway is its own wrapper.
+    """
+    wrapped = [getattr(own, "__wrapped__", None) for own in vars(torch.optim.Optimizer).values()]
+    plain = [own for own in wrapped if own is not None and not hasattr(own, DISABLED)]
+    for own in plain:
+        setattr(own, DISABLED, own)
+    try:
+        yield
+    finally:
+        for own in plain:
+            delattr(own, DISABLED)
 
 
 def _require_places(command: str) -> None:

@@ -1,6 +1,7 @@
 """Making a pool: who is left out, training, settings, measuring, destroying; each step resumable."""
 
 import io
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,7 @@ def name_of(oracle: TrainedModel, groups: Sequence[str]) -> str:
 
 def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) -> None:
     """Make, finish or grow a pool."""
+    began = time.perf_counter()
     head = _begun(store, oracle, plan)
     if head["finished"] and head["size"] >= plan.size:
         return
@@ -66,6 +68,7 @@ def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) ->
     surveying.measure(store, oracle, roster, head, progress)
     if not head["keep_weights"]:
         store.destroy_weights()
+    store.spent(time.perf_counter() - began)
     atomic.write_json(store.head, head | {"finished": True})
 
 

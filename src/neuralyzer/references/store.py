@@ -26,6 +26,16 @@ class Store:
         return self.root / "pool.json"
 
     @property
+    def seconds(self) -> float | None:
+        """What making the pool took, all its members together; None where an older version made it."""
+        path = self.root / "seconds.json"
+        return float(atomic.read_json(path)["seconds"]) if path.exists() else None
+
+    def spent(self, seconds: float) -> None:
+        """Note that so many more seconds went into making the pool."""
+        atomic.write_json(self.root / "seconds.json", {"seconds": (self.seconds or 0.0) + seconds})
+
+    @property
     def curvature(self) -> Path:
         """Factors of the model's curvature, where a request needed them; they saw every training row."""
         return self.root / "curvature.safetensors"

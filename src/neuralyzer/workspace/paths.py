@@ -47,6 +47,11 @@ class Workspace:
         return self.root / "models"
 
     @property
+    def threads(self) -> Path:
+        """How many threads each recipe is computed with, as it was timed."""
+        return self.root / "threads.json"
+
+    @property
     def keys(self) -> Path:
         """The signing key and the key of the subjects' commitments, mode 0600."""
         return self.root / "keys"
