@@ -24,10 +24,14 @@ def run(
     json: Json = False,
 ) -> None:
     """Train and measure models that never saw some of the data; goes on where it was stopped, grows in place."""
+    from rich.console import Group
+    from rich.text import Text
+
     from neuralyzer.cli.project import Project
     from neuralyzer.influence import kept
     from neuralyzer.planning.forecast import forecast
     from neuralyzer.references.pool import DEFAULT_SIZE, References
+    from neuralyzer.verification.controls import Controls, controls_view, original_control
 
     own = Project.read(project)
     table, oracle = own.tables.get("references", {}), own.oracle()
@@ -51,10 +55,18 @@ def run(
         engine=table.get("engine"), unchecked=unchecked,
     )  # fmt: skip
     kept.factors(oracle, pool.store.curvature)  # so that a request pays a solve only
+    alpha = own.workspace.policy.alpha
+    controls = {split: original_control(pool, oracle, (), alpha, split) for split in ("tuning", "judging")}
     facts = {
         "size": pool.size, "tuning": pool.tuning.half.members, "judging": pool.judging.half.members,
         "digest": pool.digest, "folder": str(pool.store.root), "backend": pool.head["why"],
         "reproduction": pool.head.get("reproduction"), "precision": pool.head.get("precision"),
         "left_out_share": pool.tuning.half.share, "forecast": ahead.to_dict(),
+        "positive_control": {split: control.to_dict() for split, control in controls.items()},
     }  # fmt: skip
-    answer(facts, f"{pool.size} references measured ({pool.head['why']}); they lie in {pool.store.root}", json)
+    said = [Text(f"{pool.size} references measured ({pool.head['why']}); they lie in {pool.store.root}")]
+    for split, control in controls.items():
+        said += [Text.assemble(f"{split}: ", line) for line in controls_view(None, control)]
+        if not control.passed:
+            said.append(Text(f"  {Controls(positive=control).reason}: no approximate option can be judged with them"))
+    answer(facts, Group(*said), json)

@@ -6,7 +6,21 @@ from typing import Any
 
 import altair as alt
 
-from neuralyzer.report.drawing import INK, MUTED, NARROW, NEVER_SAW, ORIGINAL, UNLEARNED, Drawing, draw, values
+from neuralyzer.report.drawing import (
+    INK,
+    MUTED,
+    NARROW,
+    NEVER_SAW,
+    ORIGINAL,
+    UNLEARNED,
+    Drawing,
+    Spec,
+    draw,
+    layer,
+    side_by_side,
+    stacked,
+    values,
+)
 from neuralyzer.report.formats import MISSING, interval, percent, plural
 
 NAMES = {
@@ -75,7 +89,7 @@ def roc(attacks: Mapping[str, Any]) -> Drawing | None:
     if not shown:
         return None
 
-    def panel(attack: str, width: int, first: bool) -> Any:
+    def panel(attack: str, width: int, first: bool) -> Spec:
         scale = alt.Scale(type="log", domain=[LOWEST, 1], nice=False)
         axis = alt.Axis(values=[0.001, 0.01, 0.1, 1], format="~%", grid=True)
         x = alt.X("fpr:Q", scale=scale, axis=axis, title="false positive rate")
@@ -92,13 +106,13 @@ def roc(attacks: Mapping[str, Any]) -> Drawing | None:
                     )
                     marks.append(line.encode(x=x, y=y))
         title = alt.TitleParams(NAMES[attack], color=INK)
-        return alt.layer(*marks).properties(width=width, height=min(width, 270), title=title)
+        return layer(marks, width=width, height=min(width, 270), title=title)
 
-    def chart(width: int) -> Any:
+    def chart(width: int) -> Spec:
         if width == NARROW:
-            return alt.vconcat(*(panel(attack, width - 75, True) for attack in shown), spacing=18)
+            return stacked([panel(attack, width - 75, True) for attack in shown], spacing=18)
         each = (width - 100) // 2 if len(shown) > 1 else 360
-        return alt.hconcat(*(panel(attack, each, attack == shown[0]) for attack in shown), spacing=30)
+        return side_by_side([panel(attack, each, attack == shown[0]) for attack in shown], spacing=30)
 
     areas = [
         f"{NAMES[s['attack']]}, {MODELS[s['model']].lower()}: area {s['auc']:.2f}."

@@ -16,7 +16,9 @@ from neuralyzer.report.drawing import (
     ORIGINAL,
     UNLEARNED,
     Drawing,
+    Spec,
     draw,
+    layer,
     values,
 )
 from neuralyzer.report.formats import percent, seconds
@@ -50,7 +52,7 @@ def traces(families: Sequence[Mapping[str, Any]]) -> Drawing | None:
     rows = [f["label"] for f in families]
     beside = 18 + int(LETTER_WIDTH * 1.2 * max(map(len, rows)))  # room for the names in whatever font the reader has
 
-    def chart(width: int) -> Any:
+    def chart(width: int) -> Spec:
         title = "residual trace"
         if width != NARROW:
             title += " (0 %: as if the rows had never been seen, 100 %: as trained on them)"
@@ -88,7 +90,7 @@ def traces(families: Sequence[Mapping[str, Any]]) -> Drawing | None:
                 .encode(x=x, y=y, yOffset=lane)
             )
         step = alt.Step(58 if retrained else 48, **{"for": "position"})
-        return alt.layer(*marks).properties(width=width - beside - 25, height=step)
+        return layer(marks, width=width - beside - 25, height=step)
 
     return draw(
         chart,
@@ -133,7 +135,7 @@ def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawi
     colours = alt.Scale(domain=["chosen", "feasible", "infeasible"], range=[CHOSEN, INK, "#a3acb8"])
     sizes = alt.Scale(domain=["chosen", "feasible", "infeasible"], range=[170, 80, 60])
 
-    def chart(width: int) -> Any:
+    def chart(width: int) -> Spec:
         height = 250
         x = alt.X(
             "seconds:Q",
@@ -181,7 +183,7 @@ def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawi
                 .encode(x=x, y=alt.Y("label:Q", title="predicted trace"), text="method:N", color=colour)
                 for bold in (False, True)
             ]
-        return alt.layer(*marks).properties(width=width - 70, height=height)
+        return layer(marks, width=width - 70, height=height)
 
     return draw(
         chart,

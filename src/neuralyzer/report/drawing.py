@@ -7,6 +7,7 @@ from typing import Any
 
 import altair as alt
 import vl_convert
+from altair.utils import schemapi
 
 from neuralyzer.workspace import digests
 
@@ -15,6 +16,9 @@ ORIGINAL, UNLEARNED, NEVER_SAW, SAW, CHOSEN = "#c0392b", "#1f8a5b", "#66727f", "
 WIDE, NARROW = 720, 330  # pixels: a column on a desktop, and a phone held upright
 
 _FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
+
+
+Spec = dict[str, Any]  # of Vega-Lite
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,20 @@ class Drawing:
     says: str
 
 
-def draw(chart: Callable[[int], Any], says: str) -> Drawing:
+def draw(chart: Callable[[int], Spec], says: str) -> Drawing:
     """Draw a chart in both widths.
 
     Args:
-        chart: an Altair chart of so many pixels.
+        chart: gives the specification of so many pixels.
         says: what it shows.
 
     Returns:
         The drawing.
     """
-    return Drawing(_svg(chart(WIDE)), _svg(chart(NARROW)), says)
+    # Altair checks every part of a chart against its schema as it is made, and what is drawn here is fixed: a test draws
+    # each chart with the checks.
+    with schemapi.debug_mode(False):
+        return Drawing(_svg(chart(WIDE)), _svg(chart(NARROW)), says)
 
 
 def values(records: Sequence[Mapping[str, Any]]) -> alt.Data:
@@ -50,18 +57,57 @@ def values(records: Sequence[Mapping[str, Any]]) -> alt.Data:
     return alt.Data(values=[dict(record) for record in records])
 
 
-def _svg(chart: alt.TopLevelMixin) -> str:
-    styled = (
-        chart
-        .configure(font=_FONT, background="transparent", aria=False)  # the figure around it is what is read aloud
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=MUTED, titleColor=MUTED, gridColor="#eef1f4", domain=False, tickColor=LINE,
-            labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=220, titlePadding=10,
-        )
-        .configure_title(color=INK, fontSize=13, fontWeight="bold", anchor="start", offset=6)
-    )  # fmt: skip
-    svg = str(vl_convert.vegalite_to_svg(styled.to_dict()))
+# Altair copies every part of every chart each time that charts are put together. Here each mark is made by Altair, and
+# they are put together as what they are in Vega-Lite: lists.
+
+
+def layer(marks: Sequence[alt.Chart], **properties: Any) -> Spec:
+    """Return charts drawn over each other.
+
+    Args:
+        marks: from the lowest to the topmost.
+        properties: of the whole, such as ``width``.
+
+    Returns:
+        The specification.
+    """
+    given = {name: own.to_dict(validate=False) if hasattr(own, "to_dict") else own for name, own in properties.items()}
+    return {"layer": [_plain(mark.to_dict(validate=False)) for mark in marks], **given}
+
+
+def stacked(panels: Sequence[Spec], spacing: int) -> Spec:
+    """Return panels one below the other."""
+    return {"vconcat": list(panels), "spacing": spacing}
+
+
+def side_by_side(panels: Sequence[Spec], spacing: int) -> Spec:
+    """Return panels one beside the other."""
+    return {"hconcat": list(panels), "spacing": spacing}
+
+
+def _plain(chart: Spec) -> Spec:
+    """A chart without what belongs to the outermost one; its records inline again."""
+    sets = chart.pop("datasets", {})
+    data = chart.get("data", {})
+    if "name" in data:
+        chart["data"] = {"values": sets[data["name"]]}
+    return {name: own for name, own in chart.items() if name not in ("$schema", "config")}
+
+
+def _svg(chart: Spec) -> str:
+    axis = {
+        "labelColor": MUTED, "titleColor": MUTED, "gridColor": "#eef1f4", "domain": False, "tickColor": LINE,
+        "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 220, "titlePadding": 10,
+    }  # fmt: skip
+    config = {
+        "font": _FONT,
+        "background": "transparent",
+        "aria": False,  # the figure around it is what is read aloud
+        "view": {"continuousWidth": 300, "continuousHeight": 300, "stroke": None},
+        "axis": axis,
+        "title": {"color": INK, "fontSize": 13, "fontWeight": "bold", "anchor": "start", "offset": 6},
+    }
+    svg = str(vl_convert.vegalite_to_svg({"$schema": alt.SCHEMA_URL, "config": config} | chart))
     svg = re.sub(r'\s(?:xmlns(?::\w+)?|version|class)="[^"]*"', "", svg)  # inside a page name spaces are implied
     # Vega numbers its clip paths on and on; several charts in a page must not share names, and equal charts be equal.
     ids = {name: str(place) for place, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', svg)))}

@@ -7,7 +7,20 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from neuralyzer.report.drawing import INK, NARROW, NEVER_SAW, ORIGINAL, SAW, UNLEARNED, Drawing, draw, values
+from neuralyzer.report.drawing import (
+    INK,
+    NARROW,
+    NEVER_SAW,
+    ORIGINAL,
+    SAW,
+    UNLEARNED,
+    Drawing,
+    Spec,
+    draw,
+    layer,
+    stacked,
+    values,
+)
 
 
 def margins(readings: Mapping[str, Sequence[float]]) -> Drawing | None:
@@ -39,7 +52,7 @@ def margins(readings: Mapping[str, Sequence[float]]) -> Drawing | None:
     shares = {name: _shares(read, edges) for name, read in finite.items()}
     tallest = max(bar["share"] for bars in shares.values() for bar in bars)
 
-    def panel(name: str, title: str, colour: str, last: bool, width: int) -> Any:
+    def panel(name: str, title: str, colour: str, last: bool, width: int) -> Spec:
         x = alt.X(
             "low:Q",
             scale=alt.Scale(domain=[float(low), float(high)], nice=False, zero=False),
@@ -62,11 +75,11 @@ def margins(readings: Mapping[str, Sequence[float]]) -> Drawing | None:
                     interpolate="step-after", color=line, strokeWidth=1.6, strokeDash=dash
                 )
                 marks.append(outline.encode(x=x, y=y))
-        return alt.layer(*marks).properties(width=width - 25, height=96, title=title)
+        return layer(marks, width=width - 25, height=96, title=title)
 
-    def chart(width: int) -> Any:
+    def chart(width: int) -> Spec:
         drawn = [panel(*entry, entry is panels[-1], width) for entry in panels]
-        return alt.vconcat(*drawn, spacing=14)
+        return stacked(drawn, spacing=14)
 
     medians = " ".join(f"{title}: median {np.median(finite[name]):.2f}." for name, title, _ in panels)
     return draw(chart, f"Histograms of the margins on the forget rows. {medians}")

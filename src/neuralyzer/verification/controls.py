@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.console import RenderableType
 from rich.text import Text
 from torch import nn
 
@@ -136,9 +135,9 @@ def groups_of(references: References | None) -> list[Any]:
     return holdout_groups(len(references.oracle.require_holdout()), size, int(references.head["seed"]))
 
 
-def controls_view(negative: SelfCheck | None, positive: PositiveControl | None) -> list[RenderableType]:
+def controls_view(negative: SelfCheck | None, positive: PositiveControl | None) -> list[Text]:
     """A line a control, red where it failed."""
-    lines: list[RenderableType] = []
+    lines: list[Text] = []
     if negative is not None:
         said = f"negative control: {negative.alarms} false alarms of {negative.groups} tests on rows nobody saw"
         limit = "" if negative.limit is None else f" (at most {negative.limit} where all is well)"
