@@ -101,7 +101,7 @@ def right(world: World, root: Path, originals: int = 3, subjects: int = 8) -> di
         for limit in LIMITS:
             words[str(limit)] += [
                 str(Verdict.INCONCLUSIVE)
-                if check.verdict is Verdict.FORGOTTEN and check.detectable > limit
+                if check.verdict is Verdict.FORGOTTEN and check.bound > limit
                 else str(check.verdict)
                 for check in said
             ]

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from neuralyzer.trace.verdict import Verdict, counting, decide
+from neuralyzer.trace.verdict import Verdict, bound, counting, decide
 
 FORGOTTEN, NOT, UNTRACEABLE, INCONCLUSIVE = (
     Verdict.FORGOTTEN,
@@ -15,7 +15,9 @@ FORGOTTEN, NOT, UNTRACEABLE, INCONCLUSIVE = (
 BOTH = [["margin", "augmented"], ["relearned"]]
 
 
-def decided(rejects=False, original=True, detectable=(0.5, 0.5, 0.5), counts=("margin", "relearned"), required=BOTH):
+def decided(
+    rejects=False, original=True, detectable=(0.5, 0.5, 0.5), counts=("margin", "relearned"), required=BOTH, **controls
+):
     values = dict(zip(("margin", "augmented", "relearned"), detectable, strict=True))
     return decide(
         rejects=rejects,
@@ -24,6 +26,7 @@ def decided(rejects=False, original=True, detectable=(0.5, 0.5, 0.5), counts=("m
         counts=counts,
         required=required,
         max_trace=1.0,
+        **controls,
     )
 
 
@@ -48,6 +51,34 @@ def decided(rejects=False, original=True, detectable=(0.5, 0.5, 0.5), counts=("m
 )
 def test_truth_table(given, word):
     assert decided(**given) is word
+
+
+@pytest.mark.parametrize(
+    ("detectable", "counts", "limit"),
+    [
+        ((0.4, 0.9, 0.6), ("margin", "augmented", "relearned"), 0.6),  # the finest of each group
+        ((0.4, 9.0, 0.3), ("margin", "augmented", "relearned"), 0.4),  # a coarse family makes no other see less
+        ((0.4, 0.3, 0.6), ("margin", "relearned"), 0.6),
+        ((0.4, 0.3, 0.6), ("margin",), None),
+        ((0.4, 0.3, 0.6), (), None),
+    ],
+)
+def test_what_would_have_been_found(detectable, counts, limit):
+    values = dict(zip(("margin", "augmented", "relearned"), detectable, strict=True))
+    assert bound(values, counts, BOTH) == limit
+    assert bound(values, counts, []) is None
+
+
+@pytest.mark.parametrize("rejects", [True, False])
+def test_alarms_on_rows_that_nobody_saw_beat_everything(rejects):
+    assert decided(rejects, alarmed=True) is INCONCLUSIVE
+    assert decided(rejects, alarmed=True, missed=True) is INCONCLUSIVE
+
+
+def test_a_test_that_misses_still_rejects_and_says_nothing_else():
+    assert decided(True, missed=True) is NOT
+    for original, counts in ((True, ("margin", "relearned")), (False, ()), (False, ("margin",))):
+        assert decided(False, original, counts=counts, missed=True) is INCONCLUSIVE
 
 
 def test_a_rejection_beats_everything():

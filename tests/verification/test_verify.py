@@ -166,7 +166,7 @@ def test_it_can_be_written_down_and_read_back(setting, retrained, with_reference
     assert Verification.from_dict(written) == found
     assert set(written) == {
         "verdict", "basis", "p_value", "alpha", "detectable", "families", "looks", "self_check", "sentence",
-        "judges", "attacks", "not_measured", "positive_control",
+        "judges", "attacks", "not_measured", "positive_control", "bound",
     }  # fmt: skip
 
 

@@ -110,6 +110,7 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             basis=basis,
             p_value=verification.p_value,
             detectable=verification.detectable,
+            bound=verification.bound,
             families=[_family(row) for row in verification.families],
             self_check=None
             if verification.self_check is None

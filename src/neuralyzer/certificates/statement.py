@@ -200,6 +200,11 @@ class VerificationRecord(Record):
     basis: Basis = Field(description="exact: the training record shows no forget row; statistical: the joint test")
     p_value: float | None = Field(ge=0, le=1, description="of the joint test over all families; null if none was made")
     detectable: float | None = Field(description="largest detectable trace among the counting families")
+    bound: float | None = Field(
+        default=None,
+        description="smallest trace that would have been found by retraining or attack, and by relearning too where the "
+        "request has it; null where one does not count, and in older records",
+    )
     families: list[FamilyRecord] = Field(description="each family before and after")
     self_check: SelfCheckRecord | None = Field(description="the test's own false alarms; null without a pool")
     looks: int = Field(ge=0, description="how often the judging half was opened for this subject, this time included")

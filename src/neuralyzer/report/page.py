@@ -171,8 +171,8 @@ def _tiles(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> 
                     (caption, formats.percent(reading["trace"]), between if between != formats.MISSING else "")
                 )
     verification = result.get("verification") or {}
-    if verification.get("detectable") is not None:
-        tiles.append(("Detectable trace", formats.percent(verification["detectable"]), "would have been found"))
+    if (found := wording.bound(verification)) is not None:
+        tiles.append(("Detectable trace", formats.percent(found), "would have been found"))
     utility = _utility(result)
     if utility and utility["holdout"] and utility["rows"][0]["unlearned"] is not None:
         row, name = utility["rows"][0], utility["name"]

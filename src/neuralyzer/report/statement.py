@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neuralyzer.report.formats import chance, interval, number, percent, plural, utility
-from neuralyzer.report.wording import audited, headline, located, unlearned, verdict
+from neuralyzer.report.wording import audited, bound, headline, located, unlearned, verdict
 
 GUARANTEES = {
     "exact": "the model’s distribution is that of a retrained one, by construction",
@@ -81,8 +81,8 @@ def _measured(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) 
             f"{chance(verification['p_value'])}; below {percent(verification.get('alpha', 0.05))} the verdict would "
             "be “not forgotten”."
         )
-    if verification["basis"] == "statistical" and verification.get("detectable") is not None:
-        parts.append(f"A trace of {percent(verification['detectable'])} or more would very likely have been found.")
+    if verification["basis"] == "statistical" and (found := bound(verification)) is not None:
+        parts.append(f"A trace of {percent(found)} or more would very likely have been found.")
     kept = (result.get("utility") or {}).get("holdout_accuracy")
     if kept:
         name = str(result["utility"].get("name") or "accuracy")

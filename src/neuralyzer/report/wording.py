@@ -184,9 +184,15 @@ def _verified(verification: Mapping[str, Any]) -> str:
     text = f"{str(verification['verdict']).capitalize()}"
     if verification.get("p_value") is not None:
         text += f": {p_value(verification['p_value'])}"
-    if verification.get("detectable") is not None:
-        text += f"; a trace of {percent(verification['detectable'])} would have been found in every counting family"
+    if (found := bound(verification)) is not None:
+        text += f"; a trace of {percent(found)} would have been found"
     return f"{text}."
+
+
+def bound(verification: Mapping[str, Any]) -> float | None:
+    """Return the smallest trace that would have been found; older results have the counting families' largest."""
+    found = verification.get("bound", verification.get("detectable"))
+    return None if found is None else float(found)
 
 
 def controls(verification: Mapping[str, Any]) -> list[tuple[str, bool]]:

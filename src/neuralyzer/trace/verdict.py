@@ -21,6 +21,26 @@ def counting(detectable: Mapping[str, float], limit: float = 1.0) -> tuple[str, 
     return tuple(signal for signal, value in detectable.items() if value <= limit)
 
 
+def bound(
+    detectable: Mapping[str, float], counts: Collection[str], required: Collection[Collection[str]]
+) -> float | None:
+    """The trace that would have been found in each way that a verdict requires.
+
+    A family that sees coarsely is tested as well, and may reject; it makes no other family see less.
+
+    Args:
+        detectable: detectable trace by signal.
+        counts: signals that count.
+        required: groups of signals of which one each must count.
+
+    Returns:
+        The largest over the groups of the finest counting signal's; None where a group has none.
+    """
+    finest = [min((detectable[signal] for signal in group if signal in counts), default=None) for group in required]
+    known = [own for own in finest if own is not None]
+    return max(known) if finest and len(known) == len(finest) else None
+
+
 def decide(
     *,
     rejects: bool,
@@ -40,7 +60,7 @@ def decide(
         detectable: detectable trace by signal, on the half that decides.
         counts: signals that count, declared before unlearning.
         required: groups of signals of which one each must count.
-        max_trace: largest detectable trace allowed.
+        max_trace: largest trace that may have been missed: of each required group, the finest counting signal finds it.
         alarmed: whether the negative control failed: the test rejects models that never saw the rows.
         missed: whether the positive control failed: the test does not find models that saw them.
 
@@ -55,7 +75,5 @@ def decide(
         return Verdict.INCONCLUSIVE
     if not original_rejected and not counts:
         return Verdict.UNTRACEABLE
-    enough = all(any(signal in counts for signal in group) for group in required)
-    if enough and counts and all(detectable[signal] <= max_trace for signal in counts):
-        return Verdict.FORGOTTEN
-    return Verdict.INCONCLUSIVE
+    limit = bound(detectable, counts, required)
+    return Verdict.FORGOTTEN if limit is not None and limit <= max_trace else Verdict.INCONCLUSIVE

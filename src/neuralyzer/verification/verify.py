@@ -24,7 +24,7 @@ from neuralyzer.trace.group_gauge import GroupGauge, gauge_for
 from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.residual import FOUND
 from neuralyzer.trace.self_check import SelfCheck
-from neuralyzer.trace.verdict import Verdict, decide
+from neuralyzer.trace.verdict import Verdict, bound, decide
 from neuralyzer.verification.attacks import Attacks, attacks
 from neuralyzer.verification.audit import audit, not_measured_view, required, trace_cells
 from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_control
@@ -55,6 +55,8 @@ class Verification:
         attacks: LiRA and RMIA on the original and on the model; None where they cannot be computed.
         not_measured: the references' signals that these rows, or the model under test, do not have.
         positive_control: how often the same test finds the original on subjects that it saw; None without references.
+        bound: the smallest trace that would have been found by retraining or attack, and by relearning too where the
+            request has it; None where one of them does not count.
     """
 
     verdict: Verdict
@@ -70,6 +72,7 @@ class Verification:
     attacks: Attacks | None = None
     not_measured: tuple[str, ...] = ()
     positive_control: PositiveControl | None = None
+    bound: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The verification as plain values."""
@@ -79,6 +82,7 @@ class Verification:
             "p_value": self.p_value,
             "alpha": self.alpha,
             "detectable": self.detectable,
+            "bound": self.bound,
             "families": list(self.families),
             "looks": self.looks,
             "self_check": None if self.self_check is None else asdict(self.self_check),
@@ -107,6 +111,7 @@ class Verification:
             None if values.get("attacks") is None else Attacks.from_dict(values["attacks"]),
             tuple(values.get("not_measured", ())),
             PositiveControl.optional(values.get("positive_control")),
+            values.get("bound"),
         )
 
     def __rich__(self) -> RenderableType:
@@ -203,6 +208,7 @@ def verify(
     if exact:
         verdict, why = Verdict.FORGOTTEN, None
     largest = max((detectable[signal] for signal in counts), default=None)
+    limit = bound(detectable, counts, required(gauge))
     open_ = verdict is Verdict.INCONCLUSIVE and why is None
     settled = _settled(gauge, detectable, counts, protocol.max_trace) if open_ else ""
     return Verification(
@@ -214,11 +220,12 @@ def verify(
         tuple(_rows(gauge, before, after, counts, detectable)),
         check,
         looks or 0,
-        sentence(verdict, exact, after.joint.p_value, why, len(exact_references), largest) + settled,
+        sentence(verdict, exact, after.joint.p_value, why, len(exact_references), limit) + settled,
         EXACT if exact_references else POOL,
         attacks(gauge, {"original": before, "unlearned": after}),
         gauge.not_measured,
         controls.positive,
+        limit,
     )
 
 
@@ -231,14 +238,13 @@ def _known(model: nn.Module, oracle: TrainedModel) -> str | None:
 
 def _settled(gauge: AnyGauge, detectable: Mapping[str, float], counts: Sequence[str], max_trace: float) -> str:
     """How many rows would settle an inconclusive verdict, as detectable traces fall with the root of their number."""
-    short = [detectable[name] for name in counts if detectable[name] > max_trace]
-    short += [
-        min(detectable[name] for name in group)
+    finest = (
+        min([detectable[name] for name in group if name in counts] or [detectable[name] for name in group])
         for group in required(gauge)
-        if group and not any(name in counts for name in group)
-    ]
+        if group
+    )
     rows = sum(len(part.rows) for part in gauge.parts)
-    needed = rows * (max(short, default=0.0) / max_trace) ** 2
+    needed = rows * (max(finest, default=0.0) / max_trace) ** 2
     others = "more such references" if isinstance(gauge, ExactGauge) else "references trained without them alone"
     told = f" About {math.ceil(needed)} rows like these {rows} would settle it, or {others}."
     return told if needed > rows else ""
