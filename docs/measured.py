@@ -26,7 +26,72 @@ def tables() -> str:
         if path.exists():
             content = {key: value for key, value in json.loads(path.read_text()).items() if key != "machine"}
             found.append(f"### {title}\n\n`{COMMAND.format(part=part)}`\n\n{render(content)}")
+    for name, title, command, render in (
+        ("groups", "Requests of many people with one row each", "python -m benchmarks groups", _groups),
+        ("controls", "Recipes that are declared wrongly", "python -m benchmarks.controls", _controls),
+    ):
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            found.append(f"### {title}\n\n`{command}`\n\n{render(json.loads(path.read_text()))}")
     return "\n\n".join(found)
+
+
+def _groups(found: dict[str, Any]) -> str:
+    rows = []
+    for world, table in found.items():
+        if world == "machine":
+            continue
+        for name, own in table.items():
+            signals = [signal for signal in ("margin", "correct", "fisher") if signal in own["trace"]]
+            originals = own["original's trace"]
+            rows.append(
+                [
+                    world, name, str(own["rows"]), f"{own['models']}", f"{own['answered']}",
+                    _share(own["false alarms"]), _share(own["false alarms, both splits"]),
+                    f"{own['originals found']:.2f}",
+                    ", ".join(f"{own['trace'][signal]:.2f}" for signal in signals),
+                    ", ".join(f"{originals[signal]:.2f}" for signal in signals),
+                    ", ".join(f"{own['detectable'][signal]:.2f}" for signal in signals),
+                    _counted(own["verdicts"]),
+                ]
+            )  # fmt: skip
+    head = [
+        "world", "group", "rows", "retrained models", "the pool answers", "rejected", "both splits", "originals found",
+        "trace of retrained: `margin`, `correct`, `fisher`", "of originals", "detectable", "verdicts on retrained",
+    ]  # fmt: skip
+    return _table(head, rows)
+
+
+def _counted(words: dict[str, int]) -> str:
+    return ", ".join(f"{word} {count}" for word, count in sorted(words.items(), key=lambda own: -own[1]))
+
+
+def _controls(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            line["world"], line["kind"], "yes" if line["check"] else "no",
+            ", ".join(name for name, failed in zip(("positive", "negative"), line["controls"], strict=True) if failed)
+            or "none",
+            f"{line['found'][0]} of {line['found'][1]}", _counted(line["verdicts"]),
+        ]
+        for line in found["wrong"]
+    ]  # fmt: skip
+    head = [
+        "world", "what the recipe does not say", "caught by the check", "control failed", "original found",
+        "verdicts on another original",
+    ]  # fmt: skip
+    wrong = _table(head, rows)
+    rows = []
+    for world in found["right"]:
+        turned = [
+            one["check"] is not None or not all(one["positive"]) or not all(one["negative"])
+            for one in world["originals"]
+        ]
+        verdicts = [_counted(own) for own in world["verdicts"].values()]
+        rows.append([world["world"], f"{sum(turned)} of {len(turned)}", *verdicts])
+    limits = list(found["right"][0]["verdicts"]) if found["right"] else []
+    head = ["world", "originals turned down", *(f"retrained models at `max_trace` {limit}" for limit in limits)]
+    return f"{wrong}\n\nRight recipes:\n\n{_table(head, rows)}"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

@@ -14,9 +14,13 @@ from benchmarks.calibration.worlds import Request
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.trace.gauge import Gauge
+from neuralyzer.trace.group_gauge import gauge_for
+from neuralyzer.trace.self_check import SelfCheck
 from neuralyzer.trace.table import Null
 from neuralyzer.trace.verdict import FIRST_LOOK, counting, decide
 from neuralyzer.verification.audit import required
+from neuralyzer.verification.controls import Controls, groups_of, original_control
+from neuralyzer.workspace.policy import Policy
 
 ALPHA = 0.05
 SCALES = (0.7, 1.3)
@@ -32,11 +36,13 @@ class Court:
 
     def __init__(self, made: Made, request: Request) -> None:
         self.made, self.request = made, request
+        self._negative: dict[tuple[str, tuple[str, ...]], SelfCheck] = {}
         parts = made.references.parts(ErasureRequest(subjects=request).positions(made.world.data))
         self.rows = sum(len(part.rows) for part in parts)
         halves: dict[str, ReferenceHalf] = {"tuning": made.references.tuning, "judging": made.references.judging}
-        self.gauges = {name: Gauge(half, parts, ALPHA, FIRST_LOOK) for name, half in halves.items()}
-        self.coaches = {name: Gauge(half, parts, ALPHA) for name, half in halves.items()}
+        self.gauges = {name: gauge_for(half, parts, ALPHA, FIRST_LOOK) for name, half in halves.items()}
+        self.coaches = {name: gauge_for(half, parts, ALPHA) for name, half in halves.items()}
+        self.positive = {name: original_control(made.references, made.oracle, parts, ALPHA, name) for name in halves}
 
     def judge(self, half: str, readings: Cached, original: Cached) -> dict[str, Any]:
         """A model's line, with the verdict that the protocol of the original leads to.
@@ -55,11 +61,15 @@ class Court:
         found_it = coach.judge(original, counts).rejects
         every = gauge.judge(readings)
         taken = gauge.judge(readings, counts)
+        assert every.joint is not None and taken.joint is not None
+        if (half, counts) not in self._negative:
+            self._negative[half, counts] = gauge.self_check(taken.joint.signals, groups_of(self.made.references))
+        controls = Controls(self._negative[half, counts], self.positive[half])
         verdict = decide(
-            rejects=taken.rejects, original_rejected=found_it, detectable=taken.detectable,
-            counts=[name for name in gauge.signals if name in counts], required=required(gauge), max_trace=1.0,
+            rejects=taken.rejects, original_rejected=found_it, detectable=controls.corrected(taken.detectable),
+            counts=[name for name in gauge.signals if name in counts], required=required(gauge),
+            max_trace=Policy().max_trace, alarmed=controls.alarmed, missed=controls.missed,
         )  # fmt: skip
-        assert every.joint is not None
         return {
             "rows": self.rows, "rejects": every.rejects, "p": every.joint.p_value, "verdict": str(verdict),
             "rejects_counting": taken.rejects, "z": every.joint.statistic / every.joint.critical,
