@@ -226,9 +226,16 @@ def test_a_plan_sees_the_tuning_half_alone(setting, monkeypatch):
     assert nz.plan(oracle, nz.ErasureRequest(subjects=["c0"]), references).options
 
 
+def test_a_control_that_failed_is_said_of_every_option_that_it_touches(task):
+    plan = planned(task(budget=4.0), doubt="the original is found on 2 of 9 subjects")
+    for option in plan.options:
+        said = "but it would end inconclusive: the original is found on 2 of 9" in option.reason
+        assert said == (option.feasible and option.guarantee is not Guarantee.EXACT)
+
+
 def test_the_policy_of_the_plan(setting, monkeypatch):
     kept = []
-    monkeypatch.setattr(planning, "make_plan", lambda task, limit, record: kept.append((task.alpha, limit)))
+    monkeypatch.setattr(planning, "make_plan", lambda task, limit, **_: kept.append((task.alpha, limit)))
     nz.plan(*setting[:1], nz.ErasureRequest(subjects=["c0"]), setting[1], nz.Policy(alpha=0.1, max_utility_loss=0.2))
     assert kept == [(0.1, 0.2)]
 

@@ -39,6 +39,7 @@ from neuralyzer.registry.location import Location
 from neuralyzer.report.page import write_report
 from neuralyzer.trace.gauge import memory
 from neuralyzer.verification.audit import Audit, audit
+from neuralyzer.verification.controls import Controls
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
@@ -150,7 +151,7 @@ def _forget(
     task = Task(oracle, request, pool, place.policy.alpha, wish.seed, Placement.of(wish.device))
     plan = folder.stage(
         "plan",
-        lambda: _planned(task, place, wish),
+        lambda: _planned(task, place, wish, audited),
         Plan.to_dict,
         Plan.from_dict,
     )
@@ -167,9 +168,10 @@ def _forget(
     return _closed(folder, oracle, positions, pool, case)
 
 
-def _planned(task: Task, place: Workspace, wish: Wish) -> Plan:
-    record = Record.shipped().with_cases(place.cases)
-    found = make_plan(task, place.policy.max_utility_loss, wish.method, wish.hyperparameters, wish.rates, record)
+def _planned(task: Task, place: Workspace, wish: Wish, audited: Audit) -> Plan:
+    record, limit = Record.shipped().with_cases(place.cases), place.policy.max_utility_loss
+    doubt = Controls(audited.self_check, audited.positive_control).reason
+    found = make_plan(task, limit, wish.method, wish.hyperparameters, wish.rates, record, doubt)
     return found if wish.choose is None else found.chosen_by_person(wish.choose(found))
 
 

@@ -31,10 +31,15 @@ def run(
     from neuralyzer.cli.project import Project
     from neuralyzer.planning.plan import plan
     from neuralyzer.planning.track_record import Record
+    from neuralyzer.verification.controls import Controls, original_control
 
     own = Project.read(project)
     oracle = own.oracle()
     asked = request(subject, row, class_, where, guarantee, budget=budget)
     record = Record.shipped().with_cases(own.workspace.cases)
-    found = plan(oracle, asked, own.references(oracle), own.workspace.policy, record)
+    pool, policy, doubt = own.references(oracle), own.workspace.policy, None
+    if pool is not None:
+        parts = pool.parts(asked.positions(oracle.data))
+        doubt = Controls(positive=original_control(pool, oracle, parts, policy.alpha, "tuning")).reason
+    found = plan(oracle, asked, pool, policy, record, doubt)
     answer(found.to_dict(), found, json)

@@ -62,6 +62,7 @@ def predict(
     record: Record | None = None,
     situation: Situation | None = None,
     searched: bool = False,
+    doubt: str | None = None,
 ) -> Option:
     """One algorithm as an option.
 
@@ -75,6 +76,7 @@ def predict(
         record: of earlier runs; the method's own expectation is all where None.
         situation: of the request, for the record.
         searched: whether its settings will be searched.
+        doubt: why no statistical verdict can be had from these references; None where one can.
 
     Returns:
         The option, not chosen yet.
@@ -106,7 +108,9 @@ def predict(
     feasible = not reasons
     if feasible:
         reasons.append(_praise(method, expected, seconds, budget))
-        if not exact and answerable is not None:
+        if not exact and doubt is not None:
+            reasons.append(f"but it would end inconclusive: {doubt}")
+        elif not exact and answerable is not None:
             reasons.append(
                 f"but it would end inconclusive: {answerable}; {EXACT_REFERENCES} exact references would judge it, and "
                 f"retraining costs 1/{EXACT_REFERENCES} of them"

@@ -119,6 +119,7 @@ def plan(
     references: References | None = None,
     policy: Policy | None = None,
     record: Record | None = None,
+    doubt: str | None = None,
 ) -> Plan:
     """Every algorithm as an option for a request, and the one that is chosen.
 
@@ -128,12 +129,14 @@ def plan(
         references: its pool; the plan sees its tuning half alone.
         policy: error rate and largest loss of utility.
         record: of earlier runs; the one that ships with the package where None.
+        doubt: why no statistical verdict can be had from the references, such as a control that failed.
 
     Returns:
         The plan.
     """
     policy = policy or Policy()
-    return make_plan(Task(oracle, request, references, policy.alpha), policy.max_utility_loss, record=record)
+    task = Task(oracle, request, references, policy.alpha)
+    return make_plan(task, policy.max_utility_loss, record=record, doubt=doubt)
 
 
 def make_plan(
@@ -143,6 +146,7 @@ def make_plan(
     hyperparameters: Mapping[str, Any] | None = None,
     rates: Rates | None = None,
     record: Record | None = None,
+    doubt: str | None = None,
 ) -> Plan:
     """Predict every option and choose.
 
@@ -154,6 +158,7 @@ def make_plan(
         hyperparameters: of that method.
         rates: seconds of each kind of work; timed here where None.
         record: of earlier runs; the one that ships with the package where None.
+        doubt: why no statistical verdict can be had from the references; options say so.
 
     Returns:
         The plan.
@@ -176,7 +181,7 @@ def make_plan(
     options = [
         predict(
             one, task, rates, members, limit, answerable, record, situation,
-            searched=bool(space(one)) and task.traceable and not (name == method and hyperparameters),
+            searched=bool(space(one)) and task.traceable and not (name == method and hyperparameters), doubt=doubt,
         )
         for name, one in made.items()
     ]  # fmt: skip

@@ -21,7 +21,7 @@ from neuralyzer.references import building, surveying
 from neuralyzer.references.backends import Backend, Timing, as_backend
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.looks import Looks
-from neuralyzer.references.measuring import units_of
+from neuralyzer.references.measuring import Reading, units_of
 from neuralyzer.references.memory import HALVES, Memory, remember, remembered
 from neuralyzer.references.processes import How, as_engine
 from neuralyzer.references.readings import Half, Indices, Part, Readings
@@ -174,6 +174,28 @@ class References:
     def judging(self) -> ReferenceHalf:
         """The judge: opened for the verdict alone, and each look is counted."""
         return self._half(1)
+
+    def read_original(self, oracle: TrainedModel, parts: Sequence[Part], signals: Sequence[str]) -> dict[str, Reading]:
+        """What an original reads on a request; read once for audit, verdict and both halves.
+
+        Args:
+            oracle: the original.
+            parts: what the request asks for, by subject.
+            signals: by name.
+
+        Returns:
+            Readings by signal, as the halves' meter gives them; they share one.
+        """
+        key = (oracle.digest, *((part.subject, part.rows.tobytes()) for part in parts))
+        known = self._originals.setdefault(key, {})
+        missing = [name for name in signals if name not in known]
+        if missing:
+            known |= self.tuning.meter.read(oracle.model, parts, missing)
+        return {name: known[name] for name in signals if name in known}
+
+    @cached_property
+    def _originals(self) -> dict[tuple[Any, ...], dict[str, Reading]]:
+        return {}
 
     @property
     def looks(self) -> Looks:

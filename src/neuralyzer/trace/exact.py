@@ -5,7 +5,7 @@ The same score as against a pool, its null the references' own scores, each reco
 and no subject stands in for another. What having seen the rows is worth, the gap, comes from the pool's members.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -64,7 +64,10 @@ class ExactGauge(Signals):
             Traces and joint test: the smallest p-value times the number of signals (Bonferroni), since eight models
             do not tell how signals go together.
         """
-        readings = self.half.meter.read(model, self.parts, self.signals)
+        return self.judge(self.half.meter.read(model, self.parts, self.signals), counts)
+
+    def judge(self, readings: Mapping[str, Reading], counts: Sequence[str] | None = None) -> Gauged:
+        """The result for a model that was read already: ``readings`` by signal, as the half's meter gives them."""
         traces = {name: self._trace(table, readings[name]) for name, table in self.tables.items()}
         if not traces:
             return Gauged({}, None, readings)

@@ -184,8 +184,10 @@ def verify(
             verdict, basis, None, protocol.alpha, None, (), None, looks or 0, sentence(verdict, exact, None)
         )
     counts = [signal for signal in gauge.signals if signal in protocol.counting]
-    before, after = gauge.read(oracle.model, counts), gauge.read(model, counts)
-    assert after.joint is not None and references is not None
+    assert references is not None
+    before = gauge.judge(references.read_original(oracle, gauge.parts, gauge.signals), counts)
+    after = gauge.read(model, counts)
+    assert after.joint is not None
     check = gauge.self_check(after.joint.signals, groups_of(references))
     controls = Controls(check, original_control(references, oracle, gauge.parts, protocol.alpha, "judging"))
     detectable = controls.corrected(after.detectable)
