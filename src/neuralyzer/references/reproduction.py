@@ -8,8 +8,9 @@ the seed. Four things are compared, each by the mean of paired differences over 
 - *fit*: on rows that both were trained on, the losses differ by at most half of the smaller gap between holdout and
   training loss. That gap is what every trace is measured in: a model that fits its rows otherwise than the members
   do has traces of no meaning, such as one whose training was cut off.
-- *margins*, on rows that both were trained on and on the holdout: their spreads differ by a factor of 1.5 at most, and
-  their means by half of the spread of both together, more where the member lacks much: 1 / (1 - s) times as much. Traces are read from margins, and much that does not show in a
+- *margins*, on rows that both were trained on and on the holdout: their spreads (by the interquartile range) differ by a
+  factor of 1.5 at most, and their medians by half of the spread of both together, more where the member lacks much:
+  1 / (1 - s) times as much. Traces are read from margins, and much that does not show in a
   loss shows in them: smoothed labels, averaged weights, a larger batch.
 - *confidence*, on the same rows: the mean probability of the likeliest class differs by 5 points at most; and so does
   the accuracy on rows that both were trained on.
@@ -47,7 +48,7 @@ class Finding:
         utility: on the holdout.
         oracle: digest of the model's weights.
         reason: why the recipe does not reproduce the model; None where it does.
-        margins: ``mean`` and ``spread`` of the margins on ``training`` and ``holdout`` rows.
+        margins: ``median`` and ``spread`` of the margins on ``training`` and ``holdout`` rows.
         confidence: mean probability of the likeliest class on the same; empty where there are no classes.
     """
 
@@ -89,7 +90,7 @@ def compare(oracle: TrainedModel, member: nn.Module, kept: np.ndarray) -> Findin
     sure = {name: score(_confidence, own) for name, own in rows.items()} if objective.counted else {}
     finding = Finding(
         beyond.means, fitted.means, (utility[0], utility[1]), oracle.digest, None,
-        {name: {"mean": own.means, "spread": own.spreads} for name, own in margins.items()},
+        {name: {"median": own.medians, "spread": own.spreads} for name, own in margins.items()},
         {name: own.means for name, own in sure.items()},
     )  # fmt: skip
     missing = 1 - len(kept) / len(oracle.data)
@@ -112,11 +113,12 @@ def _distribution(
     where = {"training": "on rows that both were trained on", "holdout": "on the holdout"}
     for name, own in margins.items():
         large, small = max(own.spreads), min(own.spreads)
-        # The standard error of a spread's logarithm, where values are about normal.
-        if np.log(large / max(small, 1e-12)) > np.log(max(RATIO, more)) + ERRORS * np.sqrt(1 / own.rows):
+        # The standard error of the logarithm of two interquartile ranges' ratio, where values are about normal.
+        if np.log(large / max(small, 1e-12)) > np.log(max(RATIO, more)) + ERRORS * np.sqrt(2.7 / own.rows):
             return f"its margins {where[name]} spread by {own.spreads[1]:.3g} and the model's by {own.spreads[0]:.3g}"
-        if own.differ(more * GAP * float(np.sqrt(np.square(own.spreads).mean()))):
-            return f"its mean margin {where[name]} is {own.means[1]:.3g} and the model's {own.means[0]:.3g}"
+        allowed = more * GAP * float(np.sqrt(np.square(own.spreads).mean()))
+        if abs(own.medians[1] - own.medians[0]) > allowed + ERRORS * own.error:
+            return f"its median margin {where[name]} is {own.medians[1]:.3g} and the model's {own.medians[0]:.3g}"
     for name, own in sure.items():
         if own.differ(more * POINTS):
             return f"its mean confidence {where[name]} is {own.means[1]:.3f} and the model's {own.means[0]:.3f}"
@@ -137,6 +139,7 @@ def _lacked(oracle: TrainedModel, kept: np.ndarray) -> np.ndarray:
 class _Pair:
     means: tuple[float, float]
     error: float  # of the mean difference
+    medians: tuple[float, float]
     spreads: tuple[float, float]
     rows: int
 
@@ -179,8 +182,15 @@ def _paired(
     difference = values[1] - values[0]
     return _Pair(
         (float(values[0].mean()), float(values[1].mean())), float(difference.std(ddof=1) / np.sqrt(len(difference))),
-        (float(values[0].std()), float(values[1].std())), len(difference),
+        (float(np.median(values[0])), float(np.median(values[1]))), (_spread(values[0]), _spread(values[1])),
+        len(difference),
     )  # fmt: skip
+
+
+def _spread(values: np.ndarray) -> float:
+    """Standard deviation as the interquartile range tells it: a few odd rows do not rule it."""
+    low, high = np.quantile(values, [0.25, 0.75])
+    return float(high - low) / 1.349
 
 
 def require(finding: dict[str, Any]) -> None:
