@@ -64,13 +64,17 @@ def test_a_member_is_scored_without_itself(people):
     member, subject = 3, int(np.flatnonzero(~world.half.keep[3])[0])
     never = np.flatnonzero(~world.half.keep[:, subject])
     saw = np.flatnonzero(world.half.keep[:, subject])
+    phi = world.half.signals["own"].rows[:, subject]
+    rest = [m for m in never if m != member]
+    squares = sum(((phi[kind] - phi[kind].mean()) ** 2).sum() for kind in (rest, saw))
+    variance = squares / (len(rest) + len(saw) - 2)
     score = 0.0
     for fold in range(FOLDS):
         mine = [m for place, m in enumerate(never, 1) if place % FOLDS == fold and m != member]
         others = [m for place, m in enumerate(never, 1) if place % FOLDS != fold and m != member]
         seen = [m for place, m in enumerate(saw, 1) if place % FOLDS != fold]
         gap = table.tilde[seen, subject].mean() - table.tilde[others, subject].mean()
-        weight = max(gap, table.table.gap_floor) / table.spread[subject] ** 2
+        weight = max(gap, table.table.gap_floor) / variance
         score += weight * (table.tilde[member, subject] - table.tilde[mine, subject].mean())
     assert table.of_members.score[member, subject] == pytest.approx(score)
 

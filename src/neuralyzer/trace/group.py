@@ -91,6 +91,7 @@ class GroupTable:
         phi = np.nan_to_num(self.readings.rows)
         whole = _moments.moments(phi, phi, self.held, table.spread_floor, self.never)
         self.mean, self.spread, self._gap = whole.never, whole.spread, whole.seen - whole.never
+        self._within, self._apart = _within(phi, self.held, self.never)
         self._noise = np.ones(phi.shape)
         self.tilde = phi - self._expected()
         self._fold = np.where(self.held, np.cumsum(self.held, 0), np.cumsum(self.never, 0)) % FOLDS
@@ -99,22 +100,28 @@ class GroupTable:
     def _expected(self) -> Floats:
         """What each member reads too high or too low of each row, as its holdout tells; its noise is noted."""
         expected = np.zeros(self._noise.shape)
-        for rows, outside, holdout in self._holdouts():
-            others = (outside.sum(0) - outside) / (len(outside) - 1)
-            shift = holdout.shift(outside, others)
-            expected[:, rows] = shift.on(self.mean[rows], self.spread[rows])
-            self._noise[:, rows] = shift.noise[:, None]
+        for rows, outside in self._holdouts():
+            for member, read in enumerate(outside):
+                others = np.delete(outside, member, 0)
+                mean = others.mean(0)
+                shift = Holdout(mean, _moments.floored(others.std(0, ddof=1))).shift(read, mean)
+                expected[member, rows] = shift.on(self.mean[rows], self.spread[rows])
+                self._noise[member, rows] = shift.noise
         return expected
 
-    def _holdouts(self) -> list[tuple[Indices, Floats, Holdout]]:
-        """Rows that share a holdout, the members' readings on it, and its mean and spread."""
+    def _holdouts(self) -> list[tuple[Indices, Floats]]:
+        """Rows that share a holdout, and the members' readings on it."""
         if self.readings.units is None:
-            every = np.arange(self.readings.rows.shape[1])
-            return [(every, self.readings.holdout, self.table.holdout_all)]
+            return [(np.arange(self.readings.rows.shape[1]), self.readings.holdout)]
         return [
-            (self.half.positions[subject], self.readings.holdout_of(subject), self.table.holdout(subject))
-            for subject in sorted(self.table.readable)
+            (self.half.positions[subject], self.readings.holdout_of(subject)) for subject in sorted(self.table.readable)
         ]
+
+    def _spread_without(self, member: int) -> Floats:
+        """The spread within both kinds of members, ``(N,)``, had there not been this one."""
+        freedom = self.never.sum(0) + self.held.sum(0) - 3.0
+        variance = np.maximum(self._within - self._apart[member], 0.0) / freedom
+        return np.asarray(np.maximum(np.sqrt(variance), self.table.spread_floor))
 
     def _folded(self, flags: Flags) -> tuple[Floats, Floats]:
         """Sum and number of the readings of each fold, ``(FOLDS, N)`` each."""
@@ -156,12 +163,13 @@ class GroupTable:
         sizes = [len(part.rows) for part in parts]
         c0, c1, noise = (np.repeat([getattr(own, name) for own in found], sizes) for name in ("c0", "c1", "noise"))
         tilde = np.concatenate(list(rows)) - c0 * self.spread[at] - c1 * self.mean[at]
-        return self._add(at, tilde, noise, {kind: (s[:, at], n[:, at]) for kind, (s, n) in self._sums.items()})
+        folds = {kind: (total[:, at], count[:, at]) for kind, (total, count) in self._sums.items()}
+        return self._add(tilde, noise, folds, self.spread[at])
 
     @cached_property
     def of_members(self) -> Sums:
         """What each subject adds to each member's score, everything computed without that member, ``(M, S)``."""
-        subjects, every = len(self.half.positions), np.arange(self.tilde.shape[1])
+        subjects = len(self.half.positions)
         found = []
         for member, tilde in enumerate(self.tilde):
             fold, without = self._fold[member], dict[str, tuple[Floats, Floats]]()
@@ -171,11 +179,11 @@ class GroupTable:
                 total[fold[own], own] -= tilde[own]
                 count[fold[own], own] -= 1
                 without[kind] = total, count
-            sums = self._add(every, tilde, self._noise[member], without)
+            sums = self._add(tilde, self._noise[member], without, self._spread_without(member))
             found.append(sums.by(self.half.owners, subjects))
         return Sums(*(np.stack([getattr(own, name) for own in found]) for name in Sums.__dataclass_fields__))
 
-    def _add(self, at: Indices, tilde: Floats, noise: Floats, folds: dict[str, tuple[Floats, Floats]]) -> Sums:
+    def _add(self, tilde: Floats, noise: Floats, folds: dict[str, tuple[Floats, Floats]], spread: Floats) -> Sums:
         """What rows add, from the sums and numbers of the folds' readings, ``(FOLDS, n)`` each."""
         (never, n_never), (seen, n_seen) = folds["never"], folds["seen"]
         with np.errstate(divide="ignore", invalid="ignore"):  # a fold without such members adds nothing
@@ -184,7 +192,7 @@ class GroupTable:
                 n_never.sum(0) - n_never
             )
         usable = np.isfinite(mu) & np.isfinite(nu) & np.isfinite(apart)
-        variance = np.square(self.spread[at])
+        variance = np.square(spread)
         weight = np.where(usable, np.maximum(apart, self.table.gap_floor) / variance, 0.0)
         mu, nu, apart = (np.where(usable, own, 0.0) for own in (mu, nu, apart))
         score = (weight * (tilde - mu)).sum(0)
@@ -203,6 +211,18 @@ class GroupTable:
                 for values in (own.score, own.unit, own.noise, own.squared)
             )
         )
+
+
+def _within(phi: Floats, held: Flags, never: Flags) -> tuple[Floats, Floats]:
+    """Squares within both kinds of members, ``(N,)``, and what each member adds to them, ``(M, N)``."""
+    within, added = np.zeros(phi.shape[1]), np.zeros(phi.shape)
+    for kind in (held, never):
+        count = np.maximum(kind.sum(0), 2.0)
+        mean = np.where(kind, phi, 0.0).sum(0) / np.maximum(kind.sum(0), 1)
+        squares = np.square(np.where(kind, phi - mean, 0.0))
+        within += squares.sum(0)
+        added += squares * count / (count - 1)
+    return within, added
 
 
 @lru_cache(maxsize=64)

@@ -1,54 +1,66 @@
 """The self-check of requests of many subjects: groups of holdout rows, which nobody saw, must not alarm.
 
-Half of the holdout, cut into groups of the request's size, plays the request; the other half stays holdout. Each member
-plays the model under test and all others play those that never saw the rows. Rows weigh as training rows of such a
-mean do.
+Half of the holdout, cut into groups of the request's size, plays the request; the other half stays holdout, for the
+null as well. Each member plays the model under test and all others play those that never saw the rows. Rows weigh as
+training rows of such a mean do.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
-from neuralyzer.references.readings import Floats, Indices
+from neuralyzer.references.readings import Floats, Half
 from neuralyzer.trace.group import FOLDS, GroupTable
 from neuralyzer.trace.moments import floored
 from neuralyzer.trace.prediction import Holdout
 
 
-def scores_on(table: GroupTable, groups: Sequence[Indices]) -> Floats:
+@lru_cache(maxsize=8)
+def without_rows(half: Half, played: tuple[int, ...]) -> Half:
+    """The half without some rows of a holdout that all subjects share; signals that have others are left out."""
+    shared = {name: read for name, read in half.signals.items() if read.units is None}
+    kept = np.delete(np.arange(next(iter(shared.values())).holdout.shape[1]), list(played))
+    return replace(half, signals={name: read.on_holdout(kept) for name, read in shared.items()})
+
+
+def scores_on(table: GroupTable, phi: Floats, sizes: Sequence[int]) -> Floats:
     """Each member's score on each group of holdout rows, in units of its noise, ``(M, groups)``.
 
     Args:
-        table: one signal, whose subjects share one holdout.
-        groups: positions in the holdout.
+        table: one signal, made without these rows.
+        phi: the members' readings on the rows of all groups, ``(M, n)``.
+        sizes: of the groups.
 
     Returns:
         The scores.
     """
-    phi = table.readings.holdout
-    played = np.concatenate(list(groups))
-    outside = np.delete(phi, played, 1)
-    holdout = Holdout(outside.mean(0), floored(outside.std(0, ddof=1)))
-    shift = holdout.shift(outside, (outside.sum(0) - outside) / (len(phi) - 1))
-    mean, spread = phi[:, played].mean(0), np.maximum(phi[:, played].std(0, ddof=1), table.table.spread_floor)
-    tilde = phi[:, played] - shift.on(mean, spread)
+    outside = table.readings.holdout
+    mean, spread = phi.mean(0), np.maximum(phi.std(0, ddof=1), table.table.spread_floor)
+    shifts = []
+    for member, read in enumerate(outside):
+        others = np.delete(outside, member, 0)
+        shifts.append(Holdout(others.mean(0), floored(others.std(0, ddof=1))).shift(read, others.mean(0)))
+    tilde = phi - np.stack([shift.on(mean, spread) for shift in shifts])
     slope, intercept = table.gap_line
     fold = np.arange(len(phi)) % FOLDS
     sums = np.stack([tilde[fold == own].sum(0) for own in range(FOLDS)])
     counts = np.bincount(fold, minlength=FOLDS).astype(float)[:, None]
-    ends = np.cumsum([len(group) for group in groups])[:-1]
+    ends = np.cumsum(sizes)[:-1]
     found = []
     for member, own in enumerate(tilde):
         total, count = sums.copy(), counts.copy()
         total[fold[member]] -= own
         count[fold[member]] -= 1
         others = (total.sum(0) - total) / (count.sum() - count)
+        apart = np.delete(phi, member, 0).std(0, ddof=1)
+        spread = np.maximum(apart, table.table.spread_floor)
         gap = np.maximum(intercept * spread + slope * others, table.table.gap_floor)
         weight = gap / np.square(spread)
         score = (weight * (own - total / count)).sum(0)
-        variance = np.square(spread) * (
-            np.square(weight.sum(0) * shift.noise[member]) + (np.square(weight) / count).sum(0)
-        )
+        noise = np.square(weight.sum(0) * shifts[member].noise)
+        variance = np.square(spread) * (noise + (np.square(weight) / count).sum(0))
         by_group = (np.split(values, ends) for values in (score, variance))
         found.append([s.sum() / np.sqrt(v.sum()) for s, v in zip(*by_group, strict=True)])
     return np.array(found)

@@ -12,7 +12,7 @@ from neuralyzer.references.measuring import Reading
 from neuralyzer.references.readings import Floats, Indices, Part
 from neuralyzer.trace.gauge import Gauge, Gauged, Signals, readable, tables
 from neuralyzer.trace.group import Draws, GroupTable, Spread, draws, group_table, rows_left_out, spread
-from neuralyzer.trace.group_check import scores_on, weighted_maximum
+from neuralyzer.trace.group_check import scores_on, weighted_maximum, without_rows
 from neuralyzer.trace.joint import Joint, weights
 from neuralyzer.trace.residual import FOUND, Trace
 from neuralyzer.trace.self_check import SelfCheck, most
@@ -122,15 +122,24 @@ class GroupGauge(Signals):
         """
         usable = [name for name in signals if self.tables[name].readings.units is None]
         played = np.concatenate([np.empty(0, np.int64), *groups])
-        groups = np.array_split(played, max(1, len(played) // self.rows)) if len(played) else []
-        if not usable or not groups:
+        if not usable or not len(played):
             return SelfCheck(0, 0)
-        own = {name: 1 / self._spreads[name].sd for name in usable}  # in the same unit all signals weigh alike
-        null = weighted_maximum({name: self._spreads[name].null for name in usable}, own)
-        found = weighted_maximum({name: scores_on(self._table(name), groups) for name in usable}, own)
-        critical = float(np.quantile(null, 1 - self.alpha)) * self._widening
-        shares = [float((null[self._null.member == m] > critical).mean()) for m in np.unique(self._null.member)]
-        return SelfCheck(int((found > critical).sum()), found.size, most(shares, len(shares), found.size, self.alpha))
+        half = without_rows(self.half.half, tuple(played.tolist()))
+        made = tables(half, self.alpha)
+        null, seen = (draws(half, self.usable, self.rows, saw) for saw in (False, True))
+        sizes = [len(own) for own in np.array_split(played, max(1, len(played) // self.rows))]
+        scored, found = {}, {}
+        for name in usable:
+            table = group_table(half, made[name])
+            scale = spread(table, null, seen)
+            scored[name] = scale.null / scale.sd
+            found[name] = scores_on(table, self.half.half.signals[name].holdout[:, played], sizes) / scale.sd
+        own = dict.fromkeys(usable, 1.0)  # in the unit of their nulls all signals weigh alike
+        every, alarm = weighted_maximum(scored, own), weighted_maximum(found, own)
+        critical = float(np.quantile(every, 1 - self.alpha)) * self._widening
+        shares = [float((every[null.member == m] > critical).mean()) for m in np.unique(null.member)]
+        limit = most(shares, len(shares), alarm.size, self.alpha)
+        return SelfCheck(int((alarm > critical).sum()), alarm.size, limit)
 
     def _trace(self, name: str, reading: Reading) -> Trace:
         table, own = self._table(name), self._spreads[name]
