@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from neuralyzer.data.rows import Data
 from neuralyzer.demo import digits
-from neuralyzer.models.objective import Regression
 from neuralyzer.models.recipe import Recipe
+from neuralyzer.models.regression import Regression
 
 Request = tuple[str, ...]  # subjects asked for together
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from neuralyzer.methods.task import Task as Task
     from neuralyzer.models.objective import Classification as Classification
     from neuralyzer.models.objective import Objective as Objective
-    from neuralyzer.models.objective import Regression as Regression
     from neuralyzer.models.recipe import Recipe as Recipe
+    from neuralyzer.models.regression import Regression as Regression
     from neuralyzer.models.sharded import Sharded as Sharded
     from neuralyzer.models.trained import TrainedModel as TrainedModel
     from neuralyzer.planning.plan import plan as plan
@@ -48,7 +48,7 @@ _HOMES = {
     "Policy": "workspace.policy",
     "Recipe": "models.recipe",
     "References": "references.pool",
-    "Regression": "models.objective",
+    "Regression": "models.regression",
     "Sharded": "models.sharded",
     "Task": "methods.task",
     "TrainedModel": "models.trained",

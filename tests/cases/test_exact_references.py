@@ -106,7 +106,7 @@ def test_exact_references_give_a_verdict_where_the_pool_cannot(world, unanswerab
 
 def test_the_coach_is_not_heard_where_the_pool_cannot_answer(world, unanswerable, forgetting, monkeypatch):
     """To members that know the rows from others, a model without them looks wrong; exact references decide."""
-    from neuralyzer.methods.task import Gauge
+    from neuralyzer.trace.gauge import Gauge
 
     read = Gauge.read
 
@@ -115,7 +115,7 @@ def test_the_coach_is_not_heard_where_the_pool_cannot_answer(world, unanswerable
         object.__setattr__(gauged.joint, "rejects", True)
         return gauged
 
-    monkeypatch.setattr("neuralyzer.methods.task.Gauge.read", rejecting)
+    monkeypatch.setattr("neuralyzer.trace.gauge.Gauge.read", rejecting)
     case = go(world, REQUEST, workspace=loose(world), wish=BY_EXACT)
     assert [attempt["method"] for attempt in case.result["unlearning"]["attempts"]] == ["datamodel-matching"]
     assert case.verdict is Verdict.FORGOTTEN

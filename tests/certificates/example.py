@@ -1,5 +1,6 @@
 """A predicate with something in every field."""
 
+from neuralyzer.certificates.controls import SelfCheckRecord
 from neuralyzer.certificates.statement import (
     AcceptanceRecord,
     FamilyRecord,
@@ -9,7 +10,6 @@ from neuralyzer.certificates.statement import (
     ProtocolRecord,
     Reading,
     RequestRecord,
-    SelfCheckRecord,
     UtilityRecord,
     VerificationRecord,
     WeightsRecord,

@@ -104,11 +104,14 @@ class Project:
         self.path(name).write_text(text.replace(old, new))
 
     def states(self):
-        """Digest of every file, by its path from the root; what a command may not touch."""
+        """Digest of every file, by its path from the root; what a command may not touch.
+
+        Whoever asks first leaves what the original reads of all subjects, and the number of threads that is fastest.
+        """
         return {
             str(path.relative_to(self.root)): digests.of_file(path)
             for path in sorted(self.root.rglob("*"))
-            if path.is_file() and "__pycache__" not in path.parts
+            if path.is_file() and not {"__pycache__", "controls", "threads.json"} & set(path.parts)
         }
 
 

@@ -134,7 +134,9 @@ def test_audit(project):
     for row in audit["families"]:
         assert set(row) == {"family", "signal", "trace", "low", "high", "p_value", "detectable", "counts"}
         assert row["low"] < row["trace"] < row["high"] and row["trace"] > 0.5
-    assert audit["detectable"] == max(row["detectable"] for row in audit["families"] if row["counts"]) <= 1
+    assert audit["detectable"] == max(row["detectable"] for row in audit["families"] if row["counts"])
+    control = audit["positive_control"]
+    assert control["passed"] and control["groups"] == 10 and control["found"] <= control["promised"]
     assert audit["protocol"]["counting"] == [row["signal"] for row in audit["families"] if row["counts"]]
     assert project.states() == before, "an audit writes nothing"
     assert not project.pool.joinpath("looks.json").exists(), "and takes no look at the judging half"

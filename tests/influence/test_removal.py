@@ -13,8 +13,9 @@ from neuralyzer.data.rows import Data
 from neuralyzer.influence.curvature import directional_losses
 from neuralyzer.influence.ekfac import ekfac
 from neuralyzer.influence.removal import foretold, moved, removal_space, row_influence
-from neuralyzer.models.objective import Classification, Regression
+from neuralyzer.models.objective import Classification
 from neuralyzer.models.recipe import Recipe
+from neuralyzer.models.regression import Regression
 from neuralyzer.progress import Silent
 from neuralyzer.references.vectorised import train_stack
 from tests.models.cases import CASES, Double

@@ -10,8 +10,8 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
-from neuralyzer.models.objective import Regression
 from neuralyzer.models.recipe import Recipe
+from neuralyzer.models.regression import Regression
 from neuralyzer.models.trained import TrainedModel
 
 ROWS, FORGOTTEN, RATE = 24, 6, 0.1

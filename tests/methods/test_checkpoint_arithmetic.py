@@ -13,7 +13,7 @@ from neuralyzer.methods import catalogue
 from neuralyzer.methods.method import obstacle
 from neuralyzer.methods.task import Task
 from neuralyzer.models import training, weights
-from neuralyzer.models.objective import Regression
+from neuralyzer.models.regression import Regression
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.registry.record import Recorder
 from tests.methods.contract import FORGOTTEN, RATE, RECIPE, ROWS, Tied, frozen

@@ -10,7 +10,7 @@ from torch import nn
 from neuralyzer.errors import UsageError
 from neuralyzer.methods import catalogue, ct
 from neuralyzer.methods.method import obstacle
-from neuralyzer.models.objective import Regression
+from neuralyzer.models.regression import Regression
 from tests.methods import contract
 from tests.methods.contract import IMAGES, RATE, RECIPE, gradients, loss, same, world
 

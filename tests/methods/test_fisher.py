@@ -13,7 +13,7 @@ from neuralyzer.influence.diagonal import fisher_squares
 from neuralyzer.methods import catalogue
 from neuralyzer.methods.fisher import FURTHER, fisher_diagonal
 from neuralyzer.models import weights
-from neuralyzer.models.objective import Regression
+from neuralyzer.models.regression import Regression
 from neuralyzer.progress import Silent
 from tests.methods.contract import FORGOTTEN, RECIPE, ROWS, Tied, frozen
 from tests.methods.small import untrained

@@ -15,7 +15,8 @@ from neuralyzer.methods import catalogue
 from neuralyzer.methods.method import obstacle
 from neuralyzer.methods.task import Task
 from neuralyzer.models import removable, weights
-from neuralyzer.models.objective import Classification, Regression
+from neuralyzer.models.objective import Classification
+from neuralyzer.models.regression import Regression
 from neuralyzer.models.removable import RemovableLinear
 from neuralyzer.models.trained import TrainedModel
 from tests.methods.small import untrained

@@ -14,7 +14,7 @@ from neuralyzer.methods import catalogue
 from neuralyzer.methods.method import obstacle
 from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
-from neuralyzer.models.objective import Regression
+from neuralyzer.models.regression import Regression
 from tests.methods.contract import FORGOTTEN, RATE, RECIPE, ROWS, Tied
 from tests.methods.small import recorded, rows
 

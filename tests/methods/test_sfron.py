@@ -9,7 +9,7 @@ import torch
 from neuralyzer.errors import UsageError
 from neuralyzer.methods import catalogue, sfron
 from neuralyzer.methods.method import obstacle
-from neuralyzer.models.objective import Regression
+from neuralyzer.models.regression import Regression
 from tests.methods import contract
 from tests.methods.contract import RATE, RECIPE, REGRESSION, gradients, same, world
 

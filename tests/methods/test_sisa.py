@@ -14,8 +14,8 @@ from neuralyzer.methods import catalogue
 from neuralyzer.methods.method import obstacle
 from neuralyzer.methods.task import Task
 from neuralyzer.models import sharded, weights
-from neuralyzer.models.objective import Regression
 from neuralyzer.models.recipe import Recipe
+from neuralyzer.models.regression import Regression
 from neuralyzer.models.shard_record import Record, erase
 from neuralyzer.models.sharded import Sharded
 from neuralyzer.models.trained import TrainedModel

@@ -24,7 +24,7 @@ from neuralyzer.methods.losses import divergence
 from neuralyzer.methods.method import obstacle
 from neuralyzer.methods.task import Task
 from neuralyzer.models import training, weights
-from neuralyzer.models.objective import Regression
+from neuralyzer.models.regression import Regression
 from neuralyzer.models.trained import TrainedModel
 from tests.methods.contract import FORGOTTEN, RATE, RECIPE, ROWS, loss, same, world
 

@@ -7,6 +7,7 @@ from torch import nn
 
 import neuralyzer as nz
 from neuralyzer.errors import UsageError
+from neuralyzer.models import weights
 from neuralyzer.models.logits import require_logits
 
 generator = np.random.default_rng(0)
@@ -62,9 +63,24 @@ def test_the_module_is_left_as_it_was():
     assert module.training
 
 
-def test_it_is_refused_before_it_is_trained_and_where_weights_are_loaded():
+def test_it_is_refused_before_it_is_trained_where_weights_are_loaded_and_before_members_are_trained(tmp_path):
     recipe = nz.Recipe(Inside, train=lambda *given: pytest.fail("trained"))
     with pytest.raises(UsageError, match="softmax"):
         nz.TrainedModel.fit(recipe, ROWS)
+    path = weights.save(Inside(), tmp_path / "w.safetensors")
     with pytest.raises(UsageError, match="softmax"):
-        nz.TrainedModel(Inside(), recipe, ROWS, None)
+        nz.TrainedModel.load(recipe, path, ROWS)
+    outside = nz.Data.from_arrays(generator.normal(size=(210, 6)), generator.integers(0, 2, 210))
+    with pytest.raises(UsageError, match="softmax"):
+        nz.References.fit(nz.TrainedModel(Inside(), recipe, ROWS, outside), 16, workspace=tmp_path)
+    assert not list(tmp_path.glob("references/*/members/*"))
+
+
+def test_answers_are_no_probabilities():
+    """A stub that answers one class for all rows, and a model of hard votes, are not what is meant."""
+
+    class Votes(nn.Module):
+        def forward(self, x):
+            return nn.functional.one_hot((x[:, 0] > 0).long(), 2).float()
+
+    require_logits(Votes(), nz.Classification(), ROWS)

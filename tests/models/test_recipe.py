@@ -8,8 +8,8 @@ from torch import nn
 
 from neuralyzer.errors import UsageError, WeightsError
 from neuralyzer.models import weights
-from neuralyzer.models.objective import Regression
 from neuralyzer.models.recipe import Recipe
+from neuralyzer.models.regression import Regression
 from tests.models.cases import mlp, tied
 
 RECIPE = Recipe(build=mlp, epochs=3, batch_size=16)

@@ -12,7 +12,8 @@ from torch import nn
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.models import removable, training, weights
-from neuralyzer.models.objective import Classification, Regression
+from neuralyzer.models.objective import Classification
+from neuralyzer.models.regression import Regression
 from neuralyzer.models.removable import RemovableLinear
 
 ROWS, WIDTH = 60, 4

@@ -6,8 +6,8 @@ import torch
 
 from neuralyzer.errors import UsageError, WeightsError
 from neuralyzer.models import training, weights
-from neuralyzer.models.objective import Regression
 from neuralyzer.models.recipe import Recipe
+from neuralyzer.models.regression import Regression
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
 from neuralyzer.references import backends, exact

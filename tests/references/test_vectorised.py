@@ -8,8 +8,8 @@ from torch import nn
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.models import training
-from neuralyzer.models.objective import Regression
 from neuralyzer.models.recipe import Recipe
+from neuralyzer.models.regression import Regression
 from neuralyzer.progress import Silent
 from neuralyzer.references import processes
 from neuralyzer.references.vectorised import stacks, train_stack

@@ -4,8 +4,8 @@ import numpy as np
 from torch import nn
 
 from neuralyzer.data.rows import Data
-from neuralyzer.models.objective import Regression
 from neuralyzer.models.recipe import Recipe
+from neuralyzer.models.regression import Regression
 from neuralyzer.models.trained import TrainedModel
 
 SIZES = np.array([10, 10, 9, *[6] * 9])

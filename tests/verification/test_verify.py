@@ -14,7 +14,8 @@ from neuralyzer.trace.verdict import SECOND_LOOK, Verdict
 from neuralyzer.verification.audit import audit
 from neuralyzer.verification.controls import groups_of
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.verify import Verification, verification_view, verify
+from neuralyzer.verification.verify import Verification, verify
+from neuralyzer.verification.view import verification_view
 from neuralyzer.verification.words import bar, colour, percent, sentence
 from tests.conftest import small_recipe
 from tests.verification.test_audit import render

@@ -12,6 +12,7 @@ import torch
 
 import neuralyzer
 from neuralyzer.cases.outcome import NOT_TESTED, Facts
+from neuralyzer.certificates import controls
 from neuralyzer.certificates import statement as cert
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.sharded import Sharded
@@ -114,11 +115,11 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             families=[_family(row) for row in verification.families],
             self_check=None
             if verification.self_check is None
-            else cert.SelfCheckRecord(**asdict(verification.self_check)),
+            else controls.SelfCheckRecord(**asdict(verification.self_check)),
             looks=verification.looks,
             positive_control=None
             if verification.positive_control is None
-            else cert.PositiveControlRecord.model_validate(verification.positive_control.to_dict()),
+            else controls.PositiveControlRecord.model_validate(verification.positive_control.to_dict()),
         ),
         utility=_utility(facts),
         acceptance=None

@@ -68,7 +68,7 @@ size = 64                    # members of both halves together
 
 [policy]
 alpha = 0.05                 # error rate of the joint test
-max_trace = 1.0              # largest detectable trace with which a family may say forgotten
+max_trace = 0.75             # largest trace that may have been missed where the verdict is forgotten
 # max_utility_loss = 0.01    # of accuracy; for regression a share of the RMSE
 # acceptance = "pytest tests/model"   # finds the new weights in NEURALYZER_WEIGHTS
 """

@@ -3,7 +3,6 @@
 import copy
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -26,8 +25,8 @@ from neuralyzer.progress import Progress
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.pool import References
 from neuralyzer.registry.history import Checkpoint, History, foreign
-from neuralyzer.trace.gauge import Gauge, Gauged
-from neuralyzer.trace.group_gauge import GroupGauge, gauge_for
+from neuralyzer.trace.gauge import Gauged
+from neuralyzer.trace.group_gauge import AnyGauge, gauge_for
 
 HELD_BACK = 0.1  # of the retained rows: what repair stops by
 MOST_HELD_BACK = 1000
@@ -183,7 +182,7 @@ class Task:
         return np.setdiff1d(self.forget.y.numpy(), retained)
 
     @cached_property
-    def gauge(self) -> Gauge | GroupGauge:
+    def gauge(self) -> AnyGauge:
         """Reads the coach's trace.
 
         Raises:
@@ -237,8 +236,8 @@ class Task:
 
     def utilities(self, model: nn.Module) -> dict[str, Any]:
         """A model's utility on ``retained`` rows, on the ``holdout``, and there ``by_class``; None without a holdout."""
-        found: dict[str, Any] = {"holdout": None, "by_class": {}}
-        found["retained"] = reading.utility(model, self.objective, self.retain)
+        retained = reading.utility(model, self.objective, self.retain)
+        found: dict[str, Any] = {"holdout": None, "by_class": {}, "retained": retained}
         if self.oracle.holdout is not None:
             found["holdout"] = reading.utility(model, self.objective, self.oracle.holdout)
             found["by_class"] = reading.utility_by_class(model, self.objective, self.oracle.holdout)
@@ -293,8 +292,7 @@ class Task:
         """The newest checkpoint with an optimizer's state that never saw a forget row."""
         if self.history is None or foreign(self.history, self.oracle.data.digest) or not self.history.whole:
             return None
-        clean: Sequence[Checkpoint] = self.history.clean(self.positions)
-        whole = [checkpoint for checkpoint in clean if checkpoint.has_optimizer]
+        whole = [checkpoint for checkpoint in self.history.clean(self.positions) if checkpoint.has_optimizer]
         return whole[-1] if whole else None
 
     @property
@@ -303,10 +301,8 @@ class Task:
         wrong = foreign(self.history, self.oracle.data.digest)
         if wrong is not None or self.history is None:
             return wrong
-        if self.oracle.recipe.average is not None:
-            return "the recipe averages its weights, and the record has no average to go on with"
-        if not self.history.whole:
-            return "the record of the training is not whole, so its steps cannot be replayed"
+        if not self.history.whole or self.oracle.recipe.average is not None:
+            return "the record of the training is not whole (or lacks its averages), so its steps cannot be replayed"
         if self.checkpoint is None:
             return "no checkpoint with an optimizer's state precedes the first step on these rows"
         return None

@@ -51,6 +51,8 @@ def _probabilities(outputs: Tensor) -> bool:
     """Whether every row holds numbers between 0 and 1, that sum to 1 where there are several."""
     if not torch.isfinite(outputs).all() or outputs.min() < 0 or outputs.max() > 1:
         return False
+    if bool(((outputs == 0) | (outputs == 1)).all()):
+        return False  # answers, not probabilities
     if outputs.shape[1] == 1:
         return bool(outputs.std() > 0)
     return bool((outputs.sum(1) - 1).abs().max() < CLOSE)

@@ -107,7 +107,9 @@ def settled(path: Path, recipe: Recipe, data: Data) -> Threads:
         The choice.
     """
     known: dict[str, Any] = atomic.read_json(path) if path.exists() else {}
-    if recipe.digest not in known:
-        known[recipe.digest] = timed(recipe, data).to_dict()
-        atomic.write_json(path, known)
-    return Threads.from_dict(known[recipe.digest])
+    if recipe.digest in known:
+        return Threads.from_dict(known[recipe.digest])
+    made = timed(recipe, data)
+    if made.seconds:  # where there is no choice nothing is written down
+        atomic.write_json(path, known | {recipe.digest: made.to_dict()})
+    return made

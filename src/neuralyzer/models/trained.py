@@ -51,7 +51,6 @@ class TrainedModel:
         object.__setattr__(self, "holdout", holdout)
         object.__setattr__(self, "dropped", self.dropped + dropped)
         weights.require_finite(dict(self.model.state_dict()), "the model")
-        require_logits(self.model, self.recipe.objective, self.data)
         self.model.eval()
         object.__setattr__(self, "digest", weights.digest(self.model))
 
@@ -107,7 +106,9 @@ class TrainedModel:
         parent: str | None = None,
     ) -> "TrainedModel":
         """A model from the safetensors file of its weights."""
-        return cls(weights.load_into(recipe.module(), Path(path)), recipe, data, holdout, run=run, parent=parent)
+        module = weights.load_into(recipe.module(), Path(path))
+        require_logits(module, recipe.objective, data)
+        return cls(module, recipe, data, holdout, run=run, parent=parent)
 
     @property
     def lineage(self) -> str:

@@ -17,18 +17,19 @@ from neuralyzer.models import weights
 from neuralyzer.models.placement import Placement
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress, Silent
-from neuralyzer.references import building, surveying
+from neuralyzer.references import building
 from neuralyzer.references.backends import Backend, Timing, as_backend
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.looks import Looks
 from neuralyzer.references.measuring import Reading, units_of
-from neuralyzer.references.memory import HALVES, Memory, remember, remembered
+from neuralyzer.references.memory import Memory, remember
+from neuralyzer.references.opening import load_half, outputs_of, unit_shape
 from neuralyzer.references.processes import How, as_engine
-from neuralyzer.references.readings import Half, Indices, Part, Readings
+from neuralyzer.references.readings import Indices, Part
 from neuralyzer.references.roster import Roster
 from neuralyzer.references.store import Store
 from neuralyzer.signals.catalogue import signals
-from neuralyzer.workspace import atomic, digests
+from neuralyzer.workspace import digests
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
 DEFAULT_SIZE = 64
@@ -168,12 +169,12 @@ class References:
     @cached_property
     def tuning(self) -> ReferenceHalf:
         """The coach: targets, damping, stopping and choice see only this."""
-        return self._half(0)
+        return load_half(self.store, self.oracle, self.roster, self.head, 0)
 
     @cached_property
     def judging(self) -> ReferenceHalf:
         """The judge: opened for the verdict alone, and each look is counted."""
-        return self._half(1)
+        return load_half(self.store, self.oracle, self.roster, self.head, 1)
 
     def read_original(self, oracle: TrainedModel, parts: Sequence[Part], signals: Sequence[str]) -> dict[str, Reading]:
         """What an original reads on a request; read once for audit, verdict and both halves.
@@ -274,58 +275,17 @@ class References:
             rows = self.store.array(f"{name}.rows", (self.size, len(self.roster.owner)), write=True)
             rows[:, places] = np.nan
             if signal.per_unit:  # a unit is read as a whole; what is left of it has no reading
-                outside = self.store.array(f"{name}.holdout", self._unit_shape(len(units)), write=True)
+                outside = self.store.array(
+                    f"{name}.holdout", unit_shape(self.oracle, self.head, len(units)), write=True
+                )
                 for subject in np.unique(self.roster.owner[places]):
                     rows[:, self.roster.positions[subject]] = np.nan
                     if subject in units:
                         outside[:, units[int(subject)]] = np.nan
                 outside.flush()  # type: ignore[attr-defined]
             rows.flush()  # type: ignore[attr-defined]
-        for outputs in self._outputs(write=True):
+        for outputs in outputs_of(self.store, self.roster, self.head, write=True):
             outputs[:, places] = np.nan
             outputs.flush()  # type: ignore[attr-defined]
         self.store.curvature.unlink(missing_ok=True)
         self.roster.erase(places, case, self.store.root)
-
-    def _outputs(self, write: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Each member's outputs on the rows ``(M, N, C)``, and on their augmented copies ``(M, N, K, C)``."""
-        rows, width = (self.size, len(self.roster.owner)), self.head["outputs"]
-        return (
-            self.store.array("outputs.rows", (*rows, width), write),
-            self.store.array("outputs.copies", (*rows, self.head.get("copies", 0), width), write),
-        )
-
-    def _unit_shape(self, units: int) -> tuple[int, ...]:
-        few = min(self.head["holdout_few"], len(self.oracle.require_holdout()))
-        return (self.size, units, few)
-
-    def _half(self, which: int) -> ReferenceHalf:
-        members = np.arange(which, self.size, 2)
-        places = self.roster.places(self.oracle.data)
-        holdout = self.oracle.require_holdout()
-        keep = self.store.load("keep.npy")[members]
-        positions = self.roster.present(places)
-        whole = units_of(self.roster.owned)
-        unit_place = {subject: place for place, subject in enumerate(whole)}
-        # A unit counts only while all of its rows are there: a rest of it was never read alone.
-        units = {s: positions[s] for s in whole if len(positions[s]) == len(self.roster.positions[s])}
-        meter = surveying.meter_of(self.store, self.oracle, self.head, units)
-        groups, found = self.roster.groups_of(holdout, self.oracle.data, places), {}
-        for name, signal in signals().items():
-            rows = self.store.array(f"{name}.rows", (self.size, len(self.roster.owner)))
-            shape = self._unit_shape(len(whole)) if signal.per_unit else (self.size, len(holdout))
-            outside = self.store.array(f"{name}.holdout", shape)
-            read = Readings(
-                rows[members][:, places].astype(np.float64),
-                outside[members].astype(np.float64),
-                {subject: unit_place[subject] for subject in units} if signal.per_unit else None,
-            )
-            few = meter.few if signal.per_unit else slice(None)
-            found[name] = read if groups is None else read.filled(keep, groups[few])
-        held = self.roster.held(keep)[:, places] if self.roster.groups else None
-        share = float(1 - self.roster.held(keep).mean())
-        half = Half(keep, positions, found, held, share, remembered(self.store.root)[HALVES[which]])
-        outputs, copies = (array[members][:, places] for array in self._outputs())
-        utilities = np.array([atomic.read_json(self.store.mark(int(number)))["utility"] for number in members])
-        saw_erased = np.atleast_1d(self.roster.held(keep)[:, self.roster.ids == ""].any(1))
-        return ReferenceHalf(half, meter, utilities, outputs, copies, self.store.kept(members, ~saw_erased))

@@ -160,7 +160,10 @@ def _share(null: Floats, statistic: float) -> float:
 
 def gauge_for(
     half: ReferenceHalf, parts: Sequence[Part], alpha: float, found: float = FOUND, weights: bool = True
-) -> Gauge | GroupGauge:
+) -> "AnyGauge":
     """Who reads a request: one by one where it has a few subjects, as a group where it has many; see ``Gauge``."""
     kind = GroupGauge if len(parts) >= MANY else Gauge
     return kind(half, parts, alpha, found, weights)
+
+
+AnyGauge = Gauge | GroupGauge

@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table as RichTable
-from rich.text import Text
+from rich.console import RenderableType
 from torch import nn
 
 from neuralyzer.data.request import ErasureRequest
@@ -26,10 +24,10 @@ from neuralyzer.trace.residual import FOUND
 from neuralyzer.trace.self_check import SelfCheck
 from neuralyzer.trace.verdict import Verdict, bound, decide
 from neuralyzer.verification.attacks import Attacks, attacks
-from neuralyzer.verification.audit import audit, not_measured_view, required, trace_cells
-from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_control
+from neuralyzer.verification.audit import audit, required
+from neuralyzer.verification.controls import Controls, groups_of, original_control
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.words import bar, colour, percent, sentence
+from neuralyzer.verification.words import sentence
 from neuralyzer.workspace.policy import Policy
 
 POOL, EXACT = "pool", "exact references"
@@ -115,6 +113,8 @@ class Verification:
         )
 
     def __rich__(self) -> RenderableType:
+        from neuralyzer.verification.view import verification_view
+
         return verification_view(self)
 
 
@@ -280,54 +280,3 @@ def _rows(
             }
         )
     return rows
-
-
-def verification_view(verification: Verification, retrained: bool = False) -> RenderableType:
-    """The table of families, the bar of the trace, and the verdict.
-
-    Args:
-        verification: what to show.
-        retrained: whether to show the column of models that were really retrained.
-
-    Returns:
-        What Rich prints.
-    """
-    table = RichTable(title="verification, on the judging half", title_justify="left")
-    heads = ["family", "signal", "original", "unlearned", "interval", "models that never saw the rows", "ok"]
-    for head in [*heads, *(["really retrained, mean (range)"] if retrained else [])]:
-        table.add_column(head, justify="left" if head in ("family", "signal") else "right")
-    for row in verification.families:
-        inside = row["null_low"] <= row["unlearned"] <= row["null_high"]
-        mark = Text("✓", style="green") if inside else Text("✗", style="bold red")
-        trace, interval = trace_cells(row, "unlearned")
-        cells: list[Any] = [
-            row["family"] + ("" if row["counts"] else " *"),
-            row["signal"],
-            Text(percent(row["original"]), style="red"),
-            Text(trace, style="green" if inside else "red"),
-            interval,
-            f"{percent(row['null_low'])} to {percent(row['null_high'])}",
-            mark,
-        ]
-        if retrained and row["retrained"]:
-            values = row["retrained"]
-            mean = percent(sum(values) / len(values))
-            cells.append(f"{mean} ({100 * min(values):.0f} to {percent(max(values))})")
-        table.add_row(*cells)
-    parts: list[RenderableType] = [table]
-    if any(not row["counts"] for row in verification.families):
-        parts.append(Text("* does not count: it could not have found the original's whole trace", style="dim"))
-    if verification.families:
-        first = verification.families[0]
-        parts += [
-            Text.assemble("trace before ", (bar(first["original"]), "red"), f" {percent(first['original'])}"),
-            Text.assemble("trace after  ", (bar(first["unlearned"]), "green"), f" {percent(first['unlearned'])}"),
-        ]
-    if verification.attacks is not None:
-        parts.append(verification.attacks)
-    parts += not_measured_view(verification.not_measured)
-    parts += controls_view(verification.self_check, verification.positive_control)
-    if verification.looks:
-        parts.append(Text(f"looks at the judging half for these rows: {verification.looks}"))
-    parts.append(Text(verification.sentence, style=f"bold {colour(verification.verdict)}"))
-    return Group(*parts)

@@ -12,7 +12,8 @@ class Policy:
 
     Attributes:
         alpha: error rate of the joint test.
-        max_trace: largest detectable trace with which a family may say ``forgotten`` (1.0 = 100 %).
+        max_trace: largest trace that may have been missed where a verdict says ``forgotten`` (1.0 = 100 %): retraining or
+            attack, and relearning where the request has it, must each have a family that would have found it.
         max_utility_loss: largest loss of holdout accuracy that a plan may cost; None means the objective's own
             default (.01 accuracy, or 2 % of the root mean squared error).
         acceptance: the team's own command, such as ``pytest tests/model``; it finds the path of the new weights in
@@ -22,7 +23,7 @@ class Policy:
     """
 
     alpha: float = 0.05
-    max_trace: float = 1.0
+    max_trace: float = 0.75
     max_utility_loss: float | None = None
     acceptance: str | None = None
     name_subject: bool = False

@@ -1,0 +1,41 @@
+"""What a certificate says of the two controls, and the base of all of its parts."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Record(BaseModel):
+    """Base of all parts of a certificate: strict, unchangeable, no unknown fields, no infinite numbers."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SelfCheckRecord(Record):
+    """The negative control: false alarms of the same test on holdout rows that nobody saw."""
+
+    alarms: int = Field(ge=0, description="how many groups of holdout rows raised a false alarm")
+    groups: int = Field(ge=0, description="out of how many")
+    limit: int | None = Field(
+        default=None, ge=0, description="how many come at most in 99 of 100 pools that are right; null in older records"
+    )
+
+
+class SignalControlRecord(Record):
+    """What one signal reads of the original on subjects that it saw."""
+
+    detected: float = Field(ge=0, le=1, description="share of the groups that the signal alone finds")
+    promised: float = Field(ge=0, le=1, description="share of the groups whose detectable trace is at most 1")
+    trace: float = Field(description="mean trace of the original; 1 where references train as the original was trained")
+    low: float = Field(description="lower end of its interval")
+    high: float = Field(description="upper end of its interval")
+
+
+class PositiveControlRecord(Record):
+    """The positive control: the original saw every subject, so the same test must find it."""
+
+    groups: int = Field(ge=0, description="how many subjects, or groups of them, the original was read on")
+    size: int = Field(ge=1, description="subjects of a group")
+    detected: int = Field(ge=0, description="on how many of them the original was found")
+    promised: int = Field(ge=0, description="on how many of them some signal's detectable trace is at most 1")
+    found: int = Field(ge=0, description="on how many of those it was found; 95 in a hundred are expected")
+    passed: bool = Field(description="whether as many were found as promised, as far as their number tells")
+    signals: dict[str, SignalControlRecord] = Field(description="each signal by itself")

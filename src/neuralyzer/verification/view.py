@@ -1,0 +1,63 @@
+"""How a verification is shown in a terminal: the table of families, the bars, the controls, the verdict."""
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from neuralyzer.verification.audit import not_measured_view, trace_cells
+from neuralyzer.verification.controls import controls_view
+from neuralyzer.verification.verify import Verification
+from neuralyzer.verification.words import bar, colour, percent
+
+
+def verification_view(verification: Verification, retrained: bool = False) -> RenderableType:
+    """The table of families, the bar of the trace, and the verdict.
+
+    Args:
+        verification: what to show.
+        retrained: whether to show the column of models that were really retrained.
+
+    Returns:
+        What Rich prints.
+    """
+    table = RichTable(title="verification, on the judging half", title_justify="left")
+    heads = ["family", "signal", "original", "unlearned", "interval", "models that never saw the rows", "ok"]
+    for head in [*heads, *(["really retrained, mean (range)"] if retrained else [])]:
+        table.add_column(head, justify="left" if head in ("family", "signal") else "right")
+    for row in verification.families:
+        inside = row["null_low"] <= row["unlearned"] <= row["null_high"]
+        mark = Text("✓", style="green") if inside else Text("✗", style="bold red")
+        trace, interval = trace_cells(row, "unlearned")
+        cells: list[Any] = [
+            row["family"] + ("" if row["counts"] else " *"),
+            row["signal"],
+            Text(percent(row["original"]), style="red"),
+            Text(trace, style="green" if inside else "red"),
+            interval,
+            f"{percent(row['null_low'])} to {percent(row['null_high'])}",
+            mark,
+        ]
+        if retrained and row["retrained"]:
+            values = row["retrained"]
+            mean = percent(sum(values) / len(values))
+            cells.append(f"{mean} ({100 * min(values):.0f} to {percent(max(values))})")
+        table.add_row(*cells)
+    parts: list[RenderableType] = [table]
+    if any(not row["counts"] for row in verification.families):
+        parts.append(Text("* does not count: it could not have found the original's whole trace", style="dim"))
+    if verification.families:
+        first = verification.families[0]
+        parts += [
+            Text.assemble("trace before ", (bar(first["original"]), "red"), f" {percent(first['original'])}"),
+            Text.assemble("trace after  ", (bar(first["unlearned"]), "green"), f" {percent(first['unlearned'])}"),
+        ]
+    if verification.attacks is not None:
+        parts.append(verification.attacks)
+    parts += not_measured_view(verification.not_measured)
+    parts += controls_view(verification.self_check, verification.positive_control)
+    if verification.looks:
+        parts.append(Text(f"looks at the judging half for these rows: {verification.looks}"))
+    parts.append(Text(verification.sentence, style=f"bold {colour(verification.verdict)}"))
+    return Group(*parts)
