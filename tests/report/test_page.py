@@ -122,6 +122,15 @@ def test_every_verdict(tell, verdict, basis):
     assert sentence in html and f"“{verdict}”" in html
 
 
+def test_it_says_what_the_whole_case_took(tell):
+    content = result()
+    content["unlearning"]["speed"] = {"case": 41.0, "pool": 300.0, "per_request": 341.0}
+    said = words(tell(content))
+    assert "the whole case, up to this report, took 41 s, and 6 min with its share of the references" in said
+    content["unlearning"]["speed"] = {"case": 41.0, "pool": None, "per_request": None}
+    assert "took 41 s. " in words(tell(content)) or "took 41 s;" in words(tell(content))
+
+
 def test_an_unknown_verdict_is_never_green(tell):
     content = result()
     content["verification"]["verdict"] = 'fine"><u>'

@@ -171,6 +171,10 @@ def unlearned(unlearning: Mapping[str, Any]) -> str:
     text = f"The model was made to forget with {unlearning['method']} in {seconds(unlearning.get('seconds'))}"
     if unlearning.get("retrain_seconds") is not None:
         text += f"; one retraining takes {seconds(unlearning['retrain_seconds'])}"
+    if speed := unlearning.get("speed"):
+        text += f"; the whole case, up to this report, took {seconds(speed['case'])}"
+        if speed["pool"] and speed["per_request"] is not None:
+            text += f", and {seconds(speed['per_request'])} with its share of the references"
     earlier = [attempt for attempt in unlearning.get("attempts") or () if attempt["method"] != unlearning["method"]]
     if earlier:
         tried = "; ".join(f"{a['method']} ({a.get('verdict') or a.get('reason') or 'failed'})" for a in earlier)
