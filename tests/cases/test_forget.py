@@ -53,6 +53,13 @@ def test_a_request_is_answered_within_its_budget(world):
     assert "<html" in case.report.read_text()
 
 
+def test_a_closed_case_is_read_whatever_is_installed_since(world, monkeypatch):
+    wish = Wish(rates=RATES, method="finetune")
+    case = go(world, workspace=loose(world), wish=wish)
+    monkeypatch.setattr("neuralyzer.methods.catalogue.make", lambda *given, **named: pytest.fail("made again"))
+    assert go(world, workspace=loose(world), wish=wish).to_dict() == case.to_dict()
+
+
 def test_the_persons_choice_among_the_options_is_asked_once_and_kept(world):
     asked = []
 

@@ -117,8 +117,6 @@ def forget(
     place = as_workspace(tempfile.mkdtemp(prefix="neuralyzer-") if workspace is None else workspace)
     wish = wish or Wish()
     wish = replace(wish, method=method) if method is not None else wish
-    if wish.method is not None:
-        catalogue.make(wish.method, **(wish.hyperparameters or {}))  # a wrong name is told before an audit is paid for
     with threads.using(threads.settled(place.threads, oracle.recipe, oracle.data).count):
         return _forget(oracle, request, references, place, wish, watch or Unwatched(), progress or Silent(), began)
 
@@ -138,6 +136,8 @@ def _forget(
     folder = Folder(place.cases / case)
     if folder.has("result"):
         return _closed(folder, oracle, positions, references, case)
+    if wish.method is not None:
+        catalogue.make(wish.method, **(wish.hyperparameters or {}))  # a wrong name is told before an audit is paid for
     pool = references() if callable(references) else references
     if wish.exact_references and pool is None:
         raise UsageError(exact.NO_POOL)

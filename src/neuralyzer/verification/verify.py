@@ -202,10 +202,9 @@ def verify(
         missed=controls.missed,
     )
     why = controls.reason if verdict is Verdict.INCONCLUSIVE else None
-    known = registered or _known(model, oracle)
     if answerable is not None:
         verdict, why = Verdict.INCONCLUSIVE, f"the pool cannot answer this request, since {answerable}"
-    elif verdict is Verdict.FORGOTTEN and known is not None:
+    elif verdict is Verdict.FORGOTTEN and (known := registered or _known(model, oracle)) is not None:
         verdict, why = Verdict.INCONCLUSIVE, f"these weights were trained on the rows: {known}"
     if exact:
         verdict, why = Verdict.FORGOTTEN, None
