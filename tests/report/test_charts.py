@@ -1,9 +1,13 @@
+import contextlib
 import itertools
 import re
 from xml.etree import ElementTree
 
-from neuralyzer.report import charts, histograms
+import numpy as np
+
+from neuralyzer.report import attacks, charts, drawing, histograms
 from neuralyzer.report.drawing import CHOSEN, ORIGINAL, UNLEARNED
+from tests.report.example import result
 
 NOTHING = {"trace": None, "low": None, "high": None}
 
@@ -26,6 +30,18 @@ def texts(svg):
 
 def colours(svg):
     return re.findall(r"#[0-9a-f]{6}", svg)
+
+
+def test_charts_are_what_altairs_schema_allows(monkeypatch):
+    """Reports are drawn without Altair's checks; here each mark is made with them."""
+    checked = []
+    monkeypatch.setattr(drawing.schemapi, "debug_mode", lambda on: contextlib.nullcontext(checked.append(on)))
+    families = [family("Retraining", 1.0, 0.1, retrained=(0.1, -0.1)), family("Attack", 0.9, 0.0)]
+    assert charts.traces(families) and charts.options([option("retrain", 4.0, 0.0), option("ssd", 1.0, 0.3)], 2.0)
+    read = np.random.default_rng(0).normal(size=60).tolist()
+    assert histograms.margins(dict.fromkeys(("original", "unlearned", "never_saw", "saw"), read))
+    assert attacks.roc(result()["verification"]["attacks"])
+    assert len(checked) >= 4
 
 
 def test_svg_scales_and_refers_to_nothing():

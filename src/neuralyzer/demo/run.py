@@ -26,8 +26,8 @@ from neuralyzer.references.backends import Backend
 from neuralyzer.references.pool import References
 from neuralyzer.registry.manifests import register_dataset
 from neuralyzer.registry.record import Recorder
-from neuralyzer.trace.gauge import Gauge
-from neuralyzer.trace.group_gauge import GroupGauge, gauge_for
+from neuralyzer.trace.gauge import PoolGauge
+from neuralyzer.trace.group_gauge import gauge_for
 from neuralyzer.workspace import atomic
 from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
@@ -154,7 +154,7 @@ def _retrained(recipe: Recipe, retain: Data, progress: Progress) -> list[nn.Modu
 
 
 def with_retrained(
-    result: dict[str, Any], gauge: Gauge | GroupGauge, models: Sequence[nn.Module], recipe: Recipe, holdout: Data
+    result: dict[str, Any], gauge: PoolGauge, models: Sequence[nn.Module], recipe: Recipe, holdout: Data
 ) -> dict[str, Any]:
     """A case's JSON with what really retrained models read, by family and on the holdout."""
     read = [gauge.read(model).traces for model in models]

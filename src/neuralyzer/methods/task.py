@@ -25,8 +25,8 @@ from neuralyzer.progress import Progress
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.pool import References
 from neuralyzer.registry.history import Checkpoint, History, foreign
-from neuralyzer.trace.gauge import Gauged
-from neuralyzer.trace.group_gauge import AnyGauge, gauge_for
+from neuralyzer.trace.gauge import Gauged, PoolGauge
+from neuralyzer.trace.group_gauge import gauge_for
 
 HELD_BACK = 0.1  # of the retained rows: what repair stops by
 MOST_HELD_BACK = 1000
@@ -182,7 +182,7 @@ class Task:
         return np.setdiff1d(self.forget.y.numpy(), retained)
 
     @cached_property
-    def gauge(self) -> AnyGauge:
+    def gauge(self) -> PoolGauge:
         """Reads the coach's trace.
 
         Raises:

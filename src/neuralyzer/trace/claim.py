@@ -14,7 +14,7 @@ import numpy as np
 from neuralyzer.references.readings import Floats
 from neuralyzer.trace.estimate import SMALLEST_UNIT, Gap
 from neuralyzer.trace.gap_curve import GapCurve, gap_curve
-from neuralyzer.trace.joint import Joint, joint_null
+from neuralyzer.trace.joint import Joint, joint_null, p_above
 from neuralyzer.trace.prediction import Shift
 from neuralyzer.trace.residual import FOUND, Trace
 from neuralyzer.trace.table import Null, Table
@@ -130,11 +130,6 @@ def claim_trace(table: Table, claimed: Claimed, found: float = FOUND) -> Trace:
     z, reach = trace / se, table.critical * se
     scatter = float(np.sqrt(seen.widening * sd**2 + seen.misfit))
     return Trace(trace, trace - reach, trace + reach, se, z, p_above(table.pooled, z), reach + found * scatter)
-
-
-def p_above(null: Floats, z: float) -> float:
-    """Share of null values at least as large as ``z``, itself included."""
-    return (1 + int((null >= z).sum())) / (1 + len(null))
 
 
 def claim_test(tables: Mapping[str, Table], z: Mapping[str, float], signals: Sequence[str], alpha: float) -> Joint:

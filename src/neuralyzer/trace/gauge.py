@@ -1,7 +1,7 @@
 """Reads the residual trace of any model for one request, on one half of the references."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -115,12 +115,6 @@ class Signals:
     signals: list[str]
 
     @property
-    def alike(self) -> str | None:
-        """Why the request's subjects cannot be judged together, since they resemble each other; None where they can."""
-        own = [name for name in self.signals if not self.half.meter.signals[name].per_unit]
-        return screen.obstacle(self.half.half, own[0], self.parts) if own else None
-
-    @property
     def not_measured(self) -> tuple[str, ...]:
         """The references' signals that the request, or the model, does not have."""
         return tuple(name for name in self.half.meter.signals if name not in self.signals)
@@ -140,8 +134,8 @@ def readable(half: ReferenceHalf, weights: bool) -> list[str]:
     return [name for name, signal in own if weights or not getattr(signal, "needs_weights", True)]
 
 
-class Gauge(Signals):
-    """Reads models for one request.
+class PoolGauge(Signals):
+    """Reads models for one request against a pool; how is what ``Gauge`` and ``GroupGauge`` say.
 
     Args:
         half: the references that read.
@@ -161,18 +155,24 @@ class Gauge(Signals):
             for name in readable(half, weights)
             if half.meter.measures(half.meter.signals[name], parts)
             and all(part.subject in self.tables[name] for part in parts)
-            and 1 / (1 + len(self.tables[name].pooled)) <= alpha  # else not even the oddest model could be told
+            and self._tells(name)
         ]
 
-    @cached_property
-    def fineness(self) -> dict[str, float]:
-        """How finely each signal sees this request: what the joint test weighs it by."""
-        return {name: self.tables[name].fineness_of(self.tables[name].parts_null(self.parts)) for name in self.signals}
+    def _tells(self, signal: str) -> bool:
+        """Whether a signal's null could tell even the oddest model."""
+        return True
+
+    def _trace(self, signal: str, reading: Reading) -> Trace:
+        raise NotImplementedError
+
+    def _joint(self, traces: Mapping[str, Trace], taken: list[str]) -> Joint:
+        raise NotImplementedError
 
     @property
     def obstacle(self) -> str | None:
         """Why these references cannot answer the request; None where they can, or where nothing is read anyway."""
-        return self.alike
+        own = [name for name in self.signals if not self.half.meter.signals[name].per_unit]
+        return screen.obstacle(self.half.half, own[0], self.parts) if own else None
 
     def self_check(self, signals: Sequence[str], groups: Sequence[Indices]) -> SelfCheck:
         """Count false alarms on groups of holdout rows, which nobody saw."""
@@ -191,16 +191,33 @@ class Gauge(Signals):
         return self.judge(self.half.meter.read(model, self.parts, self.signals), counts)
 
     def judge(self, readings: Mapping[str, Reading], counts: Sequence[str] | None = None) -> Gauged:
-        """The like of a model that was read already: ``readings`` by signal, as the half's meter gives them."""
-        traces = {
-            name: residual_trace(self.tables[name], self.parts, readings[name].rows, readings[name].holdout, self.found)
-            for name in self.signals
-        }
-        if not traces:
-            return Gauged({}, None, readings)
+        """The result for a model that was read already: ``readings`` by signal, as the half's meter gives them."""
+        traces = {name: self._trace(name, readings[name]) for name in self.signals}
+        return self.counted(Gauged(traces, None, readings), counts)
+
+    def counted(self, gauged: Gauged, counts: Sequence[str] | None) -> Gauged:
+        """The same traces with the joint test taken over the signals that count, or all where none does."""
+        joint = self._joint(gauged.traces, self.taken(counts)) if gauged.traces else None
+        return replace(gauged, joint=joint)
+
+
+class Gauge(PoolGauge):
+    """Reads models for a request of a few subjects, one by one; their scores add. See ``PoolGauge``."""
+
+    def _tells(self, signal: str) -> bool:
+        return 1 / (1 + len(self.tables[signal].pooled)) <= self.alpha
+
+    @cached_property
+    def fineness(self) -> dict[str, float]:
+        """How finely each signal sees this request: what the joint test weighs it by."""
+        return {name: self.tables[name].fineness_of(self.tables[name].parts_null(self.parts)) for name in self.signals}
+
+    def _trace(self, signal: str, reading: Reading) -> Trace:
+        return residual_trace(self.tables[signal], self.parts, reading.rows, reading.holdout, self.found)
+
+    def _joint(self, traces: Mapping[str, Trace], taken: list[str]) -> Joint:
         z = {name: trace.z for name, trace in traces.items()}
-        joint = joint_test(self.tables, z, self.taken(counts), self.alpha, self.fineness)
-        return Gauged(traces, joint, readings)
+        return joint_test(self.tables, z, taken, self.alpha, self.fineness)
 
 
 def family_rows(gauge: Signals, gauged: Gauged, counts: Sequence[str]) -> list[dict[str, Any]]:

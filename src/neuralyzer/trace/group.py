@@ -22,7 +22,7 @@ import numpy as np
 from neuralyzer.references.readings import Flags, Floats, Half, Indices, Part
 from neuralyzer.trace import moments as _moments
 from neuralyzer.trace.estimate import SMALLEST_UNIT
-from neuralyzer.trace.prediction import Holdout, Shift
+from neuralyzer.trace.prediction import Shift, shifts_apart
 from neuralyzer.trace.table import Table
 
 FOLDS = 3  # each has two of the six members at least that never saw a subject
@@ -101,10 +101,7 @@ class GroupTable:
         """What each member reads too high or too low of each row, as its holdout tells; its noise is noted."""
         expected = np.zeros(self._noise.shape)
         for rows, outside in self._holdouts():
-            for member, read in enumerate(outside):
-                others = np.delete(outside, member, 0)
-                mean = others.mean(0)
-                shift = Holdout(mean, _moments.floored(others.std(0, ddof=1))).shift(read, mean)
+            for member, shift in enumerate(shifts_apart(outside)):
                 expected[member, rows] = shift.on(self.mean[rows], self.spread[rows])
                 self._noise[member, rows] = shift.noise
         return expected

@@ -5,7 +5,7 @@ null as well. Each member plays the model under test and all others play those t
 training rows of such a mean do.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -13,8 +13,7 @@ import numpy as np
 
 from neuralyzer.references.readings import Floats, Half
 from neuralyzer.trace.group import FOLDS, GroupTable
-from neuralyzer.trace.moments import floored
-from neuralyzer.trace.prediction import Holdout
+from neuralyzer.trace.prediction import shifts_apart
 
 
 @lru_cache(maxsize=8)
@@ -36,12 +35,8 @@ def scores_on(table: GroupTable, phi: Floats, sizes: Sequence[int]) -> Floats:
     Returns:
         The scores.
     """
-    outside = table.readings.holdout
     mean, spread = phi.mean(0), np.maximum(phi.std(0, ddof=1), table.table.spread_floor)
-    shifts = []
-    for member, read in enumerate(outside):
-        others = np.delete(outside, member, 0)
-        shifts.append(Holdout(others.mean(0), floored(others.std(0, ddof=1))).shift(read, others.mean(0)))
+    shifts = shifts_apart(table.readings.holdout)
     tilde = phi - np.stack([shift.on(mean, spread) for shift in shifts])
     slope, intercept = table.gap_line
     fold = np.arange(len(phi)) % FOLDS
@@ -64,8 +59,3 @@ def scores_on(table: GroupTable, phi: Floats, sizes: Sequence[int]) -> Floats:
         by_group = (np.split(values, ends) for values in (score, variance))
         found.append([s.sum() / np.sqrt(v.sum()) for s, v in zip(*by_group, strict=True)])
     return np.array(found)
-
-
-def weighted_maximum(z: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
-    """The largest weighted ``|z|`` over signals, shaped like one of them."""
-    return np.asarray(np.max([weights[name] * np.abs(own) for name, own in z.items()], axis=0))

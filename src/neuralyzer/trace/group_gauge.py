@@ -5,44 +5,27 @@ from functools import cached_property
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
-from torch import nn
 
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.measuring import Reading
-from neuralyzer.references.readings import Floats, Indices, Part
-from neuralyzer.trace.gauge import Gauge, Gauged, Signals, readable, tables
+from neuralyzer.references.readings import Indices, Part
+from neuralyzer.trace.gauge import Gauge, PoolGauge, tables
 from neuralyzer.trace.group import Draws, GroupTable, Spread, draws, group_table, rows_left_out, spread
-from neuralyzer.trace.group_check import scores_on, weighted_maximum, without_rows
-from neuralyzer.trace.joint import Joint, weights
+from neuralyzer.trace.group_check import scores_on, without_rows
+from neuralyzer.trace.joint import Joint, p_above, weights
 from neuralyzer.trace.residual import FOUND, Trace
 from neuralyzer.trace.self_check import SelfCheck, most
 
 MANY = 8  # subjects; fewer are read one by one, and their scores added
 
 
-class GroupGauge(Signals):
-    """Reads models for one request of many subjects; takes and gives what ``Gauge`` does.
+class GroupGauge(PoolGauge):
+    """Reads models for a request of many subjects, as one group. See ``PoolGauge``."""
 
-    Args:
-        half: the references that read.
-        parts: what the request asks for, by subject.
-        alpha: error rate of the joint test.
-        found: normal quantile of the power that detectable traces speak of.
-        weights: whether more than a model's outputs can be had.
-    """
-
-    def __init__(
-        self, half: ReferenceHalf, parts: Sequence[Part], alpha: float, found: float = FOUND, weights: bool = True
-    ) -> None:
-        self.half, self.parts, self.alpha, self.found = half, list(parts), alpha, found
-        self.tables = tables(half.half, alpha)
-        self.signals = [
-            name
-            for name in readable(half, weights)
-            if half.meter.measures(half.meter.signals[name], parts)
-            and all(part.subject in self.tables[name] for part in parts)
-        ]
-        self.rows = sum(len(part.rows) for part in parts)
+    @property
+    def rows(self) -> int:
+        """How many rows the request asks for."""
+        return sum(len(part.rows) for part in self.parts)
 
     @cached_property
     def usable(self) -> tuple[int, ...]:
@@ -58,7 +41,7 @@ class GroupGauge(Signals):
         most = rows_left_out(self.half.half, self.usable)
         if self.rows > most:
             return f"it asks for {self.rows} rows of many subjects, and each reference lacks {most} only"
-        return self.alike
+        return super().obstacle
 
     @cached_property
     def _null(self) -> Draws:
@@ -84,31 +67,13 @@ class GroupGauge(Signals):
         half = self.half.half
         return max(0.0, half.share - self.rows / len(half.owners)) / 2
 
-    def read(self, model: nn.Module, counts: Sequence[str] | None = None) -> Gauged:
-        """Read a model.
-
-        Args:
-            model: any module of the recipe's kind.
-            counts: signals that the joint test is taken over; by default, or where empty, all that the request has.
-
-        Returns:
-            Traces and joint test.
-        """
-        return self.judge(self.half.meter.read(model, self.parts, self.signals), counts)
-
-    def judge(self, readings: Mapping[str, Reading], counts: Sequence[str] | None = None) -> Gauged:
-        """The result for a model that was read already: ``readings`` by signal, as the half's meter gives them."""
-        if not self.signals:
-            return Gauged({}, None, readings)
-        traces = {name: self._trace(name, readings[name]) for name in self.signals}
-        taken = self.taken(counts)
+    def _joint(self, traces: Mapping[str, Trace], taken: list[str]) -> Joint:
         own = weights(taken, {name: 1 / traces[name].se for name in taken})
         z = np.stack([np.abs(self._spreads[name].null) / self._spreads[name].sd for name in taken])
         null = (own[:, None] * z).max(0) * self._widening
         statistic = max(float(w * abs(traces[name].z)) for w, name in zip(own, taken, strict=True))
-        p = _share(null, statistic)
-        joint = Joint(tuple(taken), statistic, float(np.quantile(null, 1 - self.alpha)), p, p <= self.alpha)
-        return Gauged(traces, joint, readings)
+        p = p_above(null, statistic)
+        return Joint(tuple(taken), statistic, float(np.quantile(null, 1 - self.alpha)), p, p <= self.alpha)
 
     def self_check(self, signals: Sequence[str], groups: Sequence[Indices]) -> SelfCheck:
         """Count false alarms on groups of holdout rows, joined to the request's size.
@@ -128,14 +93,14 @@ class GroupGauge(Signals):
         made = tables(half, self.alpha)
         null, seen = (draws(half, self.usable, self.rows, saw) for saw in (False, True))
         sizes = [len(own) for own in np.array_split(played, max(1, len(played) // self.rows))]
-        scored, found = {}, {}
+        scored, found = [], []  # in the unit of their nulls, in which all signals weigh alike
         for name in usable:
             table = group_table(half, made[name])
             scale = spread(table, null, seen)
-            scored[name] = scale.null / scale.sd
-            found[name] = scores_on(table, self.half.half.signals[name].holdout[:, played], sizes) / scale.sd
-        own = dict.fromkeys(usable, 1.0)  # in the unit of their nulls all signals weigh alike
-        every, alarm = weighted_maximum(scored, own), weighted_maximum(found, own)
+            scored.append(np.abs(scale.null) / scale.sd)
+            phi = self.half.half.signals[name].holdout[:, played]
+            found.append(np.abs(scores_on(table, phi, sizes)) / scale.sd)
+        every, alarm = np.max(scored, axis=0), np.max(found, axis=0)
         critical = float(np.quantile(every, 1 - self.alpha)) * self._widening
         shares = [float((every[null.member == m] > critical).mean()) for m in np.unique(null.member)]
         limit = most(shares, len(shares), alarm.size, self.alpha)
@@ -149,21 +114,14 @@ class GroupGauge(Signals):
         trace = float(sums.score) / unit
         se = float(np.hypot(own.sd * noise / unit, self._tau))
         reach = float(np.quantile(null, 1 - self.alpha)) * se
-        p = _share(null, abs(trace / se))
+        p = p_above(null, abs(trace / se))
         detectable = reach + self.found * own.seen * noise / unit
         return Trace(trace, trace - reach, trace + reach, se, trace / se, p, detectable)
 
 
-def _share(null: Floats, statistic: float) -> float:
-    return (1 + int((null >= statistic).sum())) / (1 + len(null))
-
-
 def gauge_for(
     half: ReferenceHalf, parts: Sequence[Part], alpha: float, found: float = FOUND, weights: bool = True
-) -> "AnyGauge":
+) -> PoolGauge:
     """Who reads a request: one by one where it has a few subjects, as a group where it has many; see ``Gauge``."""
     kind = GroupGauge if len(parts) >= MANY else Gauge
     return kind(half, parts, alpha, found, weights)
-
-
-AnyGauge = Gauge | GroupGauge

@@ -79,6 +79,11 @@ def _joint_nulls(tables: tuple[Table, ...], weighted: bool) -> tuple[Floats, ...
     return tuple(found)
 
 
+def p_above(null: Floats, statistic: float) -> float:
+    """The share of values that are at least as large, the statistic itself counted among them."""
+    return (1 + int((null >= statistic).sum())) / (1 + len(null))
+
+
 def joint_test(
     tables: Mapping[str, Table],
     z: Mapping[str, float],
@@ -101,5 +106,5 @@ def joint_test(
     null = joint_null(tables, signals, weighted=fineness is not None)
     own = weights(signals, fineness)
     statistic = max(float(weight * abs(z[signal])) for weight, signal in zip(own, signals, strict=True))
-    p = (1 + int((null >= statistic).sum())) / (1 + len(null))
+    p = p_above(null, statistic)
     return Joint(tuple(signals), statistic, float(np.quantile(null, 1 - alpha)), p, p <= alpha)

@@ -119,7 +119,7 @@ def positive_control(
         gauged = gauge.judge(own)
         counts = counting(gauged.detectable)
         if counts:
-            gauged = gauge.judge(own, counts)
+            gauged = gauge.counted(gauged, counts)
         rejected.append(gauged.rejects)
         promised.append(bool(counts))
         for name, trace in gauged.traces.items():

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from neuralyzer.references.readings import Floats
+from neuralyzer.trace.moments import floored
 
 PerModel = Any  # a float of one model, an array ``(K,)`` of several
 SMALLEST_NOISE = 1e-6  # in spreads; keeps scores finite for a model that reads just as the members' mean
@@ -59,3 +60,13 @@ class Holdout:
         residuals = y - c0[..., None] - c1[..., None] * x
         np.clip(residuals, -LARGEST_RESIDUAL, LARGEST_RESIDUAL, out=residuals)
         return Shift(c0, c1, np.maximum(np.sqrt(np.square(residuals).mean(-1)), SMALLEST_NOISE))
+
+
+def shifts_apart(readings: Floats) -> list[Shift]:
+    """How each of ``M`` members differs from the others on the holdout, ``(M, H)``; nothing of its own is among them."""
+    found = []
+    for member, own in enumerate(readings):
+        others = np.delete(readings, member, 0)
+        mean = others.mean(0)
+        found.append(Holdout(mean, floored(others.std(0, ddof=1))).shift(own, mean))
+    return found

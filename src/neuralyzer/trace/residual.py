@@ -7,6 +7,7 @@ import numpy as np
 
 from neuralyzer.references.readings import Floats, Part
 from neuralyzer.trace.estimate import score
+from neuralyzer.trace.joint import p_above
 from neuralyzer.trace.prediction import Shift
 from neuralyzer.trace.table import Contrast, Table
 
@@ -94,5 +95,5 @@ def residual_trace(
     se = float(np.sqrt(variance / unit**2 + tau**2))
     z = trace / se
     reach = table.critical * se
-    p = (1 + int((table.pooled >= abs(z)).sum())) / (1 + len(table.pooled))
+    p = p_above(table.pooled, abs(z))
     return Trace(trace, trace - reach, trace + reach, se, z, p, reach + found * float(np.sqrt(seen)) / unit)

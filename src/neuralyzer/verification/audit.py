@@ -12,9 +12,8 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.pool import References
 from neuralyzer.signals.signal import Family
-from neuralyzer.trace.exact import ExactGauge
-from neuralyzer.trace.gauge import Gauge, family_rows
-from neuralyzer.trace.group_gauge import GroupGauge, gauge_for
+from neuralyzer.trace.gauge import Signals, family_rows
+from neuralyzer.trace.group_gauge import gauge_for
 from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.self_check import SelfCheck
 from neuralyzer.trace.verdict import Verdict, counting, decide
@@ -108,7 +107,7 @@ def audit(
     detectable = Controls(positive=positive).corrected(gauged.detectable)
     counts = counting(gauged.detectable)
     if counts:
-        gauged = gauge.judge(gauged.readings, counts)
+        gauged = gauge.counted(gauged, counts)
     assert gauged.joint is not None
     negative = gauge.self_check(gauged.joint.signals, groups_of(references))
     controls = Controls(negative, positive)
@@ -133,7 +132,7 @@ def audit(
     )
 
 
-def required(gauge: Gauge | GroupGauge | ExactGauge) -> list[list[str]]:
+def required(gauge: Signals) -> list[list[str]]:
     """Of which groups of signals one each must count: retraining or attack, and relearning where the request has it."""
     groups = [[s for s in gauge.signals if gauge.family(s) in (Family.RETRAINING, Family.ATTACK)]]
     relearning = [s for s in gauge.signals if gauge.family(s) is Family.RELEARNING]

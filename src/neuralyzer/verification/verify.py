@@ -17,8 +17,8 @@ from neuralyzer.references.exact import NO_POOL
 from neuralyzer.references.pool import References
 from neuralyzer.references.readings import Part
 from neuralyzer.trace.exact import ExactGauge
-from neuralyzer.trace.gauge import Gauge, Gauged
-from neuralyzer.trace.group_gauge import GroupGauge, gauge_for
+from neuralyzer.trace.gauge import Gauged, PoolGauge
+from neuralyzer.trace.group_gauge import gauge_for
 from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.residual import FOUND
 from neuralyzer.trace.self_check import SelfCheck
@@ -31,7 +31,7 @@ from neuralyzer.verification.words import sentence
 from neuralyzer.workspace.policy import Policy
 
 POOL, EXACT = "pool", "exact references"
-AnyGauge = Gauge | GroupGauge | ExactGauge
+AnyGauge = PoolGauge | ExactGauge
 
 
 @dataclass(frozen=True)
