@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from pyarrow import parquet
 from torch import nn
 
 from benchmarks import results
 from benchmarks.calibration.figures import wilson
+from benchmarks.calibration.worlds import _adamw
 from neuralyzer.data.rows import Data
 from neuralyzer.demo import digits
 from neuralyzer.models import weights
@@ -60,10 +60,6 @@ class World:
 
 def _adult_net(inputs: int) -> nn.Module:
     return nn.Sequential(nn.Linear(inputs, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
-
-
-def _adamw(parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, rate, fused=True)
 
 
 def adult(seed: int, models: int, people: int | None = None) -> World:
@@ -189,20 +185,20 @@ class Judged:
         return self._gauge(self.split, FIRST_LOOK)
 
     @cached_property
-    def coach(self) -> Any:
+    def declaring(self) -> Any:
         return self._gauge("tuning" if self.split == "judging" else "judging", FOUND)
 
     @cached_property
     def obstacle(self) -> str | None:
-        return self.coach.obstacle
+        return self.declaring.obstacle
 
     @cached_property
     def counts(self) -> tuple[str, ...]:
-        return counting(self.coach.judge(self._read(self.original)).detectable)
+        return counting(self.declaring.judge(self._read(self.original)).detectable)
 
     @cached_property
     def original_rejected(self) -> bool:
-        return self.coach.judge(self._read(self.original), self.counts).rejects
+        return self.declaring.judge(self._read(self.original), self.counts).rejects
 
     @cached_property
     def controls(self) -> Controls:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import torch
 from sklearn.datasets import load_breast_cancer, load_digits
 from torch import nn
 
 from benchmarks import groups
 from benchmarks.calibration import worlds as calibration
 from benchmarks.calibration.worlds import World as CalibrationWorld
+from benchmarks.calibration.worlds import _adamw
 from neuralyzer.data.rows import Data
 from neuralyzer.models.recipe import Recipe
 
@@ -32,10 +32,6 @@ def _mlp(inputs: int, width: int, classes: int) -> nn.Module:
     return nn.Sequential(
         nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes)
     )
-
-
-def _adamw(parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, rate, fused=True)
 
 
 def _repeated(

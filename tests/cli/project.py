@@ -106,7 +106,7 @@ class Project:
     def states(self):
         """Digest of every file, by its path from the root; what a command may not touch.
 
-        Whoever asks first leaves what the original reads of all subjects, and the number of threads that is fastest.
+        The first command that needs them writes the positive control and the number of threads; they are left out.
         """
         return {
             str(path.relative_to(self.root)): digests.of_file(path)

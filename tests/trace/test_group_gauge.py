@@ -71,7 +71,7 @@ def test_more_rows_than_each_reference_lacks_cannot_be_answered(people):
 
 
 def test_rows_that_resemble_each_other_cannot_be_answered(people):
-    """Members read a cluster of rows alike: whoever lacks a few of them knows them from the rest."""
+    """Members read a cluster of rows alike, so a member that lacks a few of them knows them from the rest."""
     world, half = people
     cluster = np.arange(60)
     shared = np.random.default_rng(0).normal(size=(32, 1)) * 2

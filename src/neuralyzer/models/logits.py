@@ -30,10 +30,7 @@ def require_logits(module: nn.Module, objective: Objective, data: Data) -> None:
     if not isinstance(objective, Classification):
         return
     x, _ = data.gather(np.arange(min(ROWS, len(data))))
-    if not x.is_floating_point():
-        probes = [x]
-    else:
-        probes = [x, FAR * x, -FAR * x]
+    probes = [x, FAR * x, -FAR * x] if x.is_floating_point() else [x]
     training = module.training
     module.eval()
     with torch.no_grad():

@@ -41,10 +41,7 @@ class ReferenceHalf:
         """Which of the present rows a member held, ``(N,)``."""
         if self.half.held is not None:
             return np.asarray(self.half.held[member])
-        held = np.zeros(self.outputs.shape[1], dtype=bool)
-        for subject, rows in enumerate(self.half.positions):
-            held[rows] = self.half.keep[member, subject]
-        return held
+        return np.asarray(self.half.keep[member, self.half.owners])
 
     def never_saw(self, parts: Sequence[Part]) -> list[Asked]:
         """Who can say how a model without a row's subject sees it.

@@ -74,6 +74,11 @@ class PositiveControl:
         """Whether as many were found as promised, as far as their number tells: binomial, one-sided."""
         return self.promised == 0 or float(bdtr(self.found, self.promised, POWER)) >= LEVEL
 
+    @property
+    def whom(self) -> str:
+        """What was read, in words."""
+        return "subjects" if self.size == 1 else f"groups of {self.size} subjects"
+
     def scale(self, signal: str) -> float:
         """What a whole trace reads by a signal, at least; 1 for a signal that was not read."""
         own = self.signals.get(signal)
@@ -85,7 +90,7 @@ class PositiveControl:
 
     @classmethod
     def optional(cls, values: Mapping[str, Any] | None) -> "PositiveControl | None":
-        """The like where there may be none."""
+        """Return the control that was written down; None where there is none."""
         return None if values is None else cls.from_dict(values)
 
     @classmethod

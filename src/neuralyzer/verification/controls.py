@@ -61,10 +61,9 @@ class Controls:
             )
         if self.missed:
             assert self.positive is not None
-            whom = "subjects" if self.positive.size == 1 else f"groups of {self.positive.size} subjects"
             return (
                 f"the original, which saw every subject, is found on {self.positive.found} of "
-                f"{self.positive.promised} {whom} on which it should be; the recipe does not train as the original "
+                f"{self.positive.promised} {self.positive.whom} on which it should be; the recipe does not train as the original "
                 "was trained"
             )
         return None
@@ -143,9 +142,8 @@ def controls_view(negative: SelfCheck | None, positive: PositiveControl | None) 
         limit = "" if negative.limit is None else f" (at most {negative.limit} where all is well)"
         lines.append(Text(said + limit, style="" if negative.passed else "bold red"))
     if positive is not None:
-        whom = "subjects" if positive.size == 1 else f"groups of {positive.size} subjects"
         said = (
-            f"positive control: the original is found on {positive.detected} of {positive.groups} {whom} that it saw; "
+            f"positive control: the original is found on {positive.detected} of {positive.groups} {positive.whom} that it saw; "
             f"on {positive.found} of the {positive.promised} where it must be"
         )
         lines.append(Text(said, style="" if positive.passed else "bold red"))
