@@ -7,7 +7,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -20,24 +19,22 @@ from neuralyzer.planning.track_record import Effort
 def runs(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The lines of algorithms as runs of a ``Record``.
 
-    Requests whose traces say nothing, since those of retrained models are as large, are left out. Of the others a run left
-    what its largest trace is above the retrained models' median: the largest of five families is never 0, even so.
+    A run left what the families that count say, less what retrained models show; requests where none counts are left
+    out.
 
     Returns:
         The runs, in order.
     """
-    noise = {
-        (line["world"], line["scenario"]): float(np.median(line["worst"]))
-        for line in lines
-        if line["entrant"] == "retrained" and table.measurable(line)
-    }
+    retrained = {(line["world"], line["scenario"]): line for line in lines if line["entrant"] == "retrained"}
     found = []
     for line in sorted(lines, key=lambda line: (line["world"], line["scenario"], line["entrant"])):
         effort, _, method = line["entrant"].partition(":")
         place = (line["world"], line["scenario"])
-        if "failed" in line or effort not in set(Effort) or place not in noise:
+        if "failed" in line or effort not in set(Effort):
             continue
-        trace = max(0.0, line["worst"] - noise[place])
+        trace = table.left(line, retrained[place])
+        if trace is None:
+            continue
         own = {"world": line["world"], "scenario": line["scenario"], "method": method, "effort": effort}
         found.append(line["situation"] | own | {"trace": trace, "utility_loss": line["utility_loss"]})
     return found

@@ -15,7 +15,9 @@ def trace_left(families: Iterable[Mapping[str, Any]]) -> float | None:
     families, which stood here before, is mostly noise of the coarsest one.
 
     Args:
-        families: a verification's, with ``unlearned``, ``counts``, and ``low`` and ``high`` of the interval.
+        families: a verification's, with ``unlearned``, ``counts``, and ``low`` and ``high`` of the interval; where
+            models that really never saw the rows were read, ``shown``, the mean of their squared traces, is taken off
+            in place of the squared error.
 
     Returns:
         A fraction, 0 or more; None where no family counts.
@@ -27,5 +29,5 @@ def trace_left(families: Iterable[Mapping[str, Any]]) -> float | None:
         error = (own["high"] - own["low"]) / 2 / NORMAL
         if error > 0:
             total += 1 / error**2
-            squares += (own["unlearned"] ** 2 - error**2) / error**2
+            squares += (own["unlearned"] ** 2 - own.get("shown", error**2)) / error**2
     return math.sqrt(max(0.0, squares / total)) if total else None
