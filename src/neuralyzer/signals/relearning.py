@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad, vmap
+from torch.func import vmap
 
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.models.placement import convolves
@@ -80,22 +80,28 @@ def _side_by_side(
     def outputs(parameters: Parameters, x: Tensor) -> Tensor:
         return objective.outputs(called(model, parameters), x)
 
-    def loss(parameters: Parameters, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        return (objective.losses(outputs(parameters, x), y) * weight).sum()
-
     def steps(x: Tensor, y: Tensor, weight: Tensor) -> Parameters:
-        parameters = start
+        # No copy's loss depends on another's weights: the gradient of their sum is each copy's own. torch.func.grad
+        # would give the same, and import a compiler first, which takes longer than all of the steps.
+        parameters = {name: value.expand(len(x), *value.shape) for name, value in start.items()}
         for _ in range(STEPS):
-            gradients = grad(loss)(parameters, x, y, weight)
-            parameters = {name: value - rate * gradients[name] for name, value in parameters.items()}
-        return parameters
+            parameters = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+            with torch.enable_grad():
+                given = vmap(outputs)(parameters, x)
+                losses = objective.losses(given.flatten(0, 1), y.flatten(0, 1))
+                gradients = torch.autograd.grad((losses * weight.flatten()).sum(), list(parameters.values()))
+            parameters = {
+                name: value - rate * gradient
+                for (name, value), gradient in zip(parameters.items(), gradients, strict=True)
+            }
+        return {name: value.detach() for name, value in parameters.items()}
 
     found: list[tuple[Tensor, Tensor]] = [(torch.empty(0), torch.empty(0))] * len(pairs)
     order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][0]))  # alike in size, so little is padded
     for first in range(0, len(order), copies):
         chunk = order[first : first + copies]
         with torch.no_grad():
-            again = vmap(steps)(*_padded([pairs[place][0] for place in chunk]))
+            again = steps(*_padded([pairs[place][0] for place in chunk]))
             x, y, _ = _padded([pairs[place][1] for place in chunk])
             inside, outside = vmap(outputs)(again, x), vmap(outputs, in_dims=(0, None))(again, holdout.x)
         if not (torch.isfinite(inside).all() and torch.isfinite(outside).all()):
