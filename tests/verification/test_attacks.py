@@ -52,8 +52,8 @@ def test_the_audit_reads_the_tuning_half(setting, verified):
 def test_no_model_is_read_for_it_again(setting, retrained, monkeypatch):
     oracle, references = setting
     protocol = audit(oracle, REQUEST, references).protocol
-    calls, read = [], Meter.read
-    monkeypatch.setattr(Meter, "read", lambda self, model, *given: calls.append(model) or read(self, model, *given))
+    calls, read = [], Meter._read
+    monkeypatch.setattr(Meter, "_read", lambda self, model, *given: calls.append(model) or read(self, model, *given))
     assert verify(retrained, oracle, REQUEST, references, protocol=protocol).attacks is not None
     assert calls == [retrained], "the original was read by the audit"
     gauge = Gauge(references.judging, references.parts(REQUEST.positions(oracle.data)), 0.05)

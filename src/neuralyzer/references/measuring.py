@@ -1,13 +1,16 @@
 """Reading a model with every signal: the same way for a reference, for the Oracle and for what was unlearned."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import nn
 
 from neuralyzer.data.rows import Data
+from neuralyzer.models import weights
 from neuralyzer.references.readings import Floats, Indices, Part
 from neuralyzer.signals.relearned import SMALLEST_UNIT
 from neuralyzer.signals.signal import Batch, Context, Signal, measure_units
@@ -21,6 +24,31 @@ class Reading:
     holdout: Sequence[Floats]
 
 
+MOST_REMEMBERED = 8  # requests a model
+
+
+class AlreadyRead:
+    """What models that are still at hand read, as long as their weights stay the same.
+
+    A case reads the original for the audit and for the verdict, and the unlearned model before a look is spent and at
+    the look: these are the same readings.
+    """
+
+    def __init__(self) -> None:
+        self._known: WeakKeyDictionary[nn.Module, tuple[str, dict[Any, dict[str, Reading]]]] = WeakKeyDictionary()
+
+    def of(self, model: nn.Module, parts: Sequence[Part]) -> dict[str, Reading]:
+        """The readings of a model on a request, by signal: to be looked into and added to."""
+        digest = weights.digest(model)
+        if self._known.get(model, ("", {}))[0] != digest:
+            self._known[model] = (digest, {})
+        known = self._known[model][1]
+        asked = tuple((part.subject, part.rows.tobytes()) for part in parts)
+        if asked not in known and len(known) == MOST_REMEMBERED:
+            del known[next(iter(known))]
+        return known.setdefault(asked, {})
+
+
 @dataclass(frozen=True, eq=False)
 class Meter:
     """What every model of a lineage is read with.
@@ -32,6 +60,7 @@ class Meter:
         holdout: rows that no model saw.
         few: which holdout rows per-unit signals read, ``(500,)`` at most.
         units: rows of each subject that can be relearned as they were when references were made, by subject.
+        already: what it read before.
     """
 
     signals: Mapping[str, Signal]
@@ -40,6 +69,7 @@ class Meter:
     holdout: Batch
     few: Indices
     units: Mapping[int, Indices]
+    already: AlreadyRead = field(default_factory=AlreadyRead, init=False, repr=False)
 
     @property
     def holdout_few(self) -> Batch:
@@ -67,12 +97,21 @@ class Meter:
         Returns:
             Readings by signal; a signal that the request does not have is missing.
         """
+        asked = [
+            name for name, own in self.signals.items() if (names is None or name in names) and self.measures(own, parts)
+        ]
+        known = self.already.of(model, parts)
+        missing = [name for name in asked if name not in known]
+        if missing:
+            known |= self._read(model, parts, missing)
+        return {name: known[name] for name in asked}
+
+    def _read(self, model: nn.Module, parts: Sequence[Part], names: Sequence[str]) -> dict[str, Reading]:
         found = {}
         everything = self.batch(np.concatenate([part.rows for part in parts]))
         splits = np.cumsum([len(part.rows) for part in parts])[:-1]
-        for name, signal in self.signals.items():
-            if not self.measures(signal, parts) or (names is not None and name not in names):
-                continue
+        for name in names:
+            signal = self.signals[name]
             if signal.per_unit:
                 units = [self.batch(part.rows) for part in parts]
                 pairs = measure_units(signal, model, units, self.holdout_few, self.context)

@@ -1,5 +1,6 @@
 """Reads one half of a pool from its folder, in the rows that a model of its lineage still has."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,9 @@ import numpy as np
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references import surveying
 from neuralyzer.references.half import ReferenceHalf
-from neuralyzer.references.measuring import units_of
+from neuralyzer.references.measuring import Meter, units_of
 from neuralyzer.references.memory import HALVES, remembered
-from neuralyzer.references.readings import Half, Readings
+from neuralyzer.references.readings import Half, Indices, Readings
 from neuralyzer.references.roster import Roster
 from neuralyzer.references.store import Store
 from neuralyzer.signals.catalogue import signals
@@ -32,7 +33,20 @@ def unit_shape(oracle: TrainedModel, head: Head, units: int) -> tuple[int, ...]:
     return (int(head["size"]), units, min(head["holdout_few"], len(oracle.require_holdout())))
 
 
-def load_half(store: Store, oracle: TrainedModel, roster: Roster, head: Head, which: int) -> ReferenceHalf:
+def whole_units(roster: Roster, positions: Sequence[Indices]) -> dict[int, Indices]:
+    """Subjects' rows that can be relearned; a unit counts only while all are there: a rest was never read alone."""
+    return {s: positions[s] for s in units_of(roster.owned) if len(positions[s]) == len(roster.positions[s])}
+
+
+def load_meter(store: Store, oracle: TrainedModel, roster: Roster, head: Head) -> Meter:
+    """What models are read with beside either half; one for both, so that it reads each model once."""
+    units = whole_units(roster, roster.present(roster.places(oracle.data)))
+    return surveying.meter_of(store, oracle, head, units)
+
+
+def load_half(
+    store: Store, oracle: TrainedModel, roster: Roster, head: Head, which: int, meter: Meter
+) -> ReferenceHalf:
     """A half of a pool.
 
     Args:
@@ -41,6 +55,7 @@ def load_half(store: Store, oracle: TrainedModel, roster: Roster, head: Head, wh
         roster: the rows and subjects that it was made of.
         head: its description.
         which: 0 for the tuning half, 1 for the judging half.
+        meter: of the pool.
 
     Returns:
         The half, bound to the model.
@@ -53,9 +68,6 @@ def load_half(store: Store, oracle: TrainedModel, roster: Roster, head: Head, wh
     positions = roster.present(places)
     whole = units_of(roster.owned)
     unit_place = {subject: place for place, subject in enumerate(whole)}
-    # A unit counts only while all of its rows are there: a rest of it was never read alone.
-    units = {s: positions[s] for s in whole if len(positions[s]) == len(roster.positions[s])}
-    meter = surveying.meter_of(store, oracle, head, units)
     groups, found = roster.groups_of(holdout, oracle.data, places), {}
     for name, signal in signals().items():
         rows = store.array(f"{name}.rows", (size, len(roster.owner)))
@@ -64,7 +76,7 @@ def load_half(store: Store, oracle: TrainedModel, roster: Roster, head: Head, wh
         read = Readings(
             rows[members][:, places].astype(np.float64),
             outside[members].astype(np.float64),
-            {subject: unit_place[subject] for subject in units} if signal.per_unit else None,
+            {subject: unit_place[subject] for subject in meter.units} if signal.per_unit else None,
         )
         few = meter.few if signal.per_unit else slice(None)
         found[name] = read if groups is None else read.filled(keep, groups[few])

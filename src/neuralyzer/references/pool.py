@@ -21,9 +21,9 @@ from neuralyzer.references import building
 from neuralyzer.references.backends import Backend, Timing, as_backend
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.looks import Looks
-from neuralyzer.references.measuring import Reading, units_of
+from neuralyzer.references.measuring import Meter, units_of
 from neuralyzer.references.memory import Memory, remember
-from neuralyzer.references.opening import load_half, outputs_of, unit_shape
+from neuralyzer.references.opening import load_half, load_meter, outputs_of, unit_shape
 from neuralyzer.references.processes import How, as_engine
 from neuralyzer.references.readings import Indices, Part
 from neuralyzer.references.roster import Roster
@@ -167,36 +167,19 @@ class References:
         return digests.of_texts([digests.of_json(self.head), digests.of_file(self.store.root / "keep.npy")])
 
     @cached_property
+    def meter(self) -> Meter:
+        """What any model is read with, beside either half."""
+        return load_meter(self.store, self.oracle, self.roster, self.head)
+
+    @cached_property
     def tuning(self) -> ReferenceHalf:
         """The coach: targets, damping, stopping and choice see only this."""
-        return load_half(self.store, self.oracle, self.roster, self.head, 0)
+        return load_half(self.store, self.oracle, self.roster, self.head, 0, self.meter)
 
     @cached_property
     def judging(self) -> ReferenceHalf:
         """The judge: opened for the verdict alone, and each look is counted."""
-        return load_half(self.store, self.oracle, self.roster, self.head, 1)
-
-    def read_original(self, oracle: TrainedModel, parts: Sequence[Part], signals: Sequence[str]) -> dict[str, Reading]:
-        """What an original reads on a request; read once for audit, verdict and both halves.
-
-        Args:
-            oracle: the original.
-            parts: what the request asks for, by subject.
-            signals: by name.
-
-        Returns:
-            Readings by signal, as the halves' meter gives them; they share one.
-        """
-        key = (oracle.digest, *((part.subject, part.rows.tobytes()) for part in parts))
-        known = self._originals.setdefault(key, {})
-        missing = [name for name in signals if name not in known]
-        if missing:
-            known |= self.tuning.meter.read(oracle.model, parts, missing)
-        return {name: known[name] for name in signals if name in known}
-
-    @cached_property
-    def _originals(self) -> dict[tuple[Any, ...], dict[str, Reading]]:
-        return {}
+        return load_half(self.store, self.oracle, self.roster, self.head, 1, self.meter)
 
     @property
     def looks(self) -> Looks:

@@ -103,7 +103,7 @@ def audit(
     if not gauge.signals:
         return _unread(len(positions), policy, references.digest, "No signal of these references reads these rows.")
     positive = original_control(references, oracle, gauge.parts, policy.alpha, "tuning")
-    gauged = gauge.judge(references.read_original(oracle, gauge.parts, gauge.signals))
+    gauged = gauge.read(oracle.model)
     detectable = Controls(positive=positive).corrected(gauged.detectable)
     counts = counting(gauged.detectable)
     if counts:

@@ -185,7 +185,7 @@ def verify(
         )
     counts = [signal for signal in gauge.signals if signal in protocol.counting]
     assert references is not None
-    before = gauge.judge(references.read_original(oracle, gauge.parts, gauge.signals), counts)
+    before = gauge.read(oracle.model, counts)
     after = gauge.read(model, counts)
     assert after.joint is not None
     check = gauge.self_check(after.joint.signals, groups_of(references))

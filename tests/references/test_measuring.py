@@ -1,0 +1,66 @@
+"""A model is read once as long as its weights stay the same, and anew when anything else is asked."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from neuralyzer.references.pool import References
+from neuralyzer.signals.margin import Margin
+
+
+@pytest.fixture
+def pool(kept, oracle):
+    """The like of ``kept``, that has read nothing yet."""
+    return References.open(kept.store.root, oracle)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The rows that ``margin`` was asked for, call by call."""
+    asked, measure = [], Margin.measure
+
+    def spied(self, model, rows, holdout, context):
+        asked.append(len(rows))
+        return measure(self, model, rows, holdout, context)
+
+    monkeypatch.setattr(Margin, "measure", spied)
+    return asked
+
+
+def test_both_halves_and_every_gauge_share_one_reading(pool, oracle, reads):
+    parts = pool.parts(np.arange(10))
+    first = pool.tuning.meter.read(oracle.model, parts, ["margin", "fisher"])
+    again = pool.judging.meter.read(oracle.model, pool.parts(np.arange(10)))
+    assert reads == [10] and again["margin"] is first["margin"] and "correct" in again
+
+
+def test_other_rows_and_other_models_are_read(pool, oracle, reads):
+    meter = pool.meter
+    for model, rows in ((oracle.model, 10), (oracle.model, 11), (pool.member(0), 10), (pool.member(0), 10)):
+        meter.read(model, pool.parts(np.arange(rows)), ["margin"])
+    assert reads == [10, 11, 10, 10]  # two modules are two models, though their weights are the same
+
+
+def test_a_model_whose_weights_changed_is_read_again(pool, oracle, reads):
+    model, parts = pool.member(0), pool.parts(np.arange(10))
+    before = pool.meter.read(model, parts, ["margin"])["margin"]
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.5)
+    after = pool.meter.read(model, parts, ["margin"])["margin"]
+    assert reads == [10, 10] and not np.allclose(np.concatenate(before.rows), np.concatenate(after.rows))
+
+
+def test_a_meter_of_other_rows_starts_anew(pool, oracle, reads):
+    parts = pool.parts(np.arange(10))
+    pool.meter.read(oracle.model, parts, ["margin"])
+    other = replace(pool.meter, holdout=pool.meter.holdout_few)  # as a half on fewer holdout rows has it
+    other.read(oracle.model, parts, ["margin"])
+    assert reads == [10, 10]
+
+
+def test_what_was_asked_long_ago_is_forgotten(pool, oracle, reads):
+    for rows in (*range(1, 10), 1):
+        pool.meter.read(oracle.model, pool.parts(np.arange(rows)), ["margin"])
+    assert reads == [*range(1, 10), 1]
