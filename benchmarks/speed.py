@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from neuralyzer.influence import kept
 from neuralyzer.methods import catalogue
 from neuralyzer.methods.repair import Repair
 from neuralyzer.methods.task import Task
-from neuralyzer.models import reading, training, weights
+from neuralyzer.models import reading, threads, training, weights
 from neuralyzer.verification.verify import Verification
 
 MEMBERS = {"cifar10": 32, "adult": 64}
@@ -128,7 +129,23 @@ def unlearn(world: World, number: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-STEPS = {"train": train, "audit": audit, "factors": factors, "unlearn": unlearn}
+def case(world: World, number: int) -> dict[str, Any]:
+    """A whole case on a copy of the pool, which loses the rows: from the request to certificate and report."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = nz.Workspace(Path(folder) / world.name)
+        shutil.copytree(world.root, place.root)
+        oracle = world.oracle()
+        references = nz.References.open(next((place.root / "references").iterdir()), oracle)
+        began = time.perf_counter()
+        done = nz.forget(oracle, world.request(number), references, place)
+        return {
+            "seconds": time.perf_counter() - began, "verdict": str(done.verdict),
+            "method": done.result["unlearning"]["method"], "unlearning": done.result["unlearning"]["seconds"],
+            "attempts": len(done.result["unlearning"]["attempts"]),
+        }  # fmt: skip
+
+
+STEPS = {"train": train, "audit": audit, "factors": factors, "unlearn": unlearn, "case": case}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -142,7 +159,10 @@ def main(argv: list[str] | None = None) -> None:
         return
     if options.step:
         world, step, number = options.step
-        found = STEPS[step](World(world, options.workspace), int(number))
+        own = World(world, options.workspace)
+        chosen = threads.settled(nz.Workspace(own.root).threads, own.recipe, own.data)
+        with threads.using(chosen.count):  # both sides of a ratio by what is fastest
+            found = STEPS[step](own, int(number)) | {"threads": chosen.count}
         found.setdefault("peak_bytes", 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         print(json.dumps(found, default=float))
         return
@@ -176,9 +196,12 @@ def compared(name: str, workspace: Path) -> dict[str, Any]:
 
     retrained, audited = step("train"), step("audit")
     requests = [step("unlearn", number) for number in range(REQUESTS[name])]
+    cases = [step("case", number) for number in range(REQUESTS[name])]
     seconds = float(np.median([one["seconds"] for one in requests]))
     return {
         "retraining": retrained, "audit": audited, "factors": step("factors"), "requests": requests, "unlearning_seconds": seconds,
+        "cases": cases,
+        "case_over_retraining": float(np.median([one["seconds"] for one in cases])) / retrained["seconds"],
         "times_faster": retrained["seconds"] / seconds,
         "slowest_times_faster": retrained["seconds"] / max(one["seconds"] for one in requests),
         "peak_memory_ratio": max(one["peak_bytes"] for one in requests) / retrained["peak_bytes"],

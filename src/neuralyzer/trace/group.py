@@ -242,7 +242,8 @@ def draws(half: Half, usable: tuple[int, ...], rows: int, seen: bool) -> Draws:
         own = every[keep[every] == seen]
         for _ in range(DRAWS if len(own) else 0):
             order = generator.permutation(own)
-            groups.append(order[: 1 + int(np.searchsorted(np.cumsum(sizes[order]), rows))])
+            # A copy: a view would keep the order of all subjects.
+            groups.append(order[: 1 + int(np.searchsorted(np.cumsum(sizes[order]), rows))].copy())
             members.append(member)
     return Draws(np.array(members), tuple(groups))
 

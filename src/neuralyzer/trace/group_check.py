@@ -12,8 +12,10 @@ from functools import lru_cache
 import numpy as np
 
 from neuralyzer.references.readings import Floats, Half
-from neuralyzer.trace.group import FOLDS, GroupTable
+from neuralyzer.trace.gauge import tables
+from neuralyzer.trace.group import FOLDS, GroupTable, draws, group_table, spread
 from neuralyzer.trace.prediction import shifts_apart
+from neuralyzer.trace.self_check import SelfCheck, most
 
 
 @lru_cache(maxsize=8)
@@ -59,3 +61,44 @@ def scores_on(table: GroupTable, phi: Floats, sizes: Sequence[int]) -> Floats:
         by_group = (np.split(values, ends) for values in (score, variance))
         found.append([s.sum() / np.sqrt(v.sum()) for s, v in zip(*by_group, strict=True)])
     return np.array(found)
+
+
+@lru_cache(maxsize=16)
+def group_self_check(
+    half: Half,
+    alpha: float,
+    signals: tuple[str, ...],
+    subjects: tuple[int, ...],
+    rows: int,
+    played: tuple[int, ...],
+    widening: float,
+) -> SelfCheck:
+    """The self-check of all requests of so many rows, none of which it reads.
+
+    Args:
+        half: the references.
+        alpha: error rate of the joint test.
+        signals: which take part; they share a holdout.
+        subjects: that groups of the null are made of.
+        rows: of the request.
+        played: holdout rows that play it.
+        widening: how much wider an interval is for a spread that comes from few members.
+
+    Returns:
+        Alarms and tests, one for each member and group.
+    """
+    without = without_rows(half, played)
+    made = tables(without, alpha)
+    null, seen = (draws(without, subjects, rows, saw) for saw in (False, True))
+    sizes = [len(own) for own in np.array_split(np.arange(len(played)), max(1, len(played) // rows))]
+    scored, found = [], []  # in the unit of their nulls, in which all signals weigh alike
+    for name in signals:
+        table = group_table(without, made[name])
+        scale = spread(table, null, seen)
+        scored.append(np.abs(scale.null) / scale.sd)
+        phi = half.signals[name].holdout[:, list(played)]
+        found.append(np.abs(scores_on(table, phi, sizes)) / scale.sd)
+    every, alarm = np.max(scored, axis=0), np.max(found, axis=0)
+    critical = float(np.quantile(every, 1 - alpha)) * widening
+    shares = [float((every[null.member == m] > critical).mean()) for m in np.unique(null.member)]
+    return SelfCheck(int((alarm > critical).sum()), alarm.size, most(shares, len(shares), alarm.size, alpha))

@@ -9,12 +9,12 @@ from scipy.special import ndtri, stdtrit
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.measuring import Reading
 from neuralyzer.references.readings import Indices, Part
-from neuralyzer.trace.gauge import Gauge, PoolGauge, tables
+from neuralyzer.trace.gauge import Gauge, PoolGauge
 from neuralyzer.trace.group import Draws, GroupTable, Spread, draws, group_table, rows_left_out, spread
-from neuralyzer.trace.group_check import scores_on, without_rows
+from neuralyzer.trace.group_check import group_self_check
 from neuralyzer.trace.joint import Joint, p_above, weights
 from neuralyzer.trace.residual import FOUND, Trace
-from neuralyzer.trace.self_check import SelfCheck, most
+from neuralyzer.trace.self_check import SelfCheck
 
 MANY = 8  # subjects; fewer are read one by one, and their scores added
 
@@ -85,26 +85,13 @@ class GroupGauge(PoolGauge):
         Returns:
             Alarms and tests, one for each member and group.
         """
-        usable = [name for name in signals if self.tables[name].readings.units is None]
+        usable = tuple(name for name in signals if self.tables[name].readings.units is None)
         played = np.concatenate([np.empty(0, np.int64), *groups])
         if not usable or not len(played):
             return SelfCheck(0, 0)
-        half = without_rows(self.half.half, tuple(played.tolist()))
-        made = tables(half, self.alpha)
-        null, seen = (draws(half, self.usable, self.rows, saw) for saw in (False, True))
-        sizes = [len(own) for own in np.array_split(played, max(1, len(played) // self.rows))]
-        scored, found = [], []  # in the unit of their nulls, in which all signals weigh alike
-        for name in usable:
-            table = group_table(half, made[name])
-            scale = spread(table, null, seen)
-            scored.append(np.abs(scale.null) / scale.sd)
-            phi = self.half.half.signals[name].holdout[:, played]
-            found.append(np.abs(scores_on(table, phi, sizes)) / scale.sd)
-        every, alarm = np.max(scored, axis=0), np.max(found, axis=0)
-        critical = float(np.quantile(every, 1 - self.alpha)) * self._widening
-        shares = [float((every[null.member == m] > critical).mean()) for m in np.unique(null.member)]
-        limit = most(shares, len(shares), alarm.size, self.alpha)
-        return SelfCheck(int((alarm > critical).sum()), alarm.size, limit)
+        return group_self_check(
+            self.half.half, self.alpha, usable, self.usable, self.rows, tuple(played.tolist()), self._widening
+        )
 
     def _trace(self, name: str, reading: Reading) -> Trace:
         table, own = self._table(name), self._spreads[name]
