@@ -39,6 +39,7 @@ from neuralyzer.trace.verdict import FIRST_LOOK, Verdict, counting, decide
 from neuralyzer.verification.audit import required
 from neuralyzer.verification.controls import Controls, groups_of, original_control
 from neuralyzer.workspace.paths import Workspace
+from neuralyzer.workspace.policy import Policy
 
 ALPHA, FIRST_SEED, ORIGINALS = 0.05, 950_000, 8
 CALLED = ("age", "workclass", "education", "marital-status", "occupation", "relationship", "race", "native-country")
@@ -218,9 +219,9 @@ class Judged:
         if self.obstacle is not None:
             return found, str(Verdict.INCONCLUSIVE)
         verdict = decide(
-            rejects=found.rejects, original_rejected=self.original_rejected,
+            rejects=found.rejects, original_rejected=self.original_rejected or self.gauge.judge(self._read(self.original), self.counts).rejects,
             detectable=self.controls.corrected(found.detectable), counts=self.counts, required=required(self.gauge),
-            max_trace=1.0, alarmed=self.controls.alarmed, missed=self.controls.missed,
+            max_trace=Policy().max_trace, alarmed=self.controls.alarmed, missed=self.controls.missed,
         )  # fmt: skip
         return found, str(verdict)
 

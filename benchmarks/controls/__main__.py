@@ -3,7 +3,7 @@
 *wrong*: models that were trained otherwise than their recipe says, by a loop of their own on all rows. Each is handed
 over as the original; the model under test is another of its kind, by another seed, that holds everything and is
 registered nowhere. None may end ``forgotten``. Which safeguard catches it: the reproduction check before members are
-trained, a control, or none.
+trained, a control, or none. The same model is judged once more as what somebody made of a right original.
 
 *right*: models that were trained as the recipe says, and really retrained ones: how many the check or a control turns
 down, and how many of the retrained end ``forgotten`` by the largest trace that a policy allows.
@@ -56,19 +56,24 @@ def judged(model: torch.nn.Module, oracle: TrainedModel, pool: References, subje
 
 
 def wrong(world: World, root: Path, kinds: dict[str, differences.Loop]) -> Iterator[dict[str, Any]]:
-    """A line a difference."""
-    _, pool = pool_of(world, root)
+    """A line a difference; the other kind of model is also judged as what somebody made of a right original."""
+    declared, pool = pool_of(world, root)
     x, y, outside = world.data.x, world.data.y, (world.holdout.x, world.holdout.y)
     for kind, loop in kinds.items():
         first, second = (loop.train(world.recipe, x, y, outside, world.recipe.seed + k) for k in (0, OTHER))
         oracle = TrainedModel(first, world.recipe, world.data, world.holdout)
         own = References.open(pool.store.root, oracle)
-        said = [judged(second, oracle, own, name, Policy()) for name in np.unique(world.data.subjects)]
+        names = np.unique(world.data.subjects)
+        said = [judged(second, oracle, own, name, Policy()) for name in names]
+        foreign = [judged(second, declared, pool, name, Policy()) for name in names]
+        retained = [one.retained_control for one in foreign]
         yield {
             "world": world.name, "kind": kind, "check": checked(oracle, own),
             "controls": [not said[0].positive_control.passed, any(not one.self_check.passed for one in said)],
             "found": [said[0].positive_control.found, said[0].positive_control.promised],
             "verdicts": _words([one.verdict for one in said]),
+            "of a right original": _words([one.verdict for one in foreign]),
+            "kept rows not found": sum(one is not None and not one.passed for one in retained),
         }  # fmt: skip
 
 
@@ -96,6 +101,7 @@ def right(world: World, root: Path, originals: int = 3, subjects: int = 8) -> di
                     for own_ in (audit(one, ErasureRequest(subjects=[str(names[0])]), own), said[0])
                 ],
                 "negative": [check.self_check.passed for check in said],
+                "retained": [check.retained_control is None or check.retained_control.passed for check in said],
             }
         )
         for limit in LIMITS:

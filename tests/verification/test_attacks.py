@@ -53,11 +53,18 @@ def test_the_audit_reads_the_tuning_half(setting, verified):
 def test_no_model_is_read_for_it_again(setting, retrained, monkeypatch):
     oracle, references = setting
     protocol = audit(oracle, REQUEST, references).protocol
-    calls, read = [], Meter._read
-    monkeypatch.setattr(Meter, "_read", lambda self, model, *given: calls.append(model) or read(self, model, *given))
+    calls, asked, read = [], [], Meter._read
+
+    def spied(self, model, parts, names):
+        calls.append(model)
+        asked.append((tuple(part.subject for part in parts), tuple(names)))
+        return read(self, model, parts, names)
+
+    monkeypatch.setattr(Meter, "_read", spied)
     model = weights.clone(retrained)  # which no test has read
     assert verify(model, oracle, REQUEST, references, protocol=protocol).attacks is not None
-    assert calls == [model], "the original was read by the audit"
+    assert set(map(id, calls)) == {id(model)}, "the original was read by the audit"
+    assert len(calls) == len(set(asked)), "on the request once, and once by each signal on who was not asked for"
     gauge = Gauge(references.judging, references.parts(REQUEST.positions(oracle.data)), 0.05)
     assert attacks(gauge, {"original": replace(gauge.read(oracle.model), readings={})}) is None
 

@@ -130,7 +130,6 @@ def test_a_person_can_read_it(setting, width):
     [
         (Verdict.NOT_FORGOTTEN, "holds"),
         (Verdict.UNTRACEABLE, "Nothing measurable"),
-        (Verdict.FORGOTTEN, "never saw the rows"),
         (Verdict.INCONCLUSIVE, "Inconclusive"),
     ],
 )

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 from torch import nn
 
 import neuralyzer as nz
@@ -96,7 +97,10 @@ def test_without_references_only_a_record_decides(setting, retrained):
 def test_a_record_decides_and_the_measured_trace_is_told(setting):
     """Even a model that reads as the original does is forgotten by its record; the table shows what was read."""
     oracle, references = setting
-    found = verify(oracle.model, oracle, REQUEST, references, exact=True)
+    model = weights.clone(oracle.model)
+    with torch.no_grad():  # the original's own weights have no such record
+        next(model.parameters()).mul_(1 + 1e-6)
+    found = verify(model, oracle, REQUEST, references, exact=True)
     assert found.verdict is Verdict.FORGOTTEN and found.basis == "exact"
     assert all(row["unlearned"] > 0.5 for row in found.families) and found.p_value < 0.05
     assert "by construction" in found.sentence
@@ -168,6 +172,7 @@ def test_it_can_be_written_down_and_read_back(setting, retrained, with_reference
     assert set(written) == {
         "verdict", "basis", "p_value", "alpha", "detectable", "families", "looks", "self_check", "sentence",
         "judges", "attacks", "not_measured", "positive_control", "bound",
+        "retained_control",
     }  # fmt: skip
 
 

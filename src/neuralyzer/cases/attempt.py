@@ -88,6 +88,7 @@ class Setting:
         progress: shown the work.
         exact_references: how many models trained on exactly the retain set shall judge; 0 for the pool.
         exact_folder: where they are kept until the case is finished.
+        known: why whatever the recipe makes was trained on the rows; None where it need not be.
     """
 
     task: Task
@@ -100,6 +101,7 @@ class Setting:
     progress: Progress
     exact_references: int
     exact_folder: Path
+    known: str | None = None
 
 
 def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any], folder: Folder) -> Outcome:
@@ -245,7 +247,7 @@ def _verified(setting: Setting, model: nn.Module, exact: bool, folder: Folder) -
     return verify(
         model, task.oracle, task.request, setting.references, setting.policy, protocol=setting.protocol, exact=exact,
         found=SECOND_LOOK if number == 2 else FIRST_LOOK, looks=number or None, answerable=setting.answerable,
-        exact_references=judges,
+        exact_references=judges, registered=setting.known,
     )  # fmt: skip
 
 

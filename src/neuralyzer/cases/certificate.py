@@ -17,6 +17,7 @@ from neuralyzer.certificates import statement as cert
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.sharded import Sharded
 from neuralyzer.registry.location import Base
+from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.verification.verify import EXACT, Verification
 from neuralyzer.workspace import digests
 
@@ -117,9 +118,8 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             if verification.self_check is None
             else controls.SelfCheckRecord(**asdict(verification.self_check)),
             looks=verification.looks,
-            positive_control=None
-            if verification.positive_control is None
-            else controls.PositiveControlRecord.model_validate(verification.positive_control.to_dict()),
+            positive_control=_control(verification.positive_control),
+            retained_control=_control(verification.retained_control),
         ),
         utility=_utility(facts),
         acceptance=None
@@ -134,6 +134,10 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
         else ["what the user's own training code derives from rows, such as scalers and vocabularies"],
         how_to_check=f"neuralyzer certificate verify {envelope.name} --weights {final.weights.name}",
     )
+
+
+def _control(made: PositiveControl | None) -> controls.PositiveControlRecord | None:
+    return None if made is None else controls.PositiveControlRecord.model_validate(made.to_dict())
 
 
 def _derived(location: dict[str, Any]) -> list[cert.Holding]:

@@ -35,7 +35,8 @@ from neuralyzer.progress import Progress, Silent
 from neuralyzer.references import exact
 from neuralyzer.references.pool import References
 from neuralyzer.registry.locate import locate
-from neuralyzer.registry.location import Location
+from neuralyzer.registry.location import Base, Location
+from neuralyzer.registry.trained_on import base_saw
 from neuralyzer.report.page import write_report
 from neuralyzer.trace.gauge import memory
 from neuralyzer.verification.audit import Audit, audit
@@ -162,6 +163,7 @@ def _forget(
     setting = Setting(
         task, pool, audited.protocol, place.policy, plan.members_utility, plan.answerable, wish.folder, progress,
         wish.exact_references, folder.root / EXACT_FOLDER,
+        base_saw((Base(**base) for base in location.get("bases", ())), oracle.recipe.base),
     )  # fmt: skip
     outcomes = _attempts(setting, plan, wish, folder, watch)
     _finish(folder, place, case, oracle, setting, plan, audited, declared, outcomes, location, received, wish, began)

@@ -20,21 +20,21 @@ class SelfCheckRecord(Record):
 
 
 class SignalControlRecord(Record):
-    """What one signal reads of the original on subjects that it saw."""
+    """What one signal reads of a model on subjects that it saw."""
 
     detected: float = Field(ge=0, le=1, description="share of the groups that the signal alone finds")
     promised: float = Field(ge=0, le=1, description="share of the groups whose detectable trace is at most 1")
-    trace: float = Field(description="mean trace of the original; 1 where references train as the original was trained")
+    trace: float = Field(description="mean trace; 1 where references train as the model was trained")
     low: float = Field(description="lower end of its interval")
     high: float = Field(description="upper end of its interval")
 
 
 class PositiveControlRecord(Record):
-    """The positive control: the original saw every subject, so the same test must find it."""
+    """A positive control: the same test must find a model on subjects that it saw."""
 
-    groups: int = Field(ge=0, description="how many subjects, or groups of them, the original was read on")
-    size: int = Field(ge=1, description="subjects of a group")
-    detected: int = Field(ge=0, description="on how many of them the original was found")
+    groups: int = Field(ge=0, description="how many subjects, or groups of them, the model was read on")
+    size: int = Field(ge=1, description="subjects of the largest group")
+    detected: int = Field(ge=0, description="on how many of them it was found")
     promised: int = Field(ge=0, description="on how many of them some signal's detectable trace is at most 1")
     found: int = Field(ge=0, description="on how many of those it was found; 95 in a hundred are expected")
     passed: bool = Field(description="whether as many were found as promised, as far as their number tells")

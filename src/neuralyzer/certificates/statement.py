@@ -174,6 +174,11 @@ class VerificationRecord(Record):
     positive_control: PositiveControlRecord | None = Field(
         default=None, description="how often the test finds the original; null without a pool and in older records"
     )
+    retained_control: PositiveControlRecord | None = Field(
+        default=None,
+        description="how often the test finds the unlearned model on subjects that it should still hold; "
+        "null where the training record decides, where nobody else is there, and in older records",
+    )
 
 
 class UtilityRecord(Record):

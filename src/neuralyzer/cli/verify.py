@@ -79,7 +79,8 @@ def run(
             )
     known = None
     if weights is not None:
-        known = trained_on(weights, asked, own.workspace, oracle.data, {oracle.digest, oracle.lineage})
+        originals = {oracle.digest, oracle.lineage}
+        known = trained_on(weights, asked, own.workspace, oracle.data, originals, oracle.recipe.base)
     found = verify(model, oracle, asked, pool, own.workspace.policy, exact_references=judges, registered=known)
     answer(found.to_dict(), found, json)
     if found.verdict not in (Verdict.FORGOTTEN, Verdict.UNTRACEABLE):

@@ -40,9 +40,15 @@ class Store:
         """Factors of the model's curvature, where a request needed them; they saw every training row."""
         return self.root / "curvature.safetensors"
 
-    def control(self, model: str, size: int, alpha: float) -> Path:
-        """What the positive control said of a model, by its digest, on groups of so many subjects, at an error rate."""
-        return self.root / "controls" / f"{model[:32]}-{size}-{alpha:g}.json"
+    def control(self, model: str, pool: str, size: int, alpha: float) -> Path:
+        """What the positive control said of a model on groups of so many subjects, at an error rate.
+
+        Both are known by their digests: a pool that has grown reads finer, and its control is another.
+
+        Returns:
+            Where it is kept.
+        """
+        return self.root / "controls" / f"{model[:32]}-{pool[:16]}-{size}-{alpha:g}.json"
 
     def weights(self, member: int) -> Path:
         """Weights of a member, until they are destroyed."""

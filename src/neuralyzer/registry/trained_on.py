@@ -1,19 +1,25 @@
 """Whether weights are registered as trained on rows of a request: nothing that is measured makes them forgotten."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.registry.history import runs
 from neuralyzer.registry.locate import locate
+from neuralyzer.registry.location import Base
 from neuralyzer.registry.models import derived, registered
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.paths import Workspace
 
 
 def trained_on(
-    weights: Path, request: ErasureRequest, workspace: Workspace, data: Data, original: Collection[str] = ()
+    weights: Path,
+    request: ErasureRequest,
+    workspace: Workspace,
+    data: Data,
+    original: Collection[str] = (),
+    base: str | None = None,
 ) -> str | None:
     """Why a weights file is known to be trained on rows of a request.
 
@@ -23,6 +29,7 @@ def trained_on(
         workspace: where data sets, runs and models are registered.
         data: the rows at hand.
         original: digests of weights that were trained on them, such as the lineage's first.
+        base: digest of the pretrained weights that the recipe starts from.
 
     Returns:
         A clause, such as "they are registered as 'copy'"; None where nothing is known of them.
@@ -30,7 +37,7 @@ def trained_on(
     own = digests.of_file(weights)
     if own in original:
         return "they are the original's"
-    found = locate(request, workspace, data, weights=tuple(original))
+    found = locate(request, workspace, data, weights=tuple(original), base=base)
     histories = {history.name: history for history in runs(workspace)}
     for run in found.runs:
         if run.first_seen is None:
@@ -47,6 +54,22 @@ def trained_on(
     for model in [*(model for model in models if model.data in holding), *derived(models, trained)]:
         if own == model.digest:
             return f"they are registered as {model.name!r}"
+    return base_saw(found.bases, base)
+
+
+def base_saw(bases: Iterable[Base], base: str | None) -> str | None:
+    """Why whatever a recipe makes was trained on rows of a request: what it starts from saw them.
+
+    Args:
+        bases: what is known of pretrained weights.
+        base: digest of those that the recipe starts from.
+
+    Returns:
+        A clause; None where they saw none, or where nobody knows.
+    """
+    for own in bases:
+        if own.digest == base and own.saw == "yes":
+            return f"the pretrained base {own.name!r}, from which the recipe starts, saw {own.rows} of the rows"
     return None
 
 

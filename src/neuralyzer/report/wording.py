@@ -200,7 +200,7 @@ def bound(verification: Mapping[str, Any]) -> float | None:
 
 
 def controls(verification: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """Return what the two controls said, a sentence each, and whether each passed."""
+    """Return what the controls said, a sentence each, and whether each passed."""
     found = []
     negative, positive = verification.get("self_check"), verification.get("positive_control")
     if negative:
@@ -210,13 +210,16 @@ def controls(verification: Mapping[str, Any]) -> list[tuple[str, bool]]:
         found.append(
             (f"{text} in {number(negative['groups'])} tests{allowed}.", limit is None or negative["alarms"] <= limit)
         )
-    if positive:
-        whom = "subjects" if positive["size"] == 1 else f"groups of {number(positive['size'])} subjects"
-        text = (
-            f"Positive control: the original model, which saw everyone, was found on {number(positive['detected'])} of "
-            f"{number(positive['groups'])} {whom}, and on {number(positive['found'])} of the "
-            f"{number(positive['promised'])} on which it must be"
-        )
-        failed = "; so these references say nothing of forgetting" if not positive["passed"] else ""
-        found.append((f"{text}{failed}.", bool(positive["passed"])))
+    original = "the original model, which saw everyone,", "these references say nothing of forgetting"
+    model = "the new model", "it shows too little of what it kept for its silence to say anything"
+    for control, (who, then) in ((positive, original), (verification.get("retained_control"), model)):
+        if control:
+            whom = "subjects" if control["size"] == 1 else f"groups of up to {number(control['size'])} subjects"
+            whom = whom if who.startswith("the original") else f"{whom} that it should still hold"
+            text = (
+                f"Positive control: {who} was found on {number(control['detected'])} of {number(control['groups'])} {whom}, "
+                f"and on {number(control['found'])} of the {number(control['promised'])} on which it must be"
+            )
+            failed = "" if control["passed"] else f"; so {then}"
+            found.append((f"{text}{failed}.", bool(control["passed"])))
     return found

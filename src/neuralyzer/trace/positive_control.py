@@ -1,5 +1,7 @@
 """The positive control: the original saw every subject, so the test must find it wherever it promises to.
 
+A model under test is held to the same on the subjects that it should still hold.
+
 A pool whose members were not trained as the original was reads a trace in the wrong unit, and a model that holds
 everything may look as if it held nothing. Where that is so, the original itself is missed on subjects on which its
 trace should have been found with 95 % power. The detection rate tells this; the mean trace tells the unit.
@@ -77,7 +79,7 @@ class PositiveControl:
     @property
     def whom(self) -> str:
         """What was read, in words."""
-        return "subjects" if self.size == 1 else f"groups of {self.size} subjects"
+        return "subjects" if self.size == 1 else f"groups of up to {self.size} subjects"
 
     def scale(self, signal: str) -> float:
         """What a whole trace reads by a signal, at least; 1 for a signal that was not read."""
@@ -102,22 +104,27 @@ class PositiveControl:
 
 
 def positive_control(
-    half: ReferenceHalf, groups: Sequence[Sequence[Part]], readings: Mapping[str, Mapping[int, Reading]], alpha: float
+    half: ReferenceHalf,
+    groups: Sequence[Sequence[Part]],
+    readings: Mapping[str, Mapping[int, Reading]],
+    alpha: float,
+    weights: bool = True,
 ) -> PositiveControl:
-    """Count how often the original is found.
+    """Count how often a model is found that saw the rows, such as the original.
 
     Args:
         half: the references that read.
-        groups: whole subjects that the original saw, each to be judged as a request.
-        readings: of the original, by signal and subject.
+        groups: whole subjects that it saw, each to be judged as a request.
+        readings: of the model, by signal and subject.
         alpha: error rate of the joint test.
+        weights: whether it is read by more than its answers.
 
     Returns:
         The control.
     """
     rejected, promised, traces = [], [], dict[str, list[Trace]]()
     for parts in groups:
-        gauge = gauge_for(half, parts, alpha)
+        gauge = gauge_for(half, parts, alpha, weights=weights)
         if not gauge.signals:
             continue
         own = {name: _together([readings[name][part.subject] for part in parts]) for name in gauge.signals}

@@ -56,7 +56,7 @@ def decide(
 
     Args:
         rejects: whether the joint test rejects that the model never saw the rows.
-        original_rejected: whether the audit on the tuning half rejected it of the original.
+        original_rejected: whether the joint test rejects it of the original: on the tuning half, or where it judges.
         detectable: detectable trace by signal, on the half that decides.
         counts: signals that count, declared before unlearning.
         required: groups of signals of which one each must count.
@@ -73,7 +73,7 @@ def decide(
         return Verdict.NOT_FORGOTTEN
     if missed:
         return Verdict.INCONCLUSIVE
-    if not original_rejected and not counts:
-        return Verdict.UNTRACEABLE
+    if not original_rejected:  # what is not found before is not missed after
+        return Verdict.INCONCLUSIVE if counts else Verdict.UNTRACEABLE
     limit = bound(detectable, counts, required)
     return Verdict.FORGOTTEN if limit is not None and limit <= max_trace else Verdict.INCONCLUSIVE

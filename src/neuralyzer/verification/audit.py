@@ -20,7 +20,7 @@ from neuralyzer.trace.verdict import Verdict, counting, decide
 from neuralyzer.verification.attacks import Attacks, attacks
 from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_control
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.words import NO_NUMBER, colour, percent, telling
+from neuralyzer.verification.words import NO_NUMBER, UNSEEN, colour, percent, telling
 from neuralyzer.workspace.policy import Policy
 
 
@@ -29,7 +29,7 @@ class Audit:
     """How much of a request's rows a model remembers.
 
     Attributes:
-        verdict: one of the four words.
+        verdict: one of the four words, but ``forgotten``: the model was trained on the rows, whatever it shows.
         p_value: of the joint test; None where nothing could be read.
         detectable: the largest detectable trace among the counting families; None where none counts.
         rows: how many rows were asked for.
@@ -125,11 +125,16 @@ def audit(
     protocol = Protocol(tuple(gauge.signals), counts, policy.alpha, policy.max_trace, references.digest, gauged.rejects)
     largest = max((detectable[signal] for signal in counts), default=None)
     p = gauged.joint.p_value
-    why = controls.reason if verdict is Verdict.INCONCLUSIVE else None
+    why = _why(controls, counts, gauged.rejects) if verdict is Verdict.INCONCLUSIVE else None
     said, known = _sentence(verdict, families, p, why=why), attacks(gauge, {"original": gauged})
     return Audit(
         verdict, p, largest, len(positions), families, protocol, said, known, gauge.not_measured, negative, positive
     )
+
+
+def _why(controls: Controls, counts: Sequence[str], rejects: bool) -> str | None:
+    """What makes an audit inconclusive besides the width of what is read."""
+    return controls.reason or (UNSEEN if counts and not rejects else None)
 
 
 def required(gauge: Signals) -> list[list[str]]:
@@ -163,8 +168,6 @@ def _sentence(
         return f"{model} holds {found}, p = {p:.3f}."
     if verdict is Verdict.UNTRACEABLE:
         return f"Nothing measurable: {found} is read, p = {p:.3f}, and even a whole trace might not have been seen."
-    if verdict is Verdict.FORGOTTEN:
-        return f"{model} behaves as one that never saw the rows: {found} is read, p = {p:.3f}."
     return f"Inconclusive: {found} is read, p = {p:.3f}; more rows or more references would settle it."
 
 
@@ -181,8 +184,8 @@ def audit_view(audit: Audit, model: str = "The model", whose: str = "the rows'")
     """
     sentence = audit.sentence
     if audit.families and audit.p_value is not None:
-        failed = Controls(audit.self_check, audit.positive_control).reason
-        why = failed if audit.verdict is Verdict.INCONCLUSIVE else None
+        controls = Controls(audit.self_check, audit.positive_control)
+        why = _why(controls, audit.protocol.counting, False) if audit.verdict is Verdict.INCONCLUSIVE else None
         sentence = _sentence(audit.verdict, audit.families, audit.p_value, model, whose, why)
     lines = [Text(sentence, style=f"bold {colour(audit.verdict)}"), families_view(audit.families)]
     known = [] if audit.attacks is None else [audit.attacks]

@@ -134,7 +134,7 @@ def audit_rows(oracle: TrainedModel, rows: Data, references: References | None, 
     negative = self_check(own, joint.signals, groups_of(references), policy.alpha)
     controls = Controls(negative, positive)
     verdict = decide(
-        rejects=joint.rejects, original_rejected=joint.rejects, detectable=detectable, counts=counts,
+        rejects=joint.rejects, original_rejected=joint.rejects or bool(counts), detectable=detectable, counts=counts,
         required=[[name for name in own if signals[name].family in (Family.RETRAINING, Family.ATTACK)]],
         max_trace=policy.max_trace, alarmed=controls.alarmed, missed=controls.missed,
     )  # fmt: skip

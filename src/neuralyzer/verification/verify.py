@@ -25,9 +25,9 @@ from neuralyzer.trace.self_check import SelfCheck
 from neuralyzer.trace.verdict import Verdict, bound, decide
 from neuralyzer.verification.attacks import Attacks, attacks
 from neuralyzer.verification.audit import audit, required
-from neuralyzer.verification.controls import Controls, groups_of, original_control
+from neuralyzer.verification.controls import Controls, groups_of, original_control, retained_control
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.words import sentence
+from neuralyzer.verification.words import NOT_FOUND, OTHERWISE, TRAINED, sentence
 from neuralyzer.workspace.policy import Policy
 
 POOL, EXACT = "pool", "exact references"
@@ -55,6 +55,7 @@ class Verification:
         positive_control: how often the same test finds the original on subjects that it saw; None without references.
         bound: the smallest trace that would have been found by retraining or attack, and by relearning too where the
             request has it; None where one of them does not count.
+        retained_control: how often the same test finds the model on subjects that it should still hold; None where an exact record decides, or where there is no other subject.
     """
 
     verdict: Verdict
@@ -71,6 +72,7 @@ class Verification:
     not_measured: tuple[str, ...] = ()
     positive_control: PositiveControl | None = None
     bound: float | None = None
+    retained_control: PositiveControl | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The verification as plain values."""
@@ -85,6 +87,7 @@ class Verification:
             "looks": self.looks,
             "self_check": None if self.self_check is None else asdict(self.self_check),
             "positive_control": None if self.positive_control is None else self.positive_control.to_dict(),
+            "retained_control": None if self.retained_control is None else self.retained_control.to_dict(),
             "sentence": self.sentence,
             "judges": self.judges,
             "attacks": None if self.attacks is None else self.attacks.to_dict(),
@@ -110,6 +113,7 @@ class Verification:
             tuple(values.get("not_measured", ())),
             PositiveControl.optional(values.get("positive_control")),
             values.get("bound"),
+            PositiveControl.optional(values.get("retained_control")),
         )
 
     def __rich__(self) -> RenderableType:
@@ -143,7 +147,8 @@ def verify(
         references: the original's pool. Without one, only an exact basis gives a verdict.
         policy: error rate and largest trace.
         protocol: what was declared before unlearning; by default what an audit would declare.
-        exact: whether a training record shows that no forget row was trained on: that then decides.
+        exact: whether a training record shows that no forget row was trained on: that then decides, unless the weights
+            are known to be trained on the rows all the same.
         found: normal quantile of the power that detectable traces speak of, higher at a second look.
         looks: how often the judging half was opened, this time included; by default as the pool's store says.
         answerable: why the pool cannot answer the request; its verdict is then inconclusive. By default the screen
@@ -178,22 +183,29 @@ def verify(
             answerable = answerable or screened(references, parts, protocol.alpha)
         if looks is None:
             looks = references.looks.taken(oracle.lineage, references.names(gauge.parts))
+    known = registered or _known(model, oracle)
     if gauge is None or not gauge.signals:
-        verdict = Verdict.FORGOTTEN if exact else Verdict.INCONCLUSIVE
-        return Verification(
-            verdict, basis, None, protocol.alpha, None, (), None, looks or 0, sentence(verdict, exact, None)
-        )
+        clean = exact and known is None
+        verdict = Verdict.FORGOTTEN if clean else Verdict.INCONCLUSIVE
+        why = f"{TRAINED}: {known}" if exact and not clean else None
+        said = sentence(verdict, clean, None, why)
+        return Verification(verdict, basis, None, protocol.alpha, None, (), None, looks or 0, said)
     counts = [signal for signal in gauge.signals if signal in protocol.counting]
     assert references is not None
     before = gauge.read(oracle.model, counts)
     after = gauge.read(model, counts)
     assert after.joint is not None
-    check = gauge.self_check(after.joint.signals, groups_of(references))
-    controls = Controls(check, original_control(references, oracle, gauge.parts, protocol.alpha, "judging"))
+    controls = Controls(
+        gauge.self_check(after.joint.signals, groups_of(references)),
+        original_control(references, oracle, gauge.parts, protocol.alpha, "judging"),
+        None if exact else retained_control(references, model, gauge.parts, protocol.alpha),
+    )
     detectable = controls.corrected(after.detectable)
+    # Where no family counts, what was declared of the tuning half decides; where one does, either half may find it.
+    original_rejected = protocol.original_rejected or (bool(exact_references or counts) and before.rejects)
     verdict = decide(
         rejects=after.rejects,
-        original_rejected=protocol.original_rejected or (bool(exact_references) and before.rejects),
+        original_rejected=original_rejected,
         detectable=detectable,
         counts=counts,
         required=required(gauge),
@@ -201,13 +213,14 @@ def verify(
         alarmed=controls.alarmed,
         missed=controls.missed,
     )
-    why = controls.reason if verdict is Verdict.INCONCLUSIVE else None
+    why = controls.reason or (NOT_FOUND if counts and not original_rejected else None)
+    why = f"{why}. {OTHERWISE}" if why is not None and verdict is Verdict.INCONCLUSIVE else None
     if answerable is not None:
-        verdict, why = Verdict.INCONCLUSIVE, f"the pool cannot answer this request, since {answerable}"
-    elif verdict is Verdict.FORGOTTEN and (known := registered or _known(model, oracle)) is not None:
-        verdict, why = Verdict.INCONCLUSIVE, f"these weights were trained on the rows: {known}"
+        verdict, why = Verdict.INCONCLUSIVE, f"the pool cannot answer this request, since {answerable}. {OTHERWISE}"
     if exact:
         verdict, why = Verdict.FORGOTTEN, None
+    if verdict is Verdict.FORGOTTEN and known is not None:
+        verdict, why, exact = Verdict.INCONCLUSIVE, f"{TRAINED}: {known}", False
     largest = max((detectable[signal] for signal in counts), default=None)
     limit = bound(detectable, counts, required(gauge))
     open_ = verdict is Verdict.INCONCLUSIVE and why is None
@@ -219,7 +232,7 @@ def verify(
         protocol.alpha,
         largest,
         tuple(_rows(gauge, before, after, counts, detectable)),
-        check,
+        controls.negative,
         looks or 0,
         sentence(verdict, exact, after.joint.p_value, why, len(exact_references), limit) + settled,
         EXACT if exact_references else POOL,
@@ -227,6 +240,7 @@ def verify(
         gauge.not_measured,
         controls.positive,
         limit,
+        controls.retained,
     )
 
 

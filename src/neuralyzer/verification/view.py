@@ -56,7 +56,7 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
     if verification.attacks is not None:
         parts.append(verification.attacks)
     parts += not_measured_view(verification.not_measured)
-    parts += controls_view(verification.self_check, verification.positive_control)
+    parts += controls_view(verification.self_check, verification.positive_control, verification.retained_control)
     if verification.looks:
         parts.append(Text(f"looks at the judging half for these rows: {verification.looks}"))
     parts.append(Text(verification.sentence, style=f"bold {colour(verification.verdict)}"))

@@ -8,6 +8,13 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.0f} %"
 
 
+UNSEEN = "a whole trace would have been found with 95 % power, and the model, which was trained on the rows, shows none"
+NOT_FOUND = (
+    "the original, which was trained on these rows, is not found on them though a whole trace would have been; nothing "
+    "follows from what is not found after it"
+)
+TRAINED = "these weights were trained on the rows"
+OTHERWISE = "An exact option needs no test, and exact references could judge"  # where the pool cannot
 WIDEST = 4.0  # whole traces; an interval that is wider says nothing, and neither does the number inside it
 NO_NUMBER = "too uncertain for a number"
 
@@ -63,10 +70,10 @@ def sentence(
     """
     if exact:
         return "Forgotten by construction: the training record shows no forget row."
+    if why is not None:
+        return f"Inconclusive: {why}."
     if p is None:
         return "Inconclusive: without references that read these rows nothing can be judged."
-    if why is not None:
-        return f"Inconclusive: {why}. An exact option needs no test, and exact references could judge."
     against = f" Judged by {references} models trained on exactly the retained rows." if references else ""
     bound = "" if detectable is None else f", and a trace of {percent(detectable)} or more would have been found"
     return {
