@@ -1,6 +1,6 @@
 """Requests of many people with one row each: how often is a really retrained model told, and how often the original?
 
-``python -m benchmarks groups [--workspace W] [--quick]``. Models are made once, kept in the workspace, and gone on with
+``python -m benchmarks.groups [--workspace W] [--quick]``. Models are made once, kept in the workspace, and gone on with
 where a run was stopped. The estimate was built on Adult by seed 1 and 8,000 people; these are other seeds. Adult comes
 from NEURALYZER_DATA and is left out where that is unset.
 """

@@ -27,7 +27,7 @@ def tables() -> str:
             content = {key: value for key, value in json.loads(path.read_text()).items() if key != "machine"}
             found.append(f"### {title}\n\n`{COMMAND.format(part=part)}`\n\n{render(content)}")
     for name, title, command, render in (
-        ("groups", "Requests of many people with one row each", "python -m benchmarks groups", _groups),
+        ("groups", "Requests of many people with one row each", "python -m benchmarks.groups", _groups),
         ("controls", "Recipes that are declared wrongly", "python -m benchmarks.controls", _controls),
     ):
         path = RESULTS / f"{name}.json"
@@ -41,7 +41,7 @@ def _groups(found: dict[str, Any]) -> str:
     for world, table in found.items():
         if world == "machine":
             continue
-        for name, own in table.items():
+        for name, own in sorted(table.items(), key=lambda pair: ("random" not in pair[0], pair[1]["rows"])):
             signals = [signal for signal in ("margin", "correct", "fisher") if signal in own["trace"]]
             originals = own["original's trace"]
             rows.append(
@@ -73,18 +73,29 @@ def _controls(found: dict[str, Any]) -> str:
             ", ".join(name for name, failed in zip(("positive", "negative"), line["controls"], strict=True) if failed)
             or "none",
             f"{line['found'][0]} of {line['found'][1]}", _counted(line["verdicts"]),
+            _counted(line["of a right original"]),
         ]
         for line in found["wrong"]
     ]  # fmt: skip
     head = [
         "world", "what the recipe does not say", "caught by the check", "control failed", "original found",
-        "verdicts on another original",
+        "verdicts on another of its kind", "the same, of a right original",
     ]  # fmt: skip
-    wrong = _table(head, rows)
+    check = sum(line["check"] is not None for line in found["wrong"])
+    control = sum(line["check"] is None and any(line["controls"]) for line in found["wrong"])
+    ended = ("verdicts", "of a right original")
+    forgotten = sum(line[name].get("forgotten", 0) for line in found["wrong"] for name in ended)
+    verdicts = sum(sum(line[name].values()) for line in found["wrong"] for name in ended)
+    said = (
+        f"Of {len(found['wrong'])} the check catches {check}, a control {control} more, and neither the other "
+        f"{len(found['wrong']) - check - control}; {forgotten} of {verdicts} verdicts on models that hold everything are "
+        "`forgotten`."
+    )
+    wrong = f"{said}\n\n{_table(head, rows)}"
     rows = []
     for world in found["right"]:
         turned = [
-            one["check"] is not None or not all(one["positive"]) or not all(one["negative"])
+            one["check"] is not None or not all(one["positive"] + one["negative"] + one["retained"])
             for one in world["originals"]
         ]
         verdicts = [_counted(own) for own in world["verdicts"].values()]
