@@ -42,6 +42,7 @@ from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
 
 ALPHA, FIRST_SEED, ORIGINALS = 0.05, 950_000, 8
+SEED = 52  # of worlds that nothing was set by; 1 to 3 and 51 told what the screen should refuse
 CALLED = ("age", "workclass", "education", "marital-status", "occupation", "relationship", "race", "native-country")
 
 
@@ -293,9 +294,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--only", choices=("adult", "digits"))
     options = parser.parse_args(argv)
     models = 6 if options.quick else 40
-    worlds = [] if options.only == "adult" else [digits_of_one(51, models)]
+    worlds = [] if options.only == "adult" else [digits_of_one(SEED, models)]
     if "NEURALYZER_DATA" in os.environ and options.only != "digits":
-        worlds.append(adult(51, models, 8000 if options.quick else None))
+        worlds.append(adult(SEED, models, 8000 if options.quick else None))
     found = {}
     for world in worlds:
         found[world.name] = summary(list(lines(Made(world, options.workspace))))

@@ -15,7 +15,7 @@ from neuralyzer.references.readings import Floats, Half, Part
 
 NEIGHBOURS = 10
 MOST_ROWS = 1000  # of a request that are looked at, drawn: their share is then known to .02
-MOST_SHARE = 0.2  # of the neighbours, beyond the request's share of all rows (decision 31)
+MOST_SHARE = 0.1  # of the neighbours, beyond the request's share of all rows (decision 31)
 CHUNK = 200  # rows whose distances to all others are held at once
 ALIKE = "the requested subjects stand in for each other: {share:.0f} % of their rows' nearest neighbours are theirs too"
 
