@@ -43,6 +43,19 @@ def test_other_rows_and_other_models_are_read(pool, oracle, reads):
     assert reads == [10, 11, 10, 10]  # two modules are two models, though their weights are the same
 
 
+def test_the_holdout_is_read_once_for_all_requests(pool, oracle, monkeypatch):
+    asked, measure = [], Margin.measure
+    spied = lambda self, model, rows, holdout, context: (
+        asked.append(len(holdout)) or measure(self, model, rows, holdout, context)
+    )
+    monkeypatch.setattr(Margin, "measure", spied)
+    first, second = (pool.meter.read(oracle.model, pool.parts(np.arange(n)), ["margin"])["margin"] for n in (5, 9))
+    assert asked == [len(oracle.holdout), 1]
+    np.testing.assert_array_equal(first.holdout[0], second.holdout[0])
+    alone = References.open(pool.store.root, oracle).meter.read(oracle.model, pool.parts(np.arange(9)), ["margin"])
+    np.testing.assert_allclose(np.concatenate(second.rows), np.concatenate(alone["margin"].rows), rtol=1e-6)
+
+
 def test_a_model_whose_weights_changed_is_read_again(pool, oracle, reads):
     model, parts = pool.member(0), pool.parts(np.arange(10))
     before = pool.meter.read(model, parts, ["margin"])["margin"]

@@ -55,10 +55,10 @@ def test_no_model_is_read_for_it_again(setting, retrained, monkeypatch):
     protocol = audit(oracle, REQUEST, references).protocol
     calls, asked, read = [], [], Meter._read
 
-    def spied(self, model, parts, names):
+    def spied(self, model, parts, names, holdout):
         calls.append(model)
         asked.append((tuple(part.subject for part in parts), tuple(names)))
-        return read(self, model, parts, names)
+        return read(self, model, parts, names, holdout)
 
     monkeypatch.setattr(Meter, "_read", spied)
     model = weights.clone(retrained)  # which no test has read

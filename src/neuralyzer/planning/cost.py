@@ -20,9 +20,10 @@ from neuralyzer.models import reading, training, weights
 from neuralyzer.models.reading import GRADIENT_CHUNK
 
 PROBED_STEPS = 60
-PROBED_ROWS = 2048
+PROBED_ROWS = (256, 2048)  # fewer where these take long
 SAMPLED = (64, 384)  # rows
 REPEATS = 3
+ENOUGH = 0.25  # seconds that are spent on timing one kind of work: what takes long is timed well by one run
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Rates:
 def probe(task: Task) -> Rates:
     """Time each kind of work; the model is not changed."""
     recipe, objective = task.oracle.recipe, task.objective
-    rows = task.retain.select(np.arange(min(len(task.retain), PROBED_ROWS)))
+    rows = _probed_rows(task)
     parameters, few = Parameters(task.model), rows.select(np.arange(min(len(rows), 2 * GRADIENT_CHUNK)))
     vector = torch.ones(sum(parameters.sizes))
     curvature, lone = (GaussNewton(task.model, objective, own) for own in (rows, rows.select(np.array([0]))))
@@ -83,6 +84,15 @@ def probe(task: Task) -> Rates:
         forward=_seconds(lambda: reading.outputs(task.model, objective, rows.x)) / len(rows),
         reading=_seconds(lambda: task.trace(task.model)) if task.traceable else 0.0,
     )
+
+
+def _probed_rows(task: Task) -> Data:
+    """As many retained rows as a gradient takes a part of ``ENOUGH`` for, within ``PROBED_ROWS``."""
+    fewest, most = (min(len(task.retain), count) for count in PROBED_ROWS)
+    few = task.retain.select(np.arange(fewest))
+    taken = _seconds(lambda: mean_gradient(task.model, task.objective, few))
+    count = int(np.clip(fewest * ENOUGH / (REPEATS + 1) / taken, fewest, most))
+    return task.retain.select(np.arange(count))
 
 
 def _factored(task: Task) -> tuple[float, Ekfac | None]:
@@ -129,6 +139,8 @@ def _step_seconds(task: Task, learning: list[str] | None = None) -> float:
     began = time.perf_counter()
     for _ in taken:
         times.append(time.perf_counter() - began)
+        if len(times) > REPEATS and sum(times) > ENOUGH:
+            break
         began = time.perf_counter()
     return float(np.median(times))
 
@@ -141,10 +153,10 @@ def _own_step_seconds(task: Task) -> float:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    work()
-    times = []
-    for _ in range(REPEATS):
+    """The median of a few runs after the first, which warms up; of fewer where they take long."""
+    times = list[float]()
+    while len(times) <= REPEATS and sum(times) < ENOUGH:
         began = time.perf_counter()
         work()
         times.append(time.perf_counter() - began)
-    return float(np.median(times))
+    return float(np.median(times[1:] or times))

@@ -35,18 +35,30 @@ class AlreadyRead:
     """
 
     def __init__(self) -> None:
-        self._known: WeakKeyDictionary[nn.Module, tuple[str, dict[Any, dict[str, Reading]]]] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[nn.Module, Known] = WeakKeyDictionary()
 
-    def of(self, model: nn.Module, parts: Sequence[Part]) -> dict[str, Reading]:
-        """The readings of a model on a request, by signal: to be looked into and added to."""
+    def of(self, model: nn.Module) -> "Known":
+        """What is known of a model with these weights: to be looked into and added to."""
         digest = weights.digest(model)
-        if self._known.get(model, ("", {}))[0] != digest:
-            self._known[model] = (digest, {})
-        known = self._known[model][1]
+        if model not in self._known or self._known[model].digest != digest:
+            self._known[model] = Known(digest)
+        return self._known[model]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What one model read: on requests by signal, and on the holdout by signal."""
+
+    digest: str
+    requests: dict[Any, dict[str, Reading]] = field(default_factory=dict)
+    holdout: dict[str, Floats] = field(default_factory=dict)
+
+    def request(self, parts: Sequence[Part]) -> dict[str, Reading]:
+        """Of one request; the oldest of too many gives way."""
         asked = tuple((part.subject, part.rows.tobytes()) for part in parts)
-        if asked not in known and len(known) == MOST_REMEMBERED:
-            del known[next(iter(known))]
-        return known.setdefault(asked, {})
+        if asked not in self.requests and len(self.requests) == MOST_REMEMBERED:
+            del self.requests[next(iter(self.requests))]
+        return self.requests.setdefault(asked, {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +112,17 @@ class Meter:
         asked = [
             name for name, own in self.signals.items() if (names is None or name in names) and self.measures(own, parts)
         ]
-        known = self.already.of(model, parts)
+        own = self.already.of(model)
+        known = own.request(parts)
         missing = [name for name in asked if name not in known]
         if missing:
-            known |= self._read(model, parts, missing)
+            known |= self._read(model, parts, missing, own.holdout)
         return {name: known[name] for name in asked}
 
-    def _read(self, model: nn.Module, parts: Sequence[Part], names: Sequence[str]) -> dict[str, Reading]:
+    def _read(
+        self, model: nn.Module, parts: Sequence[Part], names: Sequence[str], holdout: dict[str, Floats]
+    ) -> dict[str, Reading]:
+        """Read; rows are read one by one, so that a model's readings on the ``holdout`` serve all of its requests."""
         found = {}
         everything = self.batch(np.concatenate([part.rows for part in parts]))
         splits = np.cumsum([len(part.rows) for part in parts])[:-1]
@@ -117,8 +133,11 @@ class Meter:
                 pairs = measure_units(signal, model, units, self.holdout_few, self.context)
                 found[name] = Reading([_floats(rows) for rows, _ in pairs], [_floats(outside) for _, outside in pairs])
             else:
-                rows, outside = signal.measure(model, everything, self.holdout, self.context)
-                found[name] = Reading(np.split(_floats(rows), splits), [_floats(outside)] * len(parts))
+                first = Batch(self.holdout.x[:1], self.holdout.y[:1])
+                outside = first if name in holdout else self.holdout
+                rows, beyond = signal.measure(model, everything, outside, self.context)
+                known = holdout.setdefault(name, _floats(beyond))
+                found[name] = Reading(np.split(_floats(rows), splits), [known] * len(parts))
         return found
 
     def read_rows(
