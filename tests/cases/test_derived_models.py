@@ -2,10 +2,12 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import neuralyzer as nz
-from neuralyzer.models import weights
+from neuralyzer.models import training, weights
 from neuralyzer.registry.manifests import register_dataset
+from neuralyzer.trace.verdict import Verdict
 from tests.conftest import small_digits, small_recipe
 
 
@@ -42,3 +44,28 @@ def test_registered_models_stand_in_certificate_and_report(tmp_path):
     assert "can be reached: child (fine-tuned), copy (copy), grandchild (distilled)." in report
     assert "cannot be reached: gone (fine-tuned)." in report
     assert "The pretrained base pretrained saw 40 of these rows." in report
+    assert case.verdict is Verdict.INCONCLUSIVE and not case.succeeded, "retraining starts from what saw the rows"
+    assert said["verification"]["verdict"] == "inconclusive"
+    assert (
+        "the pretrained base 'pretrained', from which the recipe starts, saw 40 of the rows"
+        in case.verification.sentence
+    )
+
+
+def test_a_training_loop_that_loads_its_last_checkpoint_has_not_forgotten(tmp_path):
+    """Its record shows no forget row, for it was handed none; its weights are the original's."""
+    data, holdout = small_digits()
+    plain, last = small_recipe(epochs=2), tmp_path / "last.safetensors"
+
+    def train(rows, seed, device, progress):
+        module = plain.module(seed)
+        if last.exists():
+            return weights.load_into(module, last)
+        module = training.train(replace(plain, seed=seed), rows)
+        weights.save(module, last)
+        return module
+
+    oracle = nz.TrainedModel.fit(replace(plain, train=train), data, holdout)
+    case = nz.forget(oracle, nz.ErasureRequest(subjects=["c0"]), None, tmp_path / "place", method="retrain")
+    assert case.verdict is Verdict.INCONCLUSIVE and not case.succeeded
+    assert "these weights were trained on the rows: they are the original's" in case.verification.sentence

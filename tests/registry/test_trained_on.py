@@ -59,3 +59,14 @@ def test_a_registered_model_by_its_data_by_its_parent_or_as_a_copy(workspace, da
     assert trained_on(names["data"], ANN, workspace, data) == "they are registered as 'by-data'"
     assert trained_on(names["child"], ANN, workspace, data) == "they are registered as 'by-parent'"
     assert trained_on(names["stranger"], ANN, workspace, data) is None
+
+
+@pytest.mark.parametrize(("data_set", "known"), [("customers", True), (None, False)])
+def test_what_starts_from_a_base_that_saw_the_rows(workspace, data, run, other, recipe, data_set, known):
+    base = files.save(recipe.module(seed=10), workspace.root.parent / "base.safetensors")
+    register_model(workspace, "base", base, kind="base", data=data_set)
+    found = trained_on(other, ANN, workspace, data, base=digests.of_file(base))
+    rows = int((data.subjects == "ann").sum())
+    said = f"the pretrained base 'base', from which the recipe starts, saw {rows} of the rows"
+    assert found == (said if known else None)
+    assert trained_on(other, ANN, workspace, data) is None, "a recipe that starts from none"
