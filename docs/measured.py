@@ -94,14 +94,18 @@ def _controls(found: dict[str, Any]) -> str:
     wrong = f"{said}\n\n{_table(head, rows)}"
     rows = []
     for world in found["right"]:
-        turned = [
-            one["check"] is not None or not all(one["positive"] + one["negative"] + one["retained"])
-            for one in world["originals"]
-        ]
+        turned = [one["check"] is not None or not all(one["positive"] + one["negative"]) for one in world["originals"]]
         verdicts = [_counted(own) for own in world["verdicts"].values()]
-        rows.append([world["world"], f"{sum(turned)} of {len(turned)}", *verdicts])
+        kept = world["originals"][0]["retained"]  # of each retrained model, whatever it is said to come from
+        missed = f"{len(kept) - sum(kept)} of {len(kept)}"
+        rows.append([world["world"], f"{sum(turned)} of {len(turned)}", missed, *verdicts])
     limits = list(found["right"][0]["verdicts"]) if found["right"] else []
-    head = ["world", "originals turned down", *(f"retrained models at `max_trace` {limit}" for limit in limits)]
+    head = [
+        "world",
+        "originals turned down",
+        "retrained models not found on what they kept",
+        *(f"retrained models at `max_trace` {limit}" for limit in limits),
+    ]
     return f"{wrong}\n\nRight recipes:\n\n{_table(head, rows)}"
 
 
