@@ -43,9 +43,16 @@ def test_a_planted_shift_alarms():
     assert after.alarms - before.alarms >= 15  # of the 2 x 10 tests of these two
 
 
-def test_members_that_play_the_seen_ones_get_the_gap_of_such_rows(monkeypatch):
-    """The gap, in spreads, that a line through the training rows' gaps gives for the never-seen mean."""
+@pytest.mark.parametrize("wider", [1.0, 1.7])
+def test_members_that_play_the_seen_ones_get_gap_and_spread_of_such_rows(monkeypatch, wider):
+    """The gap, in spreads, that a line through the training rows' gaps gives for the never-seen mean; and their spread."""
     world = gaussian(0, subjects=12, size=7, holdout=80)
+    rows, held = world.half.signals["own"].rows.copy(), world.half.rows_held_by
+    mean = np.where(held, rows, 0).sum(0) / held.sum(0)
+    rows = np.where(held, mean + wider * (rows - mean), rows)  # members lie apart on rows that they held
+    world.half.signals["own"] = Readings(rows, world.half.signals["own"].holdout)
+    ratios = [rows[held[:, n], n].std(ddof=1) / rows[~held[:, n], n].std(ddof=1) for n in range(rows.shape[1])]
+    assert np.median(ratios) == pytest.approx(wider, rel=0.15)
     table, groups = Table(world.half, "own"), holdout_groups(80, 7, 0)
     played = []
 
@@ -59,7 +66,8 @@ def test_members_that_play_the_seen_ones_get_the_gap_of_such_rows(monkeypatch):
     nulls = [null.moments for null in table.nulls.values()]
     y = np.concatenate([(own.seen - own.never) / own.spread for own in nulls])
     slope, intercept = np.polyfit(x, y, 1)
-    assert intercept + slope * x.mean() == pytest.approx(1, abs=0.2)  # as the world was made
+    if wider == 1:
+        assert intercept + slope * x.mean() == pytest.approx(1, abs=0.2)  # as the world was made
     phi, inside = world.half.signals["own"].holdout, np.concatenate(groups)
     assert len(played) == 5
     for number, half in enumerate(played):
@@ -71,8 +79,10 @@ def test_members_that_play_the_seen_ones_get_the_gap_of_such_rows(monkeypatch):
         assert np.array_equal(own.holdout, phi[:, np.setdiff1d(np.arange(80), inside)])
         lift = own.rows[:, inside] - phi[:, inside]
         spread = np.maximum(phi[:, inside].std(0, ddof=1), table.spread_floor)
-        want = intercept * spread + slope * phi[never][:, inside].mean(0)
-        np.testing.assert_allclose(lift[saw], np.tile(want, (26, 1)), atol=1e-9)
+        gap = intercept * spread + slope * phi[never][:, inside].mean(0)
+        middle = phi[:, inside].mean(0)
+        want = middle + np.median(ratios) * (phi[saw][:, inside] - middle) + gap
+        np.testing.assert_allclose(own.rows[saw][:, inside], want, atol=1e-9)
         assert not lift[never].any()
 
 

@@ -1,8 +1,8 @@
 """The self-check: how often the test alarms on rows that nobody saw, where the truth is known.
 
 Half of the holdout, cut into groups of the median subject's size, plays subjects; the other half stays holdout.
-Some members play those that never saw a group; the rest get the gap that training rows of such a mean show. It cannot
-see failures of siblings or of big subjects, so it is no proof of calibration. It fails where more alarms come than 99
+Some members play those that never saw a group; the rest get the gap that training rows of such a mean show, and lie as
+far apart as members do that held such rows: from their spread the null's scale is foretold. It cannot see failures of siblings or of big subjects, so it is no proof of calibration. It fails where more alarms come than 99
 of 100 right pools would raise: their number is a sum over the groups, each drawn as a real subject's null has them.
 """
 
@@ -96,6 +96,7 @@ def _scores(table: Table, groups: Sequence[Indices]) -> tuple[Floats, Floats]:
     members = len(phi)
     outside = np.setdiff1d(np.arange(phi.shape[1]), np.concatenate(list(groups)))
     a, b = _gap_line(table)
+    wider = _wider(table)
     found, fine = [], []
     for start in range(0, members - FEWEST_NEVER + 1, FEWEST_NEVER):
         keep = np.ones((members, len(groups)), dtype=bool)
@@ -104,7 +105,9 @@ def _scores(table: Table, groups: Sequence[Indices]) -> tuple[Floats, Floats]:
         for group in groups:
             never = phi[~keep[:, 0]][:, group]
             spread = np.maximum(phi[:, group].std(0, ddof=1), table.spread_floor)
-            lifted[np.ix_(keep[:, 0], group)] += a * spread + b * never.mean(0)
+            mean = phi[:, group].mean(0)
+            apart = wider * (phi[np.ix_(keep[:, 0], group)] - mean)
+            lifted[np.ix_(keep[:, 0], group)] = mean + apart + a * spread + b * never.mean(0)
         half = Half(keep, list(groups), {"own": Readings(lifted, phi[:, outside])}, share=table.half.share)
         played = Table(half, "own", table.level)
         played.spread_floor, played.gap_floor = table.spread_floor, table.gap_floor
@@ -118,6 +121,15 @@ def _scores(table: Table, groups: Sequence[Indices]) -> tuple[Floats, Floats]:
                 found.append((null.scores[place] - table.centre) / np.sqrt(variance))
                 fine.append(table.fineness_of([null]))
     return np.array(found), np.array(fine)
+
+
+def _wider(table: Table) -> float:
+    """How much farther apart members read rows that they held than rows that they never saw: the median ratio."""
+    phi, held, never = table.readings.rows, table.half.rows_held_by, table.half.rows_asked_of
+    with np.errstate(invalid="ignore", divide="ignore"):
+        seen, unseen = (np.nanstd(np.where(kind, phi, np.nan), 0, ddof=1) for kind in (held, never))
+        ratio = seen / unseen
+    return float(np.median(ratio[np.isfinite(ratio)]))
 
 
 def _gap_line(table: Table) -> tuple[float, float]:
