@@ -200,7 +200,8 @@ class Judged:
 
     @cached_property
     def original_rejected(self) -> bool:
-        return self.declaring.judge(self._read(self.original), self.counts).rejects
+        read = self._read(self.original)
+        return any(gauge.judge(read, self.counts).rejects for gauge in (self.declaring, self.gauge))
 
     @cached_property
     def controls(self) -> Controls:
@@ -220,7 +221,7 @@ class Judged:
         if self.obstacle is not None:
             return found, str(Verdict.INCONCLUSIVE)
         verdict = decide(
-            rejects=found.rejects, original_rejected=self.original_rejected or self.gauge.judge(self._read(self.original), self.counts).rejects,
+            rejects=found.rejects, original_rejected=self.original_rejected,
             detectable=self.controls.corrected(found.detectable), counts=self.counts, required=required(self.gauge),
             max_trace=Policy().max_trace, alarmed=self.controls.alarmed, missed=self.controls.missed,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from neuralyzer.signals.margin import Margin
 
 @pytest.fixture
 def pool(kept, oracle):
-    """The like of ``kept``, that has read nothing yet."""
+    """The pool ``kept``, opened anew: its meter has read no model yet."""
     return References.open(kept.store.root, oracle)
 
 

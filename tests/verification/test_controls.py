@@ -23,7 +23,7 @@ REQUEST = ErasureRequest(subjects=["c0"])
 
 
 def changed(model):
-    """The like with other weights, though hardly."""
+    """A copy with nearly the same weights, so that its digest is another."""
     own = weights.clone(model)
     with torch.no_grad():
         next(own.parameters()).mul_(1 + 1e-6)

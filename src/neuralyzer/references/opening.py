@@ -1,6 +1,5 @@
 """Reads one half of a pool from its folder, in the rows that a model of its lineage still has."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from neuralyzer.references import surveying
 from neuralyzer.references.half import ReferenceHalf
 from neuralyzer.references.measuring import Meter, units_of
 from neuralyzer.references.memory import HALVES, remembered
-from neuralyzer.references.readings import Half, Indices, Readings
+from neuralyzer.references.readings import Half, Readings
 from neuralyzer.references.roster import Roster
 from neuralyzer.references.store import Store
 from neuralyzer.signals.catalogue import signals
@@ -33,14 +32,11 @@ def unit_shape(oracle: TrainedModel, head: Head, units: int) -> tuple[int, ...]:
     return (int(head["size"]), units, min(head["holdout_few"], len(oracle.require_holdout())))
 
 
-def whole_units(roster: Roster, positions: Sequence[Indices]) -> dict[int, Indices]:
-    """Subjects' rows that can be relearned; a unit counts only while all are there: a rest was never read alone."""
-    return {s: positions[s] for s in units_of(roster.owned) if len(positions[s]) == len(roster.positions[s])}
-
-
 def load_meter(store: Store, oracle: TrainedModel, roster: Roster, head: Head) -> Meter:
     """What models are read with beside either half; one for both, so that it reads each model once."""
-    units = whole_units(roster, roster.present(roster.places(oracle.data)))
+    positions = roster.present(roster.places(oracle.data))
+    # A unit counts only while all of its rows are there: a rest of it was never read alone.
+    units = {s: positions[s] for s in units_of(roster.owned) if len(positions[s]) == len(roster.positions[s])}
     return surveying.meter_of(store, oracle, head, units)
 
 

@@ -1,8 +1,8 @@
 """The self-check: how often the test alarms on rows that nobody saw, where the truth is known.
 
 Half of the holdout, cut into groups of the median subject's size, plays subjects; the other half stays holdout.
-Some members play those that never saw a group; the rest get the gap that training rows of such a mean show, and lie as
-far apart as members do that held such rows: from their spread the null's scale is foretold. It cannot see failures of siblings or of big subjects, so it is no proof of calibration. It fails where more alarms come than 99
+Some members play those that never saw a group. The rest get the gap that training rows of such a mean show, and the
+spread of members on rows that they held, since the null's scale is predicted from that spread. It cannot see failures of siblings or of big subjects, so it is no proof of calibration. It fails where more alarms come than 99
 of 100 right pools would raise: their number is a sum over the groups, each drawn as a real subject's null has them.
 """
 

@@ -166,7 +166,8 @@ def _groups(
         split: of it.
         size: subjects of a group.
         alpha: error rate of the joint test.
-        gone: rows that the model should not hold; whoever has lost more than half of them is left out.
+        gone: rows that the model should not hold. A subject is read on its other rows, and left out where these are
+            less than half of its rows.
         most: groups.
 
     Returns:

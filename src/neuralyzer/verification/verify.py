@@ -55,7 +55,8 @@ class Verification:
         positive_control: how often the same test finds the original on subjects that it saw; None without references.
         bound: the smallest trace that would have been found by retraining or attack, and by relearning too where the
             request has it; None where one of them does not count.
-        retained_control: how often the same test finds the model on subjects that it should still hold; None where an exact record decides, or where there is no other subject.
+        retained_control: how often the same test finds the model on subjects that it should still hold; None where an
+            exact record decides, or where there is no other subject.
     """
 
     verdict: Verdict
