@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
-from neuralyzer.data import columns, sources
+from neuralyzer.data import columns, sources, text_files
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import DataChangedError, UnreadableError, UsageError
 
@@ -79,7 +79,7 @@ def as_jsonl(made, path):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(sources, "BLOCK", 1 << 16)
+    monkeypatch.setattr(text_files, "BLOCK", 1 << 16)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import torch
 from torch import Tensor
 
+from neuralyzer.data import texts
 from neuralyzer.errors import UsageError
 
 
@@ -25,6 +27,8 @@ class Layout:
             ``features``. It sees a small file whole and a large one in batches, so what it makes of a row must not
             depend on the other rows.
         classes: names of the classes, where targets are text.
+        subject_key: makes the name that a subject is known by from the one that is written, such as ``str.casefold``;
+            by default names are told apart exactly as they are written.
     """
 
     target: str
@@ -33,6 +37,7 @@ class Layout:
     features: Sequence[str] | None = None
     transform: Callable[[pa.Table], Any] | None = None
     classes: Sequence[str] | None = None
+    subject_key: Callable[[str], str] | None = None
 
     def check(self, names: Sequence[str], what: str) -> None:
         """See that the columns are there.
@@ -44,6 +49,9 @@ class Layout:
         Raises:
             UsageError: if one is missing, or there are no features.
         """
+        again = sorted({name for name in names if list(names).count(name) > 1})
+        if again:
+            raise UsageError(f"{what} has several columns called {', '.join(map(repr, again))}; rename them")
         for column in (self.target, self.subject, self.id, *(self.features or ())):
             if column is not None and column not in names:
                 raise UsageError(f"{what} has no column {column!r}; it has {', '.join(names)}")
@@ -53,6 +61,25 @@ class Layout:
     def features_among(self, names: Iterable[str]) -> list[str]:
         """The columns of the features."""
         return list(self.features or [name for name in names if name not in (self.target, self.subject, self.id)])
+
+    def keyed(self, names: np.ndarray) -> np.ndarray:
+        """Names by ``subject_key``, which is asked once a name.
+
+        Args:
+            names: ``(n,)`` as they are written; empty where one is missing.
+
+        Returns:
+            ``(n,)`` names that subjects are known by; empty where one is missing.
+
+        Raises:
+            UsageError: if it fails or gives no text.
+        """
+        if self.subject_key is None:
+            return names
+        written, place = texts.coded(names)
+        made = [keyed(self.subject_key, name) if name else "" for name in written]
+        known: np.ndarray = np.array(made, texts.TEXT)[place]
+        return known
 
     @property
     def known(self) -> list[str]:
@@ -83,6 +110,28 @@ class Layout:
         return made
 
 
+def keyed(key: Callable[[str], str], name: str) -> str:
+    """The name that a subject is known by.
+
+    Args:
+        key: the person's function.
+        name: as it is written.
+
+    Returns:
+        What the function makes of it.
+
+    Raises:
+        UsageError: if the person's function fails or gives no text.
+    """
+    try:
+        made = key(name)
+    except Exception as error:
+        raise UsageError(f"subject_key= fails on {name!r}: {type(error).__name__}: {error}") from error
+    if not isinstance(made, str):
+        raise UsageError(f"subject_key= makes a {type(made).__name__} of {name!r}; it must give text")
+    return made
+
+
 class Targets:
     """Targets, batch by batch; text becomes class numbers once all of it has been seen."""
 
@@ -105,11 +154,17 @@ class Targets:
         targets = table[self._column].combine_chunks()
         if pa.types.is_dictionary(targets.type):
             targets = targets.dictionary_decode()
-        missing = targets.is_null(nan_is_null=True).to_numpy(zero_copy_only=False).sum()
-        if missing:
-            raise UsageError(f"{what}: {missing} rows have no {self._column!r}; every training row needs a target")
         kind = targets.type
         self._text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+        missing = targets.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+        if self._text:
+            missing = missing | np.isin(_stripped(targets), "")
+        if missing.any():
+            first = np.flatnonzero(missing)[0]
+            raise UsageError(
+                f"{what}: {missing.sum()} rows have no {self._column!r}, row {first:,} the first; every training row "
+                "needs a target: remove them or fill it in"
+            )
         self._parts.append(self._named(targets, what) if self._text else _numbers(targets, self._column, what))
 
     def _named(self, targets: pa.Array, what: str) -> np.ndarray:
@@ -134,6 +189,11 @@ class Targets:
         return as_target(rank[y]), tuple(names)
 
 
+def _stripped(targets: pa.Array) -> np.ndarray:
+    plain = pyarrow.compute.utf8_trim_whitespace(targets.cast(pa.string()))
+    return np.asarray(pyarrow.compute.fill_null(plain, "").to_numpy(zero_copy_only=False))
+
+
 def as_features(x: Any) -> Tensor:
     """Features as a tensor; floating point becomes float32, integers (tokens) stay."""
     tensor = _own(x)
@@ -151,14 +211,40 @@ def _own(values: Any) -> Tensor:
     return values.detach().clone() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
 
 
+def require_finite(values: Tensor, what: str, start: int = 0) -> None:
+    """Refuse NaN and infinity.
+
+    Args:
+        values: ``(n, ...)``.
+        what: what to call them in an error.
+        start: position of the first row.
+
+    Raises:
+        UsageError: if a row has such a value.
+    """
+    if not values.is_floating_point() or not len(values):
+        return
+    wrong = ~torch.isfinite(values).reshape(len(values), -1).all(1)
+    if wrong.any():
+        raise UsageError(
+            f"{what}: row {start + int(wrong.nonzero()[0]):,} has NaN or an infinite value ({int(wrong.sum()):,} "
+            "such rows); fill it in or remove the row"
+        )
+
+
 def _numbers(targets: pa.Array, column: str, name: str) -> np.ndarray:
     """Targets that are numbers, or lists of equal length of numbers."""
+    if pa.types.is_temporal(targets.type):
+        raise UsageError(
+            f"{name}: target {column!r} holds dates or times ({targets.type}); make numbers or text of them"
+        )
     try:
         y = np.array(targets.to_pylist()) if _is_list(targets.type) else targets.to_numpy(zero_copy_only=False)
     except ValueError:
         y = np.array(None)
     if y.dtype.kind not in "biuf":
         raise UsageError(f"{name}: target {column!r} is neither numbers nor text, but {targets.type}")
+    require_finite(torch.from_numpy(np.array(y)), f"{name}: target {column!r}")
     return y
 
 
@@ -170,17 +256,27 @@ def _stack(table: pa.Table, columns: Sequence[str], name: str) -> np.ndarray:
     parts = []
     for column in columns:
         values = table[column].combine_chunks()
+        if pa.types.is_temporal(values.type):
+            raise UsageError(
+                f"{name}: column {column!r} holds dates or times ({values.type}); leave it out with features= or make "
+                "numbers of it with transform="
+            )
         try:
             if _is_list(values.type):
                 part = np.array(values.to_pylist(), dtype=np.float32)
             else:
-                part = values.to_numpy(zero_copy_only=False).astype(np.float32)[:, None]
+                with np.errstate(over="ignore"):  # what is too large is infinite and refused below
+                    part = values.to_numpy(zero_copy_only=False).astype(np.float32)[:, None]
         except (ValueError, TypeError):
             raise UsageError(
                 f"{name}: column {column!r} holds no plain numbers; leave it out with features= or give transform="
             ) from None
-        if np.isnan(part).any():
-            raise UsageError(f"{name}: column {column!r} has missing values; fill them or give transform=")
+        if not np.isfinite(part).all():
+            wrong = ~np.isfinite(part).reshape(len(part), -1).all(1)
+            raise UsageError(
+                f"{name}: column {column!r} has missing values or infinite ones, row {np.flatnonzero(wrong)[0]:,} the "
+                f"first of {wrong.sum():,}; fill them in, or give transform="
+            )
         parts.append(part)
     try:
         return np.concatenate(parts, axis=1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from neuralyzer.data import texts
 from neuralyzer.data.columns import Columns, TableColumns, where
 from neuralyzer.data.holding import ArrayRows, DatasetRows, Rows
-from neuralyzer.data.layout import as_features, as_target
+from neuralyzer.data.layout import as_features, as_target, require_finite
 from neuralyzer.errors import UsageError
 from neuralyzer.workspace import digests
 
@@ -61,7 +61,11 @@ class Data:
                 raise UsageError(f"there are {count} rows and {len(subjects)} subjects; they must be equal")
             self.subjects = texts.as_names(subjects).copy()
             alone = self.subjects == ""
-            self.subjects[alone] = np.strings.add("row:", self.ids[alone])
+            own = np.strings.add("row:", self.ids[alone])
+            taken = own[np.isin(own, self.subjects[~alone])] if alone.any() else own
+            if len(taken):
+                raise UsageError(f"a subject is called {taken[0]!r}, which is what a row without a subject is called")
+            self.subjects[alone] = own
         self.classes = classes
         self.columns = columns
 
@@ -74,7 +78,10 @@ class Data:
         ids: Sequence[Any] | np.ndarray | None = None,
     ) -> "Data":
         """Rows from arrays or tensors ``x (N, ...)`` and ``y (N,)`` or ``(N, k)``."""
-        return cls(ArrayRows(as_features(x), as_target(y)), subjects=subjects, ids=ids)
+        features, target = as_features(x), as_target(y)
+        require_finite(features, "x")
+        require_finite(target, "y")
+        return cls(ArrayRows(features, target), subjects=subjects, ids=ids)
 
     @classmethod
     def from_dataset(
@@ -189,8 +196,8 @@ class Data:
         chosen.__dict__ |= {name: self.__dict__[name][index] for name in ("_positions", "ids", "subjects")}
         for name in ("x", "y", "digest"):
             chosen.__dict__.pop(name, None)
-        if "row_digests" in self.__dict__:
-            chosen.__dict__["row_digests"] = self.row_digests[index]
+        if "_digests" in self.__dict__:
+            chosen.__dict__["_digests"] = tuple(own[index] for own in self._digests)
         return chosen
 
     def loader(self, batch_size: int, seed: int | None = None, ids: bool = False) -> Iterator[tuple[Any, ...]]:
@@ -219,15 +226,28 @@ class Data:
         satisfied[where(self.columns, predicate)] = True
         return np.flatnonzero(satisfied[self._positions])
 
-    @cached_property
+    @property
     def row_digests(self) -> np.ndarray:
-        """SHA-256 of each row's features and target, ``(N,)`` of 32 bytes; equal content has equal digests."""
-        found = np.empty(len(self), digests.ROW)
+        """SHA-256 of each row's features and target as they are stored, ``(N,)`` of 32 bytes."""
+        return self._digests[0]
+
+    @property
+    def value_digests(self) -> np.ndarray:
+        """SHA-256 of each row's values, ``(N,)`` of 32 bytes: equal for equal numbers, however they are stored."""
+        return self._digests[1]
+
+    @cached_property
+    def _digests(self) -> tuple[np.ndarray, np.ndarray]:
+        contents, values = np.empty(len(self), digests.ROW), np.empty(len(self), digests.ROW)
         start = 0
         for x, y in self.chunks():
-            found[start : start + len(y)] = digests.of_rows(x.numpy(), y.numpy())
+            require_finite(x, "the features", start)  # of rows that are read when asked for
+            require_finite(y, "the targets", start)
+            part = slice(start, start + len(y))
+            contents[part] = digests.of_rows(x.numpy(), y.numpy())
+            values[part] = digests.of_values(x.numpy(), y.numpy(), contents[part])
             start += len(y)
-        return found
+        return contents, values
 
     @cached_property
     def digest(self) -> str:

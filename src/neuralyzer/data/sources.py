@@ -1,24 +1,24 @@
 """Files, tables and Hugging Face data sets as data: small files whole, large ones in batches."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv, json, parquet
+from pyarrow import parquet
 
 from neuralyzer.data import texts
 from neuralyzer.data.columns import Columns, FileColumns, HubColumns, ParquetColumns, TableColumns, TextColumns
 from neuralyzer.data.holding import ArrayRows, MappedRows, Rows, Spool, TableRows
 from neuralyzer.data.layout import Layout, Targets
 from neuralyzer.data.rows import Data
+from neuralyzer.data.text_files import CsvFormat, JsonFormat
 from neuralyzer.errors import UnreadableError, UsageError
 
 LARGEST_IN_MEMORY = 256 << 20  # bytes of a file's values; above, they are read in batches
-BLOCK = 8 << 20  # bytes of a text file read at once
 
 
 def from_parquet(path: Path, **columns: Any) -> Data:
@@ -44,25 +44,41 @@ def from_parquet(path: Path, **columns: Any) -> Data:
     return _spooled(ParquetColumns(path), **columns)
 
 
-def from_csv(path: Path, **columns: Any) -> Data:
-    """Data from a CSV file with a header; arguments, a large file and errors are those of ``from_parquet``."""
-    return _from_text(
-        path, csv.read_csv, partial(csv.open_csv, read_options=csv.ReadOptions(block_size=BLOCK)), columns
-    )
+def from_csv(path: Path, separator: str = ",", encoding: str = "utf-8", **columns: Any) -> Data:
+    """Data from a CSV file with a header; ids and subjects are text, as they are written.
+
+    Args:
+        path: of the file.
+        separator: between two cells.
+        encoding: of the file, as Python calls it.
+        columns: as ``Layout`` has them.
+
+    Returns:
+        The rows; the features of a large file are put into a temporary one.
+
+    Raises:
+        UsageError: as ``from_parquet``, or if separator or encoding cannot be.
+        UnreadableError: if the file is missing, damaged or of another encoding.
+        DataChangedError: if it changes while it is read.
+        StorageError: if the temporary file finds no space.
+    """
+    return _from_text(path, CsvFormat(_names(columns), separator, encoding), columns)
 
 
 def from_jsonl(path: Path, **columns: Any) -> Data:
-    """Data from a JSON Lines file; arguments, a large file and errors are those of ``from_parquet``."""
-    options = json.ReadOptions(block_size=BLOCK)
-    return _from_text(path, json.read_json, partial(json.open_json, read_options=options), columns)
+    """Data from a JSON Lines file; arguments, errors and what becomes of ids are those of ``from_csv``."""
+    return _from_text(path, JsonFormat(_names(columns)), columns)
 
 
-def _from_text(
-    path: Path, read: Callable[[Path], pa.Table], opened: Callable[[Path], Any], columns: dict[str, Any]
-) -> Data:
+def _names(columns: dict[str, Any]) -> Sequence[str]:
+    return [columns[key] for key in ("subject", "id") if columns.get(key) is not None]
+
+
+def _from_text(path: Path, form: CsvFormat | JsonFormat, columns: dict[str, Any]) -> Data:
+    _read(path, form.check)
     if _read(path, os.path.getsize) <= LARGEST_IN_MEMORY:
-        return from_table(_read(path, read), str(path), **columns)
-    return _spooled(TextColumns(path, opened), **columns)
+        return from_table(_read(path, form.read), str(path), **columns)
+    return _spooled(TextColumns(path, form.opened), **columns)
 
 
 def _spooled(source: FileColumns, **columns: Any) -> Data:
@@ -145,14 +161,10 @@ def _data(
     for table in source.batches(None if every else list(dict.fromkeys(wanted))):
         what = f"{name}, from row {count:,} on" if count else name
         if layout.id is not None:
-            if table[layout.id].null_count:
-                raise UsageError(
-                    f"{what}: {table[layout.id].null_count} rows have no {layout.id!r}; every row needs an id, or "
-                    "leave out id="
-                )
-            ids.append(texts.of_column(table[layout.id]))
+            called = f"{what}: {layout.id!r}"
+            ids.append(texts.as_texts(texts.of_column(table[layout.id], called), called))
         if layout.subject is not None:
-            subjects.append(texts.of_column(table[layout.subject], texts.as_names))
+            subjects.append(layout.keyed(texts.of_column(table[layout.subject], f"{what}: {layout.subject!r}")))
         if len(table):
             targets.read(table, what)
             if keep is not None:

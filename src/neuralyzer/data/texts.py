@@ -1,5 +1,6 @@
 """Columns of text, such as ids and names of subjects, that take little memory and are read without loops."""
 
+import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -7,34 +8,77 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from neuralyzer.errors import UsageError
+
 TEXT: Any = np.dtypes.StringDType()
 """Text of any length: 16 bytes a row up to 15 characters, where a fixed width takes four bytes a character."""
 
 CHUNK = 65536  # texts that are Python objects at once
+CONTAINERS = (list, tuple, dict, set, np.ndarray)
 
 
-def as_texts(values: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Ids ``(N,)`` as text, from values that are all there."""
-    given = np.asarray(values)
-    return given if given.dtype == TEXT else given.astype(str).astype(TEXT)
-
-
-def as_names(values: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Names ``(N,)`` as text; empty where one is missing."""
-    if isinstance(values, np.ndarray) and values.dtype == TEXT:
-        return values
-    return np.array(["" if _missing(name) else str(name) for name in values], TEXT)
-
-
-def of_column(column: pa.ChunkedArray, convert: Any = as_texts) -> np.ndarray:
-    """Text ``(N,)`` from a column.
+def as_texts(values: Sequence[Any] | np.ndarray, what: str = "the ids") -> np.ndarray:
+    """Ids as text.
 
     Args:
-        column: of any type.
-        convert: ``as_texts`` or ``as_names``.
+        values: ``(N,)`` of any plain type.
+        what: what to call them in an error.
 
     Returns:
-        What ``convert`` makes of the column's values.
+        Text ``(N,)``, each value as it is written.
+
+    Raises:
+        UsageError: if one is missing, or is no name (``as_names``).
+    """
+    ids = as_names(values, what)
+    missing = np.flatnonzero(ids == "")
+    if len(missing):
+        raise UsageError(
+            f"{what}: row {missing[0]:,} has no id ({len(missing):,} such); every row needs one, or leave out id="
+        )
+    return ids
+
+
+def as_names(values: Sequence[Any] | np.ndarray, what: str = "the subjects") -> np.ndarray:
+    """Names as text.
+
+    Args:
+        values: ``(N,)`` of any plain type; None, NaN, NaT, ``pandas.NA`` and blank text are missing names.
+        what: what to call them in an error.
+
+    Returns:
+        Text ``(N,)``, each value as it is written; empty where one is missing.
+
+    Raises:
+        UsageError: if one is a list or the like, bytes that are not UTF-8, or a floating-point number so large that
+            it stands for several whole numbers.
+    """
+    given = np.asarray(values) if isinstance(values, np.ndarray) else values
+    if isinstance(given, np.ndarray):
+        if given.ndim != 1:
+            raise UsageError(f"{what} have shape {given.shape}; they must be one a row, (N,)")
+        if given.dtype == TEXT:
+            return _without_blanks(given)
+        if given.dtype.kind == "f":
+            _told_apart(given, what)
+        if given.dtype.kind in "iu":
+            return given.astype(TEXT)
+    names = np.array([_name(value, at, what) for at, value in enumerate(given)], TEXT)
+    return _without_blanks(names)
+
+
+def of_column(column: pa.ChunkedArray, what: str = "the names") -> np.ndarray:
+    """Names from a column.
+
+    Args:
+        column: of any plain type, ``N`` rows.
+        what: what to call it in an error.
+
+    Returns:
+        Text ``(N,)``; empty where a name is missing.
+
+    Raises:
+        UsageError: as ``as_names``.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -43,9 +87,12 @@ def of_column(column: pa.ChunkedArray, convert: Any = as_texts) -> np.ndarray:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind):
         # the two kinds that nearly every id is of, without a Python object kept for each
         texts = pyarrow.compute.fill_null(column.cast(pa.large_string()), "")
-        return np.asarray(texts.to_numpy()).astype(TEXT)
-    made: np.ndarray = convert(column.to_pylist())
-    return made
+        return _without_blanks(np.asarray(texts.to_numpy()).astype(TEXT))
+    if pa.types.is_temporal(kind):
+        column = column.cast(pa.string())
+    elif pa.types.is_floating(kind):
+        _told_apart(pyarrow.compute.fill_null(column, 0.0).to_numpy(), what)
+    return as_names(column.to_pylist(), what)
 
 
 def to_arrow(texts: np.ndarray) -> pa.ChunkedArray:
@@ -89,5 +136,39 @@ def in_chunks(count: int) -> Iterator[slice]:
         yield slice(start, min(start + CHUNK, count))
 
 
-def _missing(name: Any) -> bool:
-    return name is None or name == "" or (isinstance(name, float) and np.isnan(name))
+def _name(value: Any, at: int, what: str) -> str:
+    if isinstance(value, CONTAINERS):
+        raise UsageError(f"{what}: row {at:,} has a {type(value).__name__} where a name must stand")
+    if _missing(value):
+        return ""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise UsageError(f"{what}: row {at:,} has the bytes {value[:20]!r}, which are not UTF-8") from None
+    return str(value)
+
+
+def _missing(value: Any) -> bool:
+    """Whether a value is no name; NaN and NaT of every kind differ from themselves."""
+    try:
+        return value is None or bool(operator.ne(value, value))
+    except TypeError:  # pandas.NA is neither equal to itself nor different
+        return True
+
+
+def _without_blanks(names: np.ndarray) -> np.ndarray:
+    """Names with blank ones empty; the array itself where there are none."""
+    blank = np.strings.isspace(names)
+    return np.where(blank, np.array("", TEXT), names) if blank.any() else names
+
+
+def _told_apart(numbers: np.ndarray, what: str) -> None:
+    """Refuse floating-point numbers of which one stands for several whole numbers."""
+    limit = 2.0 ** (np.finfo(numbers.dtype).nmant + 1)
+    large = np.abs(numbers[np.isfinite(numbers)]) >= limit
+    if large.any():
+        raise UsageError(
+            f"{what}: names are {numbers.dtype} numbers of {limit:,.0f} and more, of which several are one; give them "
+            "as text or whole numbers"
+        )

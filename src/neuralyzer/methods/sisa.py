@@ -123,7 +123,7 @@ def _shards(record: Record, task: Task) -> Iterator[Shard]:
     for slices in record.slices:
         left, touched = [], []
         for stage, ids in enumerate(slices):
-            at = texts.places(texts.as_texts(ids), task.retain.ids) if ids else np.empty(0, np.int64)
+            at = texts.places(texts.as_names(ids), task.retain.ids) if ids else np.empty(0, np.int64)
             left.append(np.sort(at[at >= 0]))
             touched += [stage] if (at < 0).any() else []
         yield Shard(left, touched[0] if touched else None)

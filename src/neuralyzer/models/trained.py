@@ -12,7 +12,7 @@ from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import HoldoutError, NotFiniteError
 from neuralyzer.models import reading, training, weights
-from neuralyzer.models.logits import require_logits
+from neuralyzer.models.compatibility import require_compatible
 from neuralyzer.models.placement import Placement
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress
@@ -30,7 +30,7 @@ class TrainedModel:
         recipe: how it was trained.
         data: the rows it was trained on.
         holdout: rows that no model saw, or None.
-        dropped: how many holdout rows were left out because their content stands in the training rows.
+        dropped: how many holdout rows were left out because their values stand in the training rows.
         seconds: what its training took here; None where it was loaded.
         run: folder of its training history, or None.
         parent: digest of the weights that this model was unlearned from, the first of the lineage; None for a first.
@@ -85,7 +85,7 @@ class TrainedModel:
         """
         placement = Placement.of(device)
         checked_holdout(data, holdout)
-        require_logits(recipe.module(), recipe.objective, data)
+        require_compatible(recipe.module(), recipe.objective, data, holdout)
         began = time.perf_counter()
         module = training.train(recipe, data, progress=progress, observer=observer, placement=placement)
         trained = cls(module, recipe, data, holdout, seconds=time.perf_counter() - began, run=run)
@@ -107,7 +107,7 @@ class TrainedModel:
     ) -> "TrainedModel":
         """A model from the safetensors file of its weights."""
         module = weights.load_into(recipe.module(), Path(path))
-        require_logits(module, recipe.objective, data)
+        require_compatible(module, recipe.objective, data, holdout)
         return cls(module, recipe, data, holdout, run=run, parent=parent)
 
     @property
@@ -138,7 +138,7 @@ class TrainedModel:
 
 
 def checked_holdout(data: Data, holdout: Data | None) -> tuple[Data | None, int]:
-    """The holdout without rows whose content stands in the training rows.
+    """The holdout without rows whose values stand in the training rows.
 
     Returns:
         What is left of it, and how many rows were dropped.
@@ -159,7 +159,7 @@ def checked_holdout(data: Data, holdout: Data | None) -> tuple[Data | None, int]
         raise HoldoutError(
             f"the holdout's classes {holdout.classes} are not the training rows' {data.classes}; give classes= for both"
         )
-    fresh = ~digests.known(holdout.row_digests, data.row_digests)
+    fresh = ~digests.known(holdout.value_digests, data.value_digests)
     kept = holdout if fresh.all() else holdout.select(fresh)
     if len(kept) < SMALLEST_HOLDOUT:
         raise HoldoutError(

@@ -12,7 +12,7 @@ import torch
 
 from neuralyzer.errors import ReferencesError
 from neuralyzer.models import reading, weights
-from neuralyzer.models.logits import require_logits
+from neuralyzer.models.compatibility import require_compatible
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
 from neuralyzer.references import backends, design, rehearsal, surveying
@@ -53,7 +53,7 @@ def name_of(oracle: TrainedModel, groups: Sequence[str]) -> str:
 def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) -> None:
     """Make, finish or grow a pool."""
     began = time.perf_counter()
-    require_logits(oracle.model, oracle.recipe.objective, oracle.data)
+    require_compatible(oracle.model, oracle.recipe.objective, oracle.data, oracle.holdout)
     head = _begun(store, oracle, plan)
     if head["finished"] and head["size"] >= plan.size:
         return

@@ -22,8 +22,11 @@ ROW_GROUP = 20480  # the smallest group that DuckDB writes well: one subject's r
 THREADS = 2
 SORTING = "512MB"  # of memory while a manifest is sorted; beyond, DuckDB sorts on the disk
 SCHEMA = pa.schema(
-    [("row_id", pa.string()), ("subject", pa.string()), ("digest", pa.binary()), ("position", pa.uint32())]
-)
+    [
+        ("row_id", pa.string()), ("subject", pa.string()), ("digest", pa.binary()), ("position", pa.uint32()),
+        ("value", pa.binary()),
+    ]
+)  # fmt: skip
 
 Manifest: TypeAlias = "Path | pa.Table"
 """A manifest's file, or the same columns in memory."""
@@ -121,7 +124,8 @@ def table_of(data: Data) -> pa.Table:
 def _batches(data: Data) -> Iterator[pa.RecordBatch]:
     for part in texts.in_chunks(len(data)):
         positions = np.arange(part.start, part.stop, dtype=np.uint32)
-        columns = [data.ids[part].tolist(), data.subjects[part].tolist(), data.row_digests[part].tolist(), positions]
+        contents, values = data.row_digests[part].tolist(), data.value_digests[part].tolist()
+        columns = [data.ids[part].tolist(), data.subjects[part].tolist(), contents, positions, values]
         yield pa.record_batch([pa.array(c, kind) for c, kind in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
 
 
@@ -180,7 +184,7 @@ def rows_by_id(manifests: Sequence[Manifest], ids: Sequence[str]) -> list[pa.Tab
 
 
 def duplicates(manifests: Sequence[Manifest], found: Sequence[pa.Table]) -> list[pa.Table]:
-    """Rows that have the content of rows found, under another id or another subject.
+    """Rows that have the values of rows found, under another id or another subject.
 
     Args:
         manifests: where to look.
@@ -192,8 +196,8 @@ def duplicates(manifests: Sequence[Manifest], found: Sequence[pa.Table]) -> list
     Raises:
         UnreadableError: if a manifest is missing or truncated.
     """
-    contents = pa.concat_tables(found).select(["digest"]) if found else SCHEMA.empty_table()
-    same = _matching(manifests, "digest", contents["digest"].unique())
+    values = pa.concat_tables(found).select(["value"]) if found else SCHEMA.empty_table()
+    same = _matching(manifests, "value", values["value"].unique())
     return [
         table.filter(pa.compute.invert(pa.compute.is_in(table["position"], value_set=own["position"].combine_chunks())))
         for table, own in zip(same, found, strict=True)
@@ -231,13 +235,13 @@ def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[p
         return [SCHEMA.empty_table() for _ in manifests]
     found = []
     with _connected() as connection:
-        connection.register("wanted", pa.table({"value": wanted}))
+        connection.register("wanted", pa.table({"sought": wanted}))
         for manifest in manifests:
             try:
                 rows = _relation(connection, manifest)
                 rows.create_view("manifest", replace=True)
                 table = connection.sql(
-                    f"SELECT {', '.join(SCHEMA.names)} FROM manifest SEMI JOIN wanted ON {column} = value "
+                    f"SELECT {', '.join(SCHEMA.names)} FROM manifest SEMI JOIN wanted ON {column} = sought "
                     "ORDER BY position"
                 ).to_arrow_table()
             except duckdb.Error as error:
@@ -249,8 +253,11 @@ def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[p
 
 
 def _relation(connection: Any, manifest: Manifest) -> Any:
-    in_memory = isinstance(manifest, pa.Table)
-    return connection.from_arrow(manifest) if in_memory else connection.read_parquet(str(manifest))
+    if isinstance(manifest, pa.Table):
+        return connection.from_arrow(manifest)
+    rows = connection.read_parquet(str(manifest))
+    # Manifests of version 0.1 have no values; a row in float32 with a whole label has one digest for both.
+    return rows if "value" in rows.columns else rows.project("*, digest AS value")
 
 
 @contextmanager

@@ -156,7 +156,7 @@ class Recording:
             UnknownSubjectError: if an id is not in the data.
             StorageError: if the disk is full.
         """
-        wanted = texts.as_texts(np.atleast_1d(np.asarray(ids)))
+        wanted = texts.as_names(np.atleast_1d(np.asarray(ids)))
         at = np.searchsorted(self.ids, wanted, sorter=self.by_id).clip(max=len(self.ids) - 1)
         positions = self.by_id[at]
         unknown = self.ids[positions] != wanted

@@ -171,17 +171,14 @@ def _fitting(oracle: TrainedModel, rows: Data, references: References) -> None:
             f"the claimant's rows have targets of shape {tuple(rows.y.shape[1:])}; the training rows have "
             f"{tuple(oracle.data.y.shape[1:])}"
         )
-    read = (values for chunk in rows.chunks() for values in chunk if values.is_floating_point())
-    if not all(bool(values.isfinite().all()) for values in read):
-        raise UsageError("the claimant's rows hold NaN or infinite values")
 
 
 def _unknown(oracle: TrainedModel, rows: Data) -> tuple[Data, dict[str, Any]]:
     """The rows that no register holds, and how many others there were."""
-    contents = rows.row_digests
-    registered = digests.known(contents, oracle.data.row_digests)
-    subjects = np.unique(oracle.data.subjects[digests.known(oracle.data.row_digests, contents)])
-    holdout = digests.known(contents, oracle.require_holdout().row_digests) & ~registered
+    contents = rows.value_digests
+    registered = digests.known(contents, oracle.data.value_digests)
+    subjects = np.unique(oracle.data.subjects[digests.known(oracle.data.value_digests, contents)])
+    holdout = digests.known(contents, oracle.require_holdout().value_digests) & ~registered
     first = np.zeros(len(rows), dtype=bool)
     first[np.unique(contents, return_index=True)[1]] = True
     left = first & ~registered & ~holdout

@@ -62,6 +62,59 @@ def of_rows(*columns: np.ndarray) -> np.ndarray:
     return np.frombuffer(b"".join(hashlib.sha256(row).digest() for row in whole), ROW)
 
 
+def of_values(x: np.ndarray, y: np.ndarray, contents: np.ndarray) -> np.ndarray:
+    """Digest of each row's values, the same however they are stored: 0.0 and -0.0, 1 and 1.0, float32 and float64.
+
+    Args:
+        x: features ``(N, ...)``.
+        y: targets ``(N, ...)``.
+        contents: what ``of_rows(x, y)`` gives; a row that is stored as most are, in float32 with labels in int64, has
+            this digest.
+
+    Returns:
+        Digests ``(N,)`` of 32 bytes each (``ROW``).
+    """
+    found = contents.copy()
+    if not len(x):
+        return found
+    narrow, whole = _narrow(x), _whole(y)
+    flat = y.reshape(len(y)) if y.size == len(y) else y
+    stored_so = x.dtype == np.float32 and flat.ndim == y.ndim
+    as_most = narrow & stored_so & ~_negative_zero(x)
+    as_most &= (whole & (y.dtype == np.int64)) | (~whole & (y.dtype == np.float32) & ~_negative_zero(y))
+    for thin in (True, False):
+        for count in (True, False):
+            rows = np.flatnonzero(~as_most & (narrow == thin) & (whole == count))
+            if len(rows):
+                features = x[rows].astype(np.float32 if thin else np.float64) + 0  # which turns -0.0 into 0.0
+                targets = flat[rows].astype(np.int64 if count else np.float32) + 0
+                found[rows] = of_rows(features, targets.astype(np.int64 if count else np.float32))
+    return found
+
+
+def _narrow(x: np.ndarray) -> np.ndarray:
+    """Rows of which float32 loses nothing, ``(N,)``."""
+    if x.dtype in (np.float32, np.float16, np.uint8, np.int8, np.bool_):
+        return np.ones(len(x), bool)
+    with np.errstate(over="ignore"):
+        same: np.ndarray = (x.astype(np.float32).astype(np.float64) == x.astype(np.float64)).reshape(len(x), -1).all(1)
+    return same
+
+
+def _whole(y: np.ndarray) -> np.ndarray:
+    """Rows whose targets are whole numbers, ``(N,)``."""
+    if y.dtype.kind != "f":
+        return np.ones(len(y), bool)
+    numbers = y.reshape(len(y), -1)
+    found: np.ndarray = ((np.abs(numbers) < 2**53) & (np.rint(numbers) == numbers)).all(1)
+    return found
+
+
+def _negative_zero(values: np.ndarray) -> np.ndarray:
+    found: np.ndarray = ((values == 0) & np.signbit(values)).reshape(len(values), -1).any(1)
+    return found
+
+
 def of_hex(texts: Sequence[str]) -> np.ndarray:
     """Rows' digests ``(N,)`` from hexadecimal ones; from an empty text comes ``ERASED``."""
     return np.frombuffer(bytearray(b"".join(bytes.fromhex(text) if text else ERASED for text in texts)), ROW)

@@ -1,0 +1,111 @@
+"""Refuses a model and rows that do not go together, before anything is trained."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import UsageError
+from neuralyzer.models.named import FAILURES
+from neuralyzer.models.objective import Classification, Objective
+from neuralyzer.models.objective import labels as class_labels
+
+ROWS = 64  # that are looked at
+FAR = 1000.0  # inputs are scaled by this: what is bounded then, a softmax or sigmoid bounds
+CLOSE = 1e-4  # of a sum of probabilities to 1
+
+
+def require_compatible(module: nn.Module, objective: Objective, data: Data, holdout: Data | None = None) -> None:
+    """Refuse a module that cannot read the rows, that has no output for a label, or that ends in a softmax or sigmoid.
+
+    A margin of probabilities cannot grow beyond 1, and training on them learns little: whatever would be measured of
+    such a model says nothing.
+
+    Args:
+        module: trained or not; left as it was.
+        objective: what the outputs are for.
+        data: training rows.
+        holdout: further rows, if there are any.
+
+    Raises:
+        UsageError: if they do not go together.
+    """
+    x, y = data.gather(np.arange(min(ROWS, len(data))))
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            outputs = _outputs(module, objective, x)
+            if isinstance(objective, Classification):
+                _require_logits(module, x)
+    finally:
+        module.train(training)
+    for rows, what in ((data, "training rows"), (holdout, "holdout")):
+        if rows is not None and isinstance(objective, Classification):
+            _require_labels(rows, outputs.shape[1], what)
+    if not isinstance(objective, Classification) and len(outputs) == len(y) and outputs.ndim == 2:
+        wanted = y.reshape(len(y), -1).shape[1]
+        if objective.name == "regression" and outputs.shape[1] != wanted:
+            raise UsageError(f"the model gives {outputs.shape[1]} numbers a row and there are {wanted} targets a row")
+
+
+def _outputs(module: nn.Module, objective: Objective, x: Tensor) -> Tensor:
+    try:
+        return objective.outputs(module, x)
+    except UsageError:
+        raise
+    except FAILURES as error:
+        reason = str(error).strip().splitlines()
+        raise UsageError(
+            f"the model cannot read these rows, {x.dtype} of shape {tuple(x.shape[1:])}: {type(error).__name__}: "
+            f"{reason[0] if reason else ''}; make what it takes with transform= or features="
+        ) from error
+
+
+def _require_labels(rows: Data, classes: int, what: str) -> None:
+    """Refuse labels that the model has no output for."""
+    labels = class_labels(rows.y)
+    low, high = int(labels.min()), int(labels.max())
+    if low >= 0 and high < classes:
+        return
+    if rows.classes is not None:
+        raise UsageError(
+            f"there are {len(rows.classes)} classes ({', '.join(rows.classes[:3])} ...) and the model has {classes} "
+            "outputs; give it one a class, or name its classes with classes="
+        )
+    at = int(torch.nonzero((labels < 0) | (labels >= classes))[0])
+    numbered = (
+        f"the {what} have labels {low} to {high}" if what != "holdout" else f"the holdout has labels {low} to {high}"
+    )
+    way = (
+        "count them from 0" if (low, high) == (1, classes)
+        else "remove such rows: a label below 0 is no class" if low < 0
+        else "give the model an output for each"
+    )  # fmt: skip
+    raise UsageError(
+        f"{numbered}, row {at:,} has {int(labels[at])}, and the model's {classes} outputs are classes 0 to "
+        f"{classes - 1}; {way}"
+    )
+
+
+def _require_logits(module: nn.Module, x: Tensor) -> None:
+    """Refuse outputs that are probabilities already."""
+    probes = [x, FAR * x, -FAR * x] if x.is_floating_point() else [x]
+    read = torch.cat([module(probe).reshape(len(probe), -1) for probe in probes])
+    if _probabilities(read):
+        what = "a softmax" if read.shape[1] > 1 else "a sigmoid"
+        raise UsageError(
+            f"the model's outputs are probabilities already, as {what} at its end gives them; take it off: "
+            "Classification() takes logits"
+        )
+
+
+def _probabilities(outputs: Tensor) -> bool:
+    """Whether every row holds numbers between 0 and 1, that sum to 1 where there are several."""
+    if not torch.isfinite(outputs).all() or outputs.min() < 0 or outputs.max() > 1:
+        return False
+    if bool(((outputs == 0) | (outputs == 1)).all()):
+        return False  # answers, not probabilities
+    if outputs.shape[1] == 1:
+        return bool(outputs.std() > 0)
+    return bool((outputs.sum(1) - 1).abs().max() < CLOSE)
