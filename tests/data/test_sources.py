@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from neuralyzer.data import sources
-from neuralyzer.data.columns import TableColumns, where
+from neuralyzer.data.columns import TableColumns
+from neuralyzer.data.predicates import where
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UnreadableError, UsageError
 

@@ -1,4 +1,4 @@
-"""The columns that rows came from, passed over in batches, and predicates over them through DuckDB."""
+"""The columns that rows came from, passed over in batches."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -6,12 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import duckdb
-import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from neuralyzer.errors import DataChangedError, UnreadableError, UsageError
+from neuralyzer.errors import DataChangedError, UnreadableError
 
 BATCH = 65536  # rows read at once from a file
 BUFFER = 1 << 20  # bytes; without it Arrow holds all columns of every row group that it has passed
@@ -162,44 +160,6 @@ class HubColumns:
         """The data set with the columns ``wanted`` or all, whose rows come as Arrow tables."""
         chosen = self.dataset if wanted is None else self.dataset.select_columns(list(wanted))
         return chosen.with_format("arrow")
-
-
-def where(columns: Columns, predicate: str) -> np.ndarray:
-    """Positions of the rows that satisfy a predicate in DuckDB's SQL.
-
-    The predicate is one expression over the columns; it can reach no file and no other table.
-
-    Args:
-        columns: read in batches.
-        predicate: such as ``age < 18``.
-
-    Returns:
-        Sorted positions.
-
-    Raises:
-        UsageError: if it is no such expression.
-    """
-    # without external access a predicate reads no file, and no table that a Python variable holds
-    config = {"threads": 2, "enable_external_access": False}
-    found = []
-    with duckdb.connect(config=config) as connection:
-        for numbered in _numbered(columns):
-            try:
-                # filter parses one expression; in a WHERE clause of text, a closing bracket could begin a UNION
-                found.append(connection.from_arrow(numbered).filter(predicate).fetchnumpy()["__position"])
-            except duckdb.Error as error:
-                raise UsageError(
-                    f"predicate {predicate!r} cannot be evaluated ({_first_line(error)}); "
-                    f"columns are {', '.join(columns.names)}"
-                ) from error
-    return np.sort(np.concatenate(found).astype(np.int64)) if found else np.empty(0, np.int64)
-
-
-def _numbered(columns: Columns) -> Iterator[pa.Table]:
-    start = 0
-    for table in columns.batches():
-        yield table.append_column("__position", pa.array(np.arange(start, start + len(table))))
-        start += len(table)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

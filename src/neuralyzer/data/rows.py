@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from neuralyzer.data import texts
-from neuralyzer.data.columns import Columns, TableColumns, where
+from neuralyzer.data.columns import Columns, TableColumns
 from neuralyzer.data.holding import ArrayRows, DatasetRows, Rows
 from neuralyzer.data.layout import as_features, as_target, require_finite
+from neuralyzer.data.predicates import where
 from neuralyzer.errors import UsageError
 from neuralyzer.workspace import digests
 
