@@ -3,7 +3,7 @@
 import datetime as dt
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from neuralyzer.references import exact
 from neuralyzer.references.pool import References
 from neuralyzer.registry.locate import locate
 from neuralyzer.registry.location import Base, Location
+from neuralyzer.registry.manifests import DatasetVersion
 from neuralyzer.registry.trained_on import base_saw
 from neuralyzer.report.page import write_report
 from neuralyzer.trace.gauge import memory
@@ -63,6 +64,7 @@ class Wish:
             final; 0 for the pool. The person pays for them: retraining once costs a part of it.
         choose: asked for the method once the plan is there, in place of ``method``; its answer is kept with the plan.
         device: where a retraining and exact references are trained; by default the GPU where there is one.
+        also: further tables that are searched for the rows, such as ``registry.tables.table`` reads.
     """
 
     method: str | None = None
@@ -74,6 +76,7 @@ class Wish:
     exact_references: int = 0
     device: str | None = None
     choose: Callable[[Plan], str] | None = field(default=None, compare=False)
+    also: Sequence[DatasetVersion] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         as_device(self.device)
@@ -144,7 +147,10 @@ def _forget(
         raise UsageError(exact.NO_POOL)
     received = folder.stage("request", lambda: _received(request), lambda r: r, lambda r: r)
     location = folder.stage(
-        "located", lambda: _located(request, place, oracle).to_dict(), lambda found: found, lambda found: found
+        "located",
+        lambda: _located(request, place, oracle, wish.also).to_dict(),
+        lambda found: found,
+        lambda found: found,
     )
     watch.stage("located", location)
     audited = folder.stage("audit", lambda: audit(oracle, request, pool, place.policy), Audit.to_dict, Audit.from_dict)
@@ -177,9 +183,11 @@ def _planned(task: Task, place: Workspace, wish: Wish, audited: Audit) -> Plan:
     return found if wish.choose is None else found.chosen_by_person(wish.choose(found))
 
 
-def _located(request: ErasureRequest, workspace: Workspace, oracle: TrainedModel) -> Location:
+def _located(
+    request: ErasureRequest, workspace: Workspace, oracle: TrainedModel, also: Sequence[DatasetVersion]
+) -> Location:
     own = dict.fromkeys([oracle.digest, oracle.lineage])
-    return locate(request, workspace, oracle.data, weights=list(own), base=oracle.recipe.base)
+    return locate(request, workspace, oracle.data, weights=list(own), base=oracle.recipe.base, also=also)
 
 
 def case_id(place: Workspace, oracle: TrainedModel, request: ErasureRequest, wish: Wish) -> str:

@@ -163,7 +163,12 @@ def _discreet(location: dict[str, Any], named: bool) -> dict[str, Any]:
     """Where the rows lie, without the names of others whose rows are alike."""
     if named:
         return location
-    return location | {"duplicates": [{**copy, "subject": "(not named)"} for copy in location["duplicates"]]}
+    near = location.get("near", ())  # cases that an early version located have none
+    numbers = {name: f"(name {at})" for at, name in enumerate(sorted({own["name"] for own in near}), 1)}
+    return location | {
+        "duplicates": [{**copy, "subject": "(not named)"} for copy in location["duplicates"]],
+        "near": [{**own, "name": numbers[own["name"]], "like": "(not named)"} for own in near],
+    }
 
 
 def margins(facts: Facts) -> dict[str, list[float]]:

@@ -74,6 +74,8 @@ def located_view(found: dict[str, Any]) -> RenderableType:
         table.add_row("pretrained base", base["name"] or base["digest"][:12], str(Base(**base)).partition(": ")[2])
     if found["duplicates"]:
         table.add_row("exact duplicates", "under other names", f"{len(found['duplicates'])} rows")
+    for own in found.get("near", ()):
+        table.add_row("near name", repr(own["name"]), f"{own['rows']} rows in {own['dataset']}, not covered")
     return table
 
 

@@ -1,5 +1,6 @@
 """The command's verbs, and what it does with errors: one line on stderr, exit code 2."""
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from neuralyzer.cli import (
     train,
     verify,
 )
+from neuralyzer.cli.project_file import TABLES
 from neuralyzer.errors import NeuralyzerError
 
 WRONG_INPUT, INTERRUPTED = 2, 130
@@ -71,5 +73,10 @@ def app(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"neuralyzer: {' '.join(message.split())}", file=sys.stderr)
+    print(f"neuralyzer: {_in_words_of_the_file(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(WRONG_INPUT)
+
+
+def _in_words_of_the_file(message: str) -> str:
+    """A message whose arguments of Python, such as ``features=``, are keys of the project file instead."""
+    return re.sub(rf"\b({'|'.join(TABLES['data'])})=(?![=\w'\"])", r"\1 in [data]", message)

@@ -35,8 +35,9 @@ def run(
     own = Project.read(project)
     oracle = own.oracle()
     if rows is None:
-        found = audit(oracle, request(subject, row, class_, where), own.references(oracle), own.workspace.policy)
+        asked = own.rows.known_by(request(subject, row, class_, where))
+        found = audit(oracle, asked, own.references(oracle), own.workspace.policy)
         answer(found.to_dict(), found, json)
     else:
-        claim = audit_rows(oracle, own.claimed(rows, oracle), own.references(oracle), own.workspace.policy)
+        claim = audit_rows(oracle, own.rows.claimed(rows), own.references(oracle), own.workspace.policy)
         answer(claim.to_dict(), claim, json)

@@ -69,13 +69,13 @@ def run(
     own = Project.read(project)
     wish = Wish(
         method=method, seed=seed, folder=own.root, exact_references=exact_references, device=own.device(device),
-        retrain_seconds=own.training_seconds,
+        retrain_seconds=own.training_seconds, also=own.rows.searched,
         choose=(lambda plan: choose(plan, console, click.getchar)) if interactive else None,
     )  # fmt: skip
     place = own.workspace
     if name_subject:
         place = replace(place, policy=replace(place.policy, name_subject=True))
-    asked = request(subject, row, class_, where, guarantee, reason, budget, due, decided_by)
+    asked = own.rows.known_by(request(subject, row, class_, where, guarantee, reason, budget, due, decided_by))
     audience = Blind() if json else Screen(console)
     earlier = own.answered(asked)
     if earlier is not None:

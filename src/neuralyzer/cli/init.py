@@ -31,7 +31,8 @@ def run(
     json: Json = False,
 ) -> None:
     """Write neuralyzer.toml and make the folder .neuralyzer/ beside it."""
-    from neuralyzer.cli.project import FOLDER, TEMPLATE
+    from neuralyzer.cli.project import FOLDER
+    from neuralyzer.cli.project_file import TEMPLATE
     from neuralyzer.workspace import atomic
 
     if project.exists():

@@ -21,6 +21,6 @@ def run(
 
     own = Project.read(project)
     weights = [digests.of_file(own.weights)] if own.weights.exists() else []
-    asked = request(subject, row, class_, where)
-    found = locate(asked, own.workspace, own.data, weights=weights, base=own.recipe.base)
+    asked = own.rows.known_by(request(subject, row, class_, where))
+    found = locate(asked, own.workspace, own.data, weights=weights, base=own.recipe.base, also=own.rows.searched)
     answer(found.to_dict(), found, json)

@@ -35,7 +35,7 @@ def run(
 
     own = Project.read(project)
     oracle = own.oracle()
-    asked = request(subject, row, class_, where, guarantee, budget=budget)
+    asked = own.rows.known_by(request(subject, row, class_, where, guarantee, budget=budget))
     record = Record.shipped().with_cases(own.workspace.cases)
     pool, policy, doubt = own.references(oracle), own.workspace.policy, None
     if pool is not None:

@@ -1,8 +1,6 @@
 """A user's own project: what ``neuralyzer.toml`` says, and which model of the lineage is the present one."""
 
 import os
-import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +11,12 @@ import torch
 
 from neuralyzer.cases.case import Case
 from neuralyzer.certificates import keys
+from neuralyzer.cli import project_file
+from neuralyzer.cli.project_data import ProjectData
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
-from neuralyzer.errors import DataChangedError, UnreadableError, UsageError, WeightsError
+from neuralyzer.errors import DataChangedError, WeightsError
 from neuralyzer.models import threads
-from neuralyzer.models.named import NamedFunction
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.building import name_of
@@ -28,50 +27,6 @@ from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
 
 FOLDER = ".neuralyzer"
-NUMBER, TEXTS = (int, float), (list,)
-TABLES: dict[str, dict[str, tuple[type, ...]]] = {
-    "model": {"recipe": (str,), "weights": (str,)},
-    "data": {
-        **dict.fromkeys(("train", "holdout", "target", "subject", "id", "transform"), (str,)),
-        **dict.fromkeys(("features", "classes"), TEXTS),
-    },
-    "references": {
-        "size": (int,), "leave_out": NUMBER, "groups": TEXTS, "backend": (str,), "keep_weights": (bool,),
-        "device": (str,), "precision": (str,), "engine": (str,),
-    },
-    "policy": {
-        **dict.fromkeys(("alpha", "max_trace", "max_utility_loss"), NUMBER),
-        "acceptance": (str,), "name_subject": (bool,), "keep_weights": (bool,),
-    },
-}  # fmt: skip
-READERS = {".parquet": Data.from_parquet, ".csv": Data.from_csv, ".jsonl": Data.from_jsonl, ".json": Data.from_jsonl}
-
-TEMPLATE = """\
-# What Neuralyzer needs to know of this model. Paths are relative to this file.
-
-[model]
-recipe = "{recipe}"          # module:attribute, a neuralyzer.Recipe or a function that gives one
-weights = "{weights}"        # safetensors; 'neuralyzer train' writes it
-
-[data]
-train = "{train}"            # .parquet, .csv or .jsonl
-holdout = "{holdout}"        # 200 rows or more that the model never saw
-target = "{target}"
-subject = "{subject}"        # column that says whose row it is; without it each row is its own subject
-{id}# column of row ids; without it rows are numbered
-# transform = "oracle:transform"   # makes the features of an Arrow table of rows; a large file comes in batches
-
-[references]
-size = 64                    # members of both halves together
-# device = "cuda"            # by default the GPU where there is one
-# engine = "ray"             # trains on a Ray cluster; needs the extra 'ray'
-
-[policy]
-alpha = 0.05                 # error rate of the joint test
-max_trace = 0.75             # largest trace that may have been missed where the verdict is forgotten
-# max_utility_loss = 0.01    # of accuracy; for regression a share of the RMSE
-# acceptance = "pytest tests/model"   # finds the new weights in NEURALYZER_WEIGHTS
-"""
 
 
 @dataclass(frozen=True)
@@ -93,28 +48,7 @@ class Project:
         Raises:
             UsageError: if it is missing, not TOML, or says what no project can say.
         """
-        try:
-            tables = tomllib.loads(path.read_text())
-        except FileNotFoundError:
-            raise UsageError(f"{path} does not exist; make one with 'neuralyzer init'") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"{path} is not readable TOML: {error}") from error
-        for table, content in tables.items():
-            if table not in TABLES or not isinstance(content, dict):
-                raise UsageError(f"{path} has a [{table}]; it knows {', '.join(f'[{name}]' for name in TABLES)}")
-            unknown = sorted(set(content) - set(TABLES[table]))
-            if unknown:
-                raise UsageError(f"{path}: [{table}] has no {unknown[0]}; it knows {', '.join(sorted(TABLES[table]))}")
-            for key, value in content.items():
-                kinds = TABLES[table][key]
-                plain = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
-                if not plain or (kinds is TEXTS and not all(isinstance(entry, str) for entry in value)):
-                    wanted = "a list of texts" if kinds is TEXTS else " or ".join(kind.__name__ for kind in kinds)
-                    raise UsageError(f"{path}: {key} in [{table}] is {value!r}; it must be {wanted}")
-        for table, key in (("model", "recipe"), ("model", "weights"), ("data", "train"), ("data", "target")):
-            if key not in tables.get(table, {}):
-                raise UsageError(f"{path} lacks {key} in [{table}]")
-        return cls(path, tables)
+        return cls(path, project_file.read(path))
 
     @property
     def root(self) -> Path:
@@ -136,34 +70,19 @@ class Project:
         torch.set_num_threads(threads.settled(self.workspace.threads, self.recipe, self.data).count)
 
     @cached_property
+    def rows(self) -> ProjectData:
+        """The rows of all files that it names."""
+        return ProjectData(self.root, self.tables["data"])
+
+    @property
     def data(self) -> Data:
         """The training rows as the file has them."""
-        return self._rows(self.tables["data"]["train"])
+        return self.rows.training
 
-    @cached_property
+    @property
     def holdout(self) -> Data | None:
-        """The holdout, if there is one; whose its rows are matters to nobody, so it needs no column of subjects."""
-        table = self.tables["data"]
-        if not table.get("holdout"):
-            return None
-        columns = {key: table[key] for key in ("target", "id", "classes") if key in table}
-        path = self.root / table["holdout"]
-        return _reader(path)(path, **self._seen(self.data), **columns)
-
-    @cached_property
-    def transform(self) -> Callable[..., Any] | None:
-        """What makes the features of a table of rows, where the file names it."""
-        name = self.tables["data"].get("transform")
-        return None if name is None else NamedFunction(name, self.root, "transform")
-
-    def _seen(self, data: Data) -> dict[str, Any]:
-        """What the model sees of rows that are not its training rows: the same columns, or what transform makes."""
-        if self.transform is not None:
-            return {"transform": self.transform}
-        table = self.tables["data"]
-        known = {table[key] for key in ("target", "subject", "id") if key in table}
-        columns = data.columns.names if data.columns is not None else []
-        return {"features": table.get("features") or [name for name in columns if name not in known]}
+        """The holdout, if there is one."""
+        return self.rows.holdout
 
     @property
     def weights(self) -> Path:
@@ -180,16 +99,6 @@ class Project:
         """What 'neuralyzer train' took; None where the weights came from elsewhere."""
         trained = self.workspace.root / "trained.json"
         return float(atomic.read_json(trained)["seconds"]) if trained.exists() else None
-
-    def _rows(self, name: str) -> Data:
-        table, path = self.tables["data"], self.root / name
-        columns = {key: table[key] for key in ("target", "subject", "id", "features", "classes") if key in table}
-        return _reader(path)(path, transform=self.transform, **columns)
-
-    def claimed(self, path: Path, oracle: TrainedModel) -> Data:
-        """A claimant's rows, by the training rows' columns; columns of subject and id may be missing."""
-        target = self.tables["data"]["target"]
-        return _reader(path)(path, target=target, classes=oracle.data.classes, **self._seen(oracle.data))
 
     def oracle(self) -> TrainedModel:
         """The present model of the lineage, with the rows that are left.
@@ -289,13 +198,6 @@ class Project:
                 "cases": line["cases"] | {self._asked(asked): case.id},
             },
         )
-
-
-def _reader(path: Path) -> Callable[..., Data]:
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise UnreadableError(f"{path} is none of {', '.join(READERS)}")
-    return reader
 
 
 def _marks(data: Data) -> list[str]:

@@ -34,8 +34,8 @@ def run(every: Every = 500, device: Device = None, project: ProjectFile = PROJEC
     recipe, place = own.recipe, own.workspace
     announce(f"training data: {own.data.size}", json)
     register_dataset(place, "train", own.data)
-    if own.holdout is not None:
-        register_dataset(place, "holdout", own.holdout, role="holdout")
+    if own.rows.whole_holdout is not None:
+        register_dataset(place, "holdout", own.rows.whole_holdout, role="holdout")
     if own.run.exists():  # a training that was stopped before its end left no model, so it begins anew
         shutil.rmtree(own.run)
     own.settle_threads()

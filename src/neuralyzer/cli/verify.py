@@ -67,7 +67,7 @@ def run(
         model = named(predict, own.root, "predict")
         if not callable(model):
             raise UsageError(f"predict {predict!r} is a {type(model).__name__}, not a function of rows")
-    asked = request(subject, row, class_, where)
+    asked = own.rows.known_by(request(subject, row, class_, where))
     positions, pool = asked.positions(oracle.data), own.references(oracle)
     judges = []
     if exact_references:

@@ -125,6 +125,8 @@ def keyed(key: Callable[[str], str], name: str) -> str:
     """
     try:
         made = key(name)
+    except UsageError:
+        raise
     except Exception as error:
         raise UsageError(f"subject_key= fails on {name!r}: {type(error).__name__}: {error}") from error
     if not isinstance(made, str):

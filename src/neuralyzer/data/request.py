@@ -1,13 +1,15 @@
 """Requests to erase: whose rows, which rows, how strongly, by when."""
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
+from neuralyzer.data.layout import keyed
+from neuralyzer.data.near_names import nearest, suggestion
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import ForgetSetError, UnknownSubjectError, UsageError
 
@@ -63,6 +65,11 @@ class ErasureRequest:
             if isinstance(value, str):
                 raise UsageError(f"{name} takes a list, such as [{value!r}]")
             object.__setattr__(self, name, tuple(str(entry) for entry in value))
+            for entry in getattr(self, name):
+                try:
+                    entry.encode()
+                except UnicodeEncodeError:
+                    raise UsageError(f"{name}: {entry!r} is not UTF-8; write it in UTF-8") from None
         if not (self.subjects or self.rows or self.classes or self.where):
             raise UsageError("a request names subjects, rows, classes or a predicate; this one names none")
         try:
@@ -78,7 +85,7 @@ class ErasureRequest:
                 raise UsageError(f"due {self.due!r} is no date such as 2026-12-31") from None
 
     def positions(self, data: Data) -> np.ndarray:
-        """Where the requested rows stand in ``data``.
+        """Where the requested rows stand in ``data``; looked up once, and every later stage is given the same.
 
         Args:
             data: the training rows, ``N`` of them.
@@ -90,6 +97,12 @@ class ErasureRequest:
             UnknownSubjectError: if a subject, row or class is not in the data.
             ForgetSetError: if the forget set is empty or all the data.
         """
+        asked = (self.subjects, self.rows, self.classes, self.where)
+        if asked not in data.resolved:
+            data.resolved[asked] = self._looked_up(data)
+        return data.resolved[asked].copy()
+
+    def _looked_up(self, data: Data) -> np.ndarray:
         chosen = np.zeros(len(data), dtype=bool)
         for what, wanted, column in (
             ("subject", self.subjects, data.subjects),
@@ -103,8 +116,9 @@ class ErasureRequest:
             missing = sorted(set(wanted) - set(column[held].tolist()))
             if missing:
                 more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+                near = suggestion(missing[0], nearest(missing[0], column)) if what == "subject" else ""
                 raise UnknownSubjectError(
-                    f"no row of the data has {what} {', '.join(map(repr, missing[:3]))}{more}; check the name"
+                    f"no row of the data has {what} {', '.join(map(repr, missing[:3]))}{more}; {near or 'check the name'}"
                 )
             chosen |= held
         if self.where:
@@ -114,6 +128,20 @@ class ErasureRequest:
         if chosen.all():
             raise ForgetSetError("the forget set is all the data; delete the model instead of making it forget")
         return np.flatnonzero(chosen)
+
+    def known_by(self, key: Callable[[str], str] | None) -> "ErasureRequest":
+        """The same for data whose ``subject_key`` made other names of those that are written.
+
+        Args:
+            key: that function; None where names are told apart as they are written.
+
+        Returns:
+            The request in the data's names.
+
+        Raises:
+            UsageError: if the function fails on a name.
+        """
+        return self if key is None else replace(self, subjects=[keyed(key, name) for name in self.subjects])
 
     def to_dict(self) -> dict[str, Any]:
         """The request as plain values."""

@@ -33,6 +33,7 @@ class Data:
         numbered: whether the ids were only counted here (such ids never clash with another set's).
         classes: names of the classes where targets were text, else None.
         columns: what a predicate may name, or None.
+        resolved: where the rows of each request stand that was looked up here.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Data:
             self.subjects[alone] = own
         self.classes = classes
         self.columns = columns
+        self.resolved: dict[Any, np.ndarray] = {}
 
     @classmethod
     def from_arrays(
@@ -195,6 +197,7 @@ class Data:
             raise UsageError(f"{len(index)} positions name {taken.sum()} rows; each row can be selected once")
         chosen = copy.copy(self)  # what was checked of all rows holds of some
         chosen.__dict__ |= {name: self.__dict__[name][index] for name in ("_positions", "ids", "subjects")}
+        chosen.resolved = {}
         for name in ("x", "y", "digest"):
             chosen.__dict__.pop(name, None)
         if "_digests" in self.__dict__:

@@ -1,6 +1,7 @@
 """``locate``: where the rows of a request lie: data sets, training runs, checkpoints, copies."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -8,12 +9,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from neuralyzer.data.near_names import folded, nearest, suggestion
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UnknownSubjectError, UsageError
 from neuralyzer.registry import manifests
 from neuralyzer.registry.history import History, runs
-from neuralyzer.registry.location import Base, Checkpoints, DatasetHit, DerivedModel, Duplicate, Location, RunHit
+from neuralyzer.registry.location import (
+    Base,
+    Checkpoints,
+    DatasetHit,
+    DerivedModel,
+    Duplicate,
+    Location,
+    NearName,
+    RunHit,
+)
 from neuralyzer.registry.manifests import DatasetVersion
 from neuralyzer.registry.models import RegisteredModel, derived, registered
 from neuralyzer.workspace.paths import Workspace, as_workspace
@@ -28,6 +39,7 @@ def locate(
     *,
     weights: Sequence[str] = (),
     base: str | None = None,
+    also: Sequence[DatasetVersion] = (),
 ) -> Location:
     """Find the rows of a request in every registered data set, run, checkpoint and model.
 
@@ -40,6 +52,7 @@ def locate(
         data: the rows at hand; needed for requests by class or predicate, or where nothing is registered.
         weights: digests of models trained on the rows besides those of registered runs, such as the Oracle's.
         base: digest of the pretrained weights that these started from, such as ``recipe.base``.
+        also: further tables that are registered nowhere, such as ``registry.tables.table`` reads.
 
     Returns:
         What was found where.
@@ -56,6 +69,8 @@ def locate(
     versions = manifests.datasets(workspace)
     if data is not None and all(version.digest != data.digest for version in versions):
         versions.append(manifests.unregistered(GIVEN, data))
+    known = {version.digest for version in versions}
+    versions += [version for version in also if version.digest not in known]
     found = _found(request, versions, data)
     holding = [(version, rows) for version, rows in zip(versions, found, strict=True) if len(rows)]
     histories, models = runs(workspace), registered(workspace)
@@ -72,6 +87,22 @@ def locate(
         derived=_derived(models, [*weights, *(hit.weights for hit in hits if hit.weights)], as_workspace(workspace)),
         bases=tuple(_base(one, models, versions, found) for one in dict.fromkeys(bases) if one is not None),
         seconds=time.perf_counter() - began,
+        near=_near(request, versions),
+    )
+
+
+def _near(request: ErasureRequest, versions: Sequence[DatasetVersion]) -> tuple[NearName, ...]:
+    """Subjects that were not asked for and whose names differ from some only in spelling."""
+    if not request.subjects:
+        return ()
+    spelt = {folded(name): name for name in request.subjects}
+    counts: Counter[tuple[str, str]] = Counter()
+    for version, rows in zip(versions, manifests.near([v.manifest for v in versions], request.subjects), strict=True):
+        counts.update((name, version.label) for name in rows["subject"].to_pylist())
+    return tuple(
+        NearName(name, spelt[folded(name)], rows, dataset)
+        for (name, dataset), rows in sorted(counts.items())
+        if folded(name) in spelt
     )
 
 
@@ -89,18 +120,24 @@ def _found(request: ErasureRequest, versions: Sequence[DatasetVersion], data: Da
         missing = sorted(set(wanted) - {name for rows in tables for name in rows[column].to_pylist()})
         if missing:
             names = ", ".join(map(repr, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+            near = _suggested(missing[0], versions) if what == "subject" else ""
             raise UnknownSubjectError(
-                f"no data set has {what} {names}; check the name, or register the data set that holds it"
+                f"no data set has {what} {names}; {near or 'check the name'}, or register the data set that holds it"
                 if versions
                 else f"{what} {names} cannot be looked up: no data set is registered here; register one or give data="
             )
     chosen = [by_subject, by_id]
     if data is not None and (request.classes or request.where):
-        part = ErasureRequest(classes=request.classes, where=request.where)
-        ids = data.ids[part.positions(data)].tolist()
+        ids = data.ids[request.positions(data)].tolist()
         tables = manifests.rows_by_id([version.manifest for version in versions], ids)
         chosen.append([_meant(rows, v, own, "row_id") for rows, v in zip(tables, versions, strict=True)])
     return [_together(tables) for tables in zip(*chosen, strict=True)]
+
+
+def _suggested(name: str, versions: Sequence[DatasetVersion]) -> str:
+    """The names of all versions that are nearest to one that nobody has."""
+    names = [manifests.subjects_of(version.manifest) for version in versions]
+    return suggestion(name, nearest(name, np.concatenate(names))) if names else ""
 
 
 def _meant(rows: pa.Table, version: DatasetVersion, own: str | None, column: str) -> pa.Table:

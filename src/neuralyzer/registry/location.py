@@ -75,6 +75,23 @@ class Duplicate:
 
 
 @dataclass(frozen=True)
+class NearName:
+    """A subject that was not asked for, whose name differs from one that was in its spelling alone.
+
+    Attributes:
+        name: the other subject's.
+        like: the name that was asked for.
+        rows: how many the other has.
+        dataset: name and start of the digest of the version that holds them.
+    """
+
+    name: str
+    like: str
+    rows: int
+    dataset: str
+
+
+@dataclass(frozen=True)
 class DerivedModel:
     """A registered model that is a copy of one that saw the rows, or was made from one.
 
@@ -133,6 +150,7 @@ class Location:
         seconds: what the search took.
         derived: registered models that are copies of models that saw the rows, or were made from them.
         bases: pretrained weights that such models started from.
+        near: other subjects whose names are like one that was asked for; their rows are not part of the request.
     """
 
     rows: int
@@ -144,6 +162,7 @@ class Location:
     seconds: float
     derived: tuple[DerivedModel, ...] = ()
     bases: tuple[Base, ...] = ()
+    near: tuple[NearName, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The location as plain values for JSON."""
@@ -189,6 +208,12 @@ class Location:
             parts.append(Text(f"{_count(len(self.duplicates), 'other row')} of equal content:"))
             shown = [(copy.row, copy.subject, copy.dataset) for copy in self.duplicates[:SHOWN]]
             parts.append(_table(("row", "subject", "data set"), shown))
+        if self.near:
+            parts.append(
+                Text("names that are much like one that was asked for; their rows are not part of the request:")
+            )
+            spelt = [(repr(own.name), repr(own.like), str(own.rows), own.dataset) for own in self.near[:SHOWN]]
+            parts.append(_table(("name", "like", "rows", "data set"), spelt))
         if self.unreachable:
             parts.append(Text(f"not searched, data set not registered: {', '.join(self.unreachable)}"))
         return Group(*parts)

@@ -11,8 +11,10 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
+from pyarrow import parquet
 
 from neuralyzer.data import texts
+from neuralyzer.data.near_names import folded
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import StorageError, UnreadableError, UsageError
 from neuralyzer.workspace import atomic
@@ -24,7 +26,7 @@ SORTING = "512MB"  # of memory while a manifest is sorted; beyond, DuckDB sorts 
 SCHEMA = pa.schema(
     [
         ("row_id", pa.string()), ("subject", pa.string()), ("digest", pa.binary()), ("position", pa.uint32()),
-        ("value", pa.binary()),
+        ("value", pa.binary()), ("near", pa.string()),
     ]
 )  # fmt: skip
 
@@ -111,9 +113,9 @@ def datasets(workspace: Workspace | Path | str) -> list[DatasetVersion]:
     return [_read(facts) for facts in sorted(as_workspace(workspace).datasets.glob("*/dataset.json"))]
 
 
-def unregistered(name: str, data: Data) -> DatasetVersion:
+def unregistered(name: str, data: Data, role: str = "training") -> DatasetVersion:
     """Data at hand as a version whose manifest lies in memory."""
-    return DatasetVersion(name, data.digest, len(data), "training", data.numbered, table_of(data))
+    return DatasetVersion(name, data.digest, len(data), role, data.numbered, table_of(data))
 
 
 def table_of(data: Data) -> pa.Table:
@@ -125,7 +127,8 @@ def _batches(data: Data) -> Iterator[pa.RecordBatch]:
     for part in texts.in_chunks(len(data)):
         positions = np.arange(part.start, part.stop, dtype=np.uint32)
         contents, values = data.row_digests[part].tolist(), data.value_digests[part].tolist()
-        columns = [data.ids[part].tolist(), data.subjects[part].tolist(), contents, positions, values]
+        subjects = data.subjects[part].tolist()
+        columns = [data.ids[part].tolist(), subjects, contents, positions, values, list(map(folded, subjects))]
         yield pa.record_batch([pa.array(c, kind) for c, kind in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
 
 
@@ -204,6 +207,44 @@ def duplicates(manifests: Sequence[Manifest], found: Sequence[pa.Table]) -> list
     ]
 
 
+def near(manifests: Sequence[Manifest], subjects: Sequence[str]) -> list[pa.Table]:
+    """The rows of other subjects whose names differ from some only in spelling (``near_names.folded``).
+
+    Args:
+        manifests: where to look.
+        subjects: names that were asked for.
+
+    Returns:
+        One table a manifest, with the columns of ``SCHEMA``, by position.
+
+    Raises:
+        UnreadableError: if a manifest is missing or truncated.
+    """
+    asked = pa.array(subjects, pa.string())
+    found = _matching(manifests, "near", pa.array(sorted({folded(name) for name in subjects}), pa.string()))
+    return [rows.filter(pa.compute.invert(pa.compute.is_in(rows["subject"], value_set=asked))) for rows in found]
+
+
+def subjects_of(manifest: Manifest) -> np.ndarray:
+    """Whose rows a manifest lists.
+
+    Args:
+        manifest: where to look.
+
+    Returns:
+        Names ``(N,)`` as text.
+
+    Raises:
+        UnreadableError: if the manifest is missing or truncated.
+    """
+    if isinstance(manifest, pa.Table):
+        return texts.of_column(manifest["subject"])
+    try:
+        return texts.of_column(parquet.read_table(manifest, columns=["subject"])["subject"])
+    except (OSError, pa.ArrowException) as error:
+        raise UnreadableError(f"{manifest} cannot be read ({_first_line(error)})") from error
+
+
 def compared(manifest: Manifest, data: Data, query: str) -> tuple[int, ...]:
     """Compare a manifest with rows.
 
@@ -256,8 +297,9 @@ def _relation(connection: Any, manifest: Manifest) -> Any:
     if isinstance(manifest, pa.Table):
         return connection.from_arrow(manifest)
     rows = connection.read_parquet(str(manifest))
-    # Manifests of version 0.1 have no values; a row in float32 with a whole label has one digest for both.
-    return rows if "value" in rows.columns else rows.project("*, digest AS value")
+    # Early manifests lack two columns. A row in float32 with a whole label has one digest for content and values.
+    missing = {"value": "digest", "near": "subject"}.items()
+    return rows.project(", ".join(["*", *(f"{old} AS {new}" for new, old in missing if new not in rows.columns)]))
 
 
 @contextmanager

@@ -115,6 +115,16 @@ def located(result: Mapping[str, Any]) -> str:
         if count(located.get(key))
     ]
     text += f" in {' and '.join(places)}." if places else "."
+    others = [hit for hit in located.get("datasets") or () if hit.get("role") != "training"]
+    if others:
+        named = ", ".join(f"{hit['name']} ({hit['role']}, {plural(count(hit['rows']), 'row')})" for hit in others)
+        text += f" The subject also stands in {named}, which the model was not trained on."
+    if near := located.get("near") or ():
+        rows, names = sum(int(own["rows"]) for own in near), len({own["name"] for own in near})
+        text += (
+            f" {plural(rows, 'row')} {'stands' if rows == 1 else 'stand'} under {plural(names, 'name')} much like the "
+            "one asked for; the request does not cover them: decide whether they are the same person."
+        )
     if copies := count(located.get("duplicates")):
         text += (
             f" {plural(copies, 'exact duplicate')} of these rows {'lies' if copies == 1 else 'lie'} under other names, "

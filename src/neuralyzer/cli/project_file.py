@@ -1,0 +1,119 @@
+"""``neuralyzer.toml``: what it may say, and what ``init`` writes."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from neuralyzer.errors import UsageError
+
+NUMBER, TEXTS, TEXT = (int, float), (list,), (str,)
+TABLES: dict[str, dict[str, tuple[type, ...]]] = {
+    "model": {"recipe": TEXT, "weights": TEXT},
+    "data": {
+        **dict.fromkeys(("train", "holdout", "target", "subject", "id", "transform"), TEXT),
+        **dict.fromkeys(("features", "classes"), TEXTS),
+        **dict.fromkeys(("separator", "encoding", "subject_key"), TEXT),
+        "subject_table": (dict,), "also": (list,),
+    },
+    "references": {
+        "size": (int,), "leave_out": NUMBER, "groups": TEXTS, "backend": TEXT, "keep_weights": (bool,),
+        "device": TEXT, "precision": TEXT, "engine": TEXT,
+    },
+    "policy": {
+        **dict.fromkeys(("alpha", "max_trace", "max_utility_loss"), NUMBER),
+        "acceptance": TEXT, "name_subject": (bool,), "keep_weights": (bool,),
+    },
+}  # fmt: skip
+# Tables within [data]: the keys that they must have, and those that they may have.
+WITHIN = {
+    "subject_table": ({"path", "key", "subject"}, {"separator", "encoding"}),
+    "also": ({"path", "subject"}, {"id", "name", "separator", "encoding"}),
+}
+
+TEMPLATE = """\
+# What Neuralyzer needs to know of this model. Paths are relative to this file.
+
+[model]
+recipe = "{recipe}"          # module:attribute, a neuralyzer.Recipe or a function that gives one
+weights = "{weights}"        # safetensors; 'neuralyzer train' writes it
+
+[data]
+train = "{train}"            # .parquet, .csv or .jsonl
+holdout = "{holdout}"        # 200 rows or more that the model never saw
+target = "{target}"
+subject = "{subject}"        # column that says whose row it is; without it each row is its own subject
+{id}# column of row ids; without it rows are numbered
+# subject_key = "oracle:key"   # makes one name of several spellings, such as str.casefold
+# separator = ";"              # of CSV files
+# encoding = "latin-1"         # of CSV files
+# transform = "oracle:transform"   # makes the features of an Arrow table of rows; a large file comes in batches
+
+# [[data.also]]              # a table that is searched for the subject too
+# path = "newsletter.csv"
+# subject = "email"
+
+[references]
+size = 64                    # members of both halves together
+# device = "cuda"            # by default the GPU where there is one
+# engine = "ray"             # trains on a Ray cluster; needs the extra 'ray'
+
+[policy]
+alpha = 0.05                 # error rate of the joint test
+max_trace = 0.75             # largest trace that may have been missed where the verdict is forgotten
+# max_utility_loss = 0.01    # of accuracy; for regression a share of the RMSE
+# acceptance = "pytest tests/model"   # finds the new weights in NEURALYZER_WEIGHTS
+"""
+
+
+def read(path: Path) -> dict[str, dict[str, Any]]:
+    """Read a project file.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Its tables.
+
+    Raises:
+        UsageError: if it is missing, not TOML, or says what no project can say.
+    """
+    try:
+        tables = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist; make one with 'neuralyzer init'") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} is not readable TOML: {error}") from error
+    for table, content in tables.items():
+        if table not in TABLES or not isinstance(content, dict):
+            raise UsageError(f"{path} has a [{table}]; it knows {', '.join(f'[{name}]' for name in TABLES)}")
+        unknown = sorted(set(content) - set(TABLES[table]))
+        if unknown:
+            raise UsageError(f"{path}: [{table}] has no {unknown[0]}; it knows {', '.join(sorted(TABLES[table]))}")
+        for key, value in content.items():
+            kinds = TABLES[table][key]
+            if key in WITHIN and isinstance(value, kinds):
+                _check_within(path, key, value)
+                continue
+            plain = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
+            if not plain or (kinds is TEXTS and not all(isinstance(entry, str) for entry in value)):
+                wanted = "a list of texts" if kinds is TEXTS else " or ".join(kind.__name__ for kind in kinds)
+                raise UsageError(f"{path}: {key} in [{table}] is {value!r}; it must be {wanted}")
+    for table, key in (("model", "recipe"), ("model", "weights"), ("data", "train"), ("data", "target")):
+        if key not in tables.get(table, {}):
+            raise UsageError(f"{path} lacks {key} in [{table}]")
+    return tables
+
+
+def _check_within(path: Path, key: str, tables: Any) -> None:
+    """See that a table within [data] has the keys that it needs, each a text."""
+    required, possible = WITHIN[key]
+    for table in tables if isinstance(tables, list) else [tables]:
+        if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
+            raise UsageError(f"{path}: {key} in [data] is {table!r}; it must be a table of texts")
+        wrong = sorted(required - set(table)) or sorted(set(table) - required - possible)
+        if wrong:
+            verb = "lacks" if wrong[0] in required else "has no"
+            raise UsageError(
+                f"{path}: {key} in [data] {verb} {wrong[0]}; it takes {', '.join(sorted(required))}, and may have "
+                f"{', '.join(sorted(possible))}"
+            )

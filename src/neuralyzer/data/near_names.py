@@ -1,0 +1,50 @@
+"""Names that look alike: two spellings of one person are told, never merged."""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+
+from neuralyzer.data import texts
+
+PLAIN = re.compile(r"[a-z1-9._@:+-]*")  # what is its own folded form
+ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+SHOWN = 3
+MOST = 100_000  # names among which a misspelt one is looked for
+
+
+def folded(name: str) -> str:
+    """A name without what people write differently: Unicode form, letter case, blanks, leading zeros."""
+    if PLAIN.fullmatch(name):
+        return name
+    text = unicodedata.normalize("NFKC", name).casefold()
+    kept = "".join(mark for mark in text if not mark.isspace() and unicodedata.category(mark) != "Cf")
+    return ZEROS.sub("", unicodedata.normalize("NFKC", kept))
+
+
+def nearest(name: str, subjects: np.ndarray) -> list[tuple[str, int]]:
+    """The names that are most like one that nobody has.
+
+    Args:
+        name: what was asked for.
+        subjects: whose row each is, ``(N,)``.
+
+    Returns:
+        At most three names and how many rows each has; those that differ only in spelling first.
+    """
+    known, place = texts.coded(subjects[~np.strings.startswith(subjects, "row:")])
+    counts = np.bincount(place, minlength=len(known))
+    fold = folded(name)
+    alike = [other for other in known if folded(other) == fold]
+    if len(known) <= MOST:
+        alike += [other for other in difflib.get_close_matches(name, known, SHOWN) if other not in alike]
+    rows = dict(zip(known, counts.tolist(), strict=True))
+    return [(other, rows[other]) for other in alike[:SHOWN]]
+
+
+def suggestion(name: str, near: Sequence[tuple[str, int]]) -> str:
+    """What to say of names that are like one that nobody has; empty where there are none."""
+    said = ", ".join(f"{other!r} ({count:,} {'row' if count == 1 else 'rows'})" for other, count in near)
+    return f"the nearest to {name!r}: {said}" if said else ""

@@ -1,0 +1,134 @@
+"""Tables that are neither training rows nor holdout, searched for a subject all the same; and who a key belongs to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from neuralyzer.data import texts
+from neuralyzer.data.layout import Layout
+from neuralyzer.data.near_names import folded
+from neuralyzer.data.text_files import CsvFormat, JsonFormat
+from neuralyzer.errors import UnreadableError, UsageError
+from neuralyzer.registry.manifests import SCHEMA, DatasetVersion
+from neuralyzer.workspace import digests
+
+ROLE = "also"  # of a table that is only searched
+
+
+def columns(path: Path, names: list[str], separator: str = ",", encoding: str = "utf-8") -> pa.Table:
+    """Some columns of a file, as text where the file is text.
+
+    Args:
+        path: of a Parquet, CSV or JSON Lines file.
+        names: of the columns.
+        separator: of a CSV file.
+        encoding: of a CSV file.
+
+    Returns:
+        A table of those columns.
+
+    Raises:
+        UsageError: if a column is missing.
+        UnreadableError: if the file is missing, damaged or of an unknown kind.
+    """
+    kind = path.suffix.lower()
+    if kind not in (".parquet", ".csv", ".jsonl", ".json"):
+        raise UnreadableError(f"{path} is none of .parquet, .csv, .jsonl, .json")
+    try:
+        if kind == ".parquet":
+            found, table = parquet.read_schema(path).names, None
+        else:
+            form = CsvFormat(names, separator, encoding) if kind == ".csv" else JsonFormat(names)
+            form.check(path)
+            table = form.read(path)
+            found = table.column_names
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise UsageError(f"{path} has no column {missing[0]!r}; it has {', '.join(found)}")
+        return (parquet.read_table(path, columns=names) if table is None else table).select(names)
+    except FileNotFoundError:
+        raise UnreadableError(f"{path} does not exist") from None
+    except (OSError, pa.ArrowException) as error:
+        raise UnreadableError(f"{path} cannot be read ({str(error).splitlines()[0]}); it may be truncated") from error
+
+
+def table(
+    path: Path, subject: str, id: str | None = None, name: str | None = None, key: Any = None, **reading: str
+) -> DatasetVersion:
+    """A table as a version of a data set that is only searched.
+
+    Args:
+        path: of the file.
+        subject: its column of subjects.
+        id: its column of row ids; without it rows are counted.
+        name: what to call it; by default the file's name.
+        key: the ``subject_key`` that the training rows are read with.
+        reading: ``separator`` and ``encoding`` of a CSV file.
+
+    Returns:
+        The version, whose manifest lies in memory; rows of equal content are not looked for in it.
+    """
+    asked = [column for column in (subject, id) if column is not None]
+    found = columns(path, list(dict.fromkeys(asked)), **reading)
+    layout = Layout(target="", subject=subject, subject_key=key)
+    names = layout.keyed(texts.of_column(found[subject], f"{path}: {subject!r}"))
+    ids = np.arange(len(names)).astype(texts.TEXT)
+    if id is not None:
+        ids = texts.as_texts(texts.of_column(found[id], f"{path}: {id!r}"), f"{path}: {id!r}")
+    nobody = names == ""
+    names[nobody] = np.strings.add("row:", ids[nobody])
+    empty = pa.nulls(len(names), pa.binary())
+    rows = pa.table(
+        {
+            "row_id": texts.to_arrow(ids), "subject": texts.to_arrow(names), "digest": empty,
+            "position": pa.array(np.arange(len(names)), pa.uint32()), "value": empty,
+            "near": pa.array(list(map(folded, names.tolist())), pa.string()),
+        },
+        schema=SCHEMA,
+    )  # fmt: skip
+    return DatasetVersion(name or path.stem, digests.of_file(path), len(names), ROLE, id is None, rows)
+
+
+@dataclass(frozen=True)
+class SubjectTable:
+    """Who a key belongs to, as another table says it; a ``subject_key`` for the column that holds the key.
+
+    Attributes:
+        path: of the table.
+        subjects: by key.
+    """
+
+    path: Path
+    subjects: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path, key: str, subject: str, **reading: str) -> "SubjectTable":
+        """Read the table.
+
+        Args:
+            path: of the file.
+            key: its column of keys.
+            subject: its column of subjects.
+            reading: ``separator`` and ``encoding`` of a CSV file.
+
+        Returns:
+            Whose each key is.
+
+        Raises:
+            UsageError: if a key belongs to two subjects.
+        """
+        found = columns(path, list(dict.fromkeys([key, subject])), **reading)
+        keys, names = (texts.of_column(found[column], f"{path}: {column!r}").tolist() for column in (key, subject))
+        known: dict[str, str] = {}
+        for own, name in zip(keys, names, strict=True):
+            if own and known.setdefault(own, name) != name:
+                raise UsageError(f"{path}: {key} {own!r} belongs to two subjects; a row has one")
+        return cls(path, known)
+
+    def __call__(self, key: str) -> str:
+        """The subject that a key belongs to; empty where nobody is known to own it."""
+        return self.subjects.get(key, "")
