@@ -4,6 +4,8 @@ import json
 import shutil
 
 import pytest
+import safetensors.torch
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -14,6 +16,8 @@ from neuralyzer.certificates.dsse import sign
 from neuralyzer.certificates.keys import key_id, signing_key
 from neuralyzer.certificates.statement import LIMITS, PAYLOAD_TYPE
 from neuralyzer.errors import CertificateError, UnreadableError
+from neuralyzer.models.weights import tensors_digest
+from neuralyzer.workspace import digests
 from neuralyzer.workspace.paths import Workspace
 from tests.certificates.example import predicate
 
@@ -182,3 +186,19 @@ def test_the_terminal_shows_failures_and_limits(certified):
     certified.weights.write_bytes(b"[bold]others[/bold]")
     bad = shown(check(certified.path, certified.weights))
     assert "FAILS" in bad and "is not the file certified" in bad and "honest operator" in bad
+
+
+def test_the_certified_tensors_in_another_file_are_the_certified_model(tmp_path):
+    """A copy with metadata, as transformers writes it, is another file of the same model."""
+    state = {"0.weight": torch.arange(6.0).reshape(2, 3), "0.bias": torch.ones(2)}
+    own, copy, other = (tmp_path / f"{name}.safetensors" for name in ("own", "copy", "other"))
+    safetensors.torch.save_file(state, own)
+    safetensors.torch.save_file(state, copy, {"format": "pt"})
+    safetensors.torch.save_file(state | {"0.bias": torch.zeros(2)}, other, {"format": "pt"})
+    said = predicate()
+    said = said.model_copy(update={"weights": said.weights.model_copy(update={
+        "unlearned": digests.of_file(own), "tensors": tensors_digest(own)})})  # fmt: skip
+    path = certify(said, own, Workspace(tmp_path / "w"), tmp_path / "certificate.json")
+    assert check(path, own).ok and not any("another file" in limit for limit in check(path, own).limits)
+    assert check(path, copy).ok and any("with the same tensors" in limit for limit in check(path, copy).limits)
+    assert not check(path, other).ok

@@ -1,12 +1,17 @@
-"""Weights that are registered as trained on rows of a request are known by their digest, wherever they come from."""
+"""Weights that are registered as trained on rows of a request are known by the digest of their tensors, wherever they come from."""
+
+import json
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models import weights as files
+from neuralyzer.registry.locate import locate
 from neuralyzer.registry.manifests import register_dataset
-from neuralyzer.registry.models import register_model
+from neuralyzer.registry.models import register_model, registered
 from neuralyzer.registry.record import Recorder
 from neuralyzer.registry.trained_on import trained_on
 from neuralyzer.workspace import digests
@@ -70,3 +75,51 @@ def test_what_starts_from_a_base_that_saw_the_rows(workspace, data, run, other, 
     said = f"the pretrained base 'base', from which the recipe starts, saw {rows} of the rows"
     assert found == (said if known else None)
     assert trained_on(other, ANN, workspace, data) is None, "a recipe that starts from none"
+
+
+@pytest.fixture(params=["metadata", "prefix", "torch.save"])
+def copied(request, tmp_path):
+    """Gives a copy of the tensors of a file, in a file of other bytes."""
+
+    def copy(path):
+        state = safetensors.torch.load_file(path)
+        new = tmp_path / f"copy-of-{path.name}"
+        if request.param == "metadata":
+            safetensors.torch.save_file(state, new, {"format": "pt"})
+        elif request.param == "prefix":
+            safetensors.torch.save_file({f"module.{name}": tensor for name, tensor in state.items()}, new)
+        else:
+            torch.save(state, new)
+        assert digests.of_file(new) != digests.of_file(path)
+        return new
+
+    return copy
+
+
+def test_copies_of_other_bytes_are_known_all_the_same(workspace, data, run, other, copied):
+    assert trained_on(copied(run[-1]), ANN, workspace, data) == "they are those that the run 'a' ended with"
+    assert trained_on(copied(run[1]), ANN, workspace, data) == "they are a checkpoint of the run 'a', step 1"
+    assert trained_on(copied(other), ANN, workspace, data, files.identities(other)) == "they are the original's"
+
+
+def test_a_registered_copy_of_other_bytes_is_derived_and_is_known(workspace, data, run, copied):
+    register_model(workspace, "shop", copied(run[-1]))
+    found = locate(ANN, workspace, data)
+    assert [model.name for model in found.derived] == ["shop"]
+    register_model(workspace, "tuned", copied(run[1]), data="customers")
+    assert trained_on(run[1], ANN, workspace, data) is not None
+
+
+def test_a_base_of_other_bytes_saw_the_rows(workspace, data, run, other, recipe, copied):
+    base = files.save(recipe.module(seed=10), workspace.root.parent / "base.safetensors")
+    register_model(workspace, "base", copied(base), kind="base", data="customers")
+    assert "saw 3 of the rows" in trained_on(other, ANN, workspace, data, base=files.identities(base))
+    assert "saw 3 of the rows" in trained_on(other, ANN, workspace, data, base=files.identities(copied(base)))
+
+
+def test_a_registration_of_an_earlier_version_is_read(workspace, data, run, other):
+    model = register_model(workspace, "shop", other)
+    path = workspace.models / "shop.json"
+    path.write_text(json.dumps({key: value for key, value in vars(model).items() if key != "tensors"}))
+    assert registered(workspace)[0].tensors is None
+    assert register_model(workspace, "shop", other) == model

@@ -14,6 +14,7 @@ import neuralyzer
 from neuralyzer.cases.outcome import NOT_TESTED, Facts
 from neuralyzer.certificates import controls
 from neuralyzer.certificates import statement as cert
+from neuralyzer.models import weights
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.sharded import Sharded
 from neuralyzer.registry.location import Base
@@ -127,7 +128,12 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
         else cert.AcceptanceRecord(passed=final.acceptance.passed, failed=final.acceptance.failed),
         attacks_run=[row["signal"] for row in verification.families] + _known_attacks(verification),
         attacks_not_run=list(NOT_TESTED),
-        weights=cert.WeightsRecord(original=facts.oracle.digest, unlearned=unlearned),
+        weights=cert.WeightsRecord(
+            original=facts.oracle.digest,
+            unlearned=unlearned,
+            original_file=facts.oracle.file,
+            tensors=weights.tensors_digest(final.weights),
+        ),
         members_that_saw=[] if pool is None else pool.saw(facts.task.positions),
         not_erased=[]
         if facts.oracle.recipe.train is None and facts.oracle.recipe.command is None

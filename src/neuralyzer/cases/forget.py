@@ -186,8 +186,8 @@ def _planned(task: Task, place: Workspace, wish: Wish, audited: Audit) -> Plan:
 def _located(
     request: ErasureRequest, workspace: Workspace, oracle: TrainedModel, also: Sequence[DatasetVersion]
 ) -> Location:
-    own = dict.fromkeys([oracle.digest, oracle.lineage])
-    return locate(request, workspace, oracle.data, weights=list(own), base=oracle.recipe.base, also=also)
+    own = dict.fromkeys([*weights.identities(oracle.model), oracle.lineage])
+    return locate(request, workspace, oracle.data, weights=list(own), base=oracle.recipe.bases, also=also)
 
 
 def case_id(place: Workspace, oracle: TrainedModel, request: ErasureRequest, wish: Wish) -> str:

@@ -199,8 +199,14 @@ class AcceptanceRecord(Record):
 class WeightsRecord(Record):
     """Which files these are."""
 
-    original: Digest = Field(description="SHA-256 of the original weights file")
+    original: Digest = Field(description="SHA-256 of the original weights, as Neuralyzer writes their tensors")
     unlearned: Digest = Field(description="SHA-256 of the unlearned weights file, the one certified")
+    original_file: Digest | None = Field(
+        default=None, description="SHA-256 of the file that the original was read from; null where it was trained here"
+    )
+    tensors: Digest | None = Field(
+        default=None, description="SHA-256 of the certified tensors, the same in every copy of them whatever its format"
+    )
 
 
 class Predicate(Record):

@@ -16,11 +16,11 @@ def run(
 ) -> None:
     """Find a request's rows in every registered data set, run, checkpoint and model."""
     from neuralyzer.cli.project import Project
+    from neuralyzer.models.weights import identities
     from neuralyzer.registry.locate import locate
-    from neuralyzer.workspace import digests
 
     own = Project.read(project)
-    weights = [digests.of_file(own.weights)] if own.weights.exists() else []
+    weights = identities(own.weights) if own.weights.exists() else ()
     asked = own.rows.known_by(request(subject, row, class_, where))
-    found = locate(asked, own.workspace, own.data, weights=weights, base=own.recipe.base, also=own.rows.searched)
+    found = locate(asked, own.workspace, own.data, weights=weights, base=own.recipe.bases, also=own.rows.searched)
     answer(found.to_dict(), found, json)

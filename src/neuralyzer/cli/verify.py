@@ -79,8 +79,8 @@ def run(
             )
     known = None
     if weights is not None:
-        originals = {oracle.digest, oracle.lineage}
-        known = trained_on(weights, asked, own.workspace, oracle.data, originals, oracle.recipe.base)
+        originals = {*files.identities(oracle.model), oracle.lineage}
+        known = trained_on(weights, asked, own.workspace, oracle.data, originals, oracle.recipe.bases)
     found = verify(model, oracle, asked, pool, own.workspace.policy, exact_references=judges, registered=known)
     answer(found.to_dict(), found, json)
     if found.verdict not in (Verdict.FORGOTTEN, Verdict.UNTRACEABLE):

@@ -129,6 +129,13 @@ class Recipe:
         return None if self.init is None else digests.of_file(Path(self.init))
 
     @cached_property
+    def bases(self) -> tuple[str, ...]:
+        """What those weights are known by: digests of their file and of their tensors; none where it starts anew."""
+        from neuralyzer.models import weights
+
+        return () if self.init is None else weights.identities(Path(self.init))
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over hyperparameters, parameter names and shapes, optimizer class and defaults; no source, no seed."""
         module = self.module()

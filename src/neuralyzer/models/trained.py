@@ -34,6 +34,7 @@ class TrainedModel:
         seconds: what its training took here; None where it was loaded.
         run: folder of its training history, or None.
         parent: digest of the weights that this model was unlearned from, the first of the lineage; None for a first.
+        file: SHA-256 of the file that it was read from; None where it was not. Copies of the same tensors may have others.
     """
 
     model: nn.Module
@@ -44,6 +45,7 @@ class TrainedModel:
     seconds: float | None = None
     run: Path | None = None
     parent: str | None = None
+    file: str | None = None
     digest: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
@@ -106,9 +108,9 @@ class TrainedModel:
         parent: str | None = None,
     ) -> "TrainedModel":
         """A model from the safetensors file of its weights."""
-        module = weights.load_into(recipe.module(), Path(path))
+        module, read = weights.load_into(recipe.module(), Path(path)), digests.of_file(Path(path))
         require_compatible(module, recipe.objective, data, holdout)
-        return cls(module, recipe, data, holdout, run=run, parent=parent)
+        return cls(module, recipe, data, holdout, run=run, parent=parent, file=read)
 
     @property
     def lineage(self) -> str:

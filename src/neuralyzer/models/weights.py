@@ -11,6 +11,9 @@ from torch import nn
 from neuralyzer.errors import StorageError, WeightsError
 from neuralyzer.workspace import atomic, digests
 
+PREFIXES = ("module.", "_orig_mod.", "model.")
+"""What DataParallel, ``torch.compile`` and Lightning put before every name."""
+
 
 def save(module: nn.Module, path: Path) -> Path:
     """Write a module's parameters and buffers to ``path`` atomically; tied tensors are written once a name.
@@ -32,6 +35,73 @@ def digest(module: nn.Module) -> str:
     """SHA-256 of the safetensors bytes of a module's weights: equal to the digest of the file that ``save`` writes."""
     state = {name: tensor.detach().contiguous().clone() for name, tensor in module.state_dict().items()}
     return digests.of_bytes(safetensors.torch.save(state))
+
+
+def bare_digest(state: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of tensors by their names without a wrapper's prefix (``PREFIXES``): the same in every copy."""
+    plain = {name: tensor.detach().contiguous().clone() for name, tensor in without_prefix(state)[0].items()}
+    return digests.of_bytes(safetensors.torch.save(plain))
+
+
+def tensors_digest(path: Path) -> str | None:
+    """Digest of the tensors in a file, the same in every copy whatever else the file holds.
+
+    Args:
+        path: of a safetensors file, or of one that ``torch.save`` wrote of a state dict, which is read without running
+            code.
+
+    Returns:
+        Their ``bare_digest``; None where the file holds no plain tensors.
+    """
+    state = _tensors(path)
+    return None if state is None else bare_digest(state)
+
+
+def identities(weights: Path | nn.Module) -> tuple[str, ...]:
+    """What weights are known by.
+
+    Args:
+        weights: a file, or a module.
+
+    Returns:
+        The digest of the file's bytes, or of those that ``save`` writes of the module; then that of the tensors, where
+        it is another.
+
+    Raises:
+        UnreadableError: if the file cannot be read.
+    """
+    if isinstance(weights, nn.Module):
+        found: list[str | None] = [digest(weights), bare_digest(weights.state_dict())]
+    else:
+        found = [digests.of_file(weights), tensors_digest(weights)]
+    return tuple(own for own in dict.fromkeys(found) if own is not None)
+
+
+def without_prefix(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str]:
+    """Tensors by their names without the prefix that a wrapper put before all of them, and that prefix."""
+    taken = ""
+    while (
+        first := next((p for p in PREFIXES if state and all(name.startswith(p) for name in state)), None)
+    ) is not None:
+        state, taken = {name.removeprefix(first): tensor for name, tensor in state.items()}, taken + first
+    return state, taken
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor] | None:
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError):
+        pass
+    try:
+        with path.open("rb") as file:
+            found = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception:  # noqa: BLE001  torch fails in many ways on what is no checkpoint; it is known by its bytes then
+        return None
+    for inside in ("state_dict", "model_state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(inside), dict):
+            found = found[inside]
+    plain = isinstance(found, dict) and found and all(isinstance(own, torch.Tensor) for own in found.values())
+    return dict(found) if plain else None
 
 
 def load_into(module: nn.Module, path: Path, name: str | None = None) -> nn.Module:
@@ -71,6 +141,12 @@ def fill(module: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn.Mod
     wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     given = {key: tuple(value.shape) for key, value in state.items()}
     if wanted != given:
+        bare, prefix = without_prefix(state)
+        if prefix and {key: tuple(value.shape) for key, value in bare.items()} == wanted:
+            raise WeightsError(
+                f"{name} has {prefix!r} before every name, which a wrapper put there; save its inner module's "
+                f"state_dict(), or take the {len(prefix)} characters off"
+            )
         odd = min(key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key))
         raise WeightsError(
             f"{name} does not fit the recipe: {odd} is {given.get(odd, 'missing')}, the recipe has "

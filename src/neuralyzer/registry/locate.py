@@ -38,7 +38,7 @@ def locate(
     data: Data | None = None,
     *,
     weights: Sequence[str] = (),
-    base: str | None = None,
+    base: str | Sequence[str] | None = None,
     also: Sequence[DatasetVersion] = (),
 ) -> Location:
     """Find the rows of a request in every registered data set, run, checkpoint and model.
@@ -51,7 +51,8 @@ def locate(
         workspace: where data sets and runs are registered.
         data: the rows at hand; needed for requests by class or predicate, or where nothing is registered.
         weights: digests of models trained on the rows besides those of registered runs, such as the Oracle's.
-        base: digest of the pretrained weights that these started from, such as ``recipe.base``.
+        base: digest of the pretrained weights that these started from, such as ``recipe.base``; or its digests, as
+            ``weights.identities`` gives them.
         also: further tables that are registered nowhere, such as ``registry.tables.table`` reads.
 
     Returns:
@@ -76,7 +77,8 @@ def locate(
     histories, models = runs(workspace), registered(workspace)
     hits, unreachable, counts = _runs(holding, versions, histories)
     held = {hit.name for hit in hits}
-    bases = [base, *(run.base for run in histories if run.name in held)]
+    own = [] if base is None else [(base,)] if isinstance(base, str) else [tuple(base)]
+    bases = [*own, *((run.base,) for run in histories if run.name in held and run.base not in (None, *sum(own, ())))]
     return Location(
         rows=_distinct((version, rows) for version, rows in holding if version.role == "training"),
         datasets=tuple(DatasetHit(v.name, v.digest, len(rows), v.role) for v, rows in holding),
@@ -85,7 +87,7 @@ def locate(
         checkpoints=counts,
         duplicates=_duplicates(versions, found),
         derived=_derived(models, [*weights, *(hit.weights for hit in hits if hit.weights)], as_workspace(workspace)),
-        bases=tuple(_base(one, models, versions, found) for one in dict.fromkeys(bases) if one is not None),
+        bases=tuple(_base(one, models, versions, found) for one in dict.fromkeys(bases) if one),
         seconds=time.perf_counter() - began,
         near=_near(request, versions),
     )
@@ -205,10 +207,14 @@ def _derived(
 
 
 def _base(
-    digest: str, models: Sequence[RegisteredModel], versions: Sequence[DatasetVersion], found: Sequence[pa.Table]
+    digests: Sequence[str],
+    models: Sequence[RegisteredModel],
+    versions: Sequence[DatasetVersion],
+    found: Sequence[pa.Table],
 ) -> Base:
-    """Whether pretrained weights saw the rows."""
-    known = [model for model in models if model.digest == digest]
+    """Whether pretrained weights, known by some digests, saw the rows."""
+    digest = digests[0]
+    known = [model for model in models if model.identities & set(digests)]
     if not known:
         return Base(None, digest, "unknown", None, "the base is not registered")
     trained = next((model for model in known if model.data is not None), known[0])

@@ -3,12 +3,13 @@
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from neuralyzer.errors import UnreadableError, UsageError
+from neuralyzer.models.weights import tensors_digest
 from neuralyzer.registry import manifests
 from neuralyzer.workspace import atomic, digests
 from neuralyzer.workspace.paths import Workspace, as_workspace
@@ -35,6 +36,7 @@ class RegisteredModel:
         kind: what it is to its parent.
         parent: digest of the weights that it was made from, or None.
         data: digest of the data set version that it was trained on, or None where nobody said.
+        tensors: digest of its tensors alone, which every copy has; None where the file holds no plain tensors.
     """
 
     name: str
@@ -43,6 +45,12 @@ class RegisteredModel:
     kind: str
     parent: str | None
     data: str | None
+    tensors: str | None = None
+
+    @property
+    def identities(self) -> frozenset[str]:
+        """Digests that it is known by: of its file, and of its tensors."""
+        return frozenset(own for own in (self.digest, self.tensors) if own is not None)
 
     def unreachable(self, workspace: Workspace) -> str:
         """Why its weights cannot be reached; empty where they can."""
@@ -67,7 +75,7 @@ def register_model(
     Args:
         workspace: where.
         name: letters, digits, ``.``, ``_`` and ``-``.
-        weights: its file, of any format; only its digest is taken.
+        weights: its file, of any format; only digests are taken, of the file and of its tensors.
         kind: copy, fine-tuned, distilled, quantised, or base for one that training starts from.
         parent: what it was made from: a digest, or the name of another registered model; a copy needs none.
         data: what it was trained on: the digest or name of a registered data set version.
@@ -88,7 +96,7 @@ def register_model(
         raise UsageError(f"kind {kind!r} is none of {', '.join(Kind)}")
     if kind not in {Kind.COPY, Kind.BASE} and parent is None:
         raise UsageError(f"a {kind} model was made from another: give parent=, its digest or registered name")
-    named = [(model.name, model.digest) for model in registered(place)]
+    named = [(model.name, model.tensors or model.digest) for model in registered(place)]
     versions = manifests.datasets(place)
     labels = [(name, version.digest) for version in versions for name in (version.name, version.label)]
     inside = weights.is_relative_to(place.root.parent)
@@ -99,9 +107,10 @@ def register_model(
         str(kind),
         _digest(parent, named, "parent", "model"),
         _digest(data, labels, "data", "data set"),
+        tensors_digest(weights),
     )
     file = place.models / f"{name}.json"
-    if file.exists() and _read(file) != model:
+    if file.exists() and replace(_read(file), tensors=model.tensors) != model:  # early registrations have no tensors
         raise UsageError(f"model {name!r} is registered already, and nothing is overwritten; choose another name")
     atomic.write_json(file, vars(model))
     return model
@@ -124,11 +133,11 @@ def derived(models: Sequence[RegisteredModel], weights: Iterable[str]) -> list[R
     """
     known, found = set(weights), list[RegisteredModel]()
     while True:
-        new = [m for m in models if m not in found and (m.digest in known or m.parent in known)]
+        new = [m for m in models if m not in found and (m.identities & known or m.parent in known)]
         if not new:
             return found
         found += new
-        known |= {model.digest for model in new}
+        known |= {own for model in new for own in model.identities}
 
 
 def _digest(given: str | None, known: Sequence[tuple[str, str]], argument: str, what: str) -> str | None:

@@ -1,15 +1,15 @@
 """Whether weights are registered as trained on rows of a request: nothing that is measured makes them forgotten."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
+from neuralyzer.models.weights import identities
 from neuralyzer.registry.history import runs
 from neuralyzer.registry.locate import locate
 from neuralyzer.registry.location import Base
 from neuralyzer.registry.models import derived, registered
-from neuralyzer.workspace import digests
 from neuralyzer.workspace.paths import Workspace
 
 
@@ -19,42 +19,42 @@ def trained_on(
     workspace: Workspace,
     data: Data,
     original: Collection[str] = (),
-    base: str | None = None,
+    base: str | Sequence[str] | None = None,
 ) -> str | None:
     """Why a weights file is known to be trained on rows of a request.
 
     Args:
-        weights: the file; it is known by its digest.
+        weights: the file; it is known by the digests of its bytes and of its tensors.
         request: whose rows.
         workspace: where data sets, runs and models are registered.
         data: the rows at hand.
         original: digests of weights that were trained on them, such as the lineage's first.
-        base: digest of the pretrained weights that the recipe starts from.
+        base: digest of the pretrained weights that the recipe starts from, or its digests.
 
     Returns:
         A clause, such as "they are registered as 'copy'"; None where nothing is known of them.
     """
-    own = digests.of_file(weights)
-    if own in original:
+    own = set(identities(weights))
+    if own & set(original):
         return "they are the original's"
     found = locate(request, workspace, data, weights=tuple(original), base=base)
     histories = {history.name: history for history in runs(workspace)}
     for run in found.runs:
         if run.first_seen is None:
             continue
-        if own == run.weights:
+        if run.weights in own:
             return f"they are those that the run {run.name!r} ended with"
         clean = -1 if run.newest_clean is None else run.newest_clean
         for checkpoint in histories[run.name].checkpoints:
-            if checkpoint.step > clean and _same(checkpoint.path, weights, own):
+            if checkpoint.step > clean and _same(checkpoint.path, own):
                 return f"they are a checkpoint of the run {run.name!r}, step {checkpoint.step}"
     holding = {hit.digest for hit in found.datasets if hit.role == "training"}
     models = registered(workspace)
     trained = [*original, *(run.weights for run in found.runs if run.weights)]
     for model in [*(model for model in models if model.data in holding), *derived(models, trained)]:
-        if own == model.digest:
+        if own & model.identities:
             return f"they are registered as {model.name!r}"
-    return base_saw(found.bases, base)
+    return base_saw(found.bases, base if base is None or isinstance(base, str) else base[0])
 
 
 def base_saw(bases: Iterable[Base], base: str | None) -> str | None:
@@ -73,6 +73,6 @@ def base_saw(bases: Iterable[Base], base: str | None) -> str | None:
     return None
 
 
-def _same(path: Path, weights: Path, digest: str) -> bool:
-    """Whether a file holds the same bytes; the digest is taken only where the sizes agree."""
-    return path.exists() and path.stat().st_size == weights.stat().st_size and digests.of_file(path) == digest
+def _same(path: Path, known: set[str]) -> bool:
+    """Whether a file holds the tensors that are known by some digests."""
+    return path.exists() and bool(known & set(identities(path)))
