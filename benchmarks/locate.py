@@ -15,7 +15,8 @@ import duckdb
 
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.registry.locate import locate
-from neuralyzer.registry.manifests import DatasetVersion, datasets, rows_of, write_manifest
+from neuralyzer.registry.lookups import rows_of
+from neuralyzer.registry.manifests import DatasetVersion, datasets, write_manifest
 from neuralyzer.workspace import atomic, digests
 from neuralyzer.workspace.paths import Workspace
 

@@ -59,3 +59,7 @@ class AcceptanceError(NeuralyzerError):
 
 class CertificateError(NeuralyzerError):
     """A certificate that is not an envelope of ours, or a key that cannot be used."""
+
+
+class NeuralyzerWarning(UserWarning):
+    """Something that a person should know and that stops nothing; the command line prints it in one line on stderr."""

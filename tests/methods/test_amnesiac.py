@@ -1,5 +1,6 @@
 """Amnesiac unlearning against updates that were really stored while the model trained."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -119,6 +120,10 @@ def test_only_stretches_with_forget_rows_are_replayed(tmp_path, monkeypatch):
 
 def test_a_recipe_that_does_not_repeat_the_steps_is_refused(tmp_path):
     task = delivered_late(tmp_path / "run")
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(
+        json.dumps(facts | {"recipe": None})
+    )  # as a loop of one's own records it
     other = replace(task.oracle, recipe=replace(task.oracle.recipe, augment=lambda x, generator: 1.1 * x))
     with pytest.raises(UsageError, match="the recipe does not repeat the steps of run run: replayed from checkpoint 0"):
         catalogue.make("amnesiac").unlearn(Task(other, task.request))
@@ -134,7 +139,7 @@ def test_obstacles_name_what_is_missing(tmp_path):
     moved = weights.clone(task.model)
     nn.init.zeros_(moved[0].bias)
     found = method.obstacle(Task(replace(task.oracle, model=moved), task.request))
-    assert found == "the recorded training did not end in this model's weights"
+    assert found == "the run run ended in other weights than the model's"
     other = Task(replace(task.oracle, data=rows(count=30)), task.request)
     assert method.obstacle(other) == "the recorded training was on other rows than the model's present ones"
     for state in (tmp_path / "run" / "checkpoints").glob("*.optimizer.safetensors"):

@@ -1,11 +1,13 @@
 """What every algorithm must do, run over the whole catalogue on one model."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from neuralyzer.data.request import ErasureRequest, Guarantee
-from neuralyzer.errors import UsageError
+from neuralyzer.errors import NeuralyzerWarning, UsageError
 from neuralyzer.methods import catalogue
 from neuralyzer.methods.method import obstacle
 from neuralyzer.methods.task import Task
@@ -172,6 +174,41 @@ def test_a_third_partys_method_is_found_through_its_entry_point(monkeypatch):
     catalogue.methods.cache_clear()
     try:
         assert catalogue.get("theirs") is Theirs
+    finally:
+        catalogue.methods.cache_clear()
+
+
+def _fails():
+    raise RuntimeError("their module\nis broken")
+
+
+@pytest.mark.parametrize(
+    ("load", "says"),
+    [
+        (_fails, "RuntimeError: their module is broken"),
+        (lambda: dict, "it has no name, guarantee"),
+        (lambda: 3, "it has no name, guarantee"),
+        (
+            lambda: type("Theirs", (catalogue.get("retrain"),), {}),
+            "it calls itself 'retrain', which neuralyzer.methods.retrain",
+        ),
+    ],
+)
+def test_a_plugin_that_cannot_be_used_is_left_out_and_named_and_stops_nothing(monkeypatch, load, says):
+    from neuralyzer.workspace import plugins
+
+    before = catalogue.methods()
+    theirs = load if load is _fails else load()  # one class under two names is one class
+    entries = [
+        SimpleNamespace(name=name, load=load if load is _fails else lambda: theirs) for name in ("theirs", "again")
+    ]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries if group == "neuralyzer.methods" else [])
+    catalogue.methods.cache_clear()
+    try:
+        with pytest.warns(NeuralyzerWarning) as told:
+            assert catalogue.methods() == before
+        for name, one in zip(("again", "theirs"), told, strict=True):
+            assert f"plugin {name} of neuralyzer.methods is left out: {says}" in str(one.message)
     finally:
         catalogue.methods.cache_clear()
 

@@ -1,5 +1,6 @@
 """Rolling a loop of the user's own back: against that loop without the rows, and a recipe that is not the loop's."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import nn
 import neuralyzer as nz
 from neuralyzer.errors import UsageError
 from neuralyzer.methods import catalogue
+from neuralyzer.methods.method import obstacle
+from neuralyzer.models import weights
 
 X = np.random.default_rng(0).normal(size=(120, 5)).astype(np.float32)
 DATA = nz.Data.from_arrays(X, (X[:, 0] > 0).astype(int), subjects=np.arange(120) // 10)
@@ -110,3 +113,33 @@ def test_a_case_turns_to_retraining_then(tmp_path):
 def test_without_the_optimizers_state_there_is_no_checkpoint(tmp_path):
     with pytest.raises(UsageError, match="no checkpoint with an optimizer's state"):
         catalogue.make("rollback").unlearn(task(recorded(tmp_path / "run", with_optimizer=False)))
+
+
+OF_A_RUN = ("rollback", "amnesiac", "checkpoint-arithmetic", "rewind")
+
+
+@pytest.mark.parametrize("name", OF_A_RUN)
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda oracle: {"model": noisy_copy(oracle.model)}, "ended in other weights than the model's"),
+        (lambda oracle: {"recipe": replace(oracle.recipe, epochs=5)}, "was trained by another recipe"),
+    ],
+    ids=["weights", "recipe"],
+)
+def test_no_algorithm_takes_the_run_of_another_model(tmp_path, name, change, says):
+    """A rollback of another model's run would be called exact."""
+    oracle = recorded(tmp_path / "run")
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    known = json.dumps(facts | {"recipe": oracle.recipe.digest})
+    (tmp_path / "run" / "run.json").write_text(known)
+    assert says not in str(obstacle(catalogue.make(name), task(oracle)))
+    other = task(replace(oracle, **change(oracle)))
+    assert says in obstacle(catalogue.make(name), other)
+
+
+def noisy_copy(module):
+    other = weights.clone(module)
+    with torch.no_grad():
+        next(other.parameters()).add_(1e-4)
+    return other

@@ -9,7 +9,7 @@ import pytest
 
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import StorageError, UnreadableError, UsageError
-from neuralyzer.registry import manifests
+from neuralyzer.registry import lookups, manifests
 from neuralyzer.registry.manifests import datasets, register_dataset
 
 
@@ -65,11 +65,11 @@ def test_look_ups_agree_with_the_data(workspace, data):
         register_dataset(workspace, "customers", data.select([9, 2, 4])).manifest,
         manifests.table_of(data.select([3])),
     ]
-    whole, part, memory = manifests.rows_of(paths, ["ann", "bob", "nobody"])
+    whole, part, memory = lookups.rows_of(paths, ["ann", "bob", "nobody"])
     assert whole["position"].to_pylist() == np.flatnonzero(np.isin(data.subjects, ["ann", "bob"])).tolist()
     assert part["row_id"].to_pylist() == ["r2", "r4"] and part["position"].to_pylist() == [1, 2]
     assert len(memory) == 0
-    whole, part, memory = manifests.rows_by_id(paths, ["r3", "r9"])
+    whole, part, memory = lookups.rows_by_id(paths, ["r3", "r9"])
     assert whole["subject"].to_pylist() == ["cy", "eve"]
     assert part["position"].to_pylist() == [0] and memory["row_id"].to_pylist() == ["r3"]
 
@@ -77,7 +77,7 @@ def test_look_ups_agree_with_the_data(workspace, data):
 @pytest.mark.parametrize("name", ["o'neill", "x' OR '1'='1", "ann; DROP TABLE manifest", "%", "ünï ✓", ""])
 def test_a_subject_is_a_value_never_sql(workspace, name):
     odd = Data.from_arrays([[1.0], [2.0]], [0, 1], subjects=["ann", name or None])
-    (found,) = manifests.rows_of([register_dataset(workspace, "odd", odd).manifest], [name])
+    (found,) = lookups.rows_of([register_dataset(workspace, "odd", odd).manifest], [name])
     assert found["row_id"].to_pylist() == (["1"] if name else [])
 
 
@@ -85,11 +85,11 @@ def test_duplicates_are_rows_of_equal_content_that_were_not_asked_for(workspace,
     x = np.concatenate([data.x[2:3], data.x[:1], data.x[3:4]])
     other = Data.from_arrays(x, [0, 0, 1], subjects=["zoe", "ann", "zoe"])
     paths = [register_dataset(workspace, name, rows).manifest for name, rows in (("one", data), ("two", other))]
-    found = manifests.rows_of(paths, ["ann"])
-    one, two = manifests.duplicates(paths, found)
+    found = lookups.rows_of(paths, ["ann"])
+    one, two = lookups.duplicates(paths, found)
     assert one["row_id"].to_pylist() == ["r9"]  # not r0, r2 and r5, which are ann's own
     assert two.select(["row_id", "subject"]).to_pylist() == [{"row_id": "0", "subject": "zoe"}]
-    assert [len(rows) for rows in manifests.duplicates(paths, manifests.rows_of(paths, ["dee"]))] == [0, 0]
+    assert [len(rows) for rows in lookups.duplicates(paths, lookups.rows_of(paths, ["dee"]))] == [0, 0]
 
 
 @pytest.mark.parametrize("harm", ["truncated", "missing", "other"])
@@ -102,7 +102,7 @@ def test_a_damaged_manifest_is_named(workspace, data, harm):
     else:
         pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), path)
     with pytest.raises(UnreadableError, match=r"manifest\.parquet cannot be read .*register again"):
-        manifests.rows_of([path], ["ann"])
+        lookups.rows_of([path], ["ann"])
 
 
 def test_a_damaged_description_is_named(workspace, data):

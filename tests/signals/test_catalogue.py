@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from neuralyzer.errors import UsageError
+from neuralyzer.errors import NeuralyzerWarning
 from neuralyzer.signals import catalogue
 from neuralyzer.signals.signal import Family
 from neuralyzer.workspace import plugins
@@ -47,7 +47,18 @@ def test_a_third_partys_signal(third_party):
     assert list(found)[-1] == "entropy" and isinstance(found["entropy"], Entropy) and len(found) == 6
 
 
-def test_a_third_partys_class_that_is_no_signal(third_party):
+def test_a_third_partys_class_that_is_no_signal_is_left_out_and_named(third_party):
     third_party(dict)
-    with pytest.raises(UsageError, match=r"entry point theirs of neuralyzer\.signals has no name, family, measure"):
-        catalogue.signals()
+    with pytest.warns(NeuralyzerWarning, match=r"plugin theirs of neuralyzer\.signals is left out: it has no name"):
+        assert len(catalogue.signals()) == 5
+
+
+def test_a_third_partys_signal_never_takes_the_place_of_another(third_party):
+    class Margin(Entropy):
+        name = "margin"
+
+    third_party(Margin)
+    with pytest.warns(
+        NeuralyzerWarning, match=r"calls itself 'margin', which neuralyzer\.signals\.margin\.Margin does"
+    ):
+        assert type(catalogue.signals()["margin"]).__module__ == "neuralyzer.signals.margin"

@@ -2,8 +2,9 @@
 
 import re
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
@@ -24,7 +25,7 @@ from neuralyzer.cli import (
     verify,
 )
 from neuralyzer.cli.project_file import TABLES
-from neuralyzer.errors import NeuralyzerError
+from neuralyzer.errors import NeuralyzerError, NeuralyzerWarning
 
 WRONG_INPUT, INTERRUPTED = 2, 130
 
@@ -60,6 +61,7 @@ verbs.add_typer(certificate.verbs, name="certificate")
 def app(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    shown, warnings.showwarning = warnings.showwarning, _warn
     try:
         code = typer.main.get_command(verbs).main(given or ["--help"], prog_name="neuralyzer", standalone_mode=False)
     except UsageProblem as error:
@@ -69,7 +71,24 @@ def app(arguments: Sequence[str] | None = None) -> None:
     except (typer.Abort, KeyboardInterrupt):
         print("neuralyzer: stopped; call it again to go on", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    finally:
+        warnings.showwarning = shown
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """One line for what a person should know; what else libraries say is shown as Python shows it."""
+    if issubclass(category, NeuralyzerWarning):
+        print(f"neuralyzer: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr, end="")
 
 
 def _fail(message: str) -> None:

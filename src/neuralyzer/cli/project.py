@@ -19,7 +19,7 @@ from neuralyzer.errors import DataChangedError, WeightsError
 from neuralyzer.models import threads
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.references.building import name_of
+from neuralyzer.references.building import folder_of
 from neuralyzer.references.pool import References
 from neuralyzer.registry.difference import difference
 from neuralyzer.workspace import atomic, digests
@@ -159,10 +159,11 @@ class Project:
         if oracle.holdout is None:
             return None
         groups, place = self.tables.get("references", {}).get("groups", ()), self.workspace.references
-        anew = place / name_of(oracle, groups)  # made on the rows that are left, once many are gone
+        anew = folder_of(place, oracle, groups)  # made on the rows that are left, once many are gone
         if (anew / "pool.json").exists():
             return anew
-        return place / (self._lineage()["pool"] or name_of(replace(oracle, data=self.data), groups))
+        made = self._lineage()["pool"]
+        return folder_of(place, replace(oracle, data=self.data), groups) if made is None else place / made
 
     def _lineage(self) -> dict[str, Any]:
         path = self.workspace.root / "lineage.json"

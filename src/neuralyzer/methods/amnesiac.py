@@ -51,15 +51,13 @@ class Amnesiac:
     def obstacle(self, task: Task) -> str | None:
         """Why the updates cannot be made again; None where they can."""
         history = task.history
-        wrong = foreign(history, task.oracle.data.digest, "no update can be made again")
+        wrong = foreign(history, task.oracle, "no update can be made again")
         if wrong is not None or history is None:
             return wrong
         if not history.whole:
             return "the record of the training is not whole, so its updates cannot be made again"
         if task.oracle.recipe.average is not None:
             return "the recipe averages its weights, and no average is a sum of updates"
-        if history.weights != task.oracle.digest:
-            return "the recorded training did not end in this model's weights"
         first, starts = history.earliest(task.positions), _starts(task, history)
         if first is not None and not any(start.step <= first for start in starts):
             return "no checkpoint with an optimizer's state precedes the first step on these rows"

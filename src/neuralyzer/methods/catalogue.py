@@ -14,7 +14,7 @@ from neuralyzer.workspace.plugins import discover
 def methods() -> dict[str, type[Any]]:
     """All algorithms by name, the strongest guarantee first."""
     found = discover("neuralyzer.methods", has=("name", "guarantee", "needs", "passes", "unlearn"))
-    own = [kind for kind in found if kind is not Composed]
+    own = [kind for kind in found.values() if kind is not Composed]
     return {kind.name: kind for kind in sorted(own, key=lambda kind: (-kind.guarantee.strength, kind.name))}
 
 

@@ -63,7 +63,7 @@ class CheckpointArithmetic:
     def obstacle(self, task: Task) -> str | None:
         """Why there is no checkpoint to start from; None where there is. It needs no optimizer's state."""
         history = task.history
-        wrong = foreign(history, task.oracle.data.digest)
+        wrong = foreign(history, task.oracle)
         if wrong is not None or history is None:
             return wrong
         if not history.whole:

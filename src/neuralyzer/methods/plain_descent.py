@@ -19,7 +19,7 @@ KINKED = (
 def departure(task: Task) -> str | None:
     """Where the recorded training departs from it; None where it does not, as far as recipe, layers and record say."""
     history, recipe = task.history, task.oracle.recipe
-    wrong = foreign(history, task.oracle.data.digest)
+    wrong = foreign(history, task.oracle)
     if wrong is not None or history is None:
         return wrong
     if not history.whole or history.recipe is None:

@@ -290,7 +290,7 @@ class Task:
     @cached_property
     def checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint with an optimizer's state that never saw a forget row."""
-        if self.history is None or foreign(self.history, self.oracle.data.digest) or not self.history.whole:
+        if self.history is None or foreign(self.history, self.oracle) or not self.history.whole:
             return None
         whole = [checkpoint for checkpoint in self.history.clean(self.positions) if checkpoint.has_optimizer]
         return whole[-1] if whole else None
@@ -298,7 +298,7 @@ class Task:
     @property
     def checkpoint_obstacle(self) -> str | None:
         """Why no rollback is possible; None where one is."""
-        wrong = foreign(self.history, self.oracle.data.digest)
+        wrong = foreign(self.history, self.oracle)
         if wrong is not None or self.history is None:
             return wrong
         if not self.history.whole or self.oracle.recipe.average is not None:

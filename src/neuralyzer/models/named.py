@@ -4,6 +4,7 @@ import importlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from neuralyzer.errors import UsageError
@@ -20,6 +21,8 @@ FAILURES = (
     RuntimeError,
     OSError,
 )
+
+_own: dict[tuple[str, str], ModuleType] = {}  # by a project's folder and the module's name
 
 
 def named(name: str, folder: Path | None = None, what: str = "recipe") -> Any:
@@ -39,11 +42,8 @@ def named(name: str, folder: Path | None = None, what: str = "recipe") -> Any:
     module, _, attribute = name.partition(":")
     if not (module and attribute):
         raise UsageError(f"{what} {name!r} is not of the form module:attribute")
-    place = str((folder or Path()).absolute())
-    if place not in sys.path:
-        sys.path.insert(0, place)
     try:
-        found = importlib.import_module(module)
+        found = _module(module, (folder or Path()).absolute())
     except ModuleNotFoundError as error:
         raise UsageError(f"{what} {name!r}: no module {error.name!r} can be imported from here") from error
     except FAILURES as error:
@@ -53,6 +53,38 @@ def named(name: str, folder: Path | None = None, what: str = "recipe") -> Any:
             raise UsageError(f"{what} {name!r}: {module} has no {attribute}")
         found = getattr(found, part)
     return found
+
+
+def _module(name: str, folder: Path) -> ModuleType:
+    """A module, the folder's own where it has one: two projects in one process may both have an ``oracle.py``."""
+    place, root = str(folder), name.partition(".")[0]
+    has_own = (folder / f"{root}.py").exists() or (folder / root).is_dir()
+    if has_own and (place, name) in _own and _own[place, name].__name__ in sys.modules:
+        return _own[place, name]
+    if place in sys.path:
+        sys.path.remove(place)
+    sys.path.insert(0, place)
+    if has_own and root in sys.modules and (other := _project_of(sys.modules[root])) not in (None, place):
+        for known, module in list(sys.modules.items()):
+            if _project_of(module) == other:
+                del sys.modules[known]  # what was made of it keeps it
+        importlib.invalidate_caches()
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor().shutdown(wait=True)  # whose workers have imported the other project's
+    found = importlib.import_module(name)
+    _own[place, name] = found
+    return found
+
+
+def _project_of(module: Any) -> str | None:
+    """The folder of the project that a module was imported from; None where it is no project's."""
+    file, name = getattr(module, "__file__", None) or "", getattr(module, "__name__", "")
+    for place, _ in _own if file and name else ():
+        own = Path(place, *name.split("."))
+        if Path(file) in (own.with_name(f"{own.name}.py"), own / "__init__.py"):
+            return place
+    return None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralyzer.errors import UsageError
+from neuralyzer.models import described
 from neuralyzer.models.named import FAILURES, named
 from neuralyzer.models.objective import Classification, Objective, declared
 from neuralyzer.models.placement import Precision
@@ -137,26 +138,43 @@ class Recipe:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over hyperparameters, parameter names and shapes, optimizer class and defaults; no source, no seed."""
+        """SHA-256 over all settings: of layers, optimizer with its groups, schedule and the loop; no source, no seed."""
+        module = self.module()
+        with _light():
+            optimizer = self.optimizer([p for p in module.parameters() if p.requires_grad])
+            groups = described.groups(optimizer, module)
+            made = None if self.schedule is None else described.schedule(self.schedule(optimizer, described.STEPS))
+        return digests.of_json(
+            self._described(module, optimizer)
+            | {"layers": described.layers(module), "groups": groups, "schedule": made}
+        )
+
+    @cached_property
+    def earlier_digest(self) -> str:
+        """The digest that early workspaces know it by: without layers, groups and what the schedule does."""
         module = self.module()
         with _light():
             optimizer = self.optimizer(list(module.parameters()))
+        return digests.of_json(self._described(module, optimizer))
+
+    def known_as(self, digest: str | None) -> bool:
+        """Whether a digest is this recipe's, also as early workspaces wrote it down."""
+        return digest == self.digest or digest == self.earlier_digest
+
+    def _described(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         mixed = None if self.precision == Precision.FLOAT32 else self.precision
         said = {"clip": self.clip, "average": self.average, "precision": mixed, "loss": declared(self.objective)}
-        return digests.of_json(
-            {name: value for name, value in said.items() if value}  # what is not said changes no digest
-            | {
-                "objective": self.objective.name,
-                "epochs": self.epochs,
-                "batch_size": self.batch_size,
-                "init": self.base,
-                "command": self.command,
-                "parameters": {name: [list(p.shape), str(p.dtype)] for name, p in module.state_dict().items()},
-                "optimizer": type(optimizer).__name__,
-                "defaults": {key: repr(value) for key, value in sorted(optimizer.defaults.items())},
-                "own": [self.schedule is not None, self.augment is not None, self.train is not None],
-            }
-        )
+        return {name: value for name, value in said.items() if value} | {  # what is not said changes no digest
+            "objective": self.objective.name,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "init": self.base,
+            "command": self.command,
+            "parameters": {name: [list(p.shape), str(p.dtype)] for name, p in module.state_dict().items()},
+            "optimizer": type(optimizer).__name__,
+            "defaults": {key: repr(value) for key, value in sorted(optimizer.defaults.items())},
+            "own": [self.schedule is not None, self.augment is not None, self.train is not None],
+        }
 
 
 @contextmanager

@@ -139,7 +139,7 @@ def forecast(
         how=How(Placement.of(device), as_engine(engine)),
     )
     place = Path() if workspace is None else as_workspace(workspace).references
-    store = Store(place / building.name_of(oracle, groups))
+    store = Store(building.folder_of(place, oracle, groups))
     work = foresee(store, oracle, plan, retrain_seconds)
     formula = _formula(store, oracle, alpha)
     total = max(size, int(store.read_head()["size"]) if store.head.exists() else 0)

@@ -45,9 +45,13 @@ class Plan:
     unchecked: bool = False
 
 
-def name_of(oracle: TrainedModel, groups: Sequence[str]) -> str:
-    """The folder of the pool for this recipe, data and holdout."""
-    return digests.of_json([oracle.recipe.digest, oracle.data_digest, list(groups)])[:16]
+def folder_of(place: Path, oracle: TrainedModel, groups: Sequence[str]) -> Path:
+    """The folder of the pool for this recipe, data and holdout; that of an early workspace where one lies there."""
+    own, early = (
+        place / digests.of_json([recipe, oracle.data_digest, list(groups)])[:16]
+        for recipe in (oracle.recipe.digest, oracle.recipe.earlier_digest)
+    )
+    return early if not own.exists() and early.exists() else own
 
 
 def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) -> None:

@@ -111,7 +111,7 @@ class References:
         if workspace is None:
             temporary = _Temporary()
             workspace = temporary.path
-        store = Store(as_workspace(workspace).references / building.name_of(oracle, groups))
+        store = Store(building.folder_of(as_workspace(workspace).references, oracle, groups))
         asked = as_backend(backend)
         plan = building.Plan(size, leave_out, tuple(groups), asked, seed, keep_weights, timing, how, unchecked)
         building.build(store, oracle, plan, progress or Silent())
@@ -132,7 +132,7 @@ class References:
         head = store.read_head()
         if not head["finished"]:
             raise ReferencesError(f"the references in {path} are not finished; run 'neuralyzer references' again")
-        if head["recipe"] != oracle.recipe.digest:
+        if not oracle.recipe.known_as(head["recipe"]):
             raise ReferencesError(
                 f"the references in {path} were made for another recipe ({head['recipe'][:12]}, this one is "
                 f"{oracle.recipe.digest[:12]}); make new ones"

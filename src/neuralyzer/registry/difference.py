@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuralyzer.data.rows import Data
-from neuralyzer.registry import manifests
+from neuralyzer.registry import lookups, manifests
 from neuralyzer.workspace.paths import Workspace
 
 # A row that has a given id is known by it; one whose id was only counted is known by its content alone.
@@ -64,5 +64,5 @@ def difference(workspace: Workspace | Path | str, digest: str, data: Data) -> Di
     if not known:
         return None
     by_content = known[0].numbered or data.numbered
-    counts = manifests.compared(known[0].manifest, data, BY_CONTENT if by_content else BY_ID)
+    counts = lookups.compared(known[0].manifest, data, BY_CONTENT if by_content else BY_ID)
     return Difference(*counts)

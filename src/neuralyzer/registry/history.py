@@ -11,6 +11,7 @@ from torch import nn
 
 from neuralyzer.errors import UnreadableError, UsageError
 from neuralyzer.models import weights
+from neuralyzer.models.trained import TrainedModel
 from neuralyzer.registry import optimizer_state
 from neuralyzer.workspace import atomic
 from neuralyzer.workspace.paths import Workspace, as_workspace
@@ -35,12 +36,12 @@ class Checkpoint(NamedTuple):
     has_optimizer: bool
 
 
-def foreign(history: "History | None", data: str, missing: str = "there is no checkpoint") -> str | None:
-    """Why a recorded training says nothing of a model on some rows; None where it is that model's.
+def foreign(history: "History | None", oracle: TrainedModel, missing: str = "there is no checkpoint") -> str | None:
+    """Why a recorded training says nothing of a model; None where it is that model's.
 
     Args:
         history: the record, if there is one.
-        data: digest of the model's present rows.
+        oracle: the model.
         missing: what cannot be had without a record.
 
     Returns:
@@ -48,8 +49,12 @@ def foreign(history: "History | None", data: str, missing: str = "there is no ch
     """
     if history is None:
         return f"the training was not recorded, so {missing}"
-    if history.data != data:
+    if history.data != oracle.data.digest:
         return "the recorded training was on other rows than the model's present ones"
+    if history.recipe is not None and not oracle.recipe.known_as(history.recipe):
+        return f"the run {history.name} was trained by another recipe than the model's"
+    if history.weights is not None and history.weights not in weights.identities(oracle.model):
+        return f"the run {history.name} ended in other weights than the model's"
     return None
 
 

@@ -13,7 +13,7 @@ from neuralyzer.data.near_names import folded, nearest, suggestion
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UnknownSubjectError, UsageError
-from neuralyzer.registry import manifests
+from neuralyzer.registry import lookups, manifests
 from neuralyzer.registry.history import History, runs
 from neuralyzer.registry.location import (
     Base,
@@ -77,7 +77,7 @@ def locate(
     histories, models = runs(workspace), registered(workspace)
     hits, unreachable, counts = _runs(holding, versions, histories)
     held = {hit.name for hit in hits}
-    own = [] if base is None else [(base,)] if isinstance(base, str) else [tuple(base)]
+    own = [] if not base else [(base,)] if isinstance(base, str) else [tuple(base)]
     bases = [*own, *((run.base,) for run in histories if run.name in held and run.base not in (None, *sum(own, ())))]
     return Location(
         rows=_distinct((version, rows) for version, rows in holding if version.role == "training"),
@@ -99,7 +99,7 @@ def _near(request: ErasureRequest, versions: Sequence[DatasetVersion]) -> tuple[
         return ()
     spelt = {folded(name): name for name in request.subjects}
     counts: Counter[tuple[str, str]] = Counter()
-    for version, rows in zip(versions, manifests.near([v.manifest for v in versions], request.subjects), strict=True):
+    for version, rows in zip(versions, lookups.near([v.manifest for v in versions], request.subjects), strict=True):
         counts.update((name, version.label) for name in rows["subject"].to_pylist())
     return tuple(
         NearName(name, spelt[folded(name)], rows, dataset)
@@ -111,8 +111,8 @@ def _near(request: ErasureRequest, versions: Sequence[DatasetVersion]) -> tuple[
 def _found(request: ErasureRequest, versions: Sequence[DatasetVersion], data: Data | None) -> list[pa.Table]:
     """The requested rows of each version."""
     own = None if data is None else data.digest
-    by_subject = manifests.rows_of([version.manifest for version in versions], request.subjects)
-    by_id = manifests.rows_by_id([version.manifest for version in versions], request.rows)
+    by_subject = lookups.rows_of([version.manifest for version in versions], request.subjects)
+    by_id = lookups.rows_by_id([version.manifest for version in versions], request.rows)
     by_subject = [_meant(rows, version, own, "subject") for rows, version in zip(by_subject, versions, strict=True)]
     by_id = [_meant(rows, version, own, "row_id") for rows, version in zip(by_id, versions, strict=True)]
     for what, wanted, column, tables in (
@@ -131,14 +131,14 @@ def _found(request: ErasureRequest, versions: Sequence[DatasetVersion], data: Da
     chosen = [by_subject, by_id]
     if data is not None and (request.classes or request.where):
         ids = data.ids[request.positions(data)].tolist()
-        tables = manifests.rows_by_id([version.manifest for version in versions], ids)
+        tables = lookups.rows_by_id([version.manifest for version in versions], ids)
         chosen.append([_meant(rows, v, own, "row_id") for rows, v in zip(tables, versions, strict=True)])
     return [_together(tables) for tables in zip(*chosen, strict=True)]
 
 
 def _suggested(name: str, versions: Sequence[DatasetVersion]) -> str:
     """The names of all versions that are nearest to one that nobody has."""
-    names = [manifests.subjects_of(version.manifest) for version in versions]
+    names = [lookups.subjects_of(version.manifest) for version in versions]
     return suggestion(name, nearest(name, np.concatenate(names))) if names else ""
 
 
@@ -227,7 +227,7 @@ def _base(
 
 
 def _duplicates(versions: Sequence[DatasetVersion], found: Sequence[pa.Table]) -> tuple[Duplicate, ...]:
-    same = manifests.duplicates([version.manifest for version in versions], found)
+    same = lookups.duplicates([version.manifest for version in versions], found)
     return tuple(
         Duplicate(row["row_id"], row["subject"], version.label)
         for version, rows in zip(versions, same, strict=True)

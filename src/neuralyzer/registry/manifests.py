@@ -1,7 +1,7 @@
 """Manifests: which rows of which data set version belong to which subject, sorted so that a look-up reads little."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-from pyarrow import parquet
 
 from neuralyzer.data import texts
 from neuralyzer.data.near_names import folded
@@ -101,7 +100,7 @@ def register_dataset(
                 f"or another name"
             )
         return registered
-    with _connected(memory_limit=SORTING, temp_directory=str(folder / "sorting")) as connection:
+    with connected(memory_limit=SORTING, temp_directory=str(folder / "sorting")) as connection:
         rows = pa.RecordBatchReader.from_batches(SCHEMA, _batches(data))
         write_manifest(connection.from_arrow(rows), folder / "manifest.parquet")
     atomic.write_json(facts, version.to_dict())  # last: a folder without it is no version
@@ -151,159 +150,12 @@ def write_manifest(rows: Any, path: Path) -> Path:
             path, lambda part: ordered.write_parquet(str(part), compression="zstd", row_group_size=ROW_GROUP)
         )
     except duckdb.IOException as error:
-        raise StorageError(f"cannot write {path}: {_first_line(error)}; free space or choose another folder") from error
-
-
-def rows_of(manifests: Sequence[Manifest], subjects: Sequence[str]) -> list[pa.Table]:
-    """The rows of some subjects.
-
-    Args:
-        manifests: where to look.
-        subjects: whose rows.
-
-    Returns:
-        One table a manifest, with the columns of ``SCHEMA``, by position.
-
-    Raises:
-        UnreadableError: if a manifest is missing or truncated.
-    """
-    return _matching(manifests, "subject", pa.array(subjects, pa.string()))
-
-
-def rows_by_id(manifests: Sequence[Manifest], ids: Sequence[str]) -> list[pa.Table]:
-    """The rows with some ids.
-
-    Args:
-        manifests: where to look.
-        ids: which rows.
-
-    Returns:
-        One table a manifest, with the columns of ``SCHEMA``, by position.
-
-    Raises:
-        UnreadableError: if a manifest is missing or truncated.
-    """
-    return _matching(manifests, "row_id", pa.array(ids, pa.string()))
-
-
-def duplicates(manifests: Sequence[Manifest], found: Sequence[pa.Table]) -> list[pa.Table]:
-    """Rows that have the values of rows found, under another id or another subject.
-
-    Args:
-        manifests: where to look.
-        found: for each manifest the rows that were asked for; they are no duplicates of themselves.
-
-    Returns:
-        One table a manifest, with the columns of ``SCHEMA``, by position.
-
-    Raises:
-        UnreadableError: if a manifest is missing or truncated.
-    """
-    values = pa.concat_tables(found).select(["value"]) if found else SCHEMA.empty_table()
-    same = _matching(manifests, "value", values["value"].unique())
-    return [
-        table.filter(pa.compute.invert(pa.compute.is_in(table["position"], value_set=own["position"].combine_chunks())))
-        for table, own in zip(same, found, strict=True)
-    ]
-
-
-def near(manifests: Sequence[Manifest], subjects: Sequence[str]) -> list[pa.Table]:
-    """The rows of other subjects whose names differ from some only in spelling (``near_names.folded``).
-
-    Args:
-        manifests: where to look.
-        subjects: names that were asked for.
-
-    Returns:
-        One table a manifest, with the columns of ``SCHEMA``, by position.
-
-    Raises:
-        UnreadableError: if a manifest is missing or truncated.
-    """
-    asked = pa.array(subjects, pa.string())
-    found = _matching(manifests, "near", pa.array(sorted({folded(name) for name in subjects}), pa.string()))
-    return [rows.filter(pa.compute.invert(pa.compute.is_in(rows["subject"], value_set=asked))) for rows in found]
-
-
-def subjects_of(manifest: Manifest) -> np.ndarray:
-    """Whose rows a manifest lists.
-
-    Args:
-        manifest: where to look.
-
-    Returns:
-        Names ``(N,)`` as text.
-
-    Raises:
-        UnreadableError: if the manifest is missing or truncated.
-    """
-    if isinstance(manifest, pa.Table):
-        return texts.of_column(manifest["subject"])
-    try:
-        return texts.of_column(parquet.read_table(manifest, columns=["subject"])["subject"])
-    except (OSError, pa.ArrowException) as error:
-        raise UnreadableError(f"{manifest} cannot be read ({_first_line(error)})") from error
-
-
-def compared(manifest: Manifest, data: Data, query: str) -> tuple[int, ...]:
-    """Compare a manifest with rows.
-
-    Args:
-        manifest: of some rows; the table ``was`` of the query.
-        data: other rows; the table ``is_now`` of the query.
-        query: gives one row of numbers.
-
-    Returns:
-        Those numbers.
-
-    Raises:
-        UnreadableError: if the manifest is missing or truncated.
-    """
-    with _connected() as connection:
-        try:
-            views = [_relation(connection, manifest), connection.from_arrow(table_of(data))]
-            for view, name in zip(views, ("was", "is_now"), strict=True):
-                view.create_view(name)  # which lasts as long as what it shows
-            return tuple(int(number) for number in connection.sql(query).fetchall()[0])
-        except duckdb.Error as error:
-            raise UnreadableError(
-                f"{manifest} cannot be read ({_first_line(error)}); remove its folder and register again"
-            ) from error
-
-
-def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[pa.Table]:
-    if not len(wanted):  # a scan for nothing would still read every row
-        return [SCHEMA.empty_table() for _ in manifests]
-    found = []
-    with _connected() as connection:
-        connection.register("wanted", pa.table({"sought": wanted}))
-        for manifest in manifests:
-            try:
-                rows = _relation(connection, manifest)
-                rows.create_view("manifest", replace=True)
-                table = connection.sql(
-                    f"SELECT {', '.join(SCHEMA.names)} FROM manifest SEMI JOIN wanted ON {column} = sought "
-                    "ORDER BY position"
-                ).to_arrow_table()
-            except duckdb.Error as error:
-                raise UnreadableError(
-                    f"{manifest} cannot be read ({_first_line(error)}); remove its folder and register again"
-                ) from error
-            found.append(table.cast(SCHEMA))
-    return found
-
-
-def _relation(connection: Any, manifest: Manifest) -> Any:
-    if isinstance(manifest, pa.Table):
-        return connection.from_arrow(manifest)
-    rows = connection.read_parquet(str(manifest))
-    # Early manifests lack two columns. A row in float32 with a whole label has one digest for content and values.
-    missing = {"value": "digest", "near": "subject"}.items()
-    return rows.project(", ".join(["*", *(f"{old} AS {new}" for new, old in missing if new not in rows.columns)]))
+        raise StorageError(f"cannot write {path}: {first_line(error)}; free space or choose another folder") from error
 
 
 @contextmanager
-def _connected(**config: str) -> Iterator[Any]:
+def connected(**config: str) -> Iterator[Any]:
+    """A connection to DuckDB in memory."""
     with duckdb.connect(config={"threads": THREADS} | config) as connection:
         yield connection
 
@@ -315,5 +167,6 @@ def _read(facts: Path) -> DatasetVersion:
         raise UnreadableError(f"{facts} does not describe a data set ({error})") from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says first."""
     return str(error).splitlines()[0]

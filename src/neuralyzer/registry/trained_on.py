@@ -54,7 +54,7 @@ def trained_on(
     for model in [*(model for model in models if model.data in holding), *derived(models, trained)]:
         if own & model.identities:
             return f"they are registered as {model.name!r}"
-    return base_saw(found.bases, base if base is None or isinstance(base, str) else base[0])
+    return base_saw(found.bases, base if base is None or isinstance(base, str) else next(iter(base), None))
 
 
 def base_saw(bases: Iterable[Base], base: str | None) -> str | None:

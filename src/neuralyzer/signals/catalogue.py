@@ -10,9 +10,8 @@ from neuralyzer.workspace.plugins import discover
 def signals() -> dict[str, Signal]:
     """All signals by name, retraining-based first."""
     order = ["margin", "augmented", "relearned", "correct", "fisher"]
-    found: dict[str, Signal] = {
-        kind.name: kind() for kind in discover("neuralyzer.signals", has=("name", "family", "measure"))
-    }
+    kinds = discover("neuralyzer.signals", has=("name", "family", "measure"))
+    found: dict[str, Signal] = {name: kind() for name, kind in kinds.items()}
     return {
         name: found[name] for name in sorted(found, key=lambda n: (order.index(n) if n in order else len(order), n))
     }

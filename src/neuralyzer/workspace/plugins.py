@@ -3,35 +3,52 @@
 import importlib
 import inspect
 import pkgutil
+import warnings
 from collections.abc import Iterator, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
-from neuralyzer.errors import UsageError
+from neuralyzer.errors import NeuralyzerWarning
 
 
-def discover(package: str, has: Sequence[str]) -> Iterator[type[Any]]:
+def discover(package: str, has: Sequence[str]) -> dict[str, type[Any]]:
     """Classes that a catalogue lists.
+
+    A third party's class that cannot be loaded, lacks what it should have, or bears a name that is taken is left out
+    with a warning: it never takes the place of another, and never stops what has no need of it.
 
     Args:
         package: its modules are imported; also the group of the entry points of third parties.
-        has: attributes that make a class one of those looked for.
+        has: attributes that make a class one of those looked for; ``name`` is one of them.
 
-    Yields:
-        Classes, each once.
-
-    Raises:
-        UsageError: if a third party's entry point does not have what it should.
+    Returns:
+        Classes by name.
     """
+    kinds = {kind.name: kind for kind in _own(package, has)}
+    for entry in sorted(entry_points(group=package), key=lambda entry: entry.name):
+        kind, wrong = _loaded(entry, has)
+        if kind is not None and kinds.setdefault(kind.name, kind) is not kind:
+            other = kinds[kind.name]
+            wrong = f"it calls itself {kind.name!r}, which {other.__module__}.{other.__qualname__} does already"
+        if wrong:
+            warnings.warn(f"plugin {entry.name} of {package} is left out: {wrong}", NeuralyzerWarning, stacklevel=2)
+    return kinds
+
+
+def _own(package: str, has: Sequence[str]) -> Iterator[type[Any]]:
     found = importlib.import_module(package)
     for module in sorted(info.name for info in pkgutil.iter_modules(found.__path__)):
         for _, kind in inspect.getmembers(importlib.import_module(f"{package}.{module}"), inspect.isclass):
             own = kind.__module__ == f"{package}.{module}"
             if own and Protocol not in kind.__bases__ and all(hasattr(kind, name) for name in has):
                 yield kind
-    for entry in entry_points(group=package):
-        kind = entry.load()
-        missing = [name for name in has if not hasattr(kind, name)]
-        if missing:
-            raise UsageError(f"entry point {entry.name} of {package} has no {', '.join(missing)}")
-        yield kind
+
+
+def _loaded(entry: EntryPoint, has: Sequence[str]) -> tuple[type[Any] | None, str]:
+    """What an entry point names, or what is wrong with it."""
+    try:
+        kind: type[Any] = entry.load()
+    except Exception as error:  # noqa: BLE001  a third party's module may fail with anything
+        return None, f"{type(error).__name__}: {' '.join(str(error).split())}"
+    missing = [name for name in has if not hasattr(kind, name)]
+    return (None, f"it has no {', '.join(missing)}") if missing else (kind, "")
