@@ -15,7 +15,7 @@ from torch import nn
 
 import neuralyzer as nz
 from benchmarks.methods.worlds import World
-from neuralyzer.cases.forget import Wish
+from neuralyzer.cases.wish import Wish
 from neuralyzer.errors import NeuralyzerError
 from neuralyzer.methods import catalogue, search
 from neuralyzer.methods.method import obstacle, space

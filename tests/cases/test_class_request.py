@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import neuralyzer as nz
-from neuralyzer.cases.forget import Wish
+from neuralyzer.cases.wish import Wish
 from neuralyzer.methods.rum import memorisation
 from neuralyzer.references.pool import References
 from neuralyzer.references.readings import FEWEST_ASKED

@@ -7,7 +7,7 @@ import pytest
 
 import neuralyzer as nz
 from neuralyzer.cases.folder import Folder
-from neuralyzer.cases.forget import Wish
+from neuralyzer.cases.wish import Wish
 from neuralyzer.certificates.check import check
 from neuralyzer.errors import UsageError
 from neuralyzer.methods.datamodel_matching import DatamodelMatching

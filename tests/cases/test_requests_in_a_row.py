@@ -6,7 +6,7 @@ from torch import nn
 
 import neuralyzer as nz
 from neuralyzer.cases import attempt as attempts
-from neuralyzer.cases.forget import Wish
+from neuralyzer.cases.wish import Wish
 from neuralyzer.data.rows import Data
 from neuralyzer.methods.influence import Influence
 from neuralyzer.models.trained import TrainedModel

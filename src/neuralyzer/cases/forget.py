@@ -3,8 +3,8 @@
 import datetime as dt
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from neuralyzer.cases import outcome
 from neuralyzer.cases.attempt import Outcome, Setting, attempt
 from neuralyzer.cases.case import Case, succeeded
 from neuralyzer.cases.folder import Folder
+from neuralyzer.cases.identity import case_of
 from neuralyzer.cases.watch import Unwatched, Watch
-from neuralyzer.certificates import keys
+from neuralyzer.cases.wish import Wish
 from neuralyzer.certificates.certify import certify
 from neuralyzer.certificates.statement import ProtocolRecord
 from neuralyzer.data.request import ErasureRequest
@@ -25,10 +26,9 @@ from neuralyzer.influence import kept
 from neuralyzer.methods import catalogue
 from neuralyzer.methods.task import Task
 from neuralyzer.models import shard_record, threads, weights
-from neuralyzer.models.placement import Placement, as_device
+from neuralyzer.models.placement import Placement
 from neuralyzer.models.sharded import Sharded
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.planning.cost import Rates
 from neuralyzer.planning.plan import Plan, make_plan
 from neuralyzer.planning.track_record import Record
 from neuralyzer.progress import Progress, Silent
@@ -42,46 +42,10 @@ from neuralyzer.report.page import write_report
 from neuralyzer.trace.gauge import memory
 from neuralyzer.verification.audit import Audit, audit
 from neuralyzer.verification.controls import Controls
-from neuralyzer.workspace import digests
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
 EXACT_FOLDER = "exact"
 References_ = References | Callable[[], References | None] | None
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a person may ask of a case besides the request itself.
-
-    Attributes:
-        method: the algorithm, in place of the plan's choice.
-        hyperparameters: of that algorithm.
-        seed: of whatever the algorithms draw.
-        rates: seconds of each kind of work; timed where None.
-        retrain_seconds: what one retraining takes, where it was measured.
-        folder: where acceptance tests run.
-        exact_references: how many models trained on exactly the retain set shall judge, made once the weights are
-            final; 0 for the pool. The person pays for them: retraining once costs a part of it.
-        choose: asked for the method once the plan is there, in place of ``method``; its answer is kept with the plan.
-        device: where a retraining and exact references are trained; by default the GPU where there is one.
-        also: further tables that are searched for the rows, such as ``registry.tables.table`` reads.
-    """
-
-    method: str | None = None
-    hyperparameters: Mapping[str, Any] | None = None
-    seed: int = 0
-    rates: Rates | None = None
-    retrain_seconds: float | None = None
-    folder: Path | None = None
-    exact_references: int = 0
-    device: str | None = None
-    choose: Callable[[Plan], str] | None = field(default=None, compare=False)
-    also: Sequence[DatasetVersion] = field(default=(), compare=False)
-
-    def __post_init__(self) -> None:
-        as_device(self.device)
-        if self.exact_references:
-            exact.require_enough(self.exact_references)
 
 
 def forget(
@@ -136,7 +100,7 @@ def _forget(
     began: float,
 ) -> Case:
     positions = request.positions(oracle.data)
-    case = case_id(place, oracle, request, wish)
+    case = case_of(place, oracle, request, wish)
     folder = Folder(place.cases / case)
     if folder.has("result"):
         return _closed(folder, oracle, positions, references, case)
@@ -146,6 +110,8 @@ def _forget(
     if wish.exact_references and pool is None:
         raise UsageError(exact.NO_POOL)
     received = folder.stage("request", lambda: _received(request), lambda r: r, lambda r: r)
+    if wish.timed_budget:
+        request = replace(request, budget=received["request"]["budget"])  # as the case began with it
     location = folder.stage(
         "located",
         lambda: _located(request, place, oracle, wish.also).to_dict(),
@@ -188,19 +154,6 @@ def _located(
 ) -> Location:
     own = dict.fromkeys([*weights.identities(oracle.model), oracle.lineage])
     return locate(request, workspace, oracle.data, weights=list(own), base=oracle.recipe.bases, also=also)
-
-
-def case_id(place: Workspace, oracle: TrainedModel, request: ErasureRequest, wish: Wish) -> str:
-    """The case of this request on this model: the same whenever it is asked again, and no digest of a name."""
-    own = [
-        digests.of_json(request.to_dict()),
-        oracle.digest,
-        str(wish.method),
-        repr(wish.hyperparameters),
-        str(wish.seed),
-        *([str(wish.exact_references)] if wish.exact_references else []),
-    ]
-    return f"case-{keys.commitment(place, own).rpartition(':')[2][:12]}"
 
 
 def _received(request: ErasureRequest) -> dict[str, Any]:

@@ -57,8 +57,9 @@ def run(
     import click
     from rich.console import Console
 
-    from neuralyzer.cases.forget import Wish, forget
+    from neuralyzer.cases.forget import forget
     from neuralyzer.cases.screen import Blind, Screen, case_view
+    from neuralyzer.cases.wish import Wish
     from neuralyzer.cli.choose import choose
     from neuralyzer.cli.project import Project
     from neuralyzer.errors import UsageError

@@ -12,8 +12,9 @@ import numpy as np
 from torch import nn
 
 from neuralyzer.cases.case import Case
-from neuralyzer.cases.forget import Wish, forget
+from neuralyzer.cases.forget import forget
 from neuralyzer.cases.watch import Watch
+from neuralyzer.cases.wish import Wish
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.demo import acceptance, digits
@@ -104,7 +105,7 @@ def _run(
     # is read with it afterwards, and nothing of the case depends on that.
     gauge = gauge_for(references.judging, references.parts(positions), place.policy.alpha)
     case = forget(
-        oracle, request, references, place, wish=Wish(method=method, retrain_seconds=retrain_seconds),
+        oracle, request, references, place, wish=Wish(method=method, retrain_seconds=retrain_seconds, timed_budget=True),
         progress=audience, watch=audience,
     )  # fmt: skip
     models = [first, *_retrained(recipe, retain, audience)]

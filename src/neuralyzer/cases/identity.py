@@ -1,0 +1,59 @@
+"""Which case a request is: the same whenever it is asked again, and another for whatever would change its answer."""
+
+from neuralyzer.cases.folder import Folder
+from neuralyzer.cases.wish import Wish
+from neuralyzer.certificates import keys
+from neuralyzer.data.request import ErasureRequest
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.workspace import digests
+from neuralyzer.workspace.paths import Workspace
+
+
+def case_of(place: Workspace, oracle: TrainedModel, request: ErasureRequest, wish: Wish) -> str:
+    """The name of a case, which no one can make of a subject's name without the workspace's key.
+
+    Args:
+        place: where cases are kept; its policy is part of the name.
+        oracle: the model, with its rows.
+        request: whose rows.
+        wish: the person's further wishes.
+
+    Returns:
+        ``case-`` and twelve digits; that of an early workspace where such a case was begun there.
+    """
+    own = _name(place, [digests.of_json(_fields(place, oracle, request, wish))])
+    early = _name(place, _early_fields(oracle, request, wish))
+    if not (place.cases / own).exists():
+        folder = Folder(place.cases / early)
+        same = folder.has("request") and folder.read("request")["request"] == request.to_dict()
+        if same and not (folder.has("result") and folder.read("result")["policy"] != place.policy.to_dict()):
+            return early
+    return own
+
+
+def _fields(place: Workspace, oracle: TrainedModel, request: ErasureRequest, wish: Wish) -> dict[str, object]:
+    asked = request.to_dict()
+    if wish.timed_budget:
+        asked.pop("budget")  # another timing is no other request
+    return {
+        "request": asked,
+        "model": oracle.digest,
+        "data": oracle.data_digest,
+        "policy": place.policy.to_dict(),
+        "method": wish.method,
+        "hyperparameters": {name: repr(value) for name, value in (wish.hyperparameters or {}).items()},
+        "seed": wish.seed,
+        "exact_references": wish.exact_references,
+    }
+
+
+def _early_fields(oracle: TrainedModel, request: ErasureRequest, wish: Wish) -> list[str]:
+    """What version 0.1 made the name of: a set of texts, so that one case could have two names' wishes."""
+    return [
+        digests.of_json(request.to_dict()), oracle.digest, str(wish.method), repr(wish.hyperparameters), str(wish.seed),
+        *([str(wish.exact_references)] if wish.exact_references else []),
+    ]  # fmt: skip
+
+
+def _name(place: Workspace, fields: list[str]) -> str:
+    return f"case-{keys.commitment(place, fields).rpartition(':')[2][:12]}"
