@@ -29,7 +29,7 @@ def measured(made: Made) -> dict[str, Any]:
         Power, false alarms and detectable traces of the tenth request and, for the same subjects, of a first one.
     """
     root, world = made.root / "lineage", made.world
-    names = np.random.default_rng(77).permutation(np.unique(world.data.subjects)).astype(str)
+    names = np.random.default_rng(77).permutation(np.unique(world.data.subjects)).tolist()
     gone, last = names[:BEFORE], names[BEFORE : BEFORE + LAST]
     shutil.rmtree(root / "pool", ignore_errors=True)
     shutil.copytree(made.references.store.root, root / "pool")

@@ -266,7 +266,9 @@ def test_the_curvature_is_kept_for_the_next_request_without_the_rows_that_went(w
     assert case.succeeded
     pool = world.references(case.oracle)
     assert kept.ready(case.oracle, pool.store.curvature) and not kept.ready(world.oracle, pool.store.curvature)
-    chosen = threads.settled(loose(world).threads, case.oracle.recipe, case.oracle.data)  # another number, other last bits
+    chosen = threads.settled(
+        loose(world).threads, case.oracle.recipe, case.oracle.data
+    )  # another number, other last bits
     with threads.using(chosen.count):
         again = ekfac(case.model, case.oracle.recipe.objective, case.oracle.data, kept.ROWS, kept.SEED)
     read = kept.factors(case.oracle, pool.store.curvature)

@@ -82,3 +82,12 @@ def test_another_budget_by_timing_goes_on_with_the_case_and_keeps_its_first(tmp_
     )
     assert [path.name for path in place.cases.iterdir()] == [case.id]
     assert case.result["request"]["budget"] == 50.0 if "request" in case.result else case.plan.budget == 50.0
+
+
+def test_acceptance_tests_that_were_run_are_part_of_it(place, made_world):
+    """A command that cannot be run is mended, and the case goes on; another command is another answer."""
+    oracle, other = made_world.oracle, Workspace(place.root, Policy(acceptance="pytest tests"))
+    first = name(place, oracle)
+    assert name(other, oracle) == first
+    Folder(place.cases / first).write("result", {"policy": place.policy.to_dict()})
+    assert name(place, oracle) == first != name(other, oracle)

@@ -42,6 +42,7 @@ from neuralyzer.report.page import write_report
 from neuralyzer.trace.gauge import memory
 from neuralyzer.verification.audit import Audit, audit
 from neuralyzer.verification.controls import Controls
+from neuralyzer.workspace import commitments, digests, locks
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
 EXACT_FOLDER = "exact"
@@ -85,7 +86,11 @@ def forget(
     place = as_workspace(tempfile.mkdtemp(prefix="neuralyzer-") if workspace is None else workspace)
     wish = wish or Wish()
     wish = replace(wish, method=method) if method is not None else wish
-    with threads.using(threads.settled(place.threads, oracle.recipe, oracle.data).count):
+    lineage = place.locks / f"{oracle.lineage[:16]}.lock"
+    with (
+        locks.held(lineage, "makes this model forget"),
+        threads.using(threads.settled(place.threads, oracle.recipe, oracle.data).count),
+    ):
         return _forget(oracle, request, references, place, wish, watch or Unwatched(), progress or Silent(), began)
 
 
@@ -103,7 +108,7 @@ def _forget(
     case = case_of(place, oracle, request, wish)
     folder = Folder(place.cases / case)
     if folder.has("result"):
-        return _closed(folder, oracle, positions, references, case)
+        return _closed(folder, oracle, positions, references, case, place)
     if wish.method is not None:
         catalogue.make(wish.method, **(wish.hyperparameters or {}))  # a wrong name is told before an audit is paid for
     pool = references() if callable(references) else references
@@ -139,7 +144,7 @@ def _forget(
     )  # fmt: skip
     outcomes = _attempts(setting, plan, wish, folder, watch)
     _finish(folder, place, case, oracle, setting, plan, audited, declared, outcomes, location, received, wish, began)
-    return _closed(folder, oracle, positions, pool, case)
+    return _closed(folder, oracle, positions, pool, case, place)
 
 
 def _planned(task: Task, place: Workspace, wish: Wish, audited: Audit) -> Plan:
@@ -217,7 +222,21 @@ def _finish(
     folder.write("result", result)
 
 
-def _closed(folder: Folder, oracle: TrainedModel, positions: np.ndarray, references: References_, case: str) -> Case:
+def _unname(folder: Folder, place: Workspace) -> None:
+    """Take the names out of what a case wrote down to go on with; whoever has the workspace's key can still tell them."""
+    received = folder.read("request")
+    if "commitment" in received:
+        return
+    if not place.policy.name_subject:
+        asked = received["request"]
+        received["request"] = asked | dict.fromkeys(("subjects", "rows", "where"))
+        folder.write("located", outcome.discreet(folder.read("located"), named=False))
+        folder.write("request", received | {"commitment": commitments.commitment(place, [digests.of_json(asked)])})
+
+
+def _closed(
+    folder: Folder, oracle: TrainedModel, positions: np.ndarray, references: References_, case: str, place: Workspace
+) -> Case:
     """Erase what was measured on the rows where the case succeeded, and hand over the unlearned model."""
     # Exact references go whatever the verdict was: it is written down.
     exact.destroy(folder.root / EXACT_FOLDER)
@@ -231,6 +250,7 @@ def _closed(folder: Folder, oracle: TrainedModel, positions: np.ndarray, referen
                 pool.erase(positions, case, memory(pool, positions, result["policy"]["alpha"]))
         if isinstance(oracle.recipe.train, Sharded):
             shard_record.erase(oracle.recipe.train.folder, oracle.data.ids[positions].tolist())
+        _unname(folder, place)
         folder.write("closed", {"case": case})
     module = weights.load_into(weights.clone(oracle.model), Path(result["weights_file"])).eval()
     retained = oracle.data.select(np.setdiff1d(np.arange(len(oracle.data)), positions))

@@ -2,10 +2,9 @@
 
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.wish import Wish
-from neuralyzer.certificates import keys
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.workspace import digests
+from neuralyzer.workspace import commitments, digests
 from neuralyzer.workspace.paths import Workspace
 
 
@@ -21,14 +20,37 @@ def case_of(place: Workspace, oracle: TrainedModel, request: ErasureRequest, wis
     Returns:
         ``case-`` and twelve digits; that of an early workspace where such a case was begun there.
     """
-    own = _name(place, [digests.of_json(_fields(place, oracle, request, wish))])
+    fields = _fields(place, oracle, request, wish)
+    own = _name(place, [digests.of_json(fields)])
+    if _answered(place, own) not in (NOT_ANSWERED, place.policy.acceptance):
+        # A command that could not be run is mended and the case goes on; one that was run is part of the answer.
+        own = _name(place, [digests.of_json(fields | {"acceptance": place.policy.acceptance})])
     early = _name(place, _early_fields(oracle, request, wish))
     if not (place.cases / own).exists():
         folder = Folder(place.cases / early)
-        same = folder.has("request") and folder.read("request")["request"] == request.to_dict()
-        if same and not (folder.has("result") and folder.read("result")["policy"] != place.policy.to_dict()):
+        if (
+            folder.has("request")
+            and _same(place, folder, request)
+            and not (folder.has("result") and folder.read("result")["policy"] != place.policy.to_dict())
+        ):
             return early
     return own
+
+
+NOT_ANSWERED = object()
+
+
+def _answered(place: Workspace, case: str) -> object:
+    """The acceptance command that a finished case was held to."""
+    folder = Folder(place.cases / case)
+    return folder.read("result")["policy"]["acceptance"] if folder.has("result") else NOT_ANSWERED
+
+
+def _same(place: Workspace, folder: Folder, request: ErasureRequest) -> bool:
+    """Whether a case was begun for a request; one that has closed knows it by its commitment alone."""
+    received, asked = folder.read("request"), request.to_dict()
+    known = received.get("commitment")
+    return bool(received["request"] == asked) or known == commitments.commitment(place, [digests.of_json(asked)])
 
 
 def _fields(place: Workspace, oracle: TrainedModel, request: ErasureRequest, wish: Wish) -> dict[str, object]:
@@ -39,7 +61,7 @@ def _fields(place: Workspace, oracle: TrainedModel, request: ErasureRequest, wis
         "request": asked,
         "model": oracle.digest,
         "data": oracle.data_digest,
-        "policy": place.policy.to_dict(),
+        "policy": {name: value for name, value in place.policy.to_dict().items() if name != "acceptance"},
         "method": wish.method,
         "hyperparameters": {name: repr(value) for name, value in (wish.hyperparameters or {}).items()},
         "seed": wish.seed,
@@ -56,4 +78,4 @@ def _early_fields(oracle: TrainedModel, request: ErasureRequest, wish: Wish) -> 
 
 
 def _name(place: Workspace, fields: list[str]) -> str:
-    return f"case-{keys.commitment(place, fields).rpartition(':')[2][:12]}"
+    return f"case-{commitments.commitment(place, fields).rpartition(':')[2][:12]}"

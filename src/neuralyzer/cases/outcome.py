@@ -10,7 +10,6 @@ import torch
 
 from neuralyzer.cases.attempt import Outcome
 from neuralyzer.cases.speed import Speed
-from neuralyzer.certificates import keys
 from neuralyzer.certificates.statement import LIMITS
 from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
@@ -20,6 +19,7 @@ from neuralyzer.references.pool import References
 from neuralyzer.signals.margin import margins as margins_of
 from neuralyzer.signals.signal import Batch
 from neuralyzer.verification.audit import Audit
+from neuralyzer.workspace import commitments
 from neuralyzer.workspace.paths import Workspace
 
 NOT_TESTED = (
@@ -73,7 +73,7 @@ class Facts:
     @property
     def commitment(self) -> str:
         """Keyed commitment to what the request names."""
-        return keys.commitment(self.workspace, self.names)
+        return commitments.commitment(self.workspace, self.names)
 
 
 def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
         "case": facts.case,
         "request": asked,
         "policy": facts.workspace.policy.to_dict(),
-        "located": _discreet(facts.location, facts.workspace.policy.name_subject),
+        "located": discreet(facts.location, facts.workspace.policy.name_subject),
         "references": {
             "size": pool.size if pool else 0,
             "tuning": pool.tuning.half.members if pool else 0,
@@ -159,7 +159,7 @@ def _digest(facts: Facts, path: Path) -> str:
     return weights.digest(weights.load_into(weights.clone(facts.task.model), path))
 
 
-def _discreet(location: dict[str, Any], named: bool) -> dict[str, Any]:
+def discreet(location: dict[str, Any], named: bool) -> dict[str, Any]:
     """Where the rows lie, without the names of others whose rows are alike."""
     if named:
         return location

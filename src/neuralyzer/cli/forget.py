@@ -78,14 +78,17 @@ def run(
         place = replace(place, policy=replace(place.policy, name_subject=True))
     asked = own.rows.known_by(request(subject, row, class_, where, guarantee, reason, budget, due, decided_by))
     audience = Blind() if json else Screen(console)
-    earlier = own.answered(asked)
-    if earlier is not None:
-        answer(earlier, case_view(earlier), json)
-        return
-    oracle = own.oracle()
-    case = forget(oracle, asked, lambda: own.references(oracle), place, wish=wish, progress=audience, watch=audience)
-    if case.succeeded:
-        own.succeed(oracle, case, asked)
+    with own.alone():  # what is the present model is only known once no other command changes it
+        earlier = own.answered(asked)
+        if earlier is not None:
+            answer(earlier, case_view(earlier), json)
+            return
+        oracle = own.oracle()
+        case = forget(
+            oracle, asked, lambda: own.references(oracle), place, wish=wish, progress=audience, watch=audience
+        )
+        if case.succeeded:
+            own.succeed(oracle, case, asked)
     answer(case.to_dict(), case_view(case.result), json)
     if not case.succeeded:
         raise typer.Exit(1)

@@ -46,8 +46,8 @@ def run(
         subject=subject,
         id=f'id = "{id}"                  ' if id else '# id = "row_id"              ',
     )
-    atomic.write_bytes(project, content.encode())
+    atomic.write_bytes(project, content.encode(), mode=0o644)
     folder = Path(project).absolute().parent / FOLDER
-    folder.mkdir(exist_ok=True)
+    atomic.make_folder(folder)
     atomic.write_bytes(folder / ".gitignore", b"*\n")
     answer({"project": str(project.absolute()), "workspace": str(folder)}, f"wrote {project} and {FOLDER}/", json)

@@ -1,6 +1,7 @@
 """A user's own project: what ``neuralyzer.toml`` says, and which model of the lineage is the present one."""
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,6 @@ import numpy as np
 import torch
 
 from neuralyzer.cases.case import Case
-from neuralyzer.certificates import keys
 from neuralyzer.cli import project_file
 from neuralyzer.cli.project_data import ProjectData
 from neuralyzer.data.request import ErasureRequest
@@ -22,7 +22,7 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.building import folder_of
 from neuralyzer.references.pool import References
 from neuralyzer.registry.difference import difference
-from neuralyzer.workspace import atomic, digests
+from neuralyzer.workspace import atomic, commitments, digests, locks
 from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
 
@@ -50,6 +50,10 @@ class Project:
         """
         return cls(path, project_file.read(path))
 
+    def alone(self) -> AbstractContextManager[None]:
+        """While this is entered no other command changes which model of the lineage is the present one."""
+        return locks.held(self.workspace.locks / "lineage.lock", "works on this project's model")
+
     @property
     def root(self) -> Path:
         """The folder that paths are relative to."""
@@ -58,7 +62,9 @@ class Project:
     @cached_property
     def workspace(self) -> Workspace:
         """Where cases, references and keys lie."""
-        return Workspace(self.root / FOLDER, Policy.from_table(self.tables.get("policy", {})))
+        place = Workspace(self.root / FOLDER, Policy.from_table(self.tables.get("policy", {})))
+        place.close_to_others()
+        return place
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -182,7 +188,7 @@ class Project:
 
     def _asked(self, asked: ErasureRequest) -> str:
         """A request, recognisable without being named."""
-        return keys.commitment(self.workspace, [digests.of_json(asked.to_dict())])
+        return commitments.commitment(self.workspace, [digests.of_json(asked.to_dict())])
 
     def succeed(self, oracle: TrainedModel, case: Case, asked: ErasureRequest) -> None:
         """Make unlearned weights the present model of the lineage; their case's rows are no longer its data."""

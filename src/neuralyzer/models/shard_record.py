@@ -77,7 +77,7 @@ class Writer:
 
     def __enter__(self) -> Self:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            atomic.make_folder(self.folder)
             self._part = Path(tempfile.mkdtemp(dir=self.folder, prefix=".part-"))
         except OSError as error:
             raise StorageError(f"cannot write {self.folder}: {error.strerror}; choose another folder") from error

@@ -1,26 +1,37 @@
 """How often the judging half was opened, by subject and model lineage, across cases."""
 
 import hashlib
-from collections.abc import Iterable
+import hmac
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from neuralyzer.errors import LooksSpentError
-from neuralyzer.workspace import atomic
+from neuralyzer.workspace import atomic, locks
 
 MOST_LOOKS = 2
+KEYED = "keyed"  # a mark of files whose digests have a key
 
 
 @dataclass(frozen=True)
 class Looks:
-    """The count, kept beside the pool; subjects stand in it by digest only."""
+    """The count, kept beside the pool; subjects stand in it by keyed digests only, which nobody can guess names from.
+
+    Attributes:
+        path: of the file.
+        key: gives the workspace's key of commitments; asked only where there is something to count.
+    """
 
     path: Path
+    key: Callable[[], bytes]
 
     def taken(self, lineage: str, subjects: Iterable[str]) -> int:
         """The most looks that any of the subjects has had."""
         counts = self._read().get(lineage, {})
-        return max((counts.get(_key(lineage, subject), 0) for subject in subjects), default=0)
+        if not counts:
+            return 0
+        return max((counts.get(self._keyed(_plain(lineage, subject)), 0) for subject in subjects), default=0)
 
     def take(self, lineage: str, subjects: Iterable[str], taker: str | None = None) -> int:
         """Count one more look, before it is taken.
@@ -36,7 +47,11 @@ class Looks:
         Raises:
             LooksSpentError: if two were taken already.
         """
-        subjects, content = list(subjects), self._read()
+        with locks.held(self.path.with_suffix(".lock"), "counts a look at these references"):
+            return self._take(lineage, list(subjects), taker)
+
+    def _take(self, lineage: str, subjects: list[str], taker: str | None) -> int:
+        content = self._read()
         takers = content.setdefault("takers", {})
         if taker is not None and taker in takers:
             return takers[taker]
@@ -47,16 +62,28 @@ class Looks:
             )
         counts = content.setdefault(lineage, {})
         for subject in subjects:
-            counts[_key(lineage, subject)] = number
+            counts[self._keyed(_plain(lineage, subject))] = number
         if taker is not None:
             takers[taker] = number
-        atomic.write_json(self.path, content)
+        atomic.write_json(self.path, content | {KEYED: {}})
         return number
+
+    @cached_property
+    def _secret(self) -> bytes:
+        return self.key()
+
+    def _keyed(self, plain: str) -> str:
+        return hmac.digest(self._secret, plain.encode(), "sha256").hex()[:24]
 
     def _read(self) -> dict[str, dict[str, int]]:
         content: dict[str, dict[str, int]] = atomic.read_json(self.path) if self.path.exists() else {}
+        if content and content.pop(KEYED, None) is None:  # version 0.1 wrote digests without a key
+            content = {
+                lineage: counts if lineage == "takers" else {self._keyed(plain): n for plain, n in counts.items()}
+                for lineage, counts in content.items()
+            }
         return content
 
 
-def _key(lineage: str, subject: str) -> str:
+def _plain(lineage: str, subject: str) -> str:
     return hashlib.sha256(f"{lineage}\0{subject}".encode()).hexdigest()[:24]

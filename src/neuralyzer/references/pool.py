@@ -29,7 +29,7 @@ from neuralyzer.references.readings import Indices, Part
 from neuralyzer.references.roster import Roster
 from neuralyzer.references.store import Store
 from neuralyzer.signals.catalogue import signals
-from neuralyzer.workspace import digests
+from neuralyzer.workspace import commitments, digests, locks
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
 DEFAULT_SIZE = 64
@@ -114,7 +114,8 @@ class References:
         store = Store(building.folder_of(as_workspace(workspace).references, oracle, groups))
         asked = as_backend(backend)
         plan = building.Plan(size, leave_out, tuple(groups), asked, seed, keep_weights, timing, how, unchecked)
-        building.build(store, oracle, plan, progress or Silent())
+        with locks.held(store.lock, "makes these references"):
+            building.build(store, oracle, plan, progress or Silent())
         opened = cls.open(store.root, oracle)
         return replace(opened, _temporary=temporary) if temporary else opened
 
@@ -184,7 +185,8 @@ class References:
     @property
     def looks(self) -> Looks:
         """Looks at the judging half."""
-        return Looks(self.store.root / "looks.json")
+        workspace = Workspace(self.store.root.parent.parent)
+        return Looks(self.store.root / "looks.json", lambda: commitments.key(workspace))
 
     def parts(self, positions: Indices) -> list[Part]:
         """A request's rows by subject, as positions among the model's present rows.
@@ -250,6 +252,10 @@ class References:
             case: its id, by which ``closed`` knows it.
             memory: what stays of the subjects that go, so that the null of the others does not shrink.
         """
+        with locks.held(self.store.lock, "changes these references"):
+            self._erase(positions, case, memory)
+
+    def _erase(self, positions: Indices, case: str, memory: Memory | None) -> None:
         if memory is not None:
             remember(self.store.root, memory)  # first: once the rows are gone it cannot be computed
         places = self.roster.places(self.oracle.data)[positions]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NeuralyzerError, ReferencesError, UsageError
-from neuralyzer.models import training, weights
+from neuralyzer.models import threads, training, weights
 from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.recipe import Recipe
 
@@ -177,9 +177,9 @@ def _deaths(engine: Engine) -> tuple[type[BaseException], ...]:
 
 
 def _train(recipe: Recipe, data: Data, seed: int, placement: Placement, name: str) -> dict[str, np.ndarray]:
-    torch.set_num_threads(1)
     try:
-        module = training.train(recipe, data, seed, placement=placement)
+        with threads.using(1):  # where there is one worker, it is the caller itself
+            module = training.train(recipe, data, seed, placement=placement)
     except NeuralyzerError as error:
         raise type(error)(f"{name}: {error}") from error
     state: dict[str, Tensor] = dict(module.state_dict())

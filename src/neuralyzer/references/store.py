@@ -21,6 +21,11 @@ class Store:
     root: Path
 
     @property
+    def lock(self) -> Path:
+        """What a process holds while it changes the pool."""
+        return self.root / "pool.lock"
+
+    @property
     def head(self) -> Path:
         """The pool's description."""
         return self.root / "pool.json"
@@ -87,7 +92,7 @@ class Store:
         if size == 0:  # no unit is large enough to be relearned
             return np.zeros(shape, dtype=np.float32).view(np.memmap)
         if write:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic.make_folder(path.parent)
             have = path.stat().st_size if path.exists() else 0
             if have < size:
                 _allocate(path, have, size)
@@ -142,6 +147,7 @@ def _allocate(path: Path, have: int, size: int) -> None:
     if free < size - have:
         reason = errno.errorcode[errno.ENOSPC]
         raise StorageError(f"{path} needs {size - have:,} bytes and {free:,} are free ({reason})")
+    path.touch(mode=0o600)
     with path.open("ab") as file:
         try:
             if hasattr(os, "posix_fallocate"):

@@ -9,7 +9,7 @@ import joblib
 import numpy as np
 import torch
 
-from neuralyzer.models import reading, weights
+from neuralyzer.models import reading, threads, weights
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
@@ -72,8 +72,8 @@ def measure(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, 
 
 
 def _measure_alone(*given: Any) -> None:
-    torch.set_num_threads(1)
-    _measure_one(*given)
+    with threads.using(1):  # where there is one worker, it is the caller itself
+        _measure_one(*given)
 
 
 def _measure_one(
@@ -122,3 +122,5 @@ def _read(store: Store, meter: Meter, head: dict[str, Any], member: int, module:
             of_copies[member, chunk, place] = reading.outputs(module, objective, copy).numpy()
     beyond_outputs = line("outputs.holdout", (len(meter.holdout), head["outputs"]))
     beyond_outputs[member] = reading.outputs(module, objective, meter.holdout.x).numpy()
+    for written in (outputs, of_copies, beyond_outputs):  # before the member is marked as measured
+        written.flush()  # type: ignore[attr-defined]

@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
         StorageError: if the disk is full or the folder cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         _sweep(path)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.", suffix=PART)
         os.close(handle)
@@ -39,10 +39,37 @@ def replacing(path: Path) -> Iterator[Path]:
         with part.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(part, path)
+        sync_folder(path.parent)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder and those above it that are missing, for the owner alone (mode 0700).
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def sync_folder(folder: Path) -> None:
+    """See that a new name in a folder is on the disk: without it a crash can lose a file that was written whole."""
+    if os.name != "posix":
+        return  # other systems open no folder
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _sweep(path: Path) -> None:
@@ -63,7 +90,7 @@ def _lives(process: int) -> bool:
     return True
 
 
-def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> Path:
+def write_bytes(path: Path, content: bytes, mode: int = 0o600) -> Path:
     """Write ``content`` to ``path`` atomically, with the file mode ``mode``."""
     with replacing(path) as part:
         part.write_bytes(content)
@@ -80,6 +107,7 @@ def write_with(path: Path, write: Callable[[Path], object]) -> Path:
     """Let ``write`` fill a temporary file, then put it in place of ``path``."""
     with replacing(path) as part:
         write(part)
+        part.chmod(0o600)  # some libraries write a file of their own in its place
     return path
 
 

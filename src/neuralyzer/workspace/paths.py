@@ -1,5 +1,6 @@
 """Where a project's things lie: the folder ``.neuralyzer/`` and what is in it."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,11 @@ class Workspace:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root).absolute())
+
+    def close_to_others(self) -> None:
+        """Take the right to look in from everybody but the owner, where an early version or a copy gave it."""
+        if os.name == "posix" and self.root.is_dir() and self.root.stat().st_mode & 0o077:
+            self.root.chmod(0o700)
 
     @property
     def cases(self) -> Path:
@@ -50,6 +56,11 @@ class Workspace:
     def threads(self) -> Path:
         """How many threads each recipe is computed with, as it was timed."""
         return self.root / "threads.json"
+
+    @property
+    def locks(self) -> Path:
+        """One file a lineage that a process has worked on."""
+        return self.root / "locks"
 
     @property
     def keys(self) -> Path:

@@ -1,0 +1,98 @@
+"""Names that a workspace must recognise and must not write down: keyed digests, and the key's file."""
+
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from neuralyzer.errors import CertificateError, StorageError
+from neuralyzer.workspace.atomic import make_folder, write_bytes
+from neuralyzer.workspace.paths import Workspace
+
+SUBJECTS = "subjects.key"
+BYTES = 32
+
+
+def key(workspace: Workspace) -> bytes:
+    """The key of the workspace's commitments, made on first use and readable by the owner alone.
+
+    Args:
+        workspace: whose key.
+
+    Returns:
+        32 bytes.
+
+    Raises:
+        CertificateError: if it is unreadable, has another length, or others may read it.
+    """
+    path = workspace.keys / SUBJECTS
+    own = first_use(path, lambda: secrets.token_bytes(BYTES))
+    if len(own) != BYTES:
+        raise CertificateError(
+            f"{path} has {len(own)} bytes where a commitment key has {BYTES}; restore it from a "
+            "backup, or remove it: older commitments can then no longer be matched with names"
+        )
+    return own
+
+
+def commitment(workspace: Workspace, names: Iterable[str]) -> str:
+    """What stands in a certificate in place of the subjects' names: whoever has the key can recompute it.
+
+    Erasing the key ``keys/subjects.key`` erases the names from every certificate ever issued.
+
+    Args:
+        workspace: whose key it is.
+        names: the subjects; neither order nor repetition matters.
+
+    Returns:
+        ``hmac-sha256:`` and 64 hexadecimal digits.
+
+    Raises:
+        CertificateError: as ``key``.
+    """
+    message = json.dumps(sorted(set(names))).encode()
+    return f"hmac-sha256:{hmac.digest(key(workspace), message, 'sha256').hex()}"
+
+
+def first_use(path: Path, make: Callable[[], bytes]) -> bytes:
+    """Read the key at ``path``, made first where there is none; of two processes that make one, both use the same.
+
+    Returns:
+        The file's bytes.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    if not path.exists():
+        _private_folder(path.parent)
+        new = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        write_bytes(new, make(), mode=0o600)
+        try:
+            os.link(new, path)  # unlike a rename, never replaces a key that another process has just made
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror}; choose another workspace") from error
+        finally:
+            new.unlink(missing_ok=True)
+    return _read(path)
+
+
+def _private_folder(folder: Path) -> None:
+    try:
+        make_folder(folder)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror}; choose another workspace") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            raise CertificateError(f"others than its owner may read the key {path}; chmod 600 it, or make a new one")
+        return content
+    except OSError as error:
+        raise CertificateError(f"cannot read the key {path}: {error.strerror}") from error
