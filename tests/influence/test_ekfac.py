@@ -4,6 +4,7 @@ import torch
 from curvlinops import EKFACLinearOperator, FisherType, GGNLinearOperator
 from torch import nn
 
+from neuralyzer.data.holding import ArrayRows
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UsageError
 from neuralyzer.influence import kept
@@ -161,7 +162,7 @@ def test_what_cannot_be_done_is_said():
     data = _data()
     data.x[0, 0] = torch.inf
     with pytest.raises(NotFiniteError, match="EKFAC cannot be computed"):
-        ekfac(_mlp(), Classification(), Data.from_arrays(data.x, data.y))
+        ekfac(_mlp(), Classification(), Data(ArrayRows(data.x, data.y)))  # rows that nothing has checked
 
 
 def test_factors_are_kept_for_one_model_alone(tmp_path):

@@ -119,7 +119,9 @@ def test_weights_are_destroyed_once_measured(oracle, tmp_path, kept):
 
 
 def test_without_a_workspace_a_pool_lives_as_long_as_its_object(oracle, kept, monkeypatch, tmp_path):
-    monkeypatch.setattr(building, "build", lambda store, *_: shutil.copytree(kept.store.root, store.root))
+    monkeypatch.setattr(
+        building, "build", lambda store, *_: shutil.copytree(kept.store.root, store.root, dirs_exist_ok=True)
+    )
     references = References.fit(oracle, 16)
     root = references.store.root
     assert root.exists() and references.tuning.half.members == 8

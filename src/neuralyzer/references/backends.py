@@ -15,7 +15,7 @@ from neuralyzer.errors import UsageError
 from neuralyzer.models import training
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress, Silent
-from neuralyzer.references import processes, vectorised
+from neuralyzer.references import likeness, processes, vectorised
 from neuralyzer.references.processes import Engine, How
 
 TIMED_STEPS = 30
@@ -72,7 +72,7 @@ class Timing:
 
 def choose(recipe: Recipe, data: Data, kept: Sequence[np.ndarray]) -> tuple[Backend, str]:
     """The faster backend for these members, and the reason in a sentence."""
-    reason = vectorised.obstacle(recipe)
+    reason = likeness.obstacle(recipe, data)
     if reason is not None:
         return Backend.PROCESSES, f"processes: {reason}"
     timing = timed(recipe, data, kept)
@@ -116,12 +116,7 @@ def timed(
         for _ in taken:
             pass
 
-    reason = vectorised.obstacle(recipe)
-    if reason is None:
-        try:
-            together()
-        except RuntimeError as error:  # such as a recurrent layer, or control flow that depends on values
-            reason = f"the module cannot be stacked ({str(error).splitlines()[0]})"
+    reason = likeness.obstacle(recipe, data)
     # A worker has one thread, so that is how it is timed; a training alone has what torch gives it.
     single = _seconds(alone) / TIMED_STEPS
     spread = _seconds(alone, threads=1) / workers(how)
@@ -191,7 +186,7 @@ def train(
     """
     how = how or How()
     if backend is Backend.VECTORISED:
-        reason = vectorised.obstacle(recipe)
+        reason = likeness.obstacle(recipe, data)
         if reason is not None:
             raise UsageError(f"these references cannot be vectorised: {reason}; use the backend 'processes'")
         yield from vectorised.train_stack(recipe, data, kept, seeds, progress, placement=how.placement)

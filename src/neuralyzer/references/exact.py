@@ -15,7 +15,7 @@ from neuralyzer.models import weights
 from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress, Silent
-from neuralyzer.references import backends, vectorised
+from neuralyzer.references import backends, likeness
 from neuralyzer.references.backends import Backend
 from neuralyzer.references.processes import How
 
@@ -65,7 +65,7 @@ def train_exact(
     todo = [number for number, path in enumerate(paths) if not path.exists()]
     if todo:
         rows = np.setdiff1d(np.arange(len(oracle.data)), positions)
-        backend = Backend.PROCESSES if vectorised.obstacle(recipe) else Backend.VECTORISED
+        backend = Backend.PROCESSES if likeness.obstacle(recipe, oracle.data) else Backend.VECTORISED
         progress.start(f"training {len(todo)} exact references", len(todo) * recipe.epochs)
         seeds = [recipe.seed + FIRST_SEED + number for number in todo]
         names = [f"exact reference {number}" for number in todo]

@@ -115,7 +115,7 @@ def located(result: Mapping[str, Any]) -> str:
         if count(located.get(key))
     ]
     text += f" in {' and '.join(places)}." if places else "."
-    others = [hit for hit in located.get("datasets") or () if hit.get("role") != "training"]
+    others = [hit for hit in located.get("datasets") or () if hit.get("role", "training") != "training"]
     if others:
         named = ", ".join(f"{hit['name']} ({hit['role']}, {plural(count(hit['rows']), 'row')})" for hit in others)
         text += f" The subject also stands in {named}, which the model was not trained on."
