@@ -170,3 +170,21 @@ def test_digests_are_what_certificates_and_pools_hold():
         np.arange(24).reshape(6, 2, 2), np.stack([Y, Y], 1).astype(float), [1, 2, 3, 4, 5, 5], [10, 11, 12, 13, 14, 15]
     )
     assert many.digest == "9593254fe2de74092accee25a5eecb2c340eb9cd0d6db4a28a7ff56b31b87418"
+
+
+def test_rows_of_different_lengths_are_refused_in_one_line():
+    pairs = [(torch.ones(length), torch.tensor(0)) for length in (3, 3, 4)]
+    with pytest.raises(UsageError, match=r"row 2 of the data set has features of shape \(4,\) and row 0 of \(3,\)"):
+        Data.from_dataset(pairs).gather([0, 1, 2])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.uint8, torch.bool])
+def test_rows_of_other_numbers_become_single_precision(dtype):
+    x = torch.tensor([[0, 1], [1, 1]]).to(dtype)
+    for data in (
+        Data.from_dataset([(own, torch.tensor(1.0, dtype=torch.float64)) for own in x]),
+        Data.from_arrays(x, [1, 0]),
+    ):
+        assert data.gather([0, 1])[0].dtype == torch.float32 and data.x.tolist() == [[0, 1], [1, 1]]
+        assert data.digest
+    assert Data.from_arrays(np.array([[1, 2]]), [0]).x.dtype == torch.int64  # tokens stay

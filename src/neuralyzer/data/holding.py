@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from neuralyzer.data.layout import plain_features, plain_target
 from neuralyzer.errors import StorageError, UsageError
 
 
@@ -73,10 +74,18 @@ class DatasetRows:
             ``x (n, ...)`` and ``y (n, ...)``.
 
         Raises:
-            UsageError: if a row is no pair.
+            UsageError: if a row is no pair, or rows have different shapes.
         """
         pairs = [self._pair(int(position)) for position in positions]
-        return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
+        for what, values in (("features", [x for x, _ in pairs]), ("targets", [y for _, y in pairs])):
+            other = next((place for place, own in enumerate(values) if own.shape != values[0].shape), None)
+            if other is not None:
+                raise UsageError(
+                    f"row {int(positions[other])} of the data set has {what} of shape {tuple(values[other].shape)} and row "
+                    f"{int(positions[0])} of {tuple(values[0].shape)}; rows of different lengths are not supported: pad them"
+                )
+        x, y = torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
+        return plain_features(x), plain_target(y)
 
     def _pair(self, position: int) -> tuple[Tensor, Tensor]:
         row = self.dataset[position]

@@ -197,15 +197,23 @@ def _stripped(targets: pa.Array) -> np.ndarray:
 
 
 def as_features(x: Any) -> Tensor:
-    """Features as a tensor; floating point becomes float32, integers (tokens) stay."""
-    tensor = _own(x)
-    return tensor.float() if tensor.dtype == torch.float64 or tensor.dtype == torch.bool else tensor
+    """Features as a tensor; floating point, truth values and bytes become float32, other integers (tokens) stay."""
+    return plain_features(_own(x))
 
 
 def as_target(y: Any) -> Tensor:
     """Targets as a tensor; integers become int64 class numbers, floating point float32."""
-    tensor = _own(y)
-    return tensor.float() if tensor.is_floating_point() else tensor.long()
+    return plain_target(_own(y))
+
+
+def plain_features(x: Tensor) -> Tensor:
+    """Rows of a tensor in the numbers that ``as_features`` says."""
+    return x.float() if x.is_floating_point() or x.dtype in (torch.bool, torch.uint8) else x
+
+
+def plain_target(y: Tensor) -> Tensor:
+    """Targets of a tensor in the numbers that ``as_target`` says."""
+    return y.float() if y.is_floating_point() else y.long()
 
 
 def _own(values: Any) -> Tensor:

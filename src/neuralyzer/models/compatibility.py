@@ -1,17 +1,23 @@
 """Refuses a model and rows that do not go together, before anything is trained."""
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
+from neuralyzer.models import reading
+from neuralyzer.models.calling import call
 from neuralyzer.models.named import FAILURES
 from neuralyzer.models.objective import Classification, Objective
 from neuralyzer.models.objective import labels as class_labels
 
 ROWS = 64  # that are looked at
 FAR = 1000.0  # inputs are scaled by this: what is bounded then, a softmax or sigmoid bounds
+FEW = 8  # rows that are read in pairs and together
+APART = 1e-3  # how far both may lie apart, as a part of the largest output: half precision rounds to as much
 CLOSE = 1e-4  # of a sum of probabilities to 1
 
 
@@ -49,16 +55,64 @@ def require_compatible(module: nn.Module, objective: Objective, data: Data, hold
             raise UsageError(f"the model gives {outputs.shape[1]} numbers a row and there are {wanted} targets a row")
 
 
+def require_readable(module: nn.Module, objective: Objective, data: Data) -> None:
+    """Refuse a module that references could not be made of: members would be trained for nothing.
+
+    Args:
+        module: left as it was.
+        objective: what the outputs are for.
+        data: training rows.
+
+    Raises:
+        UsageError: if it cannot be copied, if a row's outputs depend on chance or on the rows beside it, or if it has
+            no gradients row by row.
+    """
+    x, y = data.gather(np.arange(min(FEW, len(data))))
+    if any(own.is_complex() for own in (*module.parameters(), *module.buffers())):
+        raise UsageError("the model has complex weights, which no signal reads; split them into two real parts")
+    try:
+        with torch.no_grad():
+            reading.outputs(module, objective, x)
+        copied = copy.deepcopy(module).eval()
+    except RuntimeError as error:
+        raise UsageError(
+            f"the model cannot be copied once it was called ({_first_line(error)}); torch.nn.utils.parametrizations "
+            "has weight_norm and spectral_norm in a form that can"
+        ) from error
+    with torch.no_grad():
+        whole, again = (objective.outputs(copied, x) for _ in range(2))
+        if not torch.equal(whole, again):
+            raise UsageError(
+                "the model gives other outputs for the same rows in evaluation mode: it draws random numbers"
+            )
+        alone = torch.cat([objective.outputs(copied, x[at : at + 2]) for at in range(0, len(x), 2)])
+        if not torch.allclose(whole, alone, rtol=APART, atol=APART * float(whole.abs().max())):
+            raise UsageError(
+                "in evaluation mode a row's outputs depend on the rows beside it, as with "
+                "BatchNorm(track_running_stats=False); no row could be read by itself"
+            )
+    try:
+        reading.squared_gradient_norms(copied, objective, x, y)
+    except RuntimeError as error:
+        raise UsageError(
+            f"the model has no gradients row by row ({_first_line(error)}); an autograd function of your own needs "
+            "setup_context and generate_vmap_rule = True"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0]
+
+
 def _outputs(module: nn.Module, objective: Objective, x: Tensor) -> Tensor:
     try:
         return objective.outputs(module, x)
     except UsageError:
         raise
     except FAILURES as error:
-        reason = str(error).strip().splitlines()
         raise UsageError(
             f"the model cannot read these rows, {x.dtype} of shape {tuple(x.shape[1:])}: {type(error).__name__}: "
-            f"{reason[0] if reason else ''}; make what it takes with transform= or features="
+            f"{_first_line(error)}; make what it takes with transform= or features="
         ) from error
 
 
@@ -91,7 +145,7 @@ def _require_labels(rows: Data, classes: int, what: str) -> None:
 def _require_logits(module: nn.Module, x: Tensor) -> None:
     """Refuse outputs that are probabilities already."""
     probes = [x, FAR * x, -FAR * x] if x.is_floating_point() else [x]
-    read = torch.cat([module(probe).reshape(len(probe), -1) for probe in probes])
+    read = torch.cat([call(module, probe).reshape(len(probe), -1) for probe in probes])
     if _probabilities(read):
         what = "a softmax" if read.shape[1] > 1 else "a sigmoid"
         raise UsageError(

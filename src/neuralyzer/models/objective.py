@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuralyzer.errors import UsageError
+from neuralyzer.models.calling import call
 
 LOG_ODDS = 0.1  # ``c``, weight of squared log-odds beside cross-entropy where outputs are matched
 
@@ -113,7 +114,7 @@ class Classification:
 
     def outputs(self, model: nn.Module, x: Tensor) -> Tensor:
         """Logits ``(N, C)``; a single logit ``z`` becomes ``(0, z)``."""
-        logits: Tensor = model(x)
+        logits = call(model, x)
         if logits.ndim == 1:
             logits = logits.unsqueeze(1)
         if logits.ndim != 2:

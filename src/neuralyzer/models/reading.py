@@ -1,5 +1,7 @@
 """What a model says about rows, in chunks: outputs, losses, per-row squared gradient norms."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -109,6 +111,10 @@ class _Called(nn.Module):
         super().__init__()
         object.__setattr__(self, "wrapped", module)
         object.__setattr__(self, "given", parameters)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Tensor]:  # type: ignore[override]
+        """Those that it is called with."""
+        return iter(vars(self)["given"].values())
 
     def forward(self, x: Tensor) -> Tensor:
         return functional_call(self.wrapped, self.given, (x,))  # type: ignore[no-any-return,arg-type]

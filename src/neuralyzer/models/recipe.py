@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from neuralyzer.errors import UsageError
 from neuralyzer.models import described
@@ -118,6 +119,9 @@ class Recipe:
             module = self.build()
         if not isinstance(module, nn.Module):
             raise UsageError(f"the recipe's build gave a {type(module).__name__}, not a torch.nn.Module")
+        module = getattr(module, "_orig_mod", module)  # torch.compile makes it faster, and nothing else
+        if any(is_lazy(own) for own in (*module.parameters(), *module.buffers())):
+            raise UsageError("the recipe's build gave lazy layers, whose sizes nobody knows yet; give them their sizes")
         if self.init is not None:
             from neuralyzer.models import weights
 

@@ -6,6 +6,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.models.calling import call
+
 
 @dataclass(frozen=True)
 class Regression:
@@ -23,8 +25,7 @@ class Regression:
 
     def outputs(self, model: nn.Module, x: Tensor) -> Tensor:
         """Predictions ``(N, k)``."""
-        predictions: Tensor = model(x)
-        return predictions.reshape(len(x), -1)
+        return call(model, x).reshape(len(x), -1)
 
     def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Half the squared error, summed over the ``k`` targets."""

@@ -12,7 +12,7 @@ import torch
 
 from neuralyzer.errors import ReferencesError
 from neuralyzer.models import reading, weights
-from neuralyzer.models.compatibility import require_compatible
+from neuralyzer.models.compatibility import require_compatible, require_readable
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
 from neuralyzer.references import backends, design, rehearsal, surveying
@@ -58,6 +58,7 @@ def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) ->
     """Make, finish or grow a pool."""
     began = time.perf_counter()
     require_compatible(oracle.model, oracle.recipe.objective, oracle.data, oracle.holdout)
+    require_readable(oracle.model, oracle.recipe.objective, oracle.data)
     head = _begun(store, oracle, plan)
     if head["finished"] and head["size"] >= plan.size:
         return

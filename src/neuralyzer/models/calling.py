@@ -1,0 +1,49 @@
+"""What a model is given and what it gives back: rows in its own numbers, and one tensor of outputs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuralyzer.errors import UsageError
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+def call(model: nn.Module, x: Tensor) -> Tensor:
+    """A model's outputs on rows.
+
+    Args:
+        model: may give a tensor, or a mapping, a named tuple or another object with ``logits`` in it, such as the
+            ``ModelOutput`` of transformers.
+        x: rows ``(N, ...)``; those of floating-point numbers are cast to the model's.
+
+    Returns:
+        Outputs ``(N, ...)``, in single precision where the model computes in half.
+
+    Raises:
+        UsageError: if no outputs are found in what it gives.
+    """
+    own = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    if own is not None and x.is_floating_point() and x.dtype != own:
+        x = x.to(own)
+    found = _tensor(model(x))
+    return found.float() if own in HALF else found
+
+
+def _tensor(found: Any) -> Tensor:
+    if isinstance(found, Tensor):
+        return found
+    if isinstance(found, Mapping):
+        inside = found.get("logits")
+    else:
+        inside = getattr(found, "logits", None)
+        if inside is None and isinstance(found, (tuple, list)) and len(found) == 1:
+            inside = found[0]
+    if isinstance(inside, Tensor):
+        return inside
+    what = f" of {', '.join(map(str, found))}" if isinstance(found, Mapping) else ""
+    raise UsageError(
+        f"the model gives a {type(found).__name__}{what}; its outputs must be a tensor, or stand under 'logits' in it"
+    )
