@@ -1,10 +1,15 @@
-"""The command's verbs, and what it does with errors: one line on stderr, exit code 2."""
+"""The command's verbs, and what it does with errors: one line on stderr, exit code 2; 3 for a fault of its own."""
 
+import datetime as dt
+import os
 import re
 import sys
+import tempfile
+import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 import typer
 
@@ -27,7 +32,8 @@ from neuralyzer.cli import (
 from neuralyzer.cli.project_file import TABLES
 from neuralyzer.errors import NeuralyzerError, NeuralyzerWarning
 
-WRONG_INPUT, INTERRUPTED = 2, 130
+WRONG_INPUT, CRASHED, INTERRUPTED = 2, 3, 130
+WORKSPACE = ".neuralyzer"
 
 UsageProblem: Any = typer.BadParameter.__base__  # wrong options; Typer may carry its own copy of click
 
@@ -69,10 +75,13 @@ def app(arguments: Sequence[str] | None = None) -> None:
     except NeuralyzerError as error:
         _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):
-        print("neuralyzer: stopped; call it again to go on", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
+    except Exception as error:  # noqa: BLE001  whatever it is, a person gets one line
+        _crashed(error)
     finally:
         warnings.showwarning = shown
+    if code == INTERRUPTED:  # Typer turns Ctrl-C into this code without a word
+        print("neuralyzer: stopped; call the same command again to go on", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -89,6 +98,22 @@ def _warn(
         print(f"neuralyzer: {message}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr, end="")
+
+
+def _crashed(error: Exception) -> NoReturn:
+    """One line for a fault of ours; what a developer needs goes to a file."""
+    text = "".join(traceback.format_exception(error))
+    folder = Path(WORKSPACE) if Path(WORKSPACE).is_dir() else Path(tempfile.gettempdir())
+    log = folder / f"crash-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    where = f"; the details are in {log}, please report them"
+    try:
+        log.write_text(f"neuralyzer {__version__}, {' '.join(sys.argv)}\n{text}")
+    except OSError:
+        print(text, file=sys.stderr)
+        where = ""
+    first = (str(error).splitlines() or [""])[0]
+    print(f"neuralyzer: it failed unexpectedly ({type(error).__name__}: {first}){where}", file=sys.stderr)
+    sys.exit(CRASHED)
 
 
 def _fail(message: str) -> None:

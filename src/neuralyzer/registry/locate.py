@@ -124,7 +124,7 @@ def _found(request: ErasureRequest, versions: Sequence[DatasetVersion], data: Da
             names = ", ".join(map(repr, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
             near = _suggested(missing[0], versions) if what == "subject" else ""
             raise UnknownSubjectError(
-                f"no data set has {what} {names}; {near or 'check the name'}, or register the data set that holds it"
+                f"no data set has {what} {names}; {near or 'check the name'}; or register the data set that holds it"
                 if versions
                 else f"{what} {names} cannot be looked up: no data set is registered here; register one or give data="
             )

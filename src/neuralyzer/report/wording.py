@@ -109,10 +109,15 @@ def located(result: Mapping[str, Any]) -> str:
     """Return where the rows lie."""
     located = result.get("located") or {}
     text = f"{plural(count(located.get('rows')), 'row')} of training data"
+    hits = located.get("datasets")
+    own = hits if not isinstance(hits, list) else [hit for hit in hits if hit.get("role", "training") == "training"]
     places = [
-        plural(count(located[key]), one, many)
-        for key, one, many in (("datasets", "data set", "data sets"), ("runs", "training run", "training runs"))
-        if count(located.get(key))
+        plural(count(found), one, many)
+        for found, one, many in (
+            (own, "data set", "data sets"),
+            (located.get("runs"), "training run", "training runs"),
+        )
+        if count(found)
     ]
     text += f" in {' and '.join(places)}." if places else "."
     others = [hit for hit in located.get("datasets") or () if hit.get("role", "training") != "training"]
