@@ -318,3 +318,14 @@ def test_help_names_every_verb(files):
     for words in ([], ["--help"]):
         answer = files(*words)
         assert answer.code == 0 and all(verb in answer.out for verb in [*VERBS, "certificate"])
+
+
+def test_a_plan_shows_what_is_feasible_and_the_rest_when_asked(project):
+    known = project("plan", "--subject", "c3", "--json").json["options"]
+    out = {None: project("plan", "--subject", "c3").out, "--all": project("plan", "--subject", "c3", "--all").out}
+    feasible = [option for option in known if option["feasible"] or option["chosen"]]
+    assert 0 < len(feasible) < len(known)
+    assert f"{len(known) - len(feasible)} more options are not feasible here" in " ".join(out[None].split())
+    assert "not feasible here" not in out["--all"] and len(out["--all"]) > 2 * len(out[None])
+    assert all(option["method"][:8] in out[None] for option in feasible)  # long names are broken
+    assert max(map(len, out[None].splitlines())) <= 80

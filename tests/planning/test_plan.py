@@ -258,7 +258,11 @@ def test_the_chosen_one_stands_first(task):
 
 @pytest.mark.parametrize("width", [80, 140])
 def test_a_person_can_read_it(task, width):
-    shown = render(planned(task(budget=4.0)), width)
-    for word in ("datamodel", "retrain", "over the", "budget", "least expected trace"):
+    plan = planned(task(budget=4.0))
+    shown, every = render(plan, width), render(plan.view(every=True), width)
+    for word in ("datamodel", "least expected trace"):
         assert word in shown
-    assert "?" in render(planned(task(), rates=replace(RATES, step=float("inf"))), width)
+    for word in ("datamodel", "retrain", "over the", "budget", "least expected trace"):
+        assert word in every
+    assert "over the" not in shown and "not feasible here" in " ".join(shown.split())
+    assert "?" in render(planned(task(), rates=replace(RATES, step=float("inf"))).view(every=True), width)

@@ -98,6 +98,7 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
         asked["subjects"] = facts.names
     return {
         "case": facts.case,
+        "verdict": str(final.verification.verdict),
         "request": asked,
         "policy": facts.workspace.policy.to_dict(),
         "located": discreet(facts.location, facts.workspace.policy.name_subject),

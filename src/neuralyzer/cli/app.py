@@ -18,6 +18,7 @@ from neuralyzer.cli import (
     audit,
     certificate,
     demo,
+    export,
     forget,
     init,
     locate,
@@ -26,6 +27,7 @@ from neuralyzer.cli import (
     references,
     register_model,
     signals,
+    status,
     train,
     verify,
 )
@@ -40,7 +42,7 @@ UsageProblem: Any = typer.BadParameter.__base__  # wrong options; Typer may carr
 verbs = typer.Typer(
     name="neuralyzer",
     help="Make a trained model forget chosen training data, and prove it.",
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -59,7 +61,22 @@ def _main(
     pass
 
 
-for verb in (demo, init, train, references, locate, audit, plan, forget, verify, register_model, methods, signals):
+for verb in (
+    demo,
+    init,
+    train,
+    references,
+    locate,
+    audit,
+    plan,
+    forget,
+    verify,
+    status,
+    export,
+    register_model,
+    methods,
+    signals,
+):
     verbs.command(name=verb.__name__.rpartition(".")[2].replace("_", "-"), epilog=verb.EXAMPLE)(verb.run)
 verbs.add_typer(certificate.verbs, name="certificate")
 

@@ -1,5 +1,9 @@
 """``neuralyzer plan``: the options and the choice."""
 
+from typing import Annotated
+
+import typer
+
 from neuralyzer.cli.options import (
     PROJECT,
     Budget,
@@ -15,6 +19,7 @@ from neuralyzer.cli.options import (
 from neuralyzer.cli.output import answer
 
 EXAMPLE = "Example: neuralyzer plan --subject AIFinn --budget 60"
+Every = Annotated[bool, typer.Option("--all", help="Show what is not feasible, too, and why.")]
 
 
 def run(
@@ -24,10 +29,11 @@ def run(
     where: Where = None,
     guarantee: Wanted = "weak",
     budget: Budget = None,
+    every: Every = False,
     project: ProjectFile = PROJECT,
     json: Json = False,
 ) -> None:
-    """Show every algorithm with predicted seconds, trace and utility, and which one would be taken."""
+    """Show the options with predicted seconds, trace and utility, and which one would be taken."""
     from neuralyzer.cli.project import Project
     from neuralyzer.planning.plan import plan
     from neuralyzer.planning.track_record import Record
@@ -42,4 +48,4 @@ def run(
         parts = pool.parts(asked.positions(oracle.data))
         doubt = Controls(positive=original_control(pool, oracle, parts, policy.alpha, "tuning")).reason
     found = plan(oracle, asked, pool, policy, record, doubt)
-    answer(found.to_dict(), found, json)
+    answer(found.to_dict(), found.view(every), json)

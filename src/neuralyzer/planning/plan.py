@@ -98,11 +98,19 @@ class Plan:
         )
 
     def __rich__(self) -> RenderableType:
-        table = RichTable(title="options", title_justify="left", caption=self.note, caption_justify="left")
+        return self.view()
+
+    def view(self, every: bool = False) -> RenderableType:
+        """The options as a table: those that are feasible, or every one."""
+        shown = [o for o in self.options if every or o.feasible or o.chosen] or list(self.options)
+        rest = len(self.options) - len(shown)
+        more = f"{rest} more options are not feasible here: neuralyzer plan --all says why" if rest else ""
+        note = "\n".join(part for part in (self.note, more) if part)
+        table = RichTable(title="options", title_justify="left", caption=note, caption_justify="left")
         for name, side in (("method", "left"), ("guarantee", "left"), ("seconds", "right"), ("trace left", "right"),
                            ("utility", "right"), ("why", "left")):  # fmt: skip
             table.add_column(name, justify=side)  # type: ignore[arg-type]
-        for o in self.options:
+        for o in shown:
             style = "bold bright_green" if o.chosen else ("" if o.feasible else "bright_black")
             cells = (
                 ("> " if o.chosen else "  ") + o.method, str(o.guarantee),

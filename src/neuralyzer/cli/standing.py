@@ -1,0 +1,81 @@
+"""How a project stands, from its files alone: nothing is loaded that takes time."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+from neuralyzer.cli import project_file
+from neuralyzer.errors import UsageError
+from neuralyzer.workspace import atomic
+
+FOLDER = ".neuralyzer"
+STAGES = {"closed": "closed", "result": "judged", "protocol": "unlearning", "plan": "planned", "audit": "audited",
+          "located": "located", "request": "begun"}  # fmt: skip
+
+
+def standing(project: Path) -> dict[str, Any]:
+    """How a project stands.
+
+    Args:
+        project: the project file.
+
+    Returns:
+        ``model``, ``references`` and ``cases``, the newest case first.
+
+    Raises:
+        UsageError: if the project file cannot be used.
+        UnreadableError: if a file of the workspace is damaged.
+    """
+    root, tables = project.absolute().parent, project_file.read(project)
+    place = root / FOLDER
+    line = atomic.read_json(place / "lineage.json") if (place / "lineage.json").exists() else {}
+    weights = line.get("weights") or tables["model"]["weights"]
+    cases = [_case(folder) for folder in (place / "cases").glob("case-*") if (folder / "request.json").exists()]
+    return {
+        "model": {"weights": weights, "there": (root / weights).exists(), "erased": len(line.get("erased", ()))},
+        "references": [_pool(path) for path in sorted((place / "references").glob("*/pool.json"))],
+        "cases": sorted(cases, key=lambda case: str(case["received"]), reverse=True),
+    }
+
+
+def _pool(path: Path) -> dict[str, Any]:
+    head = atomic.read_json(path)
+    return {"folder": path.parent.name, "size": head["size"], "finished": head["finished"]}
+
+
+def _case(folder: Path) -> dict[str, Any]:
+    begun = atomic.read_json(folder / "request.json")
+    state = next(word for name, word in STAGES.items() if (folder / f"{name}.json").exists())
+    result = atomic.read_json(folder / "result.json") if (folder / "result.json").exists() else None
+    due = begun["request"].get("due")
+    missed = due is not None and state != "closed" and dt.date.fromisoformat(due) < dt.datetime.now(dt.UTC).date()
+    return {
+        "case": folder.name, "received": begun["received"], "due": due, "missed": missed, "state": state,
+        "verdict": None if result is None else result["verification"]["verdict"],
+        "weights": None if result is None else result["weights_file"],
+        "certificate": None if result is None else result["certificate"],
+    }  # fmt: skip
+
+
+def chosen(found: dict[str, Any], case: str | None) -> dict[str, Any]:
+    """The case that is meant: by its name, or the newest that has come to a verdict.
+
+    Args:
+        found: what ``standing`` gives.
+        case: its name.
+
+    Returns:
+        The case.
+
+    Raises:
+        UsageError: if there is none, or it has no verdict yet.
+    """
+    names = ", ".join(own["case"] for own in found["cases"]) or "none"
+    own = [one for one in found["cases"] if (one["case"] == case if case else one["verdict"])]
+    if not own:
+        what = f"case {case!r}" if case else "case with a verdict"
+        raise UsageError(f"there is no {what} here; there are: {names}")
+    if own[0]["verdict"] is None:
+        raise UsageError(f"{own[0]['case']} has no verdict yet ({own[0]['state']}); call 'neuralyzer forget' again")
+    answer: dict[str, Any] = own[0]
+    return answer

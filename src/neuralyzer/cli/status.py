@@ -1,0 +1,36 @@
+"""``neuralyzer status``: which model is the present one, which references there are, and how each case stands."""
+
+from typing import Any
+
+from neuralyzer.cli.options import PROJECT, Json, ProjectFile
+from neuralyzer.cli.output import answer
+
+EXAMPLE = "Example: neuralyzer status"
+
+
+def run(project: ProjectFile = PROJECT, json: Json = False) -> None:
+    """Show the present model, the references, and each case with its dates."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from neuralyzer.cli.standing import standing
+
+    found = standing(project)
+    parts: list[Any] = [
+        Text(f"model       {found['model']['weights']}{'' if found['model']['there'] else ' (not there yet)'}")
+    ]
+    if found["model"]["erased"]:
+        parts.append(Text(f"            {found['model']['erased']} rows of its training data are erased"))
+    parts += [
+        Text(f"references  {pool['size']} in {pool['folder']}{'' if pool['finished'] else ', not finished'}")
+        for pool in found["references"]
+    ]
+    table = Table(box=None, pad_edge=False)
+    for head in ("case", "received", "due", "state", "verdict"):
+        table.add_column(head)
+    for case in found["cases"]:
+        due = "-" if case["due"] is None else f"{case['due']}{', missed' if case['missed'] else ''}"
+        table.add_row(case["case"], str(case["received"])[:10], due, case["state"], case["verdict"] or "-")
+    parts.append(table if found["cases"] else Text("cases       none"))
+    answer(found, Group(*parts), json)
