@@ -38,4 +38,4 @@ def choose(plan: Plan, console: Console, key: Callable[[], str]) -> str:
 def _view(plan: Plan, name: str) -> RenderableType:
     shown = plan if name == plan.chosen.method else plan.chosen_by_person(name)
     keys = Text("up and down choose, Enter takes it, Escape leaves it to the plan", style="bright_black")
-    return Group(shown, keys)
+    return Group(shown.view(every=True), keys)

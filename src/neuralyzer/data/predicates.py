@@ -45,11 +45,16 @@ def where(columns: Columns, predicate: str) -> np.ndarray:
         for numbered in _numbered(columns):
             try:
                 # filter parses one expression; in a WHERE clause of text, a closing bracket could begin a UNION
-                rows = connection.from_arrow(numbered).filter(predicate).project(POSITION)
-                found.append(rows.fetchnumpy()[POSITION])
+                found.append(_positions(connection, numbered, predicate))
             except duckdb.Error as error:
                 raise UsageError(_wrong(predicate, str(error).splitlines()[0], names)) from error
     return np.sort(np.concatenate(found).astype(np.int64)) if found else np.empty(0, np.int64)
+
+
+def _positions(connection: Any, numbered: pa.Table, predicate: str) -> np.ndarray:
+    # no relation outlives this: DuckDB may abort where a connection is closed under one
+    found: np.ndarray = connection.from_arrow(numbered).filter(predicate).project(POSITION).fetchnumpy()[POSITION]
+    return found
 
 
 def _told_apart(names: list[str]) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import joblib
 import numpy as np
-import torch
+import safetensors.torch
 from joblib.externals.loky.process_executor import BrokenProcessPool
-from torch import Tensor, nn
+from torch import nn
 
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NeuralyzerError, ReferencesError, UsageError
@@ -101,8 +101,7 @@ def train_each(
 
     said = [f"{name} was trained" for name in names]
     for name, state in zip(names, each(jobs, said, workers, how.engine), strict=True):
-        found = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}  # Ray's are read-only
-        yield weights.fill(recipe.module(0), found, name).eval()
+        yield weights.fill(recipe.module(0), safetensors.torch.load(state), name).eval()
 
 
 def each(
@@ -176,11 +175,10 @@ def _deaths(engine: Engine) -> tuple[type[BaseException], ...]:
     return (BrokenProcessPool,)
 
 
-def _train(recipe: Recipe, data: Data, seed: int, placement: Placement, name: str) -> dict[str, np.ndarray]:
+def _train(recipe: Recipe, data: Data, seed: int, placement: Placement, name: str) -> bytes:
     try:
         with threads.using(1):  # where there is one worker, it is the caller itself
             module = training.train(recipe, data, seed, placement=placement)
     except NeuralyzerError as error:
         raise type(error)(f"{name}: {error}") from error
-    state: dict[str, Tensor] = dict(module.state_dict())
-    return {name: value.contiguous().numpy() for name, value in state.items()}
+    return safetensors.torch.save({name: value.contiguous().clone() for name, value in module.state_dict().items()})
