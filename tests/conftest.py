@@ -26,6 +26,7 @@ from neuralyzer.registry.record import Recorder
 from neuralyzer.workspace.paths import Workspace
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+THREADS = torch.get_num_threads()
 
 
 def build():
@@ -75,6 +76,14 @@ class World:
     def references(self, oracle=None):
         (folder,) = (self.root / "references").iterdir()
         return References.open(folder, oracle or self.oracle)
+
+
+@pytest.fixture(autouse=True)
+def same_threads():
+    """A command that runs in this process takes the number of threads that was timed as faster; other bits come of it."""
+    torch.set_num_threads(THREADS)
+    yield
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")
