@@ -63,3 +63,8 @@ class CertificateError(NeuralyzerError):
 
 class NeuralyzerWarning(UserWarning):
     """Something that a person should know and that stops nothing; the command line prints it in one line on stderr."""
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first; empty where it says nothing."""
+    return (str(error).strip().splitlines() or [""])[0]

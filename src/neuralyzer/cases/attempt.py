@@ -10,7 +10,7 @@ from torch import nn
 
 from neuralyzer.cases.folder import Folder
 from neuralyzer.data.request import Guarantee
-from neuralyzer.errors import NeuralyzerError, StorageError
+from neuralyzer.errors import NeuralyzerError, StorageError, first_line
 from neuralyzer.methods import catalogue
 from neuralyzer.methods.method import space
 from neuralyzer.methods.repair import Repair
@@ -130,7 +130,7 @@ def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any]
     except StorageError:
         raise
     except CRASHES as error:
-        return _failed(spent, f"crashed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        return _failed(spent, f"crashed: {type(error).__name__}: {first_line(error)}")
     path = folder.path("weights.safetensors")
     trials = tuple(record["trials"])
     spent = replace(

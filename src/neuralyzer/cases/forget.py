@@ -223,15 +223,17 @@ def _finish(
 
 
 def _unname(folder: Folder, place: Workspace) -> None:
-    """Take the names out of what a case wrote down to go on with; whoever has the workspace's key can still tell them."""
+    """Remove names from the files of a closed case; the commitment lets whoever has the workspace's key match them."""
     received = folder.read("request")
-    if "commitment" in received:
+    if place.policy.name_subject or "commitment" in received:
         return
-    if not place.policy.name_subject:
-        asked = received["request"]
-        received["request"] = asked | dict.fromkeys(("subjects", "rows", "where"))
-        folder.write("located", outcome.discreet(folder.read("located"), named=False))
-        folder.write("request", received | {"commitment": commitments.commitment(place, [digests.of_json(asked)])})
+    asked = received["request"]
+    nameless = {
+        "request": asked | dict.fromkeys(("subjects", "rows", "where")),
+        "commitment": commitments.commitment(place, [digests.of_json(asked)]),
+    }
+    folder.write("located", outcome.discreet(folder.read("located"), named=False))
+    folder.write("request", received | nameless)
 
 
 def _closed(

@@ -31,11 +31,10 @@ from neuralyzer.cli import (
     train,
     verify,
 )
-from neuralyzer.cli.project_file import TABLES
-from neuralyzer.errors import NeuralyzerError, NeuralyzerWarning
+from neuralyzer.cli.project_file import FOLDER, TABLES
+from neuralyzer.errors import NeuralyzerError, NeuralyzerWarning, first_line
 
 WRONG_INPUT, CRASHED, INTERRUPTED = 2, 3, 130
-WORKSPACE = ".neuralyzer"
 
 UsageProblem: Any = typer.BadParameter.__base__  # wrong options; Typer may carry its own copy of click
 
@@ -120,7 +119,7 @@ def _warn(
 def _crashed(error: Exception) -> NoReturn:
     """One line for a fault of ours; what a developer needs goes to a file."""
     text = "".join(traceback.format_exception(error))
-    folder = Path(WORKSPACE) if Path(WORKSPACE).is_dir() else Path(tempfile.gettempdir())
+    folder = Path(FOLDER) if Path(FOLDER).is_dir() else Path(tempfile.gettempdir())
     log = folder / f"crash-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
     where = f"; the details are in {log}, please report them"
     try:
@@ -128,8 +127,7 @@ def _crashed(error: Exception) -> NoReturn:
     except OSError:
         print(text, file=sys.stderr)
         where = ""
-    first = (str(error).splitlines() or [""])[0]
-    print(f"neuralyzer: it failed unexpectedly ({type(error).__name__}: {first}){where}", file=sys.stderr)
+    print(f"neuralyzer: it failed unexpectedly ({type(error).__name__}: {first_line(error)}){where}", file=sys.stderr)
     sys.exit(CRASHED)
 
 

@@ -31,8 +31,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Write neuralyzer.toml and make the folder .neuralyzer/ beside it."""
-    from neuralyzer.cli.project import FOLDER
-    from neuralyzer.cli.project_file import TEMPLATE
+    from neuralyzer.cli.project_file import FOLDER, TEMPLATE
     from neuralyzer.workspace import atomic
 
     if project.exists():

@@ -26,8 +26,6 @@ from neuralyzer.workspace import atomic, commitments, digests, locks
 from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
 
-FOLDER = ".neuralyzer"
-
 
 @dataclass(frozen=True)
 class Project:
@@ -62,7 +60,7 @@ class Project:
     @cached_property
     def workspace(self) -> Workspace:
         """Where cases, references and keys lie."""
-        place = Workspace(self.root / FOLDER, Policy.from_table(self.tables.get("policy", {})))
+        place = Workspace(self.root / project_file.FOLDER, Policy.from_table(self.tables.get("policy", {})))
         place.close_to_others()
         return place
 

@@ -40,9 +40,7 @@ class ProjectData:
         """The holdout, if there is one; it needs no column of subjects: whose rows a model never saw is no matter to it."""
         if not self.table.get("holdout"):
             return None
-        return self._read(
-            self.table["holdout"], **self._seen(self.training), **self._named, **self._columns("target", "id")
-        )
+        return self._holdout()
 
     def claimed(self, path: Path) -> Data:
         """A claimant's rows, by the training rows' columns; columns of subject and id may be missing."""
@@ -54,9 +52,11 @@ class ProjectData:
         own, whose = self.holdout, self._whose
         if own is None or not whose or own.columns is None or whose["subject"] not in own.columns.names:
             return own
-        return self._read(
-            self.table["holdout"], **self._seen(self.training), **self._named, **whose, **self._columns("target", "id")
-        )
+        return self._holdout(**whose)
+
+    def _holdout(self, **whose: Any) -> Data:
+        columns = self._columns("target", "id") | self._named | whose
+        return self._read(self.table["holdout"], **self._seen(self.training), **columns)
 
     @cached_property
     def searched(self) -> tuple[DatasetVersion, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from neuralyzer.errors import UsageError
 
+FOLDER = ".neuralyzer"  # where a project's workspace lies, beside its file
 NUMBER, TEXTS, TEXT = (int, float), (list,), (str,)
 TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     "model": {"recipe": TEXT, "weights": TEXT},

@@ -8,7 +8,6 @@ from neuralyzer.cli import project_file
 from neuralyzer.errors import UsageError
 from neuralyzer.workspace import atomic
 
-FOLDER = ".neuralyzer"
 STAGES = {"closed": "closed", "result": "judged", "protocol": "unlearning", "plan": "planned", "audit": "audited",
           "located": "located", "request": "begun"}  # fmt: skip
 
@@ -27,7 +26,7 @@ def standing(project: Path) -> dict[str, Any]:
         UnreadableError: if a file of the workspace is damaged.
     """
     root, tables = project.absolute().parent, project_file.read(project)
-    place = root / FOLDER
+    place = root / project_file.FOLDER
     line = atomic.read_json(place / "lineage.json") if (place / "lineage.json").exists() else {}
     weights = line.get("weights") or tables["model"]["weights"]
     cases = [_case(folder) for folder in (place / "cases").glob("case-*") if (folder / "request.json").exists()]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 from pyarrow import parquet
 
-from neuralyzer.errors import DataChangedError, UnreadableError
+from neuralyzer.errors import DataChangedError, UnreadableError, first_line
 
 BATCH = 65536  # rows read at once from a file
 BUFFER = 1 << 20  # bytes; without it Arrow holds all columns of every row group that it has passed
@@ -81,7 +81,7 @@ class FileColumns(ABC):
             yield from self.tables(wanted)
         except (OSError, pa.ArrowException) as error:
             self.unchanged()
-            raise UnreadableError(f"{self.path} cannot be read ({_first_line(error)}); it may be truncated") from error
+            raise UnreadableError(f"{self.path} cannot be read ({first_line(error)}); it may be truncated") from error
         self.unchanged()
 
     def unchanged(self) -> None:
@@ -165,7 +165,3 @@ class HubColumns:
 def _stamp(path: Path) -> tuple[int, int]:
     facts = path.stat()
     return facts.st_size, facts.st_mtime_ns
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

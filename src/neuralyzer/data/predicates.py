@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from neuralyzer.data.columns import Columns
-from neuralyzer.errors import UsageError
+from neuralyzer.errors import UsageError, first_line
 
 POSITION = "__position"
 # DuckDB lists these as functions of their arguments alone; they read the clock. ``age`` does so with one argument.
@@ -47,7 +47,7 @@ def where(columns: Columns, predicate: str) -> np.ndarray:
                 # filter parses one expression; in a WHERE clause of text, a closing bracket could begin a UNION
                 found.append(_positions(connection, numbered, predicate))
             except duckdb.Error as error:
-                raise UsageError(_wrong(predicate, str(error).splitlines()[0], names)) from error
+                raise UsageError(_wrong(predicate, first_line(error), names)) from error
     return np.sort(np.concatenate(found).astype(np.int64)) if found else np.empty(0, np.int64)
 
 

@@ -16,7 +16,7 @@ from neuralyzer.data.holding import ArrayRows, MappedRows, Rows, Spool, TableRow
 from neuralyzer.data.layout import Layout, Targets
 from neuralyzer.data.rows import Data
 from neuralyzer.data.text_files import CsvFormat, JsonFormat
-from neuralyzer.errors import UnreadableError, UsageError
+from neuralyzer.errors import UnreadableError, UsageError, first_line
 
 LARGEST_IN_MEMORY = 256 << 20  # bytes of a file's values; above, they are read in batches
 
@@ -37,10 +37,10 @@ def from_parquet(path: Path, **columns: Any) -> Data:
         DataChangedError: if it changes while it is read.
         StorageError: if the temporary file finds no space.
     """
-    facts = _read(path, parquet.read_metadata)
+    facts = read_or_refuse(path, parquet.read_metadata)
     content = sum(facts.row_group(at).total_byte_size for at in range(facts.num_row_groups))
     if max(content, 8 * facts.num_rows * facts.num_columns) <= LARGEST_IN_MEMORY:
-        return from_table(_read(path, parquet.read_table), str(path), **columns)
+        return from_table(read_or_refuse(path, parquet.read_table), str(path), **columns)
     return _spooled(ParquetColumns(path), **columns)
 
 
@@ -75,9 +75,9 @@ def _names(columns: dict[str, Any]) -> Sequence[str]:
 
 
 def _from_text(path: Path, form: CsvFormat | JsonFormat, columns: dict[str, Any]) -> Data:
-    _read(path, form.check)
-    if _read(path, os.path.getsize) <= LARGEST_IN_MEMORY:
-        return from_table(_read(path, form.read), str(path), **columns)
+    read_or_refuse(path, form.check)
+    if read_or_refuse(path, os.path.getsize) <= LARGEST_IN_MEMORY:
+        return from_table(read_or_refuse(path, form.read), str(path), **columns)
     return _spooled(TextColumns(path, form.opened), **columns)
 
 
@@ -182,11 +182,24 @@ def _data(
     )
 
 
-def _read(path: Path, read: Callable[[Path], Any]) -> Any:
+def read_or_refuse(path: Path, read: Callable[[Path], Any]) -> Any:
+    """What ``read`` makes of a file.
+
+    Args:
+        path: of the file.
+        read: a reader of Arrow's, or another that fails as they do.
+
+    Returns:
+        What it gives.
+
+    Raises:
+        UnreadableError: if the file is missing or damaged.
+    """
     try:
         return read(path)
     except FileNotFoundError:
         raise UnreadableError(f"{path} does not exist") from None
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise UnreadableError(f"{path} cannot be read ({reason}); it may be truncated or of another kind") from error
+        raise UnreadableError(
+            f"{path} cannot be read ({first_line(error)}); it may be truncated or of another kind"
+        ) from error

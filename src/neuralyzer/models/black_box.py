@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuralyzer.errors import NotFiniteError, UsageError
+from neuralyzer.errors import NotFiniteError, UsageError, first_line
 from neuralyzer.models.trained import TrainedModel
 
 SMALLEST = 1e-12  # a probability below it is raised to it
@@ -63,7 +63,7 @@ class BlackBox(nn.Module):
             given = self.predict(x)
             found = torch.as_tensor(given).detach().to("cpu", torch.float64)
         except Exception as error:  # a client of a served model raises what it likes
-            line = (str(error).splitlines() or [""])[0]
+            line = first_line(error)
             raise UsageError(f"predict failed on {len(x)} rows: {type(error).__name__}: {line}") from error
         if not self.counted and found.ndim == 1:
             found = found[:, None]

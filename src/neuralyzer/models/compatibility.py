@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralyzer.data.rows import Data
-from neuralyzer.errors import UsageError
+from neuralyzer.errors import UsageError, first_line
 from neuralyzer.models import reading
 from neuralyzer.models.calling import call
 from neuralyzer.models.named import FAILURES
@@ -76,7 +76,7 @@ def require_readable(module: nn.Module, objective: Objective, data: Data) -> Non
         copied = copy.deepcopy(module).eval()
     except RuntimeError as error:
         raise UsageError(
-            f"the model cannot be copied once it was called ({_first_line(error)}); torch.nn.utils.parametrizations "
+            f"the model cannot be copied once it was called ({first_line(error)}); torch.nn.utils.parametrizations "
             "has weight_norm and spectral_norm in a form that can"
         ) from error
     with torch.no_grad():
@@ -95,13 +95,9 @@ def require_readable(module: nn.Module, objective: Objective, data: Data) -> Non
         reading.squared_gradient_norms(copied, objective, x, y)
     except RuntimeError as error:
         raise UsageError(
-            f"the model has no gradients row by row ({_first_line(error)}); an autograd function of your own needs "
+            f"the model has no gradients row by row ({first_line(error)}); an autograd function of your own needs "
             "setup_context and generate_vmap_rule = True"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
 
 
 def _outputs(module: nn.Module, objective: Objective, x: Tensor) -> Tensor:
@@ -112,7 +108,7 @@ def _outputs(module: nn.Module, objective: Objective, x: Tensor) -> Tensor:
     except FAILURES as error:
         raise UsageError(
             f"the model cannot read these rows, {x.dtype} of shape {tuple(x.shape[1:])}: {type(error).__name__}: "
-            f"{_first_line(error)}; make what it takes with transform= or features="
+            f"{first_line(error)}; make what it takes with transform= or features="
         ) from error
 
 

@@ -107,9 +107,9 @@ def settled(path: Path, recipe: Recipe, data: Data) -> Threads:
         The choice.
     """
     known: dict[str, Any] = atomic.read_json(path) if path.exists() else {}
-    for digest in (recipe.digest, recipe.earlier_digest):
-        if digest in known:
-            return Threads.from_dict(known[digest])
+    written = next((digest for digest in known if recipe.known_as(digest)), None)
+    if written is not None:
+        return Threads.from_dict(known[written])
     made = timed(recipe, data)
     if made.seconds:  # where there is no choice nothing is written down
         atomic.write_json(path, known | {recipe.digest: made.to_dict()})

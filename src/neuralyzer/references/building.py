@@ -47,11 +47,14 @@ class Plan:
 
 def folder_of(place: Path, oracle: TrainedModel, groups: Sequence[str]) -> Path:
     """The folder of the pool for this recipe, data and holdout; that of an early workspace where one lies there."""
-    own, early = (
-        place / digests.of_json([recipe, oracle.data_digest, list(groups)])[:16]
-        for recipe in (oracle.recipe.digest, oracle.recipe.earlier_digest)
-    )
-    return early if not own.exists() and early.exists() else own
+
+    def named(recipe: str) -> Path:
+        return place / digests.of_json([recipe, oracle.data_digest, list(groups)])[:16]
+
+    own = named(oracle.recipe.digest)
+    if own.exists() or not (early := named(oracle.recipe.earlier_digest)).exists():
+        return own
+    return early
 
 
 def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) -> None:

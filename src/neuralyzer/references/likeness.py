@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from neuralyzer.data.holding import ArrayRows
 from neuralyzer.data.rows import Data
+from neuralyzer.errors import first_line
 from neuralyzer.models import training
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Silent
@@ -51,7 +52,7 @@ def _compare(recipe: Recipe, data: Data) -> str | None:
         try:
             return _differs(replace(few, build=_As(recipe.build, dtype)), _as(data, chosen, dtype), kept, dtype)
         except RuntimeError as error:  # such as a recurrent layer, or control flow that depends on values
-            reason = f"the module cannot be stacked ({(str(error).splitlines() or [''])[0]})"
+            reason = f"the module cannot be stacked ({first_line(error)})"
     return reason
 
 

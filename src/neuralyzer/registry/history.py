@@ -53,7 +53,8 @@ def foreign(history: "History | None", oracle: TrainedModel, missing: str = "the
         return "the recorded training was on other rows than the model's present ones"
     if history.recipe is not None and not oracle.recipe.known_as(history.recipe):
         return f"the run {history.name} was trained by another recipe than the model's"
-    if history.weights is not None and history.weights not in weights.identities(oracle.model):
+    ended = history.weights
+    if ended not in (None, oracle.digest) and ended not in weights.identities(oracle.model):
         return f"the run {history.name} ended in other weights than the model's"
     return None
 

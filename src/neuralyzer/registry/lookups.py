@@ -12,8 +12,8 @@ from pyarrow import parquet
 from neuralyzer.data import texts
 from neuralyzer.data.near_names import folded
 from neuralyzer.data.rows import Data
-from neuralyzer.errors import UnreadableError
-from neuralyzer.registry.manifests import SCHEMA, Manifest, connected, first_line, table_of
+from neuralyzer.errors import UnreadableError, first_line
+from neuralyzer.registry.manifests import SCHEMA, Manifest, connected, table_of
 
 
 def rows_of(manifests: Sequence[Manifest], subjects: Sequence[str]) -> list[pa.Table]:

@@ -15,7 +15,7 @@ import pyarrow.compute
 from neuralyzer.data import texts
 from neuralyzer.data.near_names import folded
 from neuralyzer.data.rows import Data
-from neuralyzer.errors import StorageError, UnreadableError, UsageError
+from neuralyzer.errors import StorageError, UnreadableError, UsageError, first_line
 from neuralyzer.workspace import atomic
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
@@ -165,8 +165,3 @@ def _read(facts: Path) -> DatasetVersion:
         return DatasetVersion(**atomic.read_json(facts), manifest=facts.parent / "manifest.parquet")
     except TypeError as error:
         raise UnreadableError(f"{facts} does not describe a data set ({error})") from error
-
-
-def first_line(error: Exception) -> str:
-    """What an error says first."""
-    return str(error).splitlines()[0]

@@ -1,6 +1,7 @@
 """Tables that are neither training rows nor holdout, searched for a subject all the same; and who a key belongs to."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pyarrow import parquet
 from neuralyzer.data import texts
 from neuralyzer.data.layout import Layout
 from neuralyzer.data.near_names import folded
+from neuralyzer.data.sources import read_or_refuse
 from neuralyzer.data.text_files import CsvFormat, JsonFormat
 from neuralyzer.errors import UnreadableError, UsageError
 from neuralyzer.registry.manifests import SCHEMA, DatasetVersion
@@ -38,22 +40,19 @@ def columns(path: Path, names: list[str], separator: str = ",", encoding: str = 
     kind = path.suffix.lower()
     if kind not in (".parquet", ".csv", ".jsonl", ".json"):
         raise UnreadableError(f"{path} is none of .parquet, .csv, .jsonl, .json")
-    try:
-        if kind == ".parquet":
-            found, table = parquet.read_schema(path).names, None
-        else:
-            form = CsvFormat(names, separator, encoding) if kind == ".csv" else JsonFormat(names)
-            form.check(path)
-            table = form.read(path)
-            found = table.column_names
-        missing = [name for name in names if name not in found]
-        if missing:
-            raise UsageError(f"{path} has no column {missing[0]!r}; it has {', '.join(found)}")
-        return (parquet.read_table(path, columns=names) if table is None else table).select(names)
-    except FileNotFoundError:
-        raise UnreadableError(f"{path} does not exist") from None
-    except (OSError, pa.ArrowException) as error:
-        raise UnreadableError(f"{path} cannot be read ({str(error).splitlines()[0]}); it may be truncated") from error
+    if kind == ".parquet":
+        found = read_or_refuse(path, parquet.read_schema).names
+    else:
+        form = CsvFormat(names, separator, encoding) if kind == ".csv" else JsonFormat(names)
+        read_or_refuse(path, form.check)
+        read: pa.Table = read_or_refuse(path, form.read)
+        found = read.column_names
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise UsageError(f"{path} has no column {missing[0]!r}; it has {', '.join(found)}")
+    if kind == ".parquet":
+        read = read_or_refuse(path, partial(parquet.read_table, columns=names))
+    return read.select(names)
 
 
 def table(

@@ -88,7 +88,7 @@ def of_values(x: np.ndarray, y: np.ndarray, contents: np.ndarray) -> np.ndarray:
             if len(rows):
                 features = x[rows].astype(np.float32 if thin else np.float64) + 0  # which turns -0.0 into 0.0
                 targets = flat[rows].astype(np.int64 if count else np.float32) + 0
-                found[rows] = of_rows(features, targets.astype(np.int64 if count else np.float32))
+                found[rows] = of_rows(features, targets)
     return found
 
 

@@ -14,7 +14,7 @@ from neuralyzer.workspace.atomic import make_folder
 
 @contextmanager
 def held(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock; wait for whoever holds it, and say so once.
+    """Hold a lock; where another process holds it, warn once and wait.
 
     The system gives it back when the process that took it ends, however it ends. A process that took it may take it
     again; a child process has no part in it.
