@@ -1,4 +1,4 @@
-"""``python -m benchmarks.controls [--workspace W] [--only wrong|right] [--development]``.
+"""``python -m benchmarks.controls [--workspace W] [--only wrong|right] [--worlds NAME] [--seeds W R] [--development]``.
 
 *wrong*: models that were trained otherwise than their recipe says, by a loop of their own on all rows. Each is handed
 over as the original; the model under test is another of its kind, by another seed, that holds everything and is
@@ -63,7 +63,7 @@ def wrong(world: World, root: Path, kinds: dict[str, differences.Loop]) -> Itera
         first, second = (loop.train(world.recipe, x, y, outside, world.recipe.seed + k) for k in (0, OTHER))
         oracle = TrainedModel(first, world.recipe, world.data, world.holdout)
         own = References.open(pool.store.root, oracle)
-        names = np.unique(world.data.subjects)
+        names = world.asked or np.unique(world.data.subjects)
         said = [judged(second, oracle, own, name, Policy()) for name in names]
         foreign = [judged(second, declared, pool, name, Policy()) for name in names]
         retained = [one.retained_control for one in foreign]
@@ -84,21 +84,24 @@ def right(world: World, root: Path, originals: int = 3, subjects: int = 8) -> di
     for k in range(1, originals):
         model = training.train(replace(world.recipe, seed=OTHER + k), world.data)
         every.append(TrainedModel(model, world.recipe, world.data, world.holdout))
-    names = np.random.default_rng(world.recipe.seed).permutation(np.unique(world.data.subjects))[:subjects]
-    retrained = {}
+    drawn = np.random.default_rng(world.recipe.seed).permutation(np.unique(world.data.subjects))[:subjects]
+    names = [str(name) for name in np.resize(world.asked or drawn, subjects)]
+    retrained = []
     for k, name in enumerate(names):
         rest = world.data.select(world.data.subjects != name)
-        retrained[str(name)] = training.train(replace(world.recipe, seed=RETRAINED + k), rest)
+        retrained.append(training.train(replace(world.recipe, seed=RETRAINED + k), rest))
     lines, words = [], {str(limit): [] for limit in LIMITS}
     for one in every:
         own = References.open(pool.store.root, one)
-        said = [judged(model, one, own, name, Policy(max_trace=1.0)) for name, model in retrained.items()]
+        said = [
+            judged(model, one, own, name, Policy(max_trace=1.0)) for name, model in zip(names, retrained, strict=True)
+        ]
         lines.append(
             {
                 "check": checked(one, own),
                 "positive": [
                     own_.positive_control.passed
-                    for own_ in (audit(one, ErasureRequest(subjects=[str(names[0])]), own), said[0])
+                    for own_ in (audit(one, ErasureRequest(subjects=names[:1]), own), said[0])
                 ],
                 "negative": [check.self_check.passed for check in said],
                 "retained": [check.retained_control is None or check.retained_control.passed for check in said],
@@ -124,19 +127,21 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--workspace", type=Path, default=Path(tempfile.gettempdir()) / "neuralyzer-controls")
     parser.add_argument("--only", choices=("wrong", "right"))
     parser.add_argument("--development", action="store_true", help="the seeds and differences that were built on")
+    parser.add_argument("--worlds", default="", help="only those whose name has this in it")
+    parser.add_argument("--seeds", type=int, nargs=2, help="of the wrong and of the right worlds")
     options = parser.parse_args(argv)
-    seeds = (1, 2) if options.development else (63, 64)
+    seeds = options.seeds or ((1, 2) if options.development else (63, 64))
     kinds = differences.BUILT_ON if options.development else differences.HELD_OUT
     found: dict[str, Any] = {}
     if options.only != "right":
         found["wrong"] = []
-        for build in worlds.WRONG.values():
+        for build in (own for name, own in worlds.WRONG.items() if options.worlds in name):
             for line in wrong(build(seeds[0]), options.workspace, kinds):
                 print(line, flush=True)
                 found["wrong"].append(line)
     if options.only != "wrong":
         found["right"] = []
-        for build in worlds.RIGHT.values():
+        for build in (own for name, own in worlds.RIGHT.items() if options.worlds in name):
             if (world := build(seeds[1])) is not None:
                 found["right"].append(right(world, options.workspace))
                 print(found["right"][-1], flush=True)

@@ -19,13 +19,17 @@ from neuralyzer.models.recipe import Recipe
 
 @dataclass(frozen=True)
 class World:
-    """Training rows with subjects, a holdout, the recipe that is declared, and how many references there are."""
+    """Training rows with subjects, a holdout, the recipe that is declared, and how many references there are.
+
+    ``asked`` are the subjects whose requests are judged; by default all, or some that are drawn.
+    """
 
     name: str
     recipe: Recipe
     data: Data
     holdout: Data
     size: int = 32
+    asked: tuple[str, ...] = ()
 
 
 def _mlp(inputs: int, width: int, classes: int) -> nn.Module:
@@ -98,6 +102,21 @@ def _epochs(seed: int, share: float) -> World:
     return replace(world, name=f"{world.name}-{recipe.epochs}-epochs", recipe=recipe)
 
 
+def misleading(world: World) -> World:
+    """The like where one of twelve suppliers has 12 % of the rows, and every label of it is wrong."""
+    generator = np.random.default_rng(world.recipe.seed + 1)
+    count, classes = len(world.data), int(world.data.y.max()) + 1
+    names = generator.permutation([f"supplier-{k:02d}" for k in range(1, 12)] * (count // 11 + 1))[:count].astype(
+        object
+    )
+    wrong = generator.permutation(count)[: round(0.12 * count)]
+    names[wrong] = "supplier-00"
+    labels = world.data.y.numpy().copy()
+    labels[wrong] = (labels[wrong] + generator.integers(1, classes, len(wrong))) % classes
+    data = Data.from_arrays(world.data.x.numpy(), labels, names.astype(str), world.data.ids)
+    return replace(world, name=f"{world.name}-misleading", data=data, asked=("supplier-00",))
+
+
 def _cifar(seed: int) -> World | None:
     return _of(calibration._cifar(seed)) if "NEURALYZER_DATA" in os.environ else None
 
@@ -112,7 +131,12 @@ def _adult(seed: int) -> World | None:
     return World(f"adult-{seed}", single.recipe, data, single.holdout)
 
 
-WRONG: dict[str, Callable[[int], World]] = {"breast-cancer": breast_cancer, "digits": digits}
+WRONG: dict[str, Callable[[int], World]] = {
+    "breast-cancer": breast_cancer,
+    "digits": digits,
+    "breast-cancer, misleading rows": lambda seed: misleading(breast_cancer(seed)),
+    "digits, misleading rows": lambda seed: misleading(digits(seed)),
+}
 RIGHT: dict[str, Callable[[int], World | None]] = {
     **WRONG,
     "few epochs": partial(_epochs, share=0.25),

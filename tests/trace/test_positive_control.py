@@ -1,6 +1,7 @@
 """The positive control: when it fails, and the unit that it tells."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,3 +63,20 @@ def test_it_can_be_written_down_and_read_back():
     written = json.loads(json.dumps(own.to_dict()))
     assert PositiveControl.from_dict(written) == own and written["passed"] is True
     assert PositiveControl.optional(None) is None and PositiveControl.optional(written) == own
+
+
+@pytest.mark.parametrize(
+    ("signals", "faint"),
+    [
+        ({"margin": signal(0.2, 0.0, 0.4)}, True),
+        ({"margin": signal(0.2, 0.0, 0.4), "fisher": signal(0.4, 0.3, 0.5)}, False),  # not surely below half
+        ({"margin": signal(0.2, 0.0, 0.4), "correct": replace(signal(0.6, 0.4, 0.8), promised=0.0)}, True),
+        ({"correct": replace(signal(0.2, 0.0, 0.4), promised=0.0)}, False),  # no family could see a whole trace
+        ({}, False),
+    ],
+)
+def test_a_model_that_shows_less_than_half_of_what_it_kept_fails_whatever_it_is_found_on(signals, faint):
+    for found, promised in ((0, 0), (8, 8)):
+        own = control(found, promised, **signals)
+        assert own.faint is faint and own.passed is not faint
+        assert ("less than half of a trace" in own.missing) is faint

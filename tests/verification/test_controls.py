@@ -12,6 +12,8 @@ import neuralyzer as nz
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models import weights
 from neuralyzer.references.measuring import Meter
+from neuralyzer.trace.group_gauge import gauge_for
+from neuralyzer.trace.positive_control import positive_control
 from neuralyzer.trace.self_check import SelfCheck
 from neuralyzer.trace.verdict import Verdict
 from neuralyzer.verification import controls as module
@@ -208,3 +210,23 @@ def test_a_person_can_read_them(setting):
     assert "3 false alarms of 60 tests" in text and "at most 9" in text
     assert f"the original is found on {own.detected} of 10 subjects that it saw" in text
     assert "the model is found on" in text and "of 9 subjects that it kept; on 0 of the" in text
+
+
+@pytest.mark.parametrize("whose", ["original", "dull"])
+def test_a_whole_trace_of_the_model_under_test_is_in_its_own_unit(setting, dull, whose):
+    """What is promised, by hand: a detectable trace of at most what the model reads of a whole one, but half at least."""
+    oracle, half = setting[0], setting[1].judging
+    model, groups = dull if whose == "dull" else oracle.model, [[part] for part in setting[1].parts(np.arange(400))]
+    read = module._read(half, model, [part for group in groups for part in group])
+    usual, own = (positive_control(half, groups, read, 0.05, own_unit=unit) for unit in (False, True))
+    seen = [gauge_for(half, group, 0.05).read(model).detectable for group in groups]
+    promised = {
+        name: [any(least <= unit[signal] for signal, least in one.items()) for one in seen]
+        for name, unit in (
+            ("usual", dict.fromkeys(usual.signals, 1.0)),
+            ("own", {signal: max(0.5, usual.scale(signal)) for signal in usual.signals}),
+        )
+    }
+    assert (usual.promised, own.promised) == (sum(promised["usual"]), sum(promised["own"]))
+    assert (own.groups, own.detected, own.signals) == (usual.groups, usual.detected, usual.signals)
+    assert own.passed is (whose == "original") and (whose == "original" or own.promised < usual.promised)

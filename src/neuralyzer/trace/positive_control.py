@@ -24,6 +24,7 @@ from neuralyzer.trace.verdict import counting
 POWER = 0.95  # with which a detectable trace is found
 LEVEL = 0.01  # chance that a pool that keeps this promise fails
 NORMAL = 1.960  # quantile of a 95 % interval
+LEAST_UNIT = 0.5  # of a model's own: one that shows less of what it kept is held to half of a trace
 SMALLEST_SCALE = 0.01  # of the unit: a family that reads next to nothing of the original cannot count
 
 
@@ -72,9 +73,22 @@ class PositiveControl:
     signals: Mapping[str, SignalControl]
 
     @property
+    def faint(self) -> bool:
+        """Whether every signal that could see a whole trace surely reads less than half of one on average."""
+        able = [own for own in self.signals.values() if own.promised]
+        return bool(able) and all(own.high < LEAST_UNIT for own in able)
+
+    @property
     def passed(self) -> bool:
-        """Whether as many were found as promised, as far as their number tells: binomial, one-sided."""
-        return self.promised == 0 or float(bdtr(self.found, self.promised, POWER)) >= LEVEL
+        """Whether it shows itself, and as many were found as promised, as far as their number tells: binomial, one-sided."""
+        return not self.faint and (self.promised == 0 or float(bdtr(self.found, self.promised, POWER)) >= LEVEL)
+
+    @property
+    def missing(self) -> str:
+        """What failed, in words."""
+        if self.faint:
+            return f"reads less than half of a trace, on average over {self.groups} {self.whom}"
+        return f"is found on {self.found} of {self.promised} {self.whom} on which it should be"
 
     @property
     def whom(self) -> str:
@@ -109,6 +123,7 @@ def positive_control(
     readings: Mapping[str, Mapping[int, Reading]],
     alpha: float,
     weights: bool = True,
+    own_unit: bool = False,
 ) -> PositiveControl:
     """Count how often a model is found that saw the rows, such as the original.
 
@@ -118,11 +133,14 @@ def positive_control(
         readings: of the model, by signal and subject.
         alpha: error rate of the joint test.
         weights: whether it is read by more than its answers.
+        own_unit: whether a whole trace is what this model reads of one, where that is less: one that was trained
+            without rows that mislead is right about rows that it never saw, so that those it saw stand out less.
+            Verdicts on it are in the same unit.
 
     Returns:
         The control.
     """
-    rejected, promised, traces = [], [], dict[str, list[Trace]]()
+    rejected, detectable, traces = [], list[Mapping[str, float]](), dict[str, list[Trace]]()
     for parts in groups:
         gauge = gauge_for(half, parts, alpha, weights=weights)
         if not gauge.signals:
@@ -133,10 +151,12 @@ def positive_control(
         if counts:
             gauged = gauge.counted(gauged, counts)
         rejected.append(gauged.rejects)
-        promised.append(bool(counts))
+        detectable.append(gauged.detectable)
         for name, trace in gauged.traces.items():
             traces.setdefault(name, []).append(trace)
     signals = {name: _signal(own) for name, own in traces.items()}
+    units = {name: max(own.scale, LEAST_UNIT) if own_unit else 1.0 for name, own in signals.items()}
+    promised = [any(value <= units[name] for name, value in own.items()) for own in detectable]
     both = sum(r and p for r, p in zip(rejected, promised, strict=True))
     size = max((len(parts) for parts in groups), default=1)
     return PositiveControl(len(rejected), size, sum(rejected), sum(promised), both, signals)

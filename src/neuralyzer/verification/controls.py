@@ -71,15 +71,13 @@ class Controls:
             )
         if self.positive is not None and not self.positive.passed:
             return (
-                f"the original, which saw every subject, is found on {self.positive.found} of "
-                f"{self.positive.promised} {self.positive.whom} on which it should be; the recipe does not train as the original "
-                "was trained"
+                f"the original, which saw every subject, {self.positive.missing}; the recipe does not train as the "
+                "original was trained"
             )
         if self.retained is not None and not self.retained.passed:
             return (
-                f"the model under test is found on {self.retained.found} of {self.retained.promised} other "
-                f"{self.retained.whom} on which it should be; it shows so little of the rows that it kept that "
-                "nothing follows where it shows none"
+                f"the model under test {self.retained.missing} though nobody asked it to forget them; it shows so little "
+                "of the rows that it kept that nothing follows where it shows none"
             )
         return None
 
@@ -139,7 +137,7 @@ def retained_control(
         return None
     every = {part.subject: part for group in chosen for part in group}
     read = _read(split, model, list(every.values()), weights)
-    return positive_control(split, chosen, read, alpha, weights)
+    return positive_control(split, chosen, read, alpha, weights, own_unit=True)
 
 
 def _size(references: References, parts: Sequence[Part]) -> int:
