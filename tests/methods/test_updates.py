@@ -202,6 +202,7 @@ def test_last_layers():
     assert len(last_layers.last(module, 9)) == 6
     module[3].requires_grad_(False)
     assert last_layers.last(module, 1) == ["1.weight", "1.bias"]
+    assert last_layers.last(module, 1, {"0.weight"}) == ["0.weight"], "what is never called is passed over"
     with pytest.raises(UsageError, match="the last 0 layers"):
         last_layers.last(module, 0)
 

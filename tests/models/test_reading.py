@@ -57,6 +57,37 @@ def test_linear_layers_used_in_other_ways(kind):
     torch.testing.assert_close(got, squared_norms(module, Classification(), x, y), rtol=1e-4, atol=1e-7)
 
 
+class Gated(nn.Module):
+    """A recurrent layer, which ``vmap`` cannot take, and one that is never called."""
+
+    def __init__(self):
+        super().__init__()
+        self.dead, self.steps, self.last = nn.Linear(3, 3), nn.GRU(1, 5, batch_first=True), nn.Linear(5, 4)
+
+    def forward(self, x):
+        return self.last(self.steps(x.unsqueeze(2))[0][:, -1])
+
+
+def test_gradients_row_by_row_where_vmap_cannot_go():
+    module, (x, y) = Gated().eval(), CASES["mlp"].rows(5)
+    found = reading.row_gradients(module, Classification(), x, y)
+    for row in range(5):
+        loss = Classification().losses(module(x[row : row + 1]), y[row : row + 1]).sum()
+        named = dict(module.named_parameters())
+        own = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+        for name, slope in zip(named, own, strict=True):
+            torch.testing.assert_close(found[name][row], torch.zeros_like(named[name]) if slope is None else slope)
+    assert reading.used(module, Classification(), x) == {name for name in named if not name.startswith("dead")}
+
+
+def test_what_fails_for_every_row_is_raised():
+    def broken(*_):
+        raise RuntimeError("no such row")
+
+    with pytest.raises(RuntimeError, match="no such row"):
+        reading.gradients_by_row(nn.Linear(6, 4), broken, *CASES["mlp"].rows(2))
+
+
 def test_which_modules_take_the_short_way():
     short = {name for name, case in CASES.items() if reading.only_linear(case.module())}
     assert short == {"mlp", "single logit", "regression"}

@@ -4,7 +4,9 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from torch import nn
 
+import neuralyzer as nz
 from neuralyzer.errors import ReferencesError
 from neuralyzer.references.design import leave_out, share_for
 
@@ -55,6 +57,16 @@ def test_the_share_left_out_by_default(members, count):
 def test_designs_that_could_not_judge(members, share):
     with pytest.raises(ReferencesError, match=r"it takes 6 to \d+: use more references"):
         leave_out(members, np.full(10, 5), share, 0)
+
+
+@pytest.mark.parametrize("owners", [["a"] * 230 + ["b"] * 20, ["a", "b", "c"] * 83 + ["c"]])
+def test_a_member_must_hold_something(tmp_path, owners):
+    """Told before anything is timed or trained."""
+    x, y = np.random.default_rng(0).normal(size=(500, 4)), np.arange(500) % 2
+    data, holdout = nz.Data.from_arrays(x[:250], y[:250], owners), nz.Data.from_arrays(x[250:], y[250:])
+    oracle = nz.TrainedModel.fit(nz.Recipe(lambda: nn.Linear(4, 2), epochs=1), data, holdout)
+    with pytest.raises(ReferencesError, match=f"with {len(set(owners))} subjects some reference would hold no row"):
+        nz.References.fit(oracle, 16, leave_out=0.75, workspace=tmp_path)
 
 
 def test_members_that_join_others_need_not_leave_each_subject_out_six_times():

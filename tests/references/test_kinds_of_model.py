@@ -100,7 +100,41 @@ def old_norm(make):
         return nn.Sequential(make(nn.Linear(6, 8)), nn.ReLU(), nn.Linear(8, 2))
 
 
+class Unused(nn.Module):
+    """A layer that is never called, and is defined last."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.dead = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2)), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class Recurrent(nn.Module):
+    """Read as a sequence of six numbers."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.steps, self.last = kind(1, 5, batch_first=True), nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.last(self.steps(x.unsqueeze(2))[0][:, -1])
+
+
+class Squeezed(nn.Module):
+    """Gives no axis of rows for one row."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.body = nn.Linear(6, outputs)
+
+    def forward(self, x):
+        return self.body(x).squeeze()
+
+
 READ = {
+    "a squeezed single output": (lambda: Squeezed(1), rows),
     "a dict": (lambda: Gives(lambda z: {"logits": z, "hidden": z}), rows),
     "a ModelOutput": (lambda: Gives(lambda z: Output(logits=z, hidden=z)), rows),
     "a named tuple": (lambda: Gives(lambda z: Named(z, z)), rows),
@@ -161,3 +195,17 @@ def test_it_is_refused_before_a_member_is_trained(tmp_path, monkeypatch, kind):
     with pytest.raises(UsageError, match=says) as refused:
         made()
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "kind", [Unused, lambda: Recurrent(nn.GRU), lambda: Squeezed(2)], ids=["unused", "GRU", "squeezed"]
+)
+def test_a_whole_case_is_answered(tmp_path, kind):
+    """The plan times every option on the model; none may crash."""
+    data = nz.Data.from_arrays(X[:96], Y[:96], OWNERS[:96])
+    recipe = nz.Recipe(kind, optimizer=lambda p: torch.optim.SGD(p, 0.1), epochs=1, batch_size=24)
+    oracle = nz.TrainedModel.fit(recipe, data, nz.Data.from_arrays(X[250:450], Y[250:450]))
+    pool = nz.References.fit(oracle, 16, workspace=tmp_path, unchecked=True)
+    case = nz.forget(oracle, nz.ErasureRequest(subjects=["c1"]), pool, tmp_path)
+    assert case.verdict == "forgotten"
+    assert not any("Error" in option["reason"] for option in case.result["plan"]["options"])

@@ -1,5 +1,7 @@
 """The empirical-Bayes scale, against a root found by SciPy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import brentq
@@ -62,3 +64,17 @@ def test_shrinking_helps():
 def test_few_subjects_have_no_trend(subjects):
     got = prior(np.array([1.0, 3.0])[:subjects], np.full(subjects, 5.0), np.array([1.0, 9.0])[:subjects])
     assert got.slope == 0 and 2 <= got.freedom <= 60
+
+
+@pytest.mark.parametrize("zeros", [1, 20, 40])
+def test_members_that_agree_on_a_subject_leave_every_number_finite(zeros):
+    """A discrete signal: they all are right about a subject's rows, and differ by nothing."""
+    variance, freedom, seen = drawn(10.0)
+    usual = prior(variance, freedom, seen)
+    assert usual.least == seen.min() and usual.variance(seen) == pytest.approx(replace(usual, least=0.0).variance(seen))
+    variance[:zeros], seen[:zeros] = 0.0, 0.0
+    got = prior(variance, freedom, seen)
+    shrunk = got.shrink(variance, freedom, seen)
+    assert (
+        np.isfinite([got.intercept, got.slope, got.freedom]).all() and (shrunk > 0).all() and np.isfinite(shrunk).all()
+    )

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from neuralyzer.data.rows import Data
 from neuralyzer.models.objective import Objective
-from neuralyzer.models.reading import called
+from neuralyzer.models.reading import called, gradients
 
 CHUNK = 2048  # rows whose outputs are differentiated at once
 
@@ -121,8 +121,7 @@ def mean_gradient(module: nn.Module, objective: Objective, data: Data, weight_de
     for x, y in data.chunks(CHUNK):
         leaves = {name: value.clone().requires_grad_() for name, value in parameters.values.items()}
         loss = objective.losses(objective.outputs(called(module, leaves), x), y).sum()
-        gradients = torch.autograd.grad(loss, list(leaves.values()))
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients(loss, list(leaves.values()))])
         total = flat if total is None else total + flat
     assert total is not None
     mean = total / len(data)

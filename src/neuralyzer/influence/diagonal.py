@@ -2,11 +2,10 @@
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad, vmap
 
 from neuralyzer.data.rows import Data
 from neuralyzer.models.objective import Objective
-from neuralyzer.models.reading import GRADIENT_CHUNK, called, row_gradients
+from neuralyzer.models.reading import GRADIENT_CHUNK, called, gradients_by_row, row_gradients
 
 
 def importances(module: nn.Module, objective: Objective, data: Data, chunk: int = GRADIENT_CHUNK) -> dict[str, Tensor]:
@@ -56,9 +55,8 @@ def fisher_squares(module: nn.Module, objective: Objective, x: Tensor, y: Tensor
     def along(values: dict[str, Tensor], one: Tensor, root: Tensor) -> Tensor:
         return objective.outputs(called(module, values), one[None])[0] @ root
 
-    gradients = vmap(grad(along), in_dims=(None, 0, 0))
     total = {name: torch.zeros_like(value) for name, value in values.items()}
     for column in roots.unbind(2):
-        for name, own in gradients(values, x, column).items():
+        for name, own in gradients_by_row(module, along, x, column).items():
             total[name] += own.square().sum(0)
     return total

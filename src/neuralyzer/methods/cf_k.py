@@ -60,7 +60,7 @@ def train_last(module: nn.Module, layers: int, epochs: int, rate: float, task: T
     Returns:
         The module, in evaluation mode.
     """
-    chosen = set(last_layers.last(module, layers))
+    chosen = set(last_layers.chosen(task, layers))
     before = {name: value.requires_grad for name, value in module.named_parameters()}
     for name, value in module.named_parameters():
         value.requires_grad_(name in chosen)

@@ -49,6 +49,6 @@ class EuK:
         fresh = dict(continuing.fresh(task).named_parameters())
         named = dict(module.named_parameters())
         with torch.no_grad():
-            for name in last_layers.last(module, self.layers):
+            for name in last_layers.chosen(task, self.layers):
                 named[name].copy_(fresh[name])
         return train_last(module, self.layers, self.epochs, self.rate, task, progress or Silent())

@@ -12,7 +12,7 @@ from neuralyzer.data.rows import Data
 from neuralyzer.influence.curvature import CHUNK, Parameters, plain_attention
 from neuralyzer.models import reading
 from neuralyzer.models.objective import Objective
-from neuralyzer.models.reading import called
+from neuralyzer.models.reading import called, gradients
 
 ITERATIONS = 30  # of the power method
 
@@ -134,8 +134,8 @@ def _product(module: nn.Module, parameters: Parameters, objective: Objective, da
         leaves = {name: value.clone().requires_grad_() for name, value in parameters.values.items()}
         with plain_attention():
             loss = objective.losses(objective.outputs(called(module, leaves), x), y).sum()
-            gradients = torch.autograd.grad(loss, list(leaves.values()), create_graph=True)
-            dotted = torch.stack([(g * along[name]).sum() for name, g in zip(leaves, gradients, strict=True)]).sum()
-            second = torch.autograd.grad(dotted, list(leaves.values()))
+            first = gradients(loss, list(leaves.values()), create_graph=True)
+            dotted = torch.stack([(g * along[name]).sum() for name, g in zip(leaves, first, strict=True)]).sum()
+            second = gradients(dotted, list(leaves.values()))
         total += parameters.flat(dict(zip(leaves, second, strict=True)))
     return total / len(data)

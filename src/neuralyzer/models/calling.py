@@ -32,6 +32,21 @@ def call(model: nn.Module, x: Tensor) -> Tensor:
     return found.float() if own in HALF else found
 
 
+def by_row(outputs: Tensor, x: Tensor) -> Tensor:
+    """Outputs ``(N, C)`` of a model that gives one number a row, or that squeezes the axis of rows away for one row.
+
+    Args:
+        outputs: what it gives on ``x``.
+        x: rows ``(N, ...)``.
+
+    Returns:
+        Outputs with an axis of rows and one of numbers; as they are where they have two axes or more.
+    """
+    if outputs.ndim < 2 and (len(x) == 1 or outputs.shape == x.shape[:1]):
+        return outputs.reshape(len(x), -1)
+    return outputs
+
+
 def _tensor(found: Any) -> Tensor:
     if isinstance(found, Tensor):
         return found

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuralyzer.errors import UsageError
-from neuralyzer.models.calling import call
+from neuralyzer.models.calling import by_row, call
 
 LOG_ODDS = 0.1  # ``c``, weight of squared log-odds beside cross-entropy where outputs are matched
 
@@ -114,9 +114,7 @@ class Classification:
 
     def outputs(self, model: nn.Module, x: Tensor) -> Tensor:
         """Logits ``(N, C)``; a single logit ``z`` becomes ``(0, z)``."""
-        logits = call(model, x)
-        if logits.ndim == 1:
-            logits = logits.unsqueeze(1)
+        logits = by_row(call(model, x), x)
         if logits.ndim != 2:
             raise UsageError(f"Classification needs outputs (N, C); the model gave {tuple(logits.shape)}")
         return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits

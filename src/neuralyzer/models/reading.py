@@ -1,6 +1,6 @@
 """What a model says about rows, in chunks: outputs, losses, per-row squared gradient norms."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -95,13 +95,54 @@ def squared_gradient_norms(
 
 def row_gradients(module: nn.Module, objective: Objective, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     """Each row's loss gradient by trained parameter, ``(n, ...)``, of a module in evaluation mode."""
-    parameters = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
 
     def loss(parameters: dict[str, Tensor], one: Tensor, target: Tensor) -> Tensor:
         return objective.losses(objective.outputs(called(module, parameters), one[None]), target[None])[0]
 
-    found: dict[str, Tensor] = vmap(grad(loss), in_dims=(None, 0, 0))(parameters, x, y)
-    return found
+    return gradients_by_row(module, loss, x, y)
+
+
+def gradients_by_row(
+    module: nn.Module, value: Callable[[dict[str, Tensor], Tensor, Tensor], Tensor], x: Tensor, along: Tensor
+) -> dict[str, Tensor]:
+    """The gradient of each row's value over the trained parameters.
+
+    Args:
+        module: whose parameters.
+        value: of parameters, a row and what goes with it: a number.
+        x: rows ``(n, ...)``.
+        along: what goes with each, ``(n, ...)``.
+
+    Returns:
+        By parameter, ``(n, ...)``. What ``vmap`` cannot take, such as a recurrent layer, is done row by row.
+    """
+    parameters = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+    try:
+        side_by_side: dict[str, Tensor] = vmap(grad(value), in_dims=(None, 0, 0))(parameters, x, along)
+        return side_by_side
+    except RuntimeError:
+        pass  # one row at a time, which raises again where it is the model that fails
+    found = []
+    for one, own in zip(x, along, strict=True):
+        leaves = {name: p.clone().requires_grad_() for name, p in parameters.items()}
+        with torch.enable_grad():
+            found.append(gradients(value(leaves, one, own), list(leaves.values())))
+    return {name: torch.stack(own) for name, own in zip(parameters, zip(*found, strict=True), strict=True)}
+
+
+def gradients(value: Tensor, parameters: Sequence[Tensor], create_graph: bool = False) -> tuple[Tensor, ...]:
+    """Gradients of a number over parameters; 0 for one that it does not depend on, such as an unused layer's."""
+    return torch.autograd.grad(value, parameters, create_graph=create_graph, allow_unused=True, materialize_grads=True)
+
+
+def used(module: nn.Module, objective: Objective, x: Tensor) -> frozenset[str]:
+    """Names of the trained parameters that the outputs on ``x (N, ...)`` depend on, in evaluation mode."""
+    module.eval()
+    leaves = {name: p.detach().clone().requires_grad_() for name, p in module.named_parameters() if p.requires_grad}
+    with torch.enable_grad():
+        total = objective.outputs(called(module, leaves), x).sum()
+        slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    return frozenset(name for name, slope in zip(leaves, slopes, strict=True) if slope is not None)
 
 
 class _Called(nn.Module):

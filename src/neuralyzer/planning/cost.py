@@ -75,9 +75,9 @@ def probe(task: Task) -> Rates:
     step = _step_seconds(task) if recipe.train is None and recipe.command is None else _own_step_seconds(task)
     return Rates(
         step=step,
-        partial=min(step, _step_seconds(task, last_layers.last(task.model, 1))),
+        partial=min(step, _step_seconds(task, last_layers.chosen(task, 1))),
         gradient=_seconds(lambda: mean_gradient(task.model, objective, rows)) / len(rows),
-        single=_single_seconds(task, few),
+        single=_seconds(lambda: importances(task.model, objective, few)) / len(few),
         product=_seconds(lambda: curvature @ vector) / len(rows),
         solve=_seconds(solve),
         factoring=factoring,
@@ -115,14 +115,6 @@ def _factored(task: Task) -> tuple[float, Ekfac | None]:
         return float("inf"), None
     row = max(0.0, times[1] - times[0]) / max(1, sizes[1] - sizes[0])
     return times[1] + row * (all_rows - sizes[1]), factors
-
-
-def _single_seconds(task: Task, rows: Data) -> float:
-    """Infinite where ``torch.func`` cannot map the module row by row: what needs that cannot run there either."""
-    try:
-        return _seconds(lambda: importances(task.model, task.objective, rows)) / len(rows)
-    except RuntimeError:
-        return float("inf")
 
 
 def _step_seconds(task: Task, learning: list[str] | None = None) -> float:

@@ -158,6 +158,7 @@ def _grown(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, A
     so_far = store.load("keep.npy")[:have] if have else np.ones((0, roster.subjects), dtype=bool)
     keep = designed(so_far, rows, plan)
     kept = [np.flatnonzero(line) for line in roster.held(keep[have:])]
+    design.require_rows([len(own) for own in kept], roster.subjects)
     timing = plan.timing
     if timing is None and plan.backend is None:
         timing = backends.timed(oracle.recipe, oracle.data, kept, how=plan.how)

@@ -1,5 +1,7 @@
 """Which subjects each member leaves out: balanced, so that every subject is left out equally often."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from neuralyzer.errors import ReferencesError
@@ -47,6 +49,23 @@ def leave_out(members: int, rows: np.ndarray, share: float, seed: int, fewest: i
         lacking[out] += rows[subject]
     _even_out(keep, rows, lacking)
     return keep
+
+
+def require_rows(held: Sequence[int], subjects: int) -> None:
+    """Refuse a design by which a member would be trained on nothing.
+
+    Args:
+        held: rows of each member.
+        subjects: how many there are.
+
+    Raises:
+        ReferencesError: if one holds no row.
+    """
+    if not all(held):
+        raise ReferencesError(
+            f"with {subjects} subjects some reference would hold no row; references need more subjects: leave out the "
+            "column of subjects where each row may stand for itself"
+        )
 
 
 def _even_out(keep: Flags, rows: np.ndarray, lacking: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from torch.func import vmap
 
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.models.placement import convolves
-from neuralyzer.models.reading import called
+from neuralyzer.models.reading import called, gradients
 from neuralyzer.signals.margin import margins
 from neuralyzer.signals.signal import Batch, Context
 
@@ -26,10 +26,10 @@ def relearn(model: nn.Module, batch: Batch, context: Context, rate: float) -> nn
     for _ in range(STEPS):
         given = context.objective.outputs(called(model, parameters), batch.x)
         loss = context.objective.losses(given, batch.y).mean()
-        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        slopes = gradients(loss, list(parameters.values()))
         parameters = {
             name: (value - rate * gradient).detach().requires_grad_()
-            for (name, value), gradient in zip(parameters.items(), gradients, strict=True)
+            for (name, value), gradient in zip(parameters.items(), slopes, strict=True)
         }
     return called(model, {name: value.detach() for name, value in parameters.items()})
 
@@ -89,10 +89,10 @@ def _side_by_side(
             with torch.enable_grad():
                 given = vmap(outputs)(parameters, x)
                 losses = objective.losses(given.flatten(0, 1), y.flatten(0, 1))
-                gradients = torch.autograd.grad((losses * weight.flatten()).sum(), list(parameters.values()))
+                slopes = gradients((losses * weight.flatten()).sum(), list(parameters.values()))
             parameters = {
                 name: value - rate * gradient
-                for (name, value), gradient in zip(parameters.items(), gradients, strict=True)
+                for (name, value), gradient in zip(parameters.items(), slopes, strict=True)
             }
         return {name: value.detach() for name, value in parameters.items()}
 

@@ -21,10 +21,11 @@ class Prior:
     intercept: float
     slope: float
     freedom: float
+    least: float = 0.0
 
     def variance(self, seen: Floats) -> Floats:
-        """Prior variances, from the variances among members that saw the subjects."""
-        trend = self.intercept + self.slope * np.log(seen)
+        """Prior variances, from the variances among members that saw the subjects, ``least`` where that is less."""
+        trend = self.intercept + self.slope * np.log(np.maximum(seen, self.least))
         return np.asarray(np.exp(trend + digamma(self.freedom / 2) - np.log(self.freedom / 2)))
 
     def shrink(self, variance: Floats | float, freedom: Floats | float, seen: Floats) -> Floats:
@@ -41,11 +42,12 @@ def prior(variance: Floats, freedom: Floats, seen: Floats) -> Prior:
         seen: variance among members that saw the subject, ``(S,)``.
 
     Returns:
-        The prior. With fewer than three subjects no trend is fitted.
+        The prior. With fewer than three subjects no trend is fitted. Members agree on some subjects by a discrete
+        signal: their variance of 0 counts as the smallest that there is.
     """
-    half = freedom / 2
-    e = np.log(variance) - digamma(half) + np.log(half)
-    x = np.log(seen)
+    half, least = freedom / 2, _least(seen)
+    e = np.log(np.maximum(variance, _least(variance))) - digamma(half) + np.log(half)
+    x = np.log(np.maximum(seen, least))
     centred = x - x.mean()
     spread = float(centred @ centred)
     slope = float(centred @ e) / spread if len(e) > 2 and spread > 0 else 0.0
@@ -54,7 +56,12 @@ def prior(variance: Floats, freedom: Floats, seen: Floats) -> Prior:
     excess = 0.0
     if count > 1:
         excess = float(np.square(e - intercept - slope * x).mean() * count / (count - 1) - polygamma(1, half).mean())
-    return Prior(intercept, slope, _freedom(excess))
+    return Prior(intercept, slope, _freedom(excess), least)
+
+
+def _least(variances: Floats) -> float:
+    """The smallest variance above 0; 1 where there is none, in units of the rows' spread."""
+    return float(np.min(variances, where=variances > 0, initial=np.inf)) if (variances > 0).any() else 1.0
 
 
 def _freedom(excess: float) -> float:
