@@ -23,10 +23,11 @@ help:  ## list the targets
 demo: .venv/.core  ## the main job: erase a customer from a model, watched
 	$(BIN)/neuralyzer demo $(ARGS)
 
-test: .venv/.dev  ## the tests
-	$(BIN)/pytest $(ARGS)
+test: .venv/.dev  ## the tests, on two cores
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
-test-slow: .venv/.dev  ## the slow tests, and those on the benchmark data (NEURALYZER_DATA)
+test-slow: .venv/.dev  ## the slow tests: kills, soak, Ray, and those on the benchmark data (NEURALYZER_DATA)
+	$(BIN)/pip install -q -c constraints.txt -e '.[ray]'
 	$(BIN)/pytest -m slow $(ARGS)
 
 lint: .venv/.dev  ## ruff, mypy --strict, the layers

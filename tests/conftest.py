@@ -4,7 +4,9 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
-os.environ["OMP_NUM_THREADS"] = "2"  # of the processes that tests start as well: rounding depends on it
+# One thread, of the processes that tests start as well: rounding depends on it, and small networks are faster so. With
+# two, each workspace would time which is faster, and a loaded machine would choose otherwise than an idle one.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import shutil
 from dataclasses import dataclass
