@@ -278,6 +278,9 @@ def test_without_a_holdout_only_exact_options_give_a_verdict(project):
     assert audit.code == 0 and audit.json["verdict"] == "inconclusive"
     verified = project("verify", *ASK, "--json")
     assert verified.code == 1 and verified.json["verdict"] == "inconclusive"
+    assert verified.json["settled_by"] == ["--method retrain"]
+    shown = project("verify", *ASK).out
+    assert "settle it    neuralyzer forget --subject c0 --method retrain   (retrains: exact" in shown
     assert project("locate", *ASK, "--json").json["rows"] == 40
     refused(project, "references", says="no holdout")
     refused(project, "forget", *INFLUENCE, "--json", says="no references")

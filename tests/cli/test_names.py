@@ -76,7 +76,9 @@ def test_the_holdout_is_searched(project):
     names = ["c3"] * 4 + table["customer"].to_pylist()[4:]
     pq.write_table(table.set_column(table.column_names.index("customer"), "customer", pa.array(names)), path)
     found = project(*ASK).json
-    assert [(hit["name"], hit["rows"]) for hit in found["datasets"] if hit["role"] == "holdout"] == [("holdout", 4)]
+    assert [(hit["name"], hit["rows"]) for hit in found["datasets"] if hit["role"] == "holdout"] == [
+        ("holdout.parquet", 4)
+    ]
 
 
 @pytest.fixture

@@ -102,3 +102,22 @@ def test_a_request_survives_being_written_down():
 def test_guarantees_are_ordered_from_exact_to_weak():
     assert Guarantee.EXACT.satisfies(Guarantee.CERTIFIED) and Guarantee.WEAK.satisfies(Guarantee.WEAK)
     assert not Guarantee.WEAK.satisfies(Guarantee.STRONG)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"received": "2026-02-30"}, "received '2026-02-30' is no date"),
+        ({"received": "yesterday"}, "received 'yesterday' is no date"),
+        ({"received": "9999-01-01"}, "received 9999-01-01 has not come yet"),
+        ({"received": "2026-02-02", "due": "2026-02-01"}, "due 2026-02-01 lies before received 2026-02-02"),
+    ],
+)
+def test_dates_that_cannot_be(given, said):
+    with pytest.raises(UsageError, match=said):
+        ErasureRequest(subjects=["a"], **given)
+
+
+def test_the_day_a_request_came_in_is_no_part_of_what_is_asked():
+    first, second = ErasureRequest(subjects=["a"], received="2026-02-02"), ErasureRequest(subjects=["a"])
+    assert first.to_dict() == second.to_dict() and "received" not in first.to_dict()

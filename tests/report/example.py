@@ -53,11 +53,14 @@ def _rate(rate: float, shift: float, negatives: int) -> dict[str, Any]:
 
 _RESULT: dict[str, Any] = {
     "case": "case-2026-11-24-7f3a",
+    "organisation": "Example Ltd",
+    "model": "Oracle 3",
     "policy": {"alpha": 0.05, "max_trace": 1.0, "max_utility_loss": 0.01, "name_subject": False},
     "request": {
         "id": "DSR-2026-0417",
         "reason": "privacy",
         "received": "2026-11-24",
+        "done": "2026-12-20T10:00:00+00:00",
         "due": "2026-12-24",
         "decided_by": "Dr. Ines Weber",
         "guarantee": "weak",
@@ -166,6 +169,7 @@ _RESULT: dict[str, Any] = {
         "p_value": 0.64,
         "alpha": 0.05,
         "detectable": 0.61,
+        "bound": 0.48,
         "attacks": _attacks(),
         "sentence": "p = 0.64 over five families; a trace of 61 % would have been found in each that counts.",
         "self_check": {"alarms": 11, "groups": 384, "limit": 41},
@@ -213,6 +217,7 @@ _RESULT: dict[str, Any] = {
         },
     },
     "weights": {"original": 8 * "3b1e77c0", "unlearned": 8 * "a94f02d6"},
+    "weights_file": "/home/ines/oracle/unlearned.safetensors",
     "certificate": "/home/ines/oracle/certificate.json",
     "report": "/home/ines/oracle/report.html",
     "not_tested": ["model inversion", "attribute inference", "prompt extraction (no language model)"],

@@ -23,7 +23,7 @@ def test_the_axes_are_logarithmic_and_show_both_models():
     assert colours(drawing.wide).count(ORIGINAL) == colours(drawing.wide).count(UNLEARNED) == 2
     for svg in (drawing.wide, drawing.narrow):
         assert "NaN" not in svg and "Infinity" not in svg
-    assert "LiRA, online, original: area 0.86." in drawing.says
+    assert "LiRA, online, before: area 0.86." in drawing.says
 
 
 def test_a_curve_begins_where_the_axis_does_and_zero_lies_on_the_floor():
@@ -44,7 +44,7 @@ def test_tables_by_row_and_by_subject():
     assert (row["unit"], subject["unit"]) == ("row", "subject")
     assert row["rates"] == ["TPR at 1\u202f% FPR", "TPR at 0.1\u202f% FPR"]
     assert [line["attack"] for line in row["lines"][:4]] == ["LiRA, online", "", "", "LiRA, offline"]
-    assert [line["model"] for line in row["lines"][:3]] == ["Original", "Unlearned", "References"]
+    assert [line["model"] for line in row["lines"][:3]] == ["Before", "After", "References"]
     assert row["lines"][0]["auc"] == "0.86 (0.80 to 0.91)" and row["lines"][0]["percentile"] is None
     assert row["lines"][0]["tpr"][1] == "too few: 432 negatives"
     assert row["lines"][2]["tpr"][1].startswith("0\u202f% (")

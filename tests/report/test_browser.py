@@ -55,6 +55,17 @@ def test_only_tables_scroll_sideways(page):
     assert outside == []
 
 
+def test_nothing_is_cut_off(page):
+    """On a screen no table has to be scrolled; on paper none is wider than an A4 page within its margins."""
+    wider = (
+        "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.ariaLabel)"
+    )
+    assert page.evaluate(wider) == []
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 673, "height": 1000})  # A4 less 16 mm on either side, at 96 pixels an inch
+    assert page.evaluate(wider) == [] and page.evaluate("document.documentElement.scrollWidth") <= 673
+
+
 def test_charts_are_seen_whole_and_can_be_read(page):
     narrow = page.viewport_size["width"] == 375
     charts = page.locator("figure svg:visible")
@@ -82,3 +93,7 @@ def test_the_verdict_is_seen_first(page):
     assert box["y"] + box["height"] < 400
     assert page.get_by_role("heading", level=1).inner_text() == "Forgotten"
     assert page.get_by_role("img").count() == 4
+    if page.viewport_size["width"] == 1280:  # what is claimed, how sure it is, and the first thing that is left to do
+        for seen in (page.locator(".bounded"), page.locator(".to-do li").first):
+            box = seen.bounding_box()
+            assert box["y"] + box["height"] < 800

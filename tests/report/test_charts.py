@@ -66,7 +66,7 @@ def test_traces_show_both_models():
     assert {"Retraining", "Attack"} <= set(texts(drawing.wide))
     assert colours(drawing.wide).count(ORIGINAL) == 4  # a point and an interval for each of two families
     assert colours(drawing.wide).count(UNLEARNED) == 2
-    assert "Attack: original 90\u202f%, unlearned –." in drawing.says
+    assert "Attack: before 90\u202f%, after –." in drawing.says
 
 
 def test_traces_far_away_do_not_squeeze_the_others():
@@ -110,8 +110,8 @@ def test_bars_of_a_histogram_hold_all_rows():
     assert sum(bar["share"] for bar in bars) == 1.0
     assert bars[0]["share"] == 0.25 and bars[-1]["share"] == 0.25
     drawing = histograms.margins({"original": read, "unlearned": [1.0, 1.0], "never_saw": [0.0]})
-    assert {"Original", "Unlearned", "References that never saw the rows"} <= set(texts(drawing.wide))
-    assert "Unlearned: median 1.00." in drawing.says
+    assert {"Before", "After", "References that never saw the rows"} <= set(texts(drawing.wide))
+    assert "After: median 1.00." in drawing.says
 
 
 def test_margins_that_are_all_the_same_can_be_drawn():

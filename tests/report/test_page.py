@@ -63,15 +63,17 @@ def test_sections_in_order(report):
     headings = re.findall(r"<h[12]>([^<]+)</h[12]>", html)
     assert headings == [
         "Forgotten",
-        "The way of the case",
+        "What to do now",
+        "Statement to sign",
         "How much of the data is left",
-        "Scores people know",
-        "The options and the choice",
         "The model’s confidence on the rows asked about",
+        "The way of the case",
         "What the model is still good for",
-        "Statement for the record",
         "What was tested, and what was not",
         "How to check this",
+        "Figures by family",
+        "Scores people know",
+        "The options and the choice",
     ]
     page = Page(html)
     assert page.open == []
@@ -92,8 +94,14 @@ def test_it_says_what_was_measured(tell):
     text = words(tell(result()))
     for said in (
         "DSR-2026-0417",
-        "104 % of the data’s trace (interval 86 to 122 %, p = 0.0061)",
-        "The trace now reads 3 % (interval −15 to 21 %).",
+        "97 % of the data’s trace (interval 70 to 124 %, p = 0.0061)",
+        "Up to 48 % of the data’s trace may remain; a trace of 48 % or more would have been found.",
+        "Request DSR-2026-0417 to Example Ltd, received on 2026-11-24, asked that",
+        "removed from the model Oracle 3 (reason",
+        "It was due on 2026-12-24 and answered on 2026-12-20, in time. Dr. Ines Weber decided on it.",
+        "Relearning Does it learn these rows again no faster than models that never saw them?",
+        "Yes, as far as can be seen: it reads 21 % of a trace (−6 to 48 %).",
+        "and might have missed the original’s whole trace.",
         "with a probability of 64 %; below 5 % the verdict would be “not forgotten”",
         "On rows that no model saw, accuracy was 99.2 % before and is 98.9 % now. 5 of 5 acceptance tests passed.",
         "2 of 5 options feasible within 3.1 s of computing; chosen: influence. Least trace",

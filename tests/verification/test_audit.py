@@ -134,7 +134,12 @@ def test_a_person_can_read_it(setting, width):
     ],
 )
 def test_every_verdict_has_a_sentence_of_its_own(verdict, word):
-    rows = ({"trace": 0.9, "low": 0.1, "high": 1.7, "counts": False}, {"trace": 1.04, "low": 0.86, "high": 1.22, "counts": True})  # fmt: skip
-    sentence = _sentence(verdict, rows, 0.007, None)
+    blind = {"family": "retraining", "trace": 0.9, "low": 0.1, "high": 1.7, "counts": False, "detectable": 1.2}
+    rows = (
+        blind,
+        blind | {"family": "attack", "trace": 1.04, "low": 0.86, "high": 1.22, "counts": True, "detectable": 0.3},
+    )
+    sentence = _sentence(verdict, rows, 0.007)
     assert word in sentence and "104 %" in sentence and "(86 to 122 %)" in sentence and "0.007" in sentence
-    assert "90 %" in _sentence(verdict, rows[:1], 0.007), "where none counts, the first is told"
+    none = _sentence(verdict, rows[:1], 0.007)
+    assert word in none and "90 %" not in none, "where no family counts, none has a number"

@@ -109,7 +109,11 @@ def test_a_person_can_read_it(found, width):
     ],
 )
 def test_every_verdict_has_a_sentence_of_its_own(verdict, word):
-    rows = [{"trace": 0.9, "low": 0.1, "high": 1.7, "counts": False}, {"trace": 1.04, "low": 0.86, "high": 1.22, "counts": True}]  # fmt: skip
+    blind = {"family": "retraining", "trace": 0.9, "low": 0.1, "high": 1.7, "counts": False, "detectable": 1.2}
+    rows = [
+        blind,
+        blind | {"family": "attack", "trace": 1.04, "low": 0.86, "high": 1.22, "counts": True, "detectable": 0.3},
+    ]
     sentence = _sentence(verdict, rows, 0.007, None)
     assert sentence.startswith(word) and "104 %" in sentence and "(86 to 122 %)" in sentence and "0.007" in sentence
 

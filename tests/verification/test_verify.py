@@ -17,7 +17,7 @@ from neuralyzer.verification.controls import groups_of
 from neuralyzer.verification.protocol import Protocol
 from neuralyzer.verification.verify import Verification, verify
 from neuralyzer.verification.view import verification_view
-from neuralyzer.verification.words import bar, colour, percent, sentence
+from neuralyzer.verification.words import bar, colour, percent, remaining, sentence, speaks
 from tests.conftest import small_recipe
 from tests.verification.test_audit import render
 
@@ -172,7 +172,7 @@ def test_it_can_be_written_down_and_read_back(setting, retrained, with_reference
     assert set(written) == {
         "verdict", "basis", "p_value", "alpha", "detectable", "families", "looks", "self_check", "sentence",
         "judges", "attacks", "not_measured", "positive_control", "bound",
-        "retained_control",
+        "retained_control", "remains", "settled_by",
     }  # fmt: skip
 
 
@@ -244,3 +244,53 @@ def test_a_model_of_another_kind(setting):
     oracle, references = setting
     with pytest.raises((RuntimeError, nz.NeuralyzerError)):
         verify(nn.Linear(3, 10), oracle, REQUEST, references)
+
+
+def test_one_family_speaks_wherever_one_figure_must_do():
+    """Of the finest that count of retraining and attack, and of relearning, the coarser."""
+    made = {
+        "margin": ("retraining", 0.4),
+        "augmented": ("attack", 0.3),
+        "relearned": ("relearning", 0.6),
+        "fisher": ("information", 0.1),
+    }
+    rows = [
+        {
+            "family": family,
+            "signal": name,
+            "detectable": least,
+            "counts": True,
+            "low": -0.1,
+            "high": 10 * least,
+            "trace": 0,
+        }
+        for name, (family, least) in made.items()
+    ]
+    assert speaks(rows)["signal"] == "relearned" and remaining(rows) is None  # wider than four traces
+    rows[2] |= {"counts": False}
+    assert speaks(rows)["signal"] == "augmented" and remaining(rows) == pytest.approx(3.0)
+    rows[1] |= {"high": -0.05}
+    assert remaining(rows) == 0.0
+    only = [row | {"counts": row["signal"] == "fisher"} for row in rows]
+    assert speaks(only)["signal"] == "fisher"
+    assert speaks([row | {"counts": False} for row in rows]) is None and remaining([]) is None
+
+
+def test_what_may_remain_is_the_bound_of_the_same_family(setting, retrained):
+    found = verify(retrained, setting[0], REQUEST, setting[1])
+    first = speaks(found.families)
+    assert first["detectable"] == found.bound and found.remains == max(0.0, first["high"])
+    assert f"up to {percent(found.remains)} of their trace may remain" in found.sentence
+    assert Verification.from_dict(found.to_dict()) == found
+
+
+def test_an_inconclusive_verdict_says_what_would_settle_it(setting, retrained):
+    oracle, references = setting
+    strict = nz.Policy(max_trace=1e-6)
+    found = verify(retrained, oracle, REQUEST, references, strict)
+    assert found.verdict is Verdict.INCONCLUSIVE and found.settled_by == ("--exact-references 8", "--method retrain")
+    known = verify(retrained, oracle, REQUEST, references, registered="they are registered as 'copy'")
+    assert known.settled_by == ("--method retrain",)
+    assert verify(retrained, oracle, REQUEST, references, registered="the base saw them", exact=True).settled_by == ()
+    assert verify(retrained, oracle, REQUEST, None).settled_by == ("--method retrain",)
+    assert verify(retrained, oracle, REQUEST, references).settled_by == ()

@@ -1,6 +1,5 @@
 """Fills in the certificate from what a case came to know."""
 
-import datetime as dt
 import platform
 from dataclasses import asdict
 from functools import cache
@@ -49,7 +48,7 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             reason=request.reason,
             received=facts.received["received"],
             due=request.due,
-            done=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            done=facts.done,
             decided_by=request.decided_by,
             guarantee=wanted,
             rows=len(facts.task.positions),
@@ -100,7 +99,7 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             guarantee=promised,
             basis=basis,
             hyperparameters={name: value for name, value in final.hyperparameters.items()},
-            seed=facts.seed,
+            seed=facts.wish.seed,
             code_digest=code_digest(),
             environment_digest=digests.of_json(environment()),
             versions=versions(),

@@ -3,7 +3,7 @@
 import datetime as dt
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,8 @@ from neuralyzer.planning.track_record import Record
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.references import exact
 from neuralyzer.references.pool import References
-from neuralyzer.registry.locate import locate
+from neuralyzer.registry.locate import GIVEN, locate
 from neuralyzer.registry.location import Base, Location
-from neuralyzer.registry.manifests import DatasetVersion
 from neuralyzer.registry.trained_on import base_saw
 from neuralyzer.report.page import write_report
 from neuralyzer.trace.gauge import memory
@@ -119,7 +118,7 @@ def _forget(
         request = replace(request, budget=received["request"]["budget"])  # as the case began with it
     location = folder.stage(
         "located",
-        lambda: _located(request, place, oracle, wish.also).to_dict(),
+        lambda: _located(request, place, oracle, wish).to_dict(),
         lambda found: found,
         lambda found: found,
     )
@@ -154,22 +153,28 @@ def _planned(task: Task, place: Workspace, wish: Wish, audited: Audit) -> Plan:
     return found if wish.choose is None else found.chosen_by_person(wish.choose(found))
 
 
-def _located(
-    request: ErasureRequest, workspace: Workspace, oracle: TrainedModel, also: Sequence[DatasetVersion]
-) -> Location:
+def _located(request: ErasureRequest, workspace: Workspace, oracle: TrainedModel, wish: Wish) -> Location:
     own = dict.fromkeys([*weights.identities(oracle.model), oracle.lineage])
-    return locate(request, workspace, oracle.data, weights=list(own), base=oracle.recipe.bases, also=also)
+    return locate(
+        request, workspace, oracle.data, weights=list(own), base=oracle.recipe.bases, also=wish.also,
+        name=wish.named.get("data", GIVEN),
+    )  # fmt: skip
 
 
 def _received(request: ErasureRequest) -> dict[str, Any]:
-    return {"request": request.to_dict(), "received": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}
+    opened = _now()
+    return {"request": request.to_dict(), "received": request.received or opened, "opened": opened}
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def _declared(audited: Audit) -> ProtocolRecord:
     own = audited.protocol
     return ProtocolRecord.declare(
         signals=list(own.signals), counting=list(own.counting), alpha=own.alpha, max_trace=own.max_trace,
-        references=own.references, declared_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        references=own.references, declared_at=_now(),
     )  # fmt: skip
 
 
@@ -206,9 +211,9 @@ def _finish(
     began: float,
 ) -> None:
     """Certify, report, and write the result."""
+    done = folder.stage("answered", _now, lambda moment: {"done": moment}, lambda known: str(known["done"]))
     facts = outcome.Facts(
-        case, oracle, setting.task, setting.references, place, plan, audited, outcomes, location, received, wish.seed,
-        wish.retrain_seconds, began,
+        case, oracle, setting.task, setting.references, place, plan, audited, outcomes, location, received, wish, done, began,
     )  # fmt: skip
     final = facts.final
     assert final.weights is not None

@@ -10,6 +10,7 @@ import torch
 
 from neuralyzer.cases.attempt import Outcome
 from neuralyzer.cases.speed import Speed
+from neuralyzer.cases.wish import Wish
 from neuralyzer.certificates.statement import LIMITS
 from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
@@ -33,7 +34,7 @@ NOT_TESTED = (
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that a case came to know."""
+    """Everything that a case came to know; ``done`` is when it was answered."""
 
     case: str
     oracle: TrainedModel
@@ -45,8 +46,8 @@ class Facts:
     outcomes: list[Outcome]
     location: dict[str, Any]
     received: dict[str, Any]
-    seed: int
-    retrain_seconds: float | None
+    wish: Wish
+    done: str
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -55,7 +56,9 @@ class Facts:
         pool, unlearning = self.references, sum(found.seconds for found in self.outcomes)
         seconds = max(time.perf_counter() - self.began, unlearning)
         served = 1 if pool is None else len(pool.roster.closed) + (self.case not in pool.roster.closed)
-        return Speed(self.retrain_seconds, unlearning, seconds, 0.0 if pool is None else pool.store.seconds, served)
+        return Speed(
+            self.wish.retrain_seconds, unlearning, seconds, 0.0 if pool is None else pool.store.seconds, served
+        )
 
     @property
     def final(self) -> Outcome:
@@ -87,6 +90,7 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
         "id": facts.case,
         "reason": request.reason,
         "received": facts.received["received"],
+        "done": facts.done,
         "due": request.due,
         "decided_by": request.decided_by,
         "guarantee": str(request.guarantee),
@@ -101,6 +105,8 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
         "verdict": str(final.verification.verdict),
         "request": asked,
         "policy": facts.workspace.policy.to_dict(),
+        "organisation": facts.wish.named.get("organisation"),
+        "model": facts.wish.named.get("model"),
         "located": discreet(facts.location, facts.workspace.policy.name_subject),
         "references": {
             "size": pool.size if pool else 0,
@@ -117,7 +123,7 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
             "guarantee": str(final.guarantee),
             "hyperparameters": final.hyperparameters,
             "seconds": sum(found.seconds for found in facts.outcomes),
-            "retrain_seconds": facts.retrain_seconds,
+            "retrain_seconds": facts.wish.retrain_seconds,
             "speed": facts.speed.to_dict(),
             "threads": torch.get_num_threads(),
             "attempts": [

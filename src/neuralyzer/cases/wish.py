@@ -30,6 +30,7 @@ class Wish:
         also: further tables that are searched for the rows, such as ``registry.tables.table`` reads.
         timed_budget: whether the request's budget was computed from a timing: it is then no part of the case's name,
             and a case that is gone on with keeps the budget that it began with.
+        named: what the report calls the ``organisation`` and the ``model``.
     """
 
     method: str | None = None
@@ -43,6 +44,7 @@ class Wish:
     choose: Callable[[Plan], str] | None = field(default=None, compare=False)
     also: Sequence[DatasetVersion] = field(default=(), compare=False)
     timed_budget: bool = False
+    named: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         as_device(self.device)

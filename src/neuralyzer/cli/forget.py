@@ -16,12 +16,14 @@ from neuralyzer.cli.options import (
     NameSubject,
     ProjectFile,
     Reason,
+    Received,
     Row,
     Seed,
     Subject,
     Wanted,
     Where,
     request,
+    settling,
 )
 from neuralyzer.cli.output import answer
 
@@ -29,6 +31,7 @@ EXAMPLE = "Example: neuralyzer forget --subject AIFinn --budget 60 --due 2026-12
 
 
 def run(
+    context: typer.Context,
     subject: Subject = None,
     row: Row = None,
     class_: Class = None,
@@ -36,6 +39,7 @@ def run(
     guarantee: Wanted = "weak",
     reason: Reason = "privacy",
     budget: Budget = None,
+    received: Received = None,
     due: Due = None,
     decided_by: DecidedBy = None,
     method: Method = None,
@@ -55,7 +59,7 @@ def run(
     from dataclasses import replace
 
     import click
-    from rich.console import Console
+    from rich.console import Console, Group
 
     from neuralyzer.cases.forget import forget
     from neuralyzer.cases.screen import Blind, Screen, case_view
@@ -70,18 +74,20 @@ def run(
     own = Project.read(project)
     wish = Wish(
         method=method, seed=seed, folder=own.root, exact_references=exact_references, device=own.device(device),
-        retrain_seconds=own.training_seconds, also=own.rows.searched,
+        retrain_seconds=own.training_seconds, also=own.rows.searched, named=own.named,
         choose=(lambda plan: choose(plan, console, click.getchar)) if interactive else None,
     )  # fmt: skip
     place = own.workspace
     if name_subject:
         place = replace(place, policy=replace(place.policy, name_subject=True))
-    asked = own.rows.known_by(request(subject, row, class_, where, guarantee, reason, budget, due, decided_by))
+    asked = own.rows.known_by(
+        request(subject, row, class_, where, guarantee, reason, budget, due, decided_by, received)
+    )
     audience = Blind() if json else Screen(console)
     with own.alone():  # what is the present model is only known once no other command changes it
         earlier = own.answered(asked)
         if earlier is not None:
-            answer(earlier, case_view(earlier), json)
+            answer(earlier, Group(case_view(earlier), settling(context, earlier["verification"])), json)
             return
         oracle = own.oracle()
         case = forget(
@@ -89,6 +95,6 @@ def run(
         )
         if case.succeeded:
             own.succeed(oracle, case, asked)
-    answer(case.to_dict(), case_view(case.result), json)
+    answer(case.to_dict(), Group(case_view(case.result), settling(context, case.result["verification"])), json)
     if not case.succeeded:
         raise typer.Exit(1)

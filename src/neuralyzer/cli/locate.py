@@ -22,5 +22,8 @@ def run(
     own = Project.read(project)
     weights = identities(own.weights) if own.weights.exists() else ()
     asked = own.rows.known_by(request(subject, row, class_, where))
-    found = locate(asked, own.workspace, own.data, weights=weights, base=own.recipe.bases, also=own.rows.searched)
+    found = locate(
+        asked, own.workspace, own.data, weights=weights, base=own.recipe.bases, also=own.rows.searched,
+        name=own.named["data"],
+    )  # fmt: skip
     answer(found.to_dict(), found, json)

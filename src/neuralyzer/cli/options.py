@@ -1,11 +1,15 @@
 """Options that several verbs share, and the request that they make."""
 
+import shlex
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from neuralyzer.data.request import ErasureRequest
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
@@ -31,6 +35,9 @@ Wanted = Annotated[
 Reason = Annotated[str, typer.Option("--reason", help="privacy, bias, stale, poison, or your own word.")]
 Budget = Annotated[float | None, typer.Option("--budget", help="Seconds that the first choice may take.")]
 Due = Annotated[str | None, typer.Option("--due", help="The legal date, such as 2026-12-31.")]
+Received = Annotated[
+    str | None, typer.Option("--received", help="The day on which the request came in; by default today.")
+]
 DecidedBy = Annotated[str | None, typer.Option("--decided-by", help="Who decided.")]
 Method = Annotated[str | None, typer.Option("--method", help="Your own choice of algorithm; see 'neuralyzer methods'.")]
 Interactive = Annotated[
@@ -58,11 +65,50 @@ def request(
     budget: float | None = None,
     due: str | None = None,
     decided_by: str | None = None,
+    received: str | None = None,
 ) -> "ErasureRequest":
     """The request that the options make."""
     from neuralyzer.data.request import ErasureRequest
 
     return ErasureRequest(
         subjects=subject or (), rows=row or (), classes=class_ or (), where=where, guarantee=guarantee,
-        reason=reason, budget=budget, due=due, decided_by=decided_by,
+        reason=reason, budget=budget, due=due, decided_by=decided_by, received=received,
     )  # fmt: skip
+
+
+def again(context: typer.Context, verb: str, without: Collection[str] = ()) -> str:
+    """A command with the options of the one that is being run.
+
+    Args:
+        context: of that.
+        verb: that the command shall call.
+        without: names of options that are left out.
+
+    Returns:
+        The command as it is typed.
+    """
+    words = ["neuralyzer", verb]
+    for own in context.command.params:
+        value = context.params.get(own.name or "")
+        if own.name in without or value in (None, (), [], False) or value == own.get_default(context):
+            continue
+        for entry in value if isinstance(value, list | tuple) else [value]:
+            words += [own.opts[0]] if entry is True else [own.opts[0], str(entry)]
+    return shlex.join(words)
+
+
+CHOSEN = ("method", "exact_references", "budget", "interactive", "json", "weights", "predict")  # not the request's
+
+
+def settling(context: typer.Context, verification: Mapping[str, Any]) -> "RenderableType":
+    """The command that would settle an inconclusive verdict, or each where there are two; nothing for another verdict."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from neuralyzer.verification.words import SETTLING
+
+    lines = [
+        Text(f"settle it    {again(context, 'forget', CHOSEN)} {option}   ({SETTLING[option.split()[0]]})")
+        for option in verification.get("settled_by", ())
+    ]
+    return Group(*lines)

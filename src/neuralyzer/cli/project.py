@@ -69,6 +69,11 @@ class Project:
         """How the model is trained."""
         return Recipe.find(self.tables["model"]["recipe"], self.root)
 
+    @property
+    def named(self) -> dict[str, str]:
+        """What reports call the organisation, the model and the training rows."""
+        return {"model": self.weights.name, "data": str(self.tables["data"]["train"])} | self.tables.get("report", {})
+
     def settle_threads(self) -> None:
         """Compute from here on with as many threads as are fastest for the recipe; timed once, then as written down."""
         torch.set_num_threads(threads.settled(self.workspace.threads, self.recipe, self.data).count)

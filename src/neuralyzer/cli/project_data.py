@@ -63,7 +63,7 @@ class ProjectData:
         """Holdout and further tables, to be searched for a subject as the training rows are."""
         found = []
         if self.whole_holdout is not None:
-            found.append(manifests.unregistered("holdout", self.whole_holdout, role="holdout"))
+            found.append(manifests.unregistered(self.table["holdout"], self.whole_holdout, role="holdout"))
         for own in self.table.get("also", ()):
             entry = dict(own)
             path = self.root / entry.pop("path")

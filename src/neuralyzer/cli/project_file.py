@@ -24,6 +24,7 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
         **dict.fromkeys(("alpha", "max_trace", "max_utility_loss"), NUMBER),
         "acceptance": TEXT, "name_subject": (bool,), "keep_weights": (bool,),
     },
+    "report": {"organisation": TEXT, "model": TEXT},
 }  # fmt: skip
 # Tables within [data]: the keys that they must have, and those that they may have.
 WITHIN = {
@@ -63,6 +64,10 @@ alpha = 0.05                 # error rate of the joint test
 max_trace = 0.75             # largest trace that may have been missed where the verdict is forgotten
 # max_utility_loss = 0.01    # of accuracy; for regression a share of the RMSE
 # acceptance = "pytest tests/model"   # finds the new weights in NEURALYZER_WEIGHTS
+
+# [report]                   # names on the report's first page
+# organisation = "Example Ltd"
+# model = "Oracle 3"         # by default the weights' file
 """
 
 

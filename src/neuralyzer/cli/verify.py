@@ -16,6 +16,7 @@ from neuralyzer.cli.options import (
     Subject,
     Where,
     request,
+    settling,
 )
 from neuralyzer.cli.output import answer, progress
 from neuralyzer.errors import UsageError
@@ -33,6 +34,7 @@ Predict = Annotated[
 
 
 def run(
+    context: typer.Context,
     weights: Weights = None,
     predict: Predict = None,
     subject: Subject = None,
@@ -46,6 +48,8 @@ def run(
 ) -> None:
     """Judge any model, also one unlearned elsewhere; exit 1 unless forgotten or untraceable."""
     import tempfile
+
+    from rich.console import Group
 
     from neuralyzer.cli.project import Project
     from neuralyzer.models import weights as files
@@ -82,6 +86,6 @@ def run(
         originals = {*files.identities(oracle.model), oracle.lineage}
         known = trained_on(weights, asked, own.workspace, oracle.data, originals, oracle.recipe.bases)
     found = verify(model, oracle, asked, pool, own.workspace.policy, exact_references=judges, registered=known)
-    answer(found.to_dict(), found, json)
+    answer(found.to_dict(), Group(found, settling(context, found.to_dict())), json)
     if found.verdict not in (Verdict.FORGOTTEN, Verdict.UNTRACEABLE):
         raise typer.Exit(1)

@@ -47,6 +47,8 @@ class ErasureRequest:
         budget: seconds of computing that the first choice may take; None for as long as it takes.
         due: the legal date, ISO 8601.
         decided_by: who decided.
+        received: the day on which the request came in, ISO 8601; None for the day on which its case is opened. It is no
+            part of the case's name.
     """
 
     subjects: Sequence[str] = ()
@@ -58,6 +60,7 @@ class ErasureRequest:
     budget: float | None = None
     due: str | None = None
     decided_by: str | None = None
+    received: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("subjects", "rows", "classes"):
@@ -78,11 +81,12 @@ class ErasureRequest:
             raise UsageError(f"guarantee {self.guarantee!r} is none of {', '.join(Guarantee)}") from None
         if self.budget is not None and self.budget <= 0:
             raise UsageError(f"budget is {self.budget} seconds; it must be above 0")
-        if self.due is not None:
-            try:
-                dt.date.fromisoformat(self.due)
-            except ValueError:
-                raise UsageError(f"due {self.due!r} is no date such as 2026-12-31") from None
+        days = {name: _day(name, getattr(self, name)) for name in ("received", "due")}
+        received, due, today = days["received"], days["due"], dt.datetime.now().astimezone().date()
+        if received is not None and received > today:
+            raise UsageError(f"received {received} has not come yet; today is {today}")
+        if received is not None and due is not None and due < received:
+            raise UsageError(f"due {due} lies before received {received}")
 
     def positions(self, data: Data) -> np.ndarray:
         """Where the requested rows stand in ``data``; looked up once, and every later stage is given the same.
@@ -144,13 +148,24 @@ class ErasureRequest:
         return self if key is None else replace(self, subjects=[keyed(key, name) for name in self.subjects])
 
     def to_dict(self) -> dict[str, Any]:
-        """The request as plain values."""
+        """What is asked, as plain values: all but ``received``, which changes no answer."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in (asdict(self) | {"guarantee": str(self.guarantee)}).items()
+            if name != "received"
         }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ErasureRequest":
         """The request that ``to_dict`` wrote down."""
         return cls(**values)
+
+
+def _day(name: str, given: str | None) -> dt.date | None:
+    """A date of a request."""
+    if given is None:
+        return None
+    try:
+        return dt.date.fromisoformat(given)
+    except ValueError:
+        raise UsageError(f"{name} {given!r} is no date such as 2026-12-31") from None

@@ -40,6 +40,7 @@ def locate(
     weights: Sequence[str] = (),
     base: str | Sequence[str] | None = None,
     also: Sequence[DatasetVersion] = (),
+    name: str = GIVEN,
 ) -> Location:
     """Find the rows of a request in every registered data set, run, checkpoint and model.
 
@@ -54,6 +55,7 @@ def locate(
         base: digest of the pretrained weights that these started from, such as ``recipe.base``; or its digests, as
             ``weights.identities`` gives them.
         also: further tables that are registered nowhere, such as ``registry.tables.table`` reads.
+        name: what ``data`` is called where it is registered nowhere.
 
     Returns:
         What was found where.
@@ -69,7 +71,7 @@ def locate(
         raise UsageError("a request by class or predicate needs the data itself: give data=")
     versions = manifests.datasets(workspace)
     if data is not None and all(version.digest != data.digest for version in versions):
-        versions.append(manifests.unregistered(GIVEN, data))
+        versions.append(manifests.unregistered(name, data))
     known = {version.digest for version in versions}
     versions += [version for version in also if version.digest not in known]
     found = _found(request, versions, data)

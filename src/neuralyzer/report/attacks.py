@@ -29,7 +29,7 @@ NAMES = {
     "rmia-online": "RMIA, online",
     "rmia-offline": "RMIA, offline",
 }
-MODELS = {"original": "Original", "unlearned": "Unlearned", "references": "References"}
+MODELS = {"original": "Before", "unlearned": "After", "references": "References"}
 DRAWN = ("lira-online", "rmia-online")  # the stronger of each; the others stand in the table
 LOWEST = 1e-3  # rate at which the axes begin
 _COLOURS = {"original": ORIGINAL, "unlearned": UNLEARNED, "references": NEVER_SAW}

@@ -96,7 +96,7 @@ def traces(families: Sequence[Mapping[str, Any]]) -> Drawing | None:
         chart,
         "Residual trace by family with intervals. "
         + " ".join(
-            f"{f['label']}: original {percent(f['original']['trace'])}, unlearned {percent(f['unlearned']['trace'])}."
+            f"{f['label']}: before {percent(f['original']['trace'])}, after {percent(f['unlearned']['trace'])}."
             for f in families
         ),
     )

@@ -34,8 +34,8 @@ def margins(readings: Mapping[str, Sequence[float]]) -> Drawing | None:
         The drawing; None where there is nothing to draw.
     """
     panels = [
-        ("original", "Original", ORIGINAL),
-        ("unlearned", "Unlearned", UNLEARNED),
+        ("original", "Before", ORIGINAL),
+        ("unlearned", "After", UNLEARNED),
         ("never_saw", "References that never saw the rows", NEVER_SAW),
     ]
     finite = {name: np.asarray(read, float)[np.isfinite(read)] for name, read in readings.items() if len(read)}

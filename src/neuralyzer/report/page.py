@@ -8,7 +8,8 @@ from typing import Any
 import jinja2
 
 from neuralyzer.report import attacks, charts, formats, histograms, statement, wording
-from neuralyzer.verification.words import telling
+from neuralyzer.report.to_do import to_do
+from neuralyzer.verification.words import remaining, speaks, telling
 from neuralyzer.workspace.atomic import write_bytes
 
 _TEMPLATE = "page.html.j2"
@@ -58,13 +59,16 @@ def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) 
     certificate, known = result.get("certificate"), attacks.known(result)
     return {
         "case": result.get("case"),
-        "request": {"received": None, "due": None, "decided_by": None, "commitment": None} | result["request"],
-        "named": statement.named(result)
-        or ("names withheld" if result["request"].get("commitment") else "no person named"),
+        "request": {"decided_by": None, "commitment": None} | result["request"],
+        "facts": _facts(result),
         "verdict": word,
         "verdict_class": word.replace(" ", "-") if word in wording.VERDICTS else "inconclusive",
         "sentence": sentence,
-        "measured_sentence": (verification or {}).get("sentence"),
+        "bounded": wording.bounded(verification) if verification else "",
+        "measured": verification.get("sentence")
+        if verification and word in ("inconclusive", "not forgotten")
+        else None,
+        "to_do": to_do(result),
         "tiles": _tiles(result, families),
         "steps": wording.steps(result, families),
         "families": families,
@@ -129,6 +133,7 @@ def _families(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         )
     labels = [family["label"] for family in joined]
     for family in joined:
+        family["told"] = wording.told(family)
         if labels.count(family["label"]) > 1:
             family["label"] += f" ({family['signal']})"
     return joined
@@ -155,14 +160,34 @@ def _attempt(attempt: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
+def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Who asked whom for what, and when, for the head of the page."""
+    request, missed = result["request"], statement.late(result)
+    due, done = statement.day(request.get("due")), statement.day(request.get("done"))
+    withheld = "names withheld" if request.get("commitment") else "no person named"
+    facts = (
+        ("Organisation", result.get("organisation")),
+        ("Model", result.get("model")),
+        ("Request", request["id"]),
+        ("Data of", statement.named(result) or withheld),
+        ("Received", statement.day(request.get("received"))),
+        ("Due", due),
+        ("Answered", f"{done}, {missed}" if missed else done),
+        ("Decided by", request.get("decided_by")),
+        ("Reason", request["reason"]),
+    )
+    return [(name, str(value)) for name, value in facts if value]
+
+
 def _tiles(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """Pick the figures that stand beside the verdict.
+    """Pick the figures that stand beside the verdict: of the one family that speaks for all.
 
     Returns:
         Caption, figure and remark of each.
     """
     tiles = []
-    speaker = wording.headline(families, "unlearned") or wording.headline(families, "original")
+    verification = result.get("verification") or {}
+    speaker = None if verification.get("basis") == "exact" else speaks(families)
     if speaker is not None:
         for caption, reading in (("Trace before", speaker["original"]), ("Trace now", speaker["unlearned"])):
             if reading["trace"] is not None:
@@ -170,9 +195,10 @@ def _tiles(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> 
                 tiles.append(
                     (caption, formats.percent(reading["trace"]), between if between != formats.MISSING else "")
                 )
-    verification = result.get("verification") or {}
-    if (found := wording.bound(verification)) is not None:
-        tiles.append(("Detectable trace", formats.percent(found), "would have been found"))
+        if (remains := remaining(verification.get("families") or ())) is not None:
+            tiles.append(("May remain", formats.percent(remains), "at most"))
+        if (found := wording.bound(verification)) is not None:
+            tiles.append(("Would be found", formats.percent(found), "or more"))
     utility = _utility(result)
     if utility and utility["holdout"] and utility["rows"][0]["unlearned"] is not None:
         row, name = utility["rows"][0], utility["name"]

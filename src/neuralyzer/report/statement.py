@@ -1,10 +1,11 @@
-"""The paragraph that a data-protection officer can sign: asked, found, done, measured, uncertain."""
+"""The statement that a data-protection officer can sign: asked, found, done, claimed, uncertain; and its dates."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neuralyzer.report.formats import chance, interval, number, percent, plural, utility
-from neuralyzer.report.wording import audited, bound, headline, located, unlearned, verdict
+from neuralyzer.report.formats import chance, number, percent, plural, seconds, utility
+from neuralyzer.report.wording import audited, bounded, rows, verdict
 
 GUARANTEES = {
     "exact": "the model’s distribution is that of a retrained one, by construction",
@@ -16,21 +17,21 @@ GUARANTEES = {
 
 
 def statement(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """The paragraph for the data-protection officer, in plain language.
+    """What is stated, in plain language.
 
     Args:
         result: the case's result.
         families: as the page shows them.
 
     Returns:
-        Heading and sentences of each part: asked, found, done, measured, uncertain.
+        Heading and sentences of each part: asked, found, done, claimed, uncertain.
     """
     parts = [
-        ("What was asked", _asked(result)),
-        ("What was found", f"{located(result)} {audited(result, families)}".strip()),
-        ("What was done", unlearned(result.get("unlearning") or {}) or "The model was not changed."),
-        ("What was measured", _measured(result, families)),
-        ("What remains uncertain", _uncertain(result)),
+        ("Asked", _asked(result)),
+        ("Found", f"{rows(result)} {audited(result, families)}".strip()),
+        ("Done", _done(result)),
+        ("Claimed", _claimed(result)),
+        ("Uncertain", _uncertain(result)),
     ]
     return [(heading, text) for heading, text in parts if text]
 
@@ -42,47 +43,64 @@ def named(result: Mapping[str, Any]) -> str | None:
     return ", ".join(map(str, names)) if allowed and names else None
 
 
+def day(moment: Any) -> str | None:
+    """Return the day of a date or a moment; None where there is none."""
+    return None if not moment else str(moment)[:10]
+
+
+def late(result: Mapping[str, Any]) -> str | None:
+    """Return by how much the legal date was missed, such as ``3 days late``; None where it was not, or there is none."""
+    due, done = day(result["request"].get("due")), day(result["request"].get("done"))
+    if due is None or done is None:
+        return None
+    days = (dt.date.fromisoformat(done) - dt.date.fromisoformat(due)).days
+    return f"{plural(days, 'day')} late" if days > 0 else None
+
+
 def _asked(result: Mapping[str, Any]) -> str:
     request = result["request"]
-    received = f", received on {request['received']}," if request.get("received") else ""
+    who, received = result.get("organisation"), day(request.get("received"))
     if (names := named(result)) is not None:
         whose = f"the data of {names}"
     elif request.get("commitment"):
         whose = "the data of one or more subjects, whose names are withheld,"
     else:
         whose = "certain rows"
+    model = f"the model {result['model']}" if result.get("model") else "the model"
+    asked = f"Request {request['id']}{f' to {who}' if who else ''}{f', received on {received},' if received else ''}"
     text = (
-        f"Request {request['id']}{received} asked that {whose} be removed from the model "
-        f"(reason: {request['reason']}; guarantee asked for: {request['guarantee']})."
+        f"{asked} asked that {whose} be removed from {model} (reason: {request['reason']}; guarantee asked for: "
+        f"{request['guarantee']})."
     )
-    if request.get("due"):
-        text += f" It was due on {request['due']}."
+    if due := day(request.get("due")):
+        done = day(request.get("done"))
+        text += f" It was due on {due}"
+        text += f" and answered on {done}, {late(result) or 'in time'}." if done else "."
     if request.get("decided_by"):
         text += f" {request['decided_by']} decided on it."
     return text
 
 
-def _measured(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> str:
+def _done(result: Mapping[str, Any]) -> str:
+    unlearning = result.get("unlearning")
+    if not unlearning:
+        return "The model was not changed."
+    text = f"The model was made to forget with {unlearning['method']} in {seconds(unlearning.get('seconds'))}"
+    return f"{text}; the original weights were not overwritten."
+
+
+def _claimed(result: Mapping[str, Any]) -> str:
     verification = result.get("verification")
     word, sentence = verdict(result)
     if verification is None:
         return sentence
-    parts = [f"The verdict is “{word}”. {sentence}"]
-    speaker = headline(families, "unlearned")
-    if speaker is not None:
-        reading = speaker["unlearned"]
-        parts.append(
-            f"The trace now reads {percent(reading['trace'])} (interval {interval(reading['low'], reading['high'])})"
-            + ("; this decides nothing, since the basis is exact." if verification["basis"] == "exact" else ".")
-        )
+    parts = [f"The verdict is “{word}”. {sentence}", bounded(verification)]
     if verification["basis"] == "statistical" and verification.get("p_value") is not None:
         parts.append(
             f"Models that never saw the data look at least this unusual with a probability of "
             f"{chance(verification['p_value'])}; below {percent(verification.get('alpha', 0.05))} the verdict would "
             "be “not forgotten”."
         )
-    if verification["basis"] == "statistical" and (found := bound(verification)) is not None:
-        parts.append(f"A trace of {percent(found)} or more would very likely have been found.")
     kept = (result.get("utility") or {}).get("holdout_accuracy")
     if kept:
         name = str(result["utility"].get("name") or "accuracy")
@@ -94,7 +112,7 @@ def _measured(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) 
     if acceptance:
         total = acceptance["passed"] + acceptance["failed"]
         parts.append(f"{number(acceptance['passed'])} of {plural(total, 'acceptance test')} passed.")
-    return " ".join(parts)
+    return " ".join(part for part in parts if part)
 
 
 def _uncertain(result: Mapping[str, Any]) -> str:
@@ -105,9 +123,6 @@ def _uncertain(result: Mapping[str, Any]) -> str:
     guarantee = GUARANTEES.get(_guarantee(result))
     if guarantee:
         parts.append(f"The method’s guarantee is “{_guarantee(result)}”: {guarantee}.")
-    not_tested = result.get("not_tested") or ()
-    if not_tested:
-        parts.append(f"Not tested: {'; '.join(map(str, not_tested))}.")
     parts.append(
         "It is taken on trust that the certified weights are the ones in use and that no copy of the old ones is kept. "
         "Backups, logs and copies outside the registered systems are not covered."

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neuralyzer.report.formats import interval, number, p_value, percent, plural, seconds
+from neuralyzer.verification.words import remaining, speaks
 
 NOT_VERIFIED = "not verified"
 VERDICTS = {
@@ -55,20 +56,6 @@ def count(value: Any) -> int:
     return value if isinstance(value, int) else len(value or ())
 
 
-def headline(families: Sequence[Mapping[str, Any]], side: str) -> Mapping[str, Any] | None:
-    """Return the family that speaks for all in a sentence: one that counts if any does, retraining first.
-
-    Args:
-        families: as the page shows them.
-        side: ``original`` or ``unlearned``; the family must have been measured there.
-
-    Returns:
-        The family; None where none was measured.
-    """
-    measured = [f for f in families if f[side]["trace"] is not None]
-    return min(measured, key=lambda f: (not f["counts"], f["family"] != "retraining"), default=None)
-
-
 def steps(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> list[Step]:
     """The way of the case.
 
@@ -105,8 +92,8 @@ def _sentence(text: object) -> str:
     return words and words[0].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
 
 
-def located(result: Mapping[str, Any]) -> str:
-    """Return where the rows lie."""
+def rows(result: Mapping[str, Any]) -> str:
+    """Return how many rows were found, and in how many places."""
     located = result.get("located") or {}
     text = f"{plural(count(located.get('rows')), 'row')} of training data"
     hits = located.get("datasets")
@@ -119,16 +106,21 @@ def located(result: Mapping[str, Any]) -> str:
         )
         if count(found)
     ]
-    text += f" in {' and '.join(places)}." if places else "."
+    return text + (f" in {' and '.join(places)}." if places else ".")
+
+
+def located(result: Mapping[str, Any]) -> str:
+    """Return where the rows lie, and what else is like them."""
+    located, text = result.get("located") or {}, rows(result)
     others = [hit for hit in located.get("datasets") or () if hit.get("role", "training") != "training"]
     if others:
         named = ", ".join(f"{hit['name']} ({hit['role']}, {plural(count(hit['rows']), 'row')})" for hit in others)
         text += f" The subject also stands in {named}, which the model was not trained on."
     if near := located.get("near") or ():
-        rows, names = sum(int(own["rows"]) for own in near), len({own["name"] for own in near})
+        alike, names = sum(int(own["rows"]) for own in near), len({own["name"] for own in near})
         text += (
-            f" {plural(rows, 'row')} {'stands' if rows == 1 else 'stand'} under {plural(names, 'name')} much like the "
-            "one asked for; the request does not cover them: decide whether they are the same person."
+            f" {plural(alike, 'row')} {'stands' if alike == 1 else 'stand'} under {plural(names, 'name')} much like the "
+            "one asked for; the request does not cover them."
         )
     if copies := count(located.get("duplicates")):
         text += (
@@ -152,9 +144,9 @@ def audited(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) ->
     audit = result.get("audit")
     if audit is None:
         return ""
-    speaker = headline(families, "original")
-    if speaker is None:
-        return "The original model's trace could not be measured."
+    speaker = speaks(families)
+    if speaker is None or speaker["original"]["trace"] is None:
+        return "No family could have found the original’s whole trace, so none was measured."
     reading = speaker["original"]
     p = f", {p_value(audit['p_value'])}" if audit.get("p_value") is not None else ""
     return (
@@ -203,15 +195,47 @@ def _verified(verification: Mapping[str, Any]) -> str:
     text = f"{str(verification['verdict']).capitalize()}"
     if verification.get("p_value") is not None:
         text += f": {p_value(verification['p_value'])}"
-    if (found := bound(verification)) is not None:
-        text += f"; a trace of {percent(found)} would have been found"
-    return f"{text}."
+    return f"{text}. {bounded(verification)}".strip()
 
 
 def bound(verification: Mapping[str, Any]) -> float | None:
     """Return the smallest trace that would have been found; older results have the counting families' largest."""
     found = verification.get("bound", verification.get("detectable"))
     return None if found is None else float(found)
+
+
+def bounded(verification: Mapping[str, Any]) -> str:
+    """Return how much may remain and how much would have been found, in a sentence; nothing where the record decides."""
+    if verification["basis"] == "exact":
+        return ""
+    remains, found = remaining(verification["families"]), bound(verification)
+    said = [] if remains is None else [f"up to {percent(remains)} of the data’s trace may remain"]
+    said += [] if found is None else [f"a trace of {percent(found)} or more would have been found"]
+    return _sentence("; ".join(said))
+
+
+# What each family asks of the new model. Yes is good.
+QUESTIONS = {
+    "retraining": "Is it no surer of these rows than models that never saw them?",
+    "attack": "Does it treat changed copies of these rows as models do that never saw them, so that no attacker can tell?",
+    "relearning": "Does it learn these rows again no faster than models that never saw them?",
+    "accuracy": "Is it right about these rows no more often than models that never saw them?",
+    "information": "Do its weights say no more of these rows than those of models that never saw them?",
+}
+
+
+def told(family: Mapping[str, Any]) -> str:
+    """Return what a family asks and what it answers, in plain words."""
+    question = QUESTIONS.get(family["family"], "Is it as models that never saw these rows?")
+    reading = family["unlearned"]
+    if reading["trace"] is None:
+        return f"{question} This could not be measured."
+    read = f"{percent(reading['trace'])} of a trace ({interval(reading['low'], reading['high'])})"
+    if not family["counts"]:
+        return f"{question} No answer: it reads {read}, and might have missed the original’s whole trace."
+    if reading["low"] is not None and reading["low"] > 0:
+        return f"{question} No: it reads {read}."
+    return f"{question} Yes, as far as can be seen: it reads {read}."
 
 
 def controls(verification: Mapping[str, Any]) -> list[tuple[str, bool]]:

@@ -20,7 +20,7 @@ from neuralyzer.trace.verdict import Verdict, counting, decide
 from neuralyzer.verification.attacks import Attacks, attacks
 from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_control
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.words import NO_NUMBER, UNSEEN, colour, percent, telling
+from neuralyzer.verification.words import UNSEEN, colour, percent, shares, telling
 from neuralyzer.workspace.policy import Policy
 
 
@@ -157,18 +157,15 @@ def _sentence(
     whose: str = "the rows'",
     why: str | None = None,
 ) -> str:
-    first = next((row for row in families if row["counts"]), families[0])
-    if telling(first["low"], first["high"]):
-        found = f"{percent(first['trace'])} of {whose} trace ({100 * first['low']:.0f} to {percent(first['high'])})"
-    else:
-        found = f"a share of {whose} trace {NO_NUMBER}"
+    share, read = shares(families, f"{whose} trace")
+    read += f", p = {p:.3f}"
     if why is not None:
-        return f"Inconclusive: {why}; {found} is read, p = {p:.3f}."
+        return f"Inconclusive: {why}; {read}."
     if verdict is Verdict.NOT_FORGOTTEN:
-        return f"{model} holds {found}, p = {p:.3f}."
+        return f"{model} holds {share}, p = {p:.3f}."
     if verdict is Verdict.UNTRACEABLE:
-        return f"Nothing measurable: {found} is read, p = {p:.3f}, and even a whole trace might not have been seen."
-    return f"Inconclusive: {found} is read, p = {p:.3f}; more rows or more references would settle it."
+        return f"Nothing measurable: {read}."
+    return f"Inconclusive: {read}; more rows or more references would settle it."
 
 
 def audit_view(audit: Audit, model: str = "The model", whose: str = "the rows'") -> RenderableType:

@@ -23,7 +23,7 @@ from neuralyzer.trace.table import Table
 from neuralyzer.trace.verdict import Verdict, counting, decide
 from neuralyzer.verification.audit import families_view, not_measured_view
 from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_control
-from neuralyzer.verification.words import NO_NUMBER, colour, percent, telling
+from neuralyzer.verification.words import colour, shares
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.policy import Policy
 
@@ -225,18 +225,12 @@ def _line(family: str, signal: str, trace: Trace, counts: bool) -> dict[str, Any
 
 
 def _sentence(verdict: Verdict, families: Sequence[dict[str, Any]], p: float, why: str | None) -> str:
-    first = next((row for row in families if row["counts"]), families[0])
-    if telling(first["low"], first["high"]):
-        read = (
-            f"{percent(first['trace'])} of a trained row's trace ({100 * first['low']:.0f} to {percent(first['high'])})"
-        )
-    else:
-        read = f"a share of a trained row's trace {NO_NUMBER}"
-    read += f" is read, p = {p:.3f}"
+    share, read = shares(families, "a trained row's trace")
+    read += f", p = {p:.3f}"
     if why is not None:
         return f"Inconclusive: {why}; {read}."
     return {
-        Verdict.NOT_FORGOTTEN: f"The model was trained on these rows: {read}.",
+        Verdict.NOT_FORGOTTEN: f"The model was trained on these rows: {share} is read, p = {p:.3f}.",
         Verdict.FORGOTTEN: f"No sign that the model was trained on these rows: {read}.",
         Verdict.UNTRACEABLE: f"Nothing measurable: {read}, and even a model trained on these rows might look so.",
         Verdict.INCONCLUSIVE: f"Inconclusive: {read}; more rows or more references would settle it.",

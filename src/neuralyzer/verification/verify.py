@@ -1,6 +1,5 @@
 """The verdict on a model: does it still hold the requested rows? Read on the judging half."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -27,7 +26,8 @@ from neuralyzer.verification.attacks import Attacks, attacks
 from neuralyzer.verification.audit import audit, required
 from neuralyzer.verification.controls import Controls, groups_of, original_control, retained_control
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.words import NOT_FOUND, OTHERWISE, TRAINED, sentence
+from neuralyzer.verification.settling import JUDGES, RETRAIN, rows_needed
+from neuralyzer.verification.words import NOT_FOUND, OTHERWISE, TRAINED, remaining, sentence
 from neuralyzer.workspace.policy import Policy
 
 POOL, EXACT = "pool", "exact references"
@@ -57,6 +57,9 @@ class Verification:
             request has it; None where one of them does not count.
         retained_control: how often the same test finds the model on subjects that it should still hold; None where an
             exact record decides, or where there is no other subject.
+        remains: how much of the trace may remain, the upper end of the interval of the family that speaks for all; None
+            where no family counts.
+        settled_by: options of ``forget`` that would settle an inconclusive verdict, the cheaper one first.
     """
 
     verdict: Verdict
@@ -74,6 +77,8 @@ class Verification:
     positive_control: PositiveControl | None = None
     bound: float | None = None
     retained_control: PositiveControl | None = None
+    remains: float | None = None
+    settled_by: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The verification as plain values."""
@@ -84,6 +89,8 @@ class Verification:
             "alpha": self.alpha,
             "detectable": self.detectable,
             "bound": self.bound,
+            "remains": self.remains,
+            "settled_by": list(self.settled_by),
             "families": list(self.families),
             "looks": self.looks,
             "self_check": None if self.self_check is None else asdict(self.self_check),
@@ -115,6 +122,8 @@ class Verification:
             PositiveControl.optional(values.get("positive_control")),
             values.get("bound"),
             PositiveControl.optional(values.get("retained_control")),
+            values.get("remains"),
+            tuple(values.get("settled_by", ())),
         )
 
     def __rich__(self) -> RenderableType:
@@ -190,7 +199,10 @@ def verify(
         verdict = Verdict.FORGOTTEN if clean else Verdict.INCONCLUSIVE
         why = f"{TRAINED}: {known}" if exact and not clean else None
         said = sentence(verdict, clean, None, why)
-        return Verification(verdict, basis, None, protocol.alpha, None, (), None, looks or 0, said)
+        settled_by = () if exact else (RETRAIN,)
+        return Verification(
+            verdict, basis, None, protocol.alpha, None, (), None, looks or 0, said, settled_by=settled_by
+        )
     counts = [signal for signal in gauge.signals if signal in protocol.counting]
     assert references is not None
     before = gauge.read(oracle.model, counts)
@@ -215,33 +227,41 @@ def verify(
         missed=controls.missed,
     )
     why = controls.reason or (NOT_FOUND if counts and not original_rejected else None)
+    unsound = why is not None  # what other models cannot mend
     why = f"{why}. {OTHERWISE}" if why is not None and verdict is Verdict.INCONCLUSIVE else None
     if answerable is not None:
         verdict, why = Verdict.INCONCLUSIVE, f"the pool cannot answer this request, since {answerable}. {OTHERWISE}"
     if exact:
         verdict, why = Verdict.FORGOTTEN, None
+    settling: tuple[str, ...] = ()
     if verdict is Verdict.FORGOTTEN and known is not None:
-        verdict, why, exact = Verdict.INCONCLUSIVE, f"{TRAINED}: {known}", False
+        verdict, why, exact, settling = Verdict.INCONCLUSIVE, f"{TRAINED}: {known}", False, () if exact else (RETRAIN,)
+    elif verdict is Verdict.INCONCLUSIVE:
+        settling = (RETRAIN,) if exact_references or unsound else (JUDGES, RETRAIN)
     largest = max((detectable[signal] for signal in counts), default=None)
     limit = bound(detectable, counts, required(gauge))
     open_ = verdict is Verdict.INCONCLUSIVE and why is None
-    settled = _settled(gauge, detectable, counts, protocol.max_trace) if open_ else ""
+    settled = rows_needed(gauge, detectable, counts, protocol.max_trace) if open_ else ""
+    families = tuple(_rows(gauge, before, after, counts, detectable))
+    remains = remaining(families)
     return Verification(
         verdict,
         basis,
         after.joint.p_value,
         protocol.alpha,
         largest,
-        tuple(_rows(gauge, before, after, counts, detectable)),
+        families,
         controls.negative,
         looks or 0,
-        sentence(verdict, exact, after.joint.p_value, why, len(exact_references), limit) + settled,
+        sentence(verdict, exact, after.joint.p_value, why, len(exact_references), limit, remains) + settled,
         EXACT if exact_references else POOL,
         attacks(gauge, {"original": before, "unlearned": after}),
         gauge.not_measured,
         controls.positive,
         limit,
         controls.retained,
+        remains,
+        settling,
     )
 
 
@@ -250,20 +270,6 @@ def _known(model: nn.Module, oracle: TrainedModel) -> str | None:
     if isinstance(model, BlackBox):
         return None
     return "they are the original's" if weights.digest(model) in {oracle.digest, oracle.lineage} else None
-
-
-def _settled(gauge: AnyGauge, detectable: Mapping[str, float], counts: Sequence[str], max_trace: float) -> str:
-    """How many rows would settle an inconclusive verdict, as detectable traces fall with the root of their number."""
-    finest = (
-        min([detectable[name] for name in group if name in counts] or [detectable[name] for name in group])
-        for group in required(gauge)
-        if group
-    )
-    rows = sum(len(part.rows) for part in gauge.parts)
-    needed = rows * (max(finest, default=0.0) / max_trace) ** 2
-    others = "more such references" if isinstance(gauge, ExactGauge) else "references trained without them alone"
-    told = f" About {math.ceil(needed)} rows like these {rows} would settle it, or {others}."
-    return told if needed > rows else ""
 
 
 def screened(references: References, parts: Sequence[Part], alpha: float) -> str | None:

@@ -9,7 +9,7 @@ from rich.text import Text
 from neuralyzer.verification.audit import not_measured_view, trace_cells
 from neuralyzer.verification.controls import controls_view
 from neuralyzer.verification.verify import Verification
-from neuralyzer.verification.words import bar, colour, percent
+from neuralyzer.verification.words import bar, colour, percent, speaks, telling
 
 
 def verification_view(verification: Verification, retrained: bool = False) -> RenderableType:
@@ -47,9 +47,10 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
     parts: list[RenderableType] = [table]
     if any(not row["counts"] for row in verification.families):
         parts.append(Text("* does not count: it could not have found the original's whole trace", style="dim"))
-    if verification.families:
-        first = verification.families[0]
+    first = speaks(verification.families)
+    if first is not None and telling(first["low"], first["high"]):
         parts += [
+            Text(f"by {first['signal']}, which speaks for the families that count:", style="dim"),
             Text.assemble("trace before ", (bar(first["original"]), "red"), f" {percent(first['original'])}"),
             Text.assemble("trace after  ", (bar(first["unlearned"]), "green"), f" {percent(first['unlearned'])}"),
         ]
