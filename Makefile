@@ -24,7 +24,7 @@ demo: .venv/.core  ## the main job: erase a customer from a model, watched
 	$(BIN)/neuralyzer demo $(ARGS)
 
 test: .venv/.dev  ## the tests, on two cores
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 test-slow: .venv/.dev  ## the slow tests: kills, soak, Ray, and those on the benchmark data (NEURALYZER_DATA)
 	$(BIN)/pip install -q -c constraints.txt -e '.[ray]'

@@ -71,8 +71,23 @@ def test_weights_that_were_changed_are_not_handed_over(answered, tmp_path, in_fo
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("verb", [("status",), ("--help",), ("certificate", "--help")])
-def test_what_needs_no_torch_loads_none(answered, verb):
-    code = f"import sys; from neuralyzer.cli.app import app\ntry: app({list(verb)!r})\nexcept SystemExit: print('torch' in sys.modules)"
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("status",),
+        ("--help",),
+        ("certificate", "--help"),
+        ("certificate", "verify", "{case}/certificate.json", "--weights", "{weights}"),
+        ("export", "--to", "{new}/release"),
+        ("init", "--project", "{new}/neuralyzer.toml"),
+    ],
+    ids=lambda verb: " ".join(verb[:2]),
+)
+def test_what_needs_no_torch_loads_none(answered, tmp_path, verb):
+    """Importing it takes longer than all the rest."""
+    (case,) = answered.path(".neuralyzer/cases").iterdir()
+    (weights,) = case.glob("attempts/*/weights.safetensors")
+    words = [word.format(case=case, weights=weights, new=tmp_path) for word in verb]
+    code = f"import sys; from neuralyzer.cli.app import app\ntry: app({words!r})\nexcept SystemExit as left: print(left.code, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=answered.root, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False"
+    assert done.stdout.splitlines()[-1] == "0 False"

@@ -14,18 +14,18 @@ from neuralyzer.models import training
 from neuralyzer.references import vectorised
 
 G = np.random.default_rng(4)
-X = G.normal(size=(460, 6))
-Y = (X[:, 0] + 0.3 * G.normal(size=460) > 0).astype(int)
-OWNERS = [f"c{k % 12}" for k in range(250)]
+X = G.normal(size=(296, 6))
+Y = (X[:, 0] + 0.3 * G.normal(size=296) > 0).astype(int)
+OWNERS = [f"c{k % 12}" for k in range(96)]
 
 
 def rows(x=X, y=Y):
-    return nz.Data.from_arrays(x[:250], y[:250], OWNERS), nz.Data.from_arrays(x[250:], y[250:])
+    return nz.Data.from_arrays(x[:96], y[:96], OWNERS), nz.Data.from_arrays(x[96:], y[96:])
 
 
 def pairs(dtype, label=lambda y: y):
     own = [(torch.tensor(x).to(dtype), label(int(y))) for x, y in zip(X, Y, strict=True)]
-    return nz.Data.from_dataset(own[:250], OWNERS), nz.Data.from_dataset(own[250:])
+    return nz.Data.from_dataset(own[:96], OWNERS), nz.Data.from_dataset(own[96:])
 
 
 class Gives(nn.Module):
@@ -174,7 +174,7 @@ def test_it_is_trained_read_and_audited(tmp_path, kind):
     data, holdout = made()
     recipe = nz.Recipe(build, optimizer=lambda p: torch.optim.SGD(p, 0.1), epochs=2, batch_size=25)
     oracle = nz.TrainedModel.fit(recipe, data, holdout)
-    pool = nz.References.fit(oracle, 32, workspace=tmp_path, unchecked=True)
+    pool = nz.References.fit(oracle, 16, workspace=tmp_path, unchecked=True)
     found = nz.audit(oracle, nz.ErasureRequest(subjects=["c1"]), pool)
     assert found.families and all(np.isfinite(row["trace"]) for row in found.families)
 
@@ -190,7 +190,7 @@ def test_it_is_refused_before_a_member_is_trained(tmp_path, monkeypatch, kind):
         oracle = nz.TrainedModel.fit(recipe, data, holdout)
         monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("a member is trained"))
         monkeypatch.setattr(vectorised, "train_stack", lambda *_, **__: pytest.fail("members are trained"))
-        nz.References.fit(oracle, 32, workspace=tmp_path, unchecked=True)
+        nz.References.fit(oracle, 16, workspace=tmp_path, unchecked=True)
 
     with pytest.raises(UsageError, match=says) as refused:
         made()
@@ -202,9 +202,9 @@ def test_it_is_refused_before_a_member_is_trained(tmp_path, monkeypatch, kind):
 )
 def test_a_whole_case_is_answered(tmp_path, kind):
     """The plan times every option on the model; none may crash."""
-    data = nz.Data.from_arrays(X[:96], Y[:96], OWNERS[:96])
+    data, holdout = rows()
     recipe = nz.Recipe(kind, optimizer=lambda p: torch.optim.SGD(p, 0.1), epochs=1, batch_size=24)
-    oracle = nz.TrainedModel.fit(recipe, data, nz.Data.from_arrays(X[250:450], Y[250:450]))
+    oracle = nz.TrainedModel.fit(recipe, data, holdout)
     pool = nz.References.fit(oracle, 16, workspace=tmp_path, unchecked=True)
     case = nz.forget(oracle, nz.ErasureRequest(subjects=["c1"]), pool, tmp_path)
     assert case.verdict == "forgotten"
