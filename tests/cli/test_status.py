@@ -1,12 +1,16 @@
 """``status`` and ``export``: how a project stands, and what is handed over."""
 
 import datetime as dt
+import html
 import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from neuralyzer.certificates.check import check
 
 
 def test_a_project_without_cases(project):
@@ -39,6 +43,33 @@ def test_a_date_that_was_missed_is_said(project):
         (case,) = project("status", "--json").json["cases"]
         assert case["missed"] is missed and case["state"] == "begun"
         assert ("missed" in project("status").out) is missed
+
+
+def test_who_asked_whom_and_that_it_was_late_stand_in_report_certificate_and_status(project):
+    path = project.path("neuralyzer.toml")
+    path.write_text(path.read_text() + '\n[report]\norganisation = "Example Ltd"\nmodel = "Oracle 3"\n')
+    asked = ("--subject", "c0", "--received", "2020-01-05", "--due", "2020-02-05", "--decided-by", "Dr. Weber")
+    answer = project("forget", *asked, "--method", "influence", "--json").json
+    assert (answer["organisation"], answer["model"]) == ("Example Ltd", "Oracle 3")
+    assert answer["request"]["received"] == "2020-01-05" and answer["request"]["done"] > "2026"
+    days = (dt.date.fromisoformat(answer["request"]["done"][:10]) - dt.date(2020, 2, 5)).days
+    page = html.unescape(Path(answer["report"]).read_text()).replace("\u202f", "")
+    for said in ("Example Ltd", "Oracle 3", "received on 2020-01-05", f"{days} days late", "Dr. Weber decided on it"):
+        assert said in page, said
+    assert "(40 rows)" in page
+    record = check(Path(answer["certificate"])).predicate["request"]
+    assert (record["received"], record["due"], record["done"]) == (
+        "2020-01-05",
+        "2020-02-05",
+        answer["request"]["done"],
+    )
+    (case,) = project("status", "--json").json["cases"]
+    assert case["missed"] and case["state"] == "closed" and case["done"] == answer["request"]["done"]
+    # another date that it came in on is no other request
+    again = project(
+        "forget", *asked[:2], "--due", "2020-02-05", "--decided-by", "Dr. Weber", "--method", "influence", "--json"
+    )
+    assert again.json["case"] == answer["case"]
 
 
 def test_what_is_handed_over_verifies_elsewhere(answered, tmp_path):

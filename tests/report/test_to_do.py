@@ -54,6 +54,14 @@ def test_what_is_not_forgotten_is_not_deployed(verdict, options, said):
     assert all(own in told_[1] for own in said) and told_[1].count("--") == len(said)
 
 
+def test_what_nothing_settles_is_said():
+    content = result()
+    content["verification"] |= {"verdict": "inconclusive", "settled_by": []}
+    assert "No option settles it" in to_do(content)[1]
+    content["verification"].pop("settled_by")  # of an early version
+    assert "--method retrain" in to_do(content)[1]
+
+
 def test_nothing_is_claimed_where_nothing_was_verified():
     assert to_do(result(verification=None))[0].startswith("Do not claim anything")
 

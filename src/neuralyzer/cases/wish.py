@@ -30,7 +30,7 @@ class Wish:
         also: further tables that are searched for the rows, such as ``registry.tables.table`` reads.
         timed_budget: whether the request's budget was computed from a timing: it is then no part of the case's name,
             and a case that is gone on with keeps the budget that it began with.
-        named: what the report calls the ``organisation`` and the ``model``.
+        named: what the report calls the ``organisation``, the ``model`` and the ``data``.
     """
 
     method: str | None = None

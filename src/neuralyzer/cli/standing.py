@@ -47,9 +47,12 @@ def _case(folder: Path) -> dict[str, Any]:
     state = next(word for name, word in STAGES.items() if (folder / f"{name}.json").exists())
     result = atomic.read_json(folder / "result.json") if (folder / "result.json").exists() else None
     due = begun["request"].get("due")
-    missed = due is not None and state != "closed" and dt.date.fromisoformat(due) < dt.datetime.now(dt.UTC).date()
+    done = None if result is None else result["request"].get("done")  # results of an early version have none
+    today = dt.datetime.now(dt.UTC).date()
+    answered = dt.date.fromisoformat(done[:10]) if done else None if state == "closed" else today
+    missed = due is not None and answered is not None and dt.date.fromisoformat(due) < answered
     return {
-        "case": folder.name, "received": begun["received"], "due": due, "missed": missed, "state": state,
+        "case": folder.name, "received": begun["received"], "due": due, "done": done, "missed": missed, "state": state,
         "verdict": None if result is None else result["verification"]["verdict"],
         "weights": None if result is None else result["weights_file"],
         "certificate": None if result is None else result["certificate"],

@@ -70,7 +70,11 @@ def _hold(result: Mapping[str, Any], verification: Mapping[str, Any]) -> Iterato
         yield "Do not claim anything: nothing was verified."
         return
     yield "Keep the new weights out of service as long as the claim is that the data was forgotten."
-    options = verification.get("settled_by") or ("--method retrain",)
+    options = verification.get("settled_by", ())
+    if not options and verification["verdict"] == "inconclusive" and "settled_by" in verification:
+        yield "No option settles it: these weights come from others that saw the data. Train from weights that did not."
+        return
+    options = options or ("--method retrain",)
     said = " or ".join(f"{option} ({SETTLING[option.split()[0]]})" for option in options)
     yield f"Settle it: call “neuralyzer forget” for the same request with {said}."
 
