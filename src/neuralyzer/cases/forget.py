@@ -142,7 +142,11 @@ def _forget(
         base_saw((Base(**base) for base in location.get("bases", ())), oracle.recipe.base),
     )  # fmt: skip
     outcomes = _attempts(setting, plan, wish, folder, watch)
-    _finish(folder, place, case, oracle, setting, plan, audited, declared, outcomes, location, received, wish, began)
+    done = folder.stage("answered", _now, lambda moment: {"done": moment}, lambda known: str(known["done"]))
+    facts = outcome.Facts(
+        case, oracle, task, pool, place, plan, audited, outcomes, location, received, wish, done, began
+    )  # fmt: skip
+    _finish(folder, facts, declared)
     return _closed(folder, oracle, positions, pool, case, place)
 
 
@@ -195,31 +199,13 @@ def _attempts(setting: Setting, plan: Plan, wish: Wish, folder: Folder, watch: W
     return outcomes
 
 
-def _finish(
-    folder: Folder,
-    place: Workspace,
-    case: str,
-    oracle: TrainedModel,
-    setting: Setting,
-    plan: Plan,
-    audited: Audit,
-    declared: ProtocolRecord,
-    outcomes: list[Outcome],
-    location: dict[str, Any],
-    received: dict[str, Any],
-    wish: Wish,
-    began: float,
-) -> None:
+def _finish(folder: Folder, facts: outcome.Facts, declared: ProtocolRecord) -> None:
     """Certify, report, and write the result."""
-    done = folder.stage("answered", _now, lambda moment: {"done": moment}, lambda known: str(known["done"]))
-    facts = outcome.Facts(
-        case, oracle, setting.task, setting.references, place, plan, audited, outcomes, location, received, wish, done, began,
-    )  # fmt: skip
     final = facts.final
     assert final.weights is not None
     envelope, page = folder.path("certificate.json"), folder.path("report.html")
     if not envelope.exists():
-        certify(certifying.predicate(facts, declared, envelope), final.weights, place, envelope)
+        certify(certifying.predicate(facts, declared, envelope), final.weights, facts.workspace, envelope)
     result = outcome.result(facts, envelope, page)
     if not page.exists():
         write_report(result, outcome.margins(facts), page)
