@@ -13,7 +13,7 @@ from neuralyzer.data import columns, sources, text_files
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import DataChangedError, UnreadableError, UsageError
 
-ROWS = 60_000
+ROWS = 20_000
 COLUMNS = {"target": "plan", "subject": "customer", "id": "key"}
 
 
@@ -39,13 +39,13 @@ def halved(rows):
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("large") / "rows.parquet"
-    parquet.write_table(table(), path, row_group_size=25_000)
+    parquet.write_table(table(), path, row_group_size=8_000)
     return path
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    monkeypatch.setattr(columns, "BATCH", 9_000)
+    monkeypatch.setattr(columns, "BATCH", 3_000)
     monkeypatch.setattr(sources, "LARGEST_IN_MEMORY", 0)
 
 
@@ -66,7 +66,7 @@ def test_the_rows_are_those_of_a_small_file(path, given, monkeypatch):
     predicate = "age < 18 AND customer IS NOT NULL"
     assert large.where(predicate).tolist() == small.where(predicate).tolist()
     assert large.select(chosen).where(predicate).tolist() == small.select(chosen).where(predicate).tolist()
-    assert [len(y) for _, y in large.chunks(25_000)] == [25_000, 25_000, 10_000]
+    assert [len(y) for _, y in large.chunks(8_000)] == [8_000, 8_000, 4_000]
 
 
 def as_csv(made, path):
@@ -156,7 +156,7 @@ def test_a_file_that_changes_is_noticed(tmp_path, use, change):
         ({"plan": ["gold"] * 9_999 + [None]}, {}, "from row 9,000 on: 1 rows have no 'plan'"),
         ({"key": ["r1"] * 10_000}, {}, "'r1' stands 10000 times"),
         ({"image": [[1.0]] * 9_000 + [[1.0, 2.0]] * 1_000}, {}, r"from row 9,000 on: features are float32 of shape"),
-        ({}, {"transform": lambda rows: np.zeros(3)}, r"transform made features of shape \(3,\) of 9000 rows"),
+        ({}, {"transform": lambda rows: np.zeros(3)}, r"transform made features of shape \(3,\) of 3000 rows"),
     ],
 )
 def test_what_is_wrong_with_a_large_file_is_said_with_its_place(tmp_path, change, given, message):

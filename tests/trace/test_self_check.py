@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuralyzer.references.readings import Half, Readings
-from neuralyzer.trace.self_check import SelfCheck, holdout_groups, self_check
+from neuralyzer.trace.self_check import SelfCheck, _by_member, binomial_quantile, holdout_groups, most, self_check
 from neuralyzer.trace.table import Table
 from tests.trace.world import gaussian
 
@@ -103,3 +103,23 @@ def test_nothing_to_check_with():
         world.half.keep, world.half.positions, {"own": Readings(rows, np.repeat(outside[:, None], 12, 1), units)}
     )
     assert checked(half, GROUPS) == SelfCheck(0, 0)
+
+
+def test_members_alarms_are_those_on_the_subjects_that_each_never_saw():
+    half = gaussian(3, subjects=12, size=7, holdout=80).half
+    table = Table(half, "own")
+    alarms = [np.random.default_rng(subject).random(len(table.nulls[subject].scores)) < 0.3 for subject in range(12)]
+    shares = _by_member({"own": table}, ["own"], alarms)
+    for member in range(half.members):
+        lacked = np.flatnonzero(~half.keep[member])
+        own = [alarms[subject][list(np.flatnonzero(~half.keep[:, subject])).index(member)] for subject in lacked]
+        assert shares[member] == pytest.approx(np.mean(own))
+
+
+def test_one_odd_member_alarms_on_every_group_and_more_of_that_are_allowed():
+    """One of sixteen members alarms on half of what it never saw: tests of one member do not come independently."""
+    shares = [0.5, *[0.0] * 15]
+    drawn = np.random.default_rng(0).binomial(12, 1 / 16, 100_000) * round(0.5 * 8)  # 12 members play, 8 groups each
+    limit = most(shares, 12, 96, 0.05)
+    assert limit == max(np.quantile(drawn, 0.99), binomial_quantile(96, 0.05))
+    assert limit > most([np.mean(shares)] * 16, 8, 96, 0.05)

@@ -157,6 +157,9 @@ def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any]
     failures = []
     if verification.verdict is Verdict.NOT_FORGOTTEN:
         failures.append("not forgotten")
+    kept = verification.retained_control
+    if verification.verdict is Verdict.INCONCLUSIVE and kept is not None and not kept.passed:
+        failures.append("it shows too little of the rows that it kept to be judged")  # another option's may show it
     lost = None if exact else _lost(setting, utility)  # what an exact option loses, every exact option loses
     if lost is not None:
         failures.append(lost)

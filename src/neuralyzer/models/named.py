@@ -66,7 +66,7 @@ def _module(name: str, folder: Path) -> ModuleType:
     sys.path.insert(0, place)
     if has_own and root in sys.modules and (other := _project_of(sys.modules[root])) not in (None, place):
         for known, module in list(sys.modules.items()):
-            if _project_of(module) == other:
+            if _belongs(module, other):
                 del sys.modules[known]  # what was made of it keeps it
         importlib.invalidate_caches()
         from joblib.externals.loky import get_reusable_executor
@@ -79,12 +79,16 @@ def _module(name: str, folder: Path) -> ModuleType:
 
 def _project_of(module: Any) -> str | None:
     """The folder of the project that a module was imported from; None where it is no project's."""
+    return next((place for place in dict.fromkeys(place for place, _ in _own) if _belongs(module, place)), None)
+
+
+def _belongs(module: Any, place: str) -> bool:
+    """Whether a module was imported from a folder."""
     file, name = getattr(module, "__file__", None) or "", getattr(module, "__name__", "")
-    for place, _ in _own if file and name else ():
-        own = Path(place, *name.split("."))
-        if Path(file) in (own.with_name(f"{own.name}.py"), own / "__init__.py"):
-            return place
-    return None
+    if not name or not file.startswith(place):  # of thousands of modules nearly all
+        return False
+    own = Path(place, *name.split("."))
+    return Path(file) in (own.with_name(f"{own.name}.py"), own / "__init__.py")
 
 
 @dataclass(frozen=True)

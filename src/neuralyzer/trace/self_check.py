@@ -2,8 +2,10 @@
 
 Half of the holdout, cut into groups of the median subject's size, plays subjects; the other half stays holdout.
 Some members play those that never saw a group. The rest get the gap that training rows of such a mean show, and the
-spread of members on rows that they held, since the null's scale is predicted from that spread. It cannot see failures of siblings or of big subjects, so it is no proof of calibration. It fails where more alarms come than 99
-of 100 right pools would raise: their number is a sum over the groups, each drawn as a real subject's null has them.
+spread of members on rows that they held, since the null's scale is predicted from that spread. It cannot see failures of siblings or of big subjects, so it is no
+proof of calibration. It fails where more alarms come than 99 of 100 right pools would raise: their number is a sum over
+the groups, each drawn as a real subject's null has them, or over the members, each drawn as a member has them on the
+subjects that it never saw, whichever is larger.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtr
 
-from neuralyzer.references.readings import Floats, Half, Indices, Part, Readings
+from neuralyzer.references.readings import Flags, Floats, Half, Indices, Part, Readings
 from neuralyzer.trace.joint import joint_nulls
 from neuralyzer.trace.table import FEWEST_NEVER, Table
 
@@ -61,8 +63,24 @@ def self_check(
     found = [_scores(tables[signal], groups) for signal in usable]
     z, fine = np.stack([scores for scores, _ in found]), np.stack([fineness for _, fineness in found])
     weighted = np.abs(z) * fine / fine.max(0)
-    shares = [float((own > critical).mean()) for own in nulls]
-    return SelfCheck(int((weighted.max(0) > critical).sum()), z.shape[1], most(shares, len(groups), z.shape[1], alpha))
+    alarms, tests = int((weighted.max(0) > critical).sum()), z.shape[1]
+    by_subject = [float((own > critical).mean()) for own in nulls]
+    by_member = _by_member(tables, usable, [own > critical for own in nulls])
+    limit = max(most(by_subject, len(groups), tests, alpha), most(by_member, tests // len(groups), tests, alpha))
+    return SelfCheck(alarms, tests, limit)
+
+
+def _by_member(tables: Mapping[str, Table], signals: Sequence[str], alarms: Sequence[Flags]) -> list[float]:
+    """How many of the subjects that it never saw each member alarms on; an odd one alarms on many, and on groups too."""
+    order = sorted(set.intersection(*(set(tables[signal].subject_z) for signal in signals)))
+    table = tables[signals[0]]
+    found, asked = np.zeros(table.half.members), np.zeros(table.half.members)
+    for subject, own in zip(order, alarms, strict=True):
+        members = table.everyone[subject].members.astype(int)
+        if len(members):  # of an erased subject nobody knows any more which they were
+            found[members] += own
+            asked[members] += 1
+    return list(found[asked > 0] / asked[asked > 0])
 
 
 def most(shares: Sequence[float], blocks: int, tests: int, alpha: float) -> int:
