@@ -294,3 +294,11 @@ def test_an_inconclusive_verdict_says_what_would_settle_it(setting, retrained):
     assert verify(retrained, oracle, REQUEST, references, registered="the base saw them", exact=True).settled_by == ()
     assert verify(retrained, oracle, REQUEST, None).settled_by == ("--method retrain",)
     assert verify(retrained, oracle, REQUEST, references).settled_by == ()
+
+
+def test_no_number_of_a_family_is_shown_whose_interval_is_too_wide(setting, retrained):
+    found = verify(retrained, setting[0], REQUEST, setting[1])
+    wide = {"low": -9.0, "high": 9.0, "original": -2.19, "unlearned": -8.33, "null_low": -9.11, "null_high": 9.11}
+    blind = replace(found, families=tuple(row | wide for row in found.families))
+    shown = render(blind, 160)
+    assert "too wide" in shown and not any(number in shown for number in ("219", "833", "911", "trace before"))

@@ -30,14 +30,15 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
         inside = row["null_low"] <= row["unlearned"] <= row["null_high"]
         mark = Text("✓", style="green") if inside else Text("✗", style="bold red")
         trace, interval = trace_cells(row, "unlearned")
+        clear = telling(row["low"], row["high"])
         cells: list[Any] = [
             row["family"] + ("" if row["counts"] else " *"),
             row["signal"],
-            Text(percent(row["original"]), style="red"),
+            Text(percent(row["original"]) if clear else "-", style="red"),
             Text(trace, style="green" if inside else "red"),
             interval,
-            f"{percent(row['null_low'])} to {percent(row['null_high'])}",
-            mark,
+            f"{percent(row['null_low'])} to {percent(row['null_high'])}" if clear else "-",
+            mark if clear else "-",
         ]
         if retrained and row["retrained"]:
             values = row["retrained"]
