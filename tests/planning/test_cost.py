@@ -103,7 +103,9 @@ def test_training_code_of_ones_own_is_timed_by_the_original(setting):
 
 
 @pytest.mark.slow
-def test_predicted_seconds_are_near_those_measured(task):
+def test_predicted_seconds_are_near_those_measured(task, monkeypatch):
+    """By the processor's clock: what else the machine does is no matter."""
+    monkeypatch.setattr(time, "perf_counter", time.process_time)
     for name, times in (("retrain", 3), ("influence", 3)):
         method = catalogue.make(name)
         taken, predicted = [], []

@@ -106,8 +106,8 @@ _RESULT: dict[str, Any] = {
                 "chosen": False,
             },
             {
-                "method": "rollback",
-                "guarantee": "exact",
+                "method": "checkpoint-arithmetic+datamodel-matching",
+                "guarantee": "certified",
                 "seconds": None,
                 "trace": 0.0,
                 "utility": None,
