@@ -16,6 +16,7 @@ from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
 from neuralyzer.planning import cost
 from neuralyzer.planning.cost import Rates, probe
+from neuralyzer.signals.margin import Margin
 from tests.conftest import small_recipe
 
 
@@ -79,6 +80,24 @@ def test_a_module_that_cannot_be_mapped_over_rows_is_read_row_by_row(task):
     rates = probe(Task(replace(own.oracle, model=recipe.module(), recipe=recipe), own.request))
     assert 0 < rates.single < 1 and 0 < rates.step < 1
     assert rates.seconds(Passes(singles=3)) == pytest.approx(3 * rates.single)
+
+
+def test_a_reading_is_timed_as_often_as_it_is_made(task, monkeypatch):
+    """By a clock that a signal moves by half a second: what a meter knows of a model already is no reading."""
+    now, own = [0.0], task()
+    measure = Margin.measure
+
+    def told():
+        now[0] += 1e-4
+        return now[0]
+
+    def moving(*given):
+        now[0] += 0.5
+        return measure(*given)
+
+    monkeypatch.setattr(Margin, "measure", moving)
+    monkeypatch.setattr(cost.time, "perf_counter", told)
+    assert probe(own).reading == pytest.approx(0.5, abs=0.01)
 
 
 def test_without_references_no_reading_is_timed(task):
