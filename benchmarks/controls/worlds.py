@@ -103,7 +103,7 @@ def _epochs(seed: int, share: float) -> World:
 
 
 def misleading(world: World) -> World:
-    """The like where one of twelve suppliers has 12 % of the rows, and every label of it is wrong."""
+    """The world with its rows dealt to twelve suppliers; one has 12 % of them, and all of its labels are wrong."""
     generator = np.random.default_rng(world.recipe.seed + 1)
     count, classes = len(world.data), int(world.data.y.max()) + 1
     names = generator.permutation([f"supplier-{k:02d}" for k in range(1, 12)] * (count // 11 + 1))[:count].astype(

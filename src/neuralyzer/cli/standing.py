@@ -48,9 +48,9 @@ def _case(folder: Path) -> dict[str, Any]:
     result = atomic.read_json(folder / "result.json") if (folder / "result.json").exists() else None
     due = begun["request"].get("due")
     done = None if result is None else result["request"].get("done")  # results of an early version have none
-    today = dt.datetime.now(dt.UTC).date()
-    answered = dt.date.fromisoformat(done[:10]) if done else None if state == "closed" else today
-    missed = due is not None and answered is not None and dt.date.fromisoformat(due) < answered
+    until_now = None if state == "closed" else dt.datetime.now(dt.UTC).date().isoformat()
+    answered = done[:10] if done else until_now
+    missed = due is not None and answered is not None and dt.date.fromisoformat(due) < dt.date.fromisoformat(answered)
     return {
         "case": folder.name, "received": begun["received"], "due": due, "done": done, "missed": missed, "state": state,
         "verdict": None if result is None else result["verification"]["verdict"],

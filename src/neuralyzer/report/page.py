@@ -59,7 +59,7 @@ def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) 
     certificate, known = result.get("certificate"), attacks.known(result)
     return {
         "case": result.get("case"),
-        "request": {"decided_by": None, "commitment": None} | result["request"],
+        "request": {"commitment": None} | result["request"],
         "facts": _facts(result),
         "verdict": word,
         "verdict_class": word.replace(" ", "-") if word in wording.VERDICTS else "inconclusive",

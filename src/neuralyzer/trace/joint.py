@@ -1,6 +1,6 @@
 """The joint test over several signals: the largest weighted ``|z|`` against its own null (Westfall and Young 1993)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -65,11 +65,15 @@ def joint_nulls(tables: Mapping[str, Table], signals: Sequence[str], weighted: b
     return _joint_nulls(tuple(tables[signal] for signal in signals), weighted)
 
 
+def shared(tables: Iterable[Table]) -> list[int]:
+    """The subjects that every signal has a null for, in the order of their numbers."""
+    return sorted(set.intersection(*(set(table.subject_z) for table in tables)))
+
+
 @lru_cache(maxsize=64)
 def _joint_nulls(tables: tuple[Table, ...], weighted: bool) -> tuple[Floats, ...]:
-    order = sorted(set.intersection(*(set(table.subject_z) for table in tables)))
     found = []
-    for subject in order:
+    for subject in shared(tables):
         own = np.ones(len(tables))
         if weighted:
             fineness = np.array([table.fineness(subject) for table in tables])

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import bdtr
 
 from neuralyzer.references.readings import Flags, Floats, Half, Indices, Part, Readings
-from neuralyzer.trace.joint import joint_nulls
+from neuralyzer.trace.joint import joint_nulls, shared
 from neuralyzer.trace.table import FEWEST_NEVER, Table
 
 QUANTILE = 0.99  # of right pools pass
@@ -72,7 +72,7 @@ def self_check(
 
 def _by_member(tables: Mapping[str, Table], signals: Sequence[str], alarms: Sequence[Flags]) -> list[float]:
     """How many of the subjects that it never saw each member alarms on; an odd one alarms on many, and on groups too."""
-    order = sorted(set.intersection(*(set(tables[signal].subject_z) for signal in signals)))
+    order = shared([tables[signal] for signal in signals])
     table = tables[signals[0]]
     found, asked = np.zeros(table.half.members), np.zeros(table.half.members)
     for subject, own in zip(order, alarms, strict=True):

@@ -8,12 +8,11 @@ from neuralyzer.trace.exact import ExactGauge
 from neuralyzer.trace.gauge import PoolGauge
 from neuralyzer.verification.audit import required
 
+AnyGauge = PoolGauge | ExactGauge
 JUDGES, RETRAIN = f"--exact-references {EXACT_REFERENCES}", "--method retrain"  # options of ``forget``
 
 
-def rows_needed(
-    gauge: PoolGauge | ExactGauge, detectable: Mapping[str, float], counts: Sequence[str], max_trace: float
-) -> str:
+def rows_needed(gauge: AnyGauge, detectable: Mapping[str, float], counts: Sequence[str], max_trace: float) -> str:
     """How many rows would settle an inconclusive verdict, as detectable traces fall with the root of their number.
 
     Args:

@@ -16,7 +16,7 @@ from neuralyzer.references.exact import NO_POOL
 from neuralyzer.references.pool import References
 from neuralyzer.references.readings import Part
 from neuralyzer.trace.exact import ExactGauge
-from neuralyzer.trace.gauge import Gauged, PoolGauge
+from neuralyzer.trace.gauge import Gauged
 from neuralyzer.trace.group_gauge import gauge_for
 from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.residual import FOUND
@@ -26,12 +26,11 @@ from neuralyzer.verification.attacks import Attacks, attacks
 from neuralyzer.verification.audit import audit, required
 from neuralyzer.verification.controls import Controls, groups_of, original_control, retained_control
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.settling import JUDGES, RETRAIN, rows_needed
+from neuralyzer.verification.settling import JUDGES, RETRAIN, AnyGauge, rows_needed
 from neuralyzer.verification.words import NOT_FOUND, OTHERWISE, TRAINED, remaining, sentence
 from neuralyzer.workspace.policy import Policy
 
 POOL, EXACT = "pool", "exact references"
-AnyGauge = PoolGauge | ExactGauge
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def shares(families: Sequence[Mapping[str, Any]], trace: str) -> tuple[str, str]
         trace: whose, such as ``the rows' trace``.
 
     Returns:
-        The share, and the like as half a sentence that also serves where no family could have found a whole trace.
+        The share; and a clause that says what was read, or that no family could have found a whole trace.
     """
     first, share = speaks(families), f"a share of {trace} {NO_NUMBER}"
     if first is not None and telling(first["low"], first["high"]):
