@@ -24,8 +24,8 @@ from neuralyzer.models import weights
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
-from neuralyzer.references import vectorised
 from neuralyzer.references.pool import References
+from neuralyzer.references.training import stacked
 from neuralyzer.trace.verdict import Verdict
 from neuralyzer.verification.claim import audit_rows
 from neuralyzer.workspace import atomic
@@ -99,7 +99,7 @@ def _oracles(folder: Path, recipe: Recipe, data: Data, hidden: np.ndarray, saw: 
         paths = [folder / "oracles" / f"{number:02d}.safetensors" for number in stack]
         if not all(path.exists() for path in paths):
             seeds = [500 + number for number in stack]
-            made = vectorised.train_stack(recipe, data, [kept[number] for number in stack], seeds, Silent())
+            made = stacked.train_stack(recipe, data, [kept[number] for number in stack], seeds, Silent())
             for path, module in zip(paths, made, strict=True):
                 weights.save(module, path)
     paths = sorted((folder / "oracles").glob("*.safetensors"))

@@ -29,11 +29,11 @@ from neuralyzer.models import weights
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
-from neuralyzer.references import backends
-from neuralyzer.references.measuring import Reading
+from neuralyzer.references.measurement.evaluator import Reading
 from neuralyzer.references.pool import References
+from neuralyzer.references.training import backends
 from neuralyzer.signals.signal import Batch
-from neuralyzer.trace.group_gauge import gauge_for
+from neuralyzer.trace.group_estimator import gauge_for
 from neuralyzer.trace.residual import FOUND
 from neuralyzer.trace.verdict import FIRST_LOOK, Verdict, counting, decide
 from neuralyzer.verification.audit import required

@@ -22,8 +22,8 @@ from neuralyzer.models import reading, training
 from neuralyzer.models.placement import Placement
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Silent
-from neuralyzer.references import backends, processes, vectorised
-from neuralyzer.references.processes import How
+from neuralyzer.references.training import backends, processes, stacked
+from neuralyzer.references.training.processes import How
 
 MEMBERS, LOOPED, EPOCHS = 64, 8, 20  # the loop is timed on fewer members and shorter trainings than a pool's
 IMAGE_MEMBERS, IMAGE_LOOPED, IMAGE_EPOCHS = 8, 4, 4
@@ -49,9 +49,9 @@ def _mlp() -> dict:
     kept = [np.random.default_rng(m).permutation(len(data))[:1166] for m in range(MEMBERS)]
     seeds = list(range(MEMBERS))
     steps = training.steps_of(recipe, 1166)
-    vectorised.train_stack(recipe, data, kept[:4], seeds[:4], Silent(), steps=5)
+    stacked.train_stack(recipe, data, kept[:4], seeds[:4], Silent(), steps=5)
     looped, loop = _timed(lambda: [_loop(recipe, data, kept[m], m) for m in range(LOOPED)], LOOPED)
-    stacked, stack = _timed(lambda: vectorised.train_stack(recipe, data, kept, seeds, Silent()), MEMBERS)
+    side_by_side, stack = _timed(lambda: stacked.train_stack(recipe, data, kept, seeds, Silent()), MEMBERS)
     _, loop_again = _timed(lambda: [_loop(recipe, data, kept[m], m) for m in range(2)], 2)
     loop = min(loop, loop_again)
     parameters = sum(p.numel() for p in recipe.module().parameters())
@@ -64,12 +64,12 @@ def _mlp() -> dict:
         "gflops": flops * steps / stack / 1e9,
         "bare_ms_a_members_step": 1000 * bare,
         "bare_gflops": flops / bare / 1e9,
-        "points_between_ways": _points(recipe, holdout, looped, stacked[:LOOPED]),
+        "points_between_ways": _points(recipe, holdout, looped, side_by_side[:LOOPED]),
     }
     if torch.cuda.is_available():
         gpu = Placement(torch.device("cuda"))
-        vectorised.train_stack(recipe, data, kept[:4], seeds[:4], Silent(), 5, gpu)
-        _, seconds = _timed(lambda: vectorised.train_stack(recipe, data, kept, seeds, Silent(), None, gpu), MEMBERS)
+        stacked.train_stack(recipe, data, kept[:4], seeds[:4], Silent(), 5, gpu)
+        _, seconds = _timed(lambda: stacked.train_stack(recipe, data, kept, seeds, Silent(), None, gpu), MEMBERS)
         found |= {"gpu": torch.cuda.get_device_name(), "gpu_times_faster": loop / seconds}
     return found
 

@@ -15,9 +15,9 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.demo import digits
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
-from neuralyzer.references import vectorised
 from neuralyzer.references.pool import References
-from neuralyzer.trace.gauge import Gauge, tables
+from neuralyzer.references.training import stacked
+from neuralyzer.trace.estimator import Gauge, tables
 from neuralyzer.trace.planning import refit
 from neuralyzer.workspace.paths import Workspace
 
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     formula = refit(tables(half, 0.05))
     assert formula is not None
     every = np.arange(len(data))
-    modules = vectorised.train_stack(recipe, data, [every] * ORACLES, [700 + k for k in range(ORACLES)], Silent())
+    modules = stacked.train_stack(recipe, data, [every] * ORACLES, [700 + k for k in range(ORACLES)], Silent())
     oracles = [TrainedModel(module, recipe, data, holdout) for module in modules]
     lines = []
     for name in np.unique(data.subjects):

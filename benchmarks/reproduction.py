@@ -18,7 +18,7 @@ from benchmarks.calibration.worlds import World
 from neuralyzer.models import training
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.references import reproduction
+from neuralyzer.references.training import reproduction
 
 SEEDS = (41, 42, 43)
 MISSING = (0.1, 0.25, 0.4)  # a member's share of missing rows, one a seed

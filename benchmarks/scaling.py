@@ -16,7 +16,7 @@ from torch import nn
 import neuralyzer as nz
 from benchmarks import results
 from neuralyzer.methods import catalogue
-from neuralyzer.methods.task import Task
+from neuralyzer.unlearning.task import Task
 
 FEATURES, CLASSES, A_SUBJECT, HOLDOUT, MEMBERS = 32, 5, 25, 400, 24
 ROWS, WIDTH = (1000, 2000, 4000, 8000), (32, 64, 128, 256)

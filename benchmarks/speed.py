@@ -22,9 +22,9 @@ import neuralyzer as nz
 from benchmarks import examples, results
 from neuralyzer.influence import kept
 from neuralyzer.methods import catalogue
-from neuralyzer.methods.repair import Repair
-from neuralyzer.methods.task import Task
 from neuralyzer.models import reading, threads, training, weights
+from neuralyzer.unlearning.repair import Repair
+from neuralyzer.unlearning.task import Task
 from neuralyzer.verification.verify import Verification
 
 MEMBERS = {"cifar10": 32, "adult": 64}

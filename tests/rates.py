@@ -1,6 +1,6 @@
 """What work takes, told to plans rather than timed, so that no test depends on what else the machine does."""
 
-from neuralyzer.planning.cost import Rates
+from neuralyzer.unlearning.cost import Rates
 
 RATES = Rates(
     step=0.01,

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import neuralyzer
+from neuralyzer._moved import MOVED
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "neuralyzer"
@@ -102,6 +103,17 @@ def test_version_is_the_distributions():
 
 def test_it_is_typed():
     assert (PACKAGE / "py.typed").exists()
+
+
+@pytest.mark.parametrize(("old", "new"), MOVED.items())
+def test_a_module_that_moved_is_found_under_its_old_name_with_a_warning(old, new):
+    done = python(
+        f"import warnings\nwith warnings.catch_warnings(record=True) as caught:\n    warnings.simplefilter('always')\n"
+        f"    import {old} as one\nimport {new} as other, sys\n"
+        "print(one is other, other.__name__, other.__spec__.name)\n"
+        "print(*[w.message for w in caught if w.category is DeprecationWarning and 'is now' in str(w.message)])"
+    )
+    assert done == f"True {new} {new}\n{old} is now {new}; the old name goes with the next version\n"
 
 
 # Quick to import

@@ -10,11 +10,11 @@ from benchmarks.calibration.models import Made
 from benchmarks.calibration.worlds import Request, request_name
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.methods import catalogue
-from neuralyzer.methods.repair import Repair
-from neuralyzer.methods.task import Task
 from neuralyzer.models import reading, weights
-from neuralyzer.planning.cost import probe
 from neuralyzer.planning.plan import make_plan
+from neuralyzer.unlearning.cost import probe
+from neuralyzer.unlearning.repair import Repair
+from neuralyzer.unlearning.task import Task
 from neuralyzer.workspace import atomic
 
 METHODS = ("influence", "neggrad-plus", "datamodel-matching")

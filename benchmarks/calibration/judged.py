@@ -12,11 +12,11 @@ from torch import nn
 from benchmarks.calibration.models import Cached, Made
 from benchmarks.calibration.worlds import Request
 from neuralyzer.data.request import ErasureRequest
-from neuralyzer.references.half import ReferenceHalf
-from neuralyzer.trace.gauge import Gauge
-from neuralyzer.trace.group_gauge import gauge_for
+from neuralyzer.references.measurement.split import ReferenceHalf
+from neuralyzer.trace.estimator import Gauge
+from neuralyzer.trace.group_estimator import gauge_for
+from neuralyzer.trace.null_table import Null
 from neuralyzer.trace.self_check import SelfCheck
-from neuralyzer.trace.table import Null
 from neuralyzer.trace.verdict import FIRST_LOOK, counting, decide
 from neuralyzer.verification.audit import required
 from neuralyzer.verification.controls import Controls, groups_of, original_control

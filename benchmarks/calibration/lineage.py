@@ -11,9 +11,9 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models import weights
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
-from neuralyzer.references import vectorised
 from neuralyzer.references.pool import References
-from neuralyzer.trace.gauge import Gauge, memory
+from neuralyzer.references.training import stacked
+from neuralyzer.trace.estimator import Gauge, memory
 
 ALPHA = 0.05
 BEFORE, LAST, MODELS = 9, 12, 3
@@ -68,7 +68,7 @@ def _models(made: Made, root: Any, rest: Any, name: str, place: int) -> list[Any
         rows = np.flatnonzero(rest.subjects != name)
         seeds = [FIRST_SEED + 700_000 + 10 * place + k for k in range(MODELS)]
         for path, module in zip(
-            paths, vectorised.train_stack(made.world.recipe, rest, [rows] * MODELS, seeds, Silent()), strict=True
+            paths, stacked.train_stack(made.world.recipe, rest, [rows] * MODELS, seeds, Silent()), strict=True
         ):
             weights.save(module, path)
     return [made.load(path) for path in paths]

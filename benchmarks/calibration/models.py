@@ -14,10 +14,10 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models import weights
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
-from neuralyzer.references import backends
-from neuralyzer.references.half import ReferenceHalf
-from neuralyzer.references.measuring import Reading
+from neuralyzer.references.measurement.evaluator import Reading
+from neuralyzer.references.measurement.split import ReferenceHalf
 from neuralyzer.references.pool import References
+from neuralyzer.references.training import backends
 from neuralyzer.workspace.paths import Workspace
 
 Cached = dict[str, Reading]

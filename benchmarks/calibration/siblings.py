@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.calibration.figures import wilson
 from benchmarks.calibration.models import Made
-from neuralyzer.references.readings import Half, Part
+from neuralyzer.references.signal_values import Half, Part
 from neuralyzer.trace import screen
 
 UNRELATED = 40  # random requests of each size, a world

@@ -7,9 +7,9 @@ import numpy as np
 
 from benchmarks.calibration.models import Made
 from neuralyzer.data.request import ErasureRequest
-from neuralyzer.references.readings import Half, Part, Readings
+from neuralyzer.references.signal_values import Half, Part, Readings
+from neuralyzer.trace.null_table import Table
 from neuralyzer.trace.residual import residual_trace
-from neuralyzer.trace.table import Table
 from neuralyzer.verification.audit import audit
 from neuralyzer.verification.verify import verify
 

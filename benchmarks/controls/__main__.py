@@ -25,8 +25,8 @@ from benchmarks.controls.worlds import World
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models import training
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.references import reproduction
 from neuralyzer.references.pool import References
+from neuralyzer.references.training import reproduction
 from neuralyzer.trace.verdict import Verdict
 from neuralyzer.verification.audit import audit
 from neuralyzer.verification.verify import verify

@@ -8,9 +8,9 @@ from benchmarks.methods.judge import Judge
 from benchmarks.methods.worlds import World
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.methods import catalogue
-from neuralyzer.methods.method import space, states
-from neuralyzer.methods.search import distribution
-from neuralyzer.methods.task import Task
+from neuralyzer.unlearning.method import space, states
+from neuralyzer.unlearning.search import distribution
+from neuralyzer.unlearning.task import Task
 from neuralyzer.workspace import atomic
 
 TRIALS = 100

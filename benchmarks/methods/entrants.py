@@ -15,15 +15,16 @@ from torch import nn
 
 import neuralyzer as nz
 from benchmarks.methods.worlds import World
-from neuralyzer.cases.wish import Wish
+from neuralyzer.cases.options import Wish
 from neuralyzer.errors import NeuralyzerError
-from neuralyzer.methods import catalogue, search
-from neuralyzer.methods.method import obstacle, space
-from neuralyzer.methods.repair import Repair
-from neuralyzer.methods.task import Task
-from neuralyzer.planning.cost import probe
+from neuralyzer.methods import catalogue
 from neuralyzer.planning.plan import make_plan
 from neuralyzer.planning.track_record import Record
+from neuralyzer.unlearning import search
+from neuralyzer.unlearning.cost import probe
+from neuralyzer.unlearning.method import obstacle, space
+from neuralyzer.unlearning.repair import Repair
+from neuralyzer.unlearning.task import Task
 
 FIRST = ("datamodel-matching", "finetune", "neggrad-plus", "scrub", "salun", "ssd", "msg", "random-label", "influence")
 EXACT = ("retrain", "rollback", "sisa")

@@ -6,11 +6,11 @@ import numpy as np
 from torch import nn
 
 from benchmarks.methods.worlds import World
-from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
 from neuralyzer.signals.margin import margins
 from neuralyzer.signals.signal import Batch
-from neuralyzer.trace.gauge import Gauge
+from neuralyzer.trace.estimator import Gauge
+from neuralyzer.unlearning.task import Task
 
 ALPHA = 0.05
 MOST = 12.0  # a row's divergence, as in the paper

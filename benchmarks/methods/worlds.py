@@ -21,8 +21,8 @@ from neuralyzer.demo import digits
 from neuralyzer.influence import kept
 from neuralyzer.models import training, weights
 from neuralyzer.progress import Silent
-from neuralyzer.references import backends, vectorised
-from neuralyzer.references.backends import Backend
+from neuralyzer.references.training import backends, stacked
+from neuralyzer.references.training.backends import Backend
 from neuralyzer.registry.record import Recorder
 from neuralyzer.workspace import atomic
 
@@ -200,7 +200,7 @@ class World:
         """Models really trained without the rows, which no algorithm sees."""
         self.retraining_seconds(scenario)
         missing = [n for n in range(RETRAINED) if not self._retrained(scenario, n).exists()]
-        backend = Backend.PROCESSES if vectorised.obstacle(self.recipe) else Backend.VECTORISED
+        backend = Backend.PROCESSES if stacked.obstacle(self.recipe) else Backend.VECTORISED
         for first in range(0, len(missing), STACK):
             own = missing[first : first + STACK]
             seeds = [RETRAINED_SEED + n for n in own]

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from neuralyzer.data.request import Guarantee
-from neuralyzer.methods import continuing
-from neuralyzer.methods.method import Expectation, Need, Passes
-from neuralyzer.methods.task import Task
 from neuralyzer.models import training, weights
 from neuralyzer.progress import Progress, Silent
+from neuralyzer.unlearning import training_loop
+from neuralyzer.unlearning.method import Expectation, Need, Passes
+from neuralyzer.unlearning.task import Task
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LastLayer:
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Train the fresh layer on a copy of the original."""
         progress = progress or Silent()
-        recipe = continuing.unscheduled(task.oracle.recipe)
+        recipe = training_loop.unscheduled(task.oracle.recipe)
         module = weights.clone(task.model)
         last = [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
         with torch.random.fork_rng(devices=[]):
@@ -52,7 +52,7 @@ class LastLayer:
         thawed = [p for p in module.parameters() if p.requires_grad and id(p) not in moving]
         for parameter in thawed:
             parameter.requires_grad_(False)
-        optimizer = continuing.optimizer(recipe, module, self.rate)
+        optimizer = training_loop.optimizer(recipe, module, self.rate)
         order = training.order(len(task.retain), self.epochs, recipe.batch_size, task.seed)
         progress.start("training the last layer", self.passes(task).steps)
         for _ in training.run_steps(recipe, module, optimizer, task.retain, order, task.seed):

@@ -21,10 +21,10 @@ from torch import nn
 
 import neuralyzer as nz
 from neuralyzer.methods import catalogue
-from neuralyzer.methods.method import space
-from neuralyzer.methods.repair import Repair
-from neuralyzer.methods.search import search
 from neuralyzer.models import reading, weights
+from neuralyzer.unlearning.method import space
+from neuralyzer.unlearning.repair import Repair
+from neuralyzer.unlearning.search import search
 from neuralyzer.workspace import atomic
 
 METHODS = ["datamodel-matching", "influence", "finetune", "ssd", "msg", "scrub", "random-label", "neggrad-plus"]

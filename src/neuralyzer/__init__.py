@@ -9,6 +9,8 @@ Names are loaded when first used, so that importing this package loads no torch.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from neuralyzer import _moved
+
 if TYPE_CHECKING:
     from neuralyzer.cases.case import Case as Case
     from neuralyzer.cases.forget import forget as forget
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from neuralyzer.data.request import Guarantee as Guarantee
     from neuralyzer.data.rows import Data as Data
     from neuralyzer.errors import NeuralyzerError as NeuralyzerError
-    from neuralyzer.methods.task import Task as Task
     from neuralyzer.models.objective import Classification as Classification
     from neuralyzer.models.objective import Objective as Objective
     from neuralyzer.models.recipe import Recipe as Recipe
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from neuralyzer.registry.models import register_model as register_model
     from neuralyzer.registry.record import record as record
     from neuralyzer.trace.verdict import Verdict as Verdict
+    from neuralyzer.unlearning.task import Task as Task
     from neuralyzer.verification.audit import audit as audit
     from neuralyzer.verification.claim import audit_rows as audit_rows
     from neuralyzer.verification.verify import verify as verify
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from neuralyzer.workspace.policy import Policy as Policy
 
 __version__ = "0.1.0"
+_moved.install()
 
 _HOMES = {
     "Case": "cases.case",
@@ -50,7 +53,7 @@ _HOMES = {
     "References": "references.pool",
     "Regression": "models.regression",
     "Sharded": "models.sharded",
-    "Task": "methods.task",
+    "Task": "unlearning.task",
     "TrainedModel": "models.trained",
     "Verdict": "trace.verdict",
     "Workspace": "workspace.paths",

@@ -10,7 +10,7 @@ from sklearn import metrics
 from neuralyzer.attacks import evaluation
 from neuralyzer.attacks.evaluation import on_members, on_request, readable
 from neuralyzer.attacks.shadows import Shadows, held_rows
-from neuralyzer.references.readings import Half, Part, Readings
+from neuralyzer.references.signal_values import Half, Part, Readings
 from tests.trace.world import gaussian
 
 ATTACKS = ["lira-online", "lira-offline", "rmia-online", "rmia-offline"]

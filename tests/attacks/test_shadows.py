@@ -7,7 +7,7 @@ import pytest
 from scipy import special, stats
 
 from neuralyzer.attacks.shadows import Shadows, held_rows
-from neuralyzer.references.readings import Half, Readings
+from neuralyzer.references.signal_values import Half, Readings
 from tests.trace.world import gaussian
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from neuralyzer.methods.task import Task
+from neuralyzer.unlearning.task import Task
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import neuralyzer as nz
-from neuralyzer.cases.wish import Wish
-from neuralyzer.methods.rum import memorisation
+from neuralyzer.cases.options import Wish
+from neuralyzer.methods.weak.rum import memorisation
 from neuralyzer.references.pool import References
-from neuralyzer.references.readings import FEWEST_ASKED
+from neuralyzer.references.signal_values import FEWEST_ASKED
 from neuralyzer.trace.verdict import Verdict
 from tests.conftest import small_recipe
 from tests.rates import RATES

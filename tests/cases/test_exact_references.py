@@ -7,13 +7,13 @@ import pytest
 
 import neuralyzer as nz
 from neuralyzer.cases.folder import Folder
-from neuralyzer.cases.wish import Wish
+from neuralyzer.cases.options import Wish
 from neuralyzer.certificates.check import check
 from neuralyzer.errors import UsageError
-from neuralyzer.methods.datamodel_matching import DatamodelMatching
-from neuralyzer.methods.influence import Influence
+from neuralyzer.methods.strong.datamodel_matching import DatamodelMatching
+from neuralyzer.methods.strong.influence import Influence
 from neuralyzer.models import training
-from neuralyzer.references import exact
+from neuralyzer.references.training import exact
 from neuralyzer.trace import screen
 from neuralyzer.trace.verdict import Verdict
 from tests.cases.test_forget import go, loose
@@ -106,7 +106,7 @@ def test_exact_references_give_a_verdict_where_the_pool_cannot(world, unanswerab
 
 def test_the_coach_is_not_heard_where_the_pool_cannot_answer(world, unanswerable, forgetting, monkeypatch):
     """To members that know the rows from others, a model without them looks wrong; exact references decide."""
-    from neuralyzer.trace.gauge import Gauge
+    from neuralyzer.trace.estimator import Gauge
 
     read = Gauge.read
 
@@ -115,7 +115,7 @@ def test_the_coach_is_not_heard_where_the_pool_cannot_answer(world, unanswerable
         object.__setattr__(gauged.joint, "rejects", True)
         return gauged
 
-    monkeypatch.setattr("neuralyzer.trace.gauge.Gauge.read", rejecting)
+    monkeypatch.setattr("neuralyzer.trace.estimator.Gauge.read", rejecting)
     case = go(world, REQUEST, workspace=loose(world), wish=BY_EXACT)
     assert [attempt["method"] for attempt in case.result["unlearning"]["attempts"]] == ["datamodel-matching"]
     assert case.verdict is Verdict.FORGOTTEN

@@ -11,12 +11,12 @@ import torch
 import neuralyzer as nz
 from neuralyzer.cases import attempt as attempts
 from neuralyzer.cases.folder import Folder
-from neuralyzer.cases.wish import Wish
+from neuralyzer.cases.options import Wish
 from neuralyzer.certificates.check import check
 from neuralyzer.errors import UsageError
 from neuralyzer.influence import kept
 from neuralyzer.influence.ekfac import ekfac
-from neuralyzer.methods.datamodel_matching import DatamodelMatching
+from neuralyzer.methods.strong.datamodel_matching import DatamodelMatching
 from neuralyzer.models import threads, weights
 from neuralyzer.trace.left import trace_left
 from neuralyzer.trace.verdict import Verdict

@@ -7,7 +7,7 @@ import pytest
 import neuralyzer as nz
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.identity import _early_fields, _name, case_of
-from neuralyzer.cases.wish import Wish
+from neuralyzer.cases.options import Wish
 from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import neuralyzer as nz
-from neuralyzer.cases.wish import Wish
+from neuralyzer.cases.options import Wish
 from neuralyzer.certificates.check import check
 from neuralyzer.trace.verdict import Verdict
 from tests.cases.test_forget import loose

@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 import neuralyzer as nz
-from neuralyzer.cases.wish import Wish
+from neuralyzer.cases.options import Wish
 from neuralyzer.certificates.check import check
 from neuralyzer.registry.manifests import register_dataset
 from tests.rates import RATES

@@ -6,12 +6,12 @@ from torch import nn
 
 import neuralyzer as nz
 from neuralyzer.cases import attempt as attempts
-from neuralyzer.cases.wish import Wish
+from neuralyzer.cases.options import Wish
 from neuralyzer.data.rows import Data
-from neuralyzer.methods.influence import Influence
+from neuralyzer.methods.strong.influence import Influence
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.pool import References
-from neuralyzer.trace.gauge import Gauge
+from neuralyzer.trace.estimator import Gauge
 from neuralyzer.trace.verdict import FIRST_LOOK, SECOND_LOOK, Verdict
 from tests.conftest import small_digits, small_recipe
 from tests.rates import RATES

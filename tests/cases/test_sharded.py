@@ -3,7 +3,7 @@
 import neuralyzer as nz
 from neuralyzer.certificates.check import check
 from neuralyzer.models.shard_record import Record
-from tests.methods.test_sisa import BASE, rows
+from tests.methods.exact.test_sisa import BASE, rows
 
 
 def test_checkpoints_that_saw_the_rows_go_when_the_case_closes(tmp_path):

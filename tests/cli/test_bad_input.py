@@ -91,7 +91,7 @@ def test_a_method_that_cannot_be_used(project):
 @pytest.mark.parametrize("verb", ["forget", "verify"])
 @pytest.mark.parametrize("count", ["1", "3", "-8"])
 def test_too_few_exact_references_are_refused_before_anything_is_trained(project, monkeypatch, verb, count):
-    monkeypatch.setattr("neuralyzer.references.backends.train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("neuralyzer.references.training.backends.train", lambda *_: pytest.fail("trained"))
     words = ("--class", "3", "--exact-references", count, "--json")
     refused(project, verb, *words, says=f"{count} exact references were asked for; it takes 6 or more, 8 do")
     assert not project.cases
@@ -99,7 +99,7 @@ def test_too_few_exact_references_are_refused_before_anything_is_trained(project
 
 @pytest.mark.parametrize("verb", ["forget", "verify"])
 def test_exact_references_without_a_pool(project, monkeypatch, verb):
-    monkeypatch.setattr("neuralyzer.references.backends.train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("neuralyzer.references.training.backends.train", lambda *_: pytest.fail("trained"))
     shutil.rmtree(project.pool)
     refused(project, verb, *ASK, "--exact-references", "8", "--json", says="make references first")
     assert not project.cases

@@ -10,7 +10,7 @@ from neuralyzer.cli.app import app
 from neuralyzer.demo import digits
 from neuralyzer.demo import run as demo
 from neuralyzer.models import reading
-from neuralyzer.trace.gauge import Gauge
+from neuralyzer.trace.estimator import Gauge
 from neuralyzer.verification.verify import verify
 from tests.conftest import small_recipe
 

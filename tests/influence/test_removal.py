@@ -17,7 +17,7 @@ from neuralyzer.models.objective import Classification
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.regression import Regression
 from neuralyzer.progress import Silent
-from neuralyzer.references.vectorised import train_stack
+from neuralyzer.references.training.stacked import train_stack
 from tests.models.cases import CASES, Double
 
 GENERATOR = np.random.default_rng(0)

@@ -8,11 +8,11 @@ from torch import nn
 
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
-from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.regression import Regression
 from neuralyzer.models.trained import TrainedModel
+from neuralyzer.unlearning.task import Task
 
 ROWS, FORGOTTEN, RATE = 24, 6, 0.1
 

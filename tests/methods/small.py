@@ -4,9 +4,9 @@ import numpy as np
 
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
-from neuralyzer.methods.task import Task
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.registry.record import Recorder
+from neuralyzer.unlearning.task import Task
 from tests.methods.contract import FORGOTTEN, RECIPE, ROWS
 
 

@@ -12,11 +12,11 @@ from neuralyzer.influence.curvature import GaussNewton, mean_gradient
 from neuralyzer.influence.ekfac import ekfac
 from neuralyzer.influence.matching import matching
 from neuralyzer.influence.removal import moved, removal_space
-from neuralyzer.methods.repair import Repair, reestimated
-from neuralyzer.methods.task import Task
 from neuralyzer.models import reading, weights
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
+from neuralyzer.unlearning.repair import Repair, reestimated
+from neuralyzer.unlearning.task import Task
 
 ROWS, FORGET = 200, 20
 

@@ -9,10 +9,10 @@ import torch
 from neuralyzer.data.request import ErasureRequest, Guarantee
 from neuralyzer.errors import NeuralyzerWarning, UsageError
 from neuralyzer.methods import catalogue
-from neuralyzer.methods.method import obstacle
-from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
 from neuralyzer.progress import Silent
+from neuralyzer.unlearning.method import obstacle
+from neuralyzer.unlearning.task import Task
 
 NAMES = [
     "retrain", "rollback", "datamodel-matching", "influence", "finetune", "neggrad-plus", "ssd", "gradient-ascent",
@@ -109,9 +109,9 @@ def test_rollback_without_forget_rows_after_the_checkpoint_is_the_recorded_train
 
 
 def test_influence_forgets_on_the_judging_half_and_keeps_utility(task, made_world):
-    from neuralyzer.methods.repair import Repair
     from neuralyzer.models import reading
-    from neuralyzer.trace.gauge import Gauge
+    from neuralyzer.trace.estimator import Gauge
+    from neuralyzer.unlearning.repair import Repair
 
     unlearned = Repair().mend(catalogue.make("influence").unlearn(task), task)
     gauge = Gauge(made_world.references().judging, task.parts, 0.05)
@@ -158,7 +158,7 @@ def test_guarantees_are_ordered():
 
 
 def test_a_third_partys_method_is_found_through_its_entry_point(monkeypatch):
-    from neuralyzer.methods.finetune import Finetune
+    from neuralyzer.methods.weak.finetune import Finetune
     from neuralyzer.workspace import plugins
 
     class Theirs(Finetune):
@@ -190,7 +190,7 @@ def _fails():
         (lambda: 3, "it has no name, guarantee"),
         (
             lambda: type("Theirs", (catalogue.get("retrain"),), {}),
-            "it calls itself 'retrain', which neuralyzer.methods.retrain",
+            "it calls itself 'retrain', which neuralyzer.methods.exact.retrain",
         ),
     ],
 )
@@ -214,7 +214,7 @@ def test_a_plugin_that_cannot_be_used_is_left_out_and_named_and_stops_nothing(mo
 
 
 def test_losses_by_hand():
-    from neuralyzer.methods.losses import neggrad_plus
+    from neuralyzer.unlearning.losses import neggrad_plus
 
     value = neggrad_plus(torch.tensor([1.0, 3.0]), torch.tensor([4.0, 6.0]), beta=0.9)
     assert value.item() == pytest.approx(0.9 * 2 - 0.1 * 5)

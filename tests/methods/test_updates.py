@@ -11,21 +11,19 @@ from torch import nn
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
-from neuralyzer.methods import (
+from neuralyzer.methods import catalogue
+from neuralyzer.methods.weak import (
     boundary_shrink,
-    catalogue,
-    continuing,
-    last_layers,
-    relabelling,
     salun,
-    scrub,
-)  # fmt: skip
-from neuralyzer.methods.losses import divergence
-from neuralyzer.methods.method import obstacle
-from neuralyzer.methods.task import Task
+    scrub,  # fmt: skip
+)
 from neuralyzer.models import training, weights
 from neuralyzer.models.regression import Regression
 from neuralyzer.models.trained import TrainedModel
+from neuralyzer.unlearning import last_layers, relabelling, training_loop
+from neuralyzer.unlearning.losses import divergence
+from neuralyzer.unlearning.method import obstacle
+from neuralyzer.unlearning.task import Task
 from tests.methods.contract import FORGOTTEN, RATE, RECIPE, ROWS, loss, same, world
 
 
@@ -191,7 +189,7 @@ def test_cf_k_and_eu_k_touch_the_last_layers_alone():
     before = [p.detach() for p in task.model[0].parameters()]
     same(catalogue.make("cf-k", epochs=3).unlearn(task), [*before, *descended(last, 3)])
     made = catalogue.make("eu-k", epochs=3).unlearn(task)
-    fresh = [p.detach().clone().requires_grad_() for p in RECIPE.module(continuing.FRESH)[2].parameters()]
+    fresh = [p.detach().clone().requires_grad_() for p in RECIPE.module(training_loop.FRESH)[2].parameters()]
     same(made, [*before, *descended(fresh, 3)])
     assert all(p.requires_grad for p in made.parameters())
 
@@ -258,7 +256,7 @@ def test_steps_are_counted_as_they_are_taken(monkeypatch):
 
 def test_bad_teacher_is_one_step_towards_two_teachers():
     task = world()
-    module, bad = weights.clone(task.model), RECIPE.module(continuing.FRESH)
+    module, bad = weights.clone(task.model), RECIPE.module(training_loop.FRESH)
     x, _ = task.oracle.data.gather(np.arange(ROWS))
     gone = (torch.arange(ROWS) < FORGOTTEN)[:, None]
     teacher = torch.where(gone, bad(x), task.model(x)).detach().softmax(1)
@@ -269,9 +267,9 @@ def test_bad_teacher_is_one_step_towards_two_teachers():
 
 def test_bad_teacher_teaches_a_share_of_the_retained_rows(monkeypatch):
     taught, task = [], world()
-    batches = continuing.numbered_batches
+    batches = training_loop.numbered_batches
     monkeypatch.setattr(
-        continuing, "numbered_batches", lambda r, m, data, *rest: taught.append(data) or batches(r, m, data, *rest)
+        training_loop, "numbered_batches", lambda r, m, data, *rest: taught.append(data) or batches(r, m, data, *rest)
     )
     catalogue.make("bad-teacher").unlearn(task)
     assert len(taught[0]) == FORGOTTEN + round(0.3 * (ROWS - FORGOTTEN))

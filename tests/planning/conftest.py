@@ -1,7 +1,7 @@
 import pytest
 
 import neuralyzer as nz
-from neuralyzer.methods.task import Task
+from neuralyzer.unlearning.task import Task
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from neuralyzer.planning.forecast import REQUEST, Forecast, amount, duration, forecast
-from neuralyzer.references.foresight import foresee
+from neuralyzer.references.cost_estimate import foresee
 from neuralyzer.trace.planning import DIGITS
 from tests.verification.test_audit import render
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 from neuralyzer.data.request import Guarantee
-from neuralyzer.methods import catalogue, search
-from neuralyzer.methods.method import Expectation
-from neuralyzer.methods.repair import Repair
+from neuralyzer.methods import catalogue
 from neuralyzer.models import reading
 from neuralyzer.planning.options import LARGEST_EXPECTED_TRACE, predict
 from neuralyzer.planning.track_record import Record, Situation
+from neuralyzer.unlearning import search
+from neuralyzer.unlearning.method import Expectation
+from neuralyzer.unlearning.repair import Repair
 from tests.rates import RATES
 
 

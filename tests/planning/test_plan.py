@@ -193,7 +193,7 @@ def test_an_obstacle_makes_approximate_options_end_inconclusive(task, monkeypatc
 
 
 def test_a_case_of_such_a_request_ends_inconclusive(world, monkeypatch):
-    from neuralyzer.cases.wish import Wish
+    from neuralyzer.cases.options import Wish
 
     monkeypatch.setattr(screen, "obstacle", lambda tables, signals, parts: "they stand in for each other")
     policy = nz.Policy(max_utility_loss=0.05)

@@ -10,9 +10,9 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UnreadableError
 from neuralyzer.methods import catalogue
-from neuralyzer.methods.task import Task
 from neuralyzer.planning import track_record
 from neuralyzer.planning.track_record import Record, Situation
+from neuralyzer.unlearning.task import Task
 
 HERE = Situation(parameters=4.0, forget_share=-2.0, concentration=0.2, distance=0.0, gap=0.5)
 

@@ -11,7 +11,7 @@ from torch import nn
 import neuralyzer as nz
 from neuralyzer.errors import UsageError
 from neuralyzer.models import training
-from neuralyzer.references import vectorised
+from neuralyzer.references.training import stacked
 
 G = np.random.default_rng(4)
 X = G.normal(size=(296, 6))
@@ -189,7 +189,7 @@ def test_it_is_refused_before_a_member_is_trained(tmp_path, monkeypatch, kind):
     def made():
         oracle = nz.TrainedModel.fit(recipe, data, holdout)
         monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("a member is trained"))
-        monkeypatch.setattr(vectorised, "train_stack", lambda *_, **__: pytest.fail("members are trained"))
+        monkeypatch.setattr(stacked, "train_stack", lambda *_, **__: pytest.fail("members are trained"))
         nz.References.fit(oracle, 16, workspace=tmp_path, unchecked=True)
 
     with pytest.raises(UsageError, match=says) as refused:

@@ -8,15 +8,17 @@ import scipy.special
 import torch
 
 import neuralyzer as nz
-from neuralyzer.methods import aims, catalogue
-from neuralyzer.methods.aims import Aims
+from neuralyzer.methods import catalogue
 from neuralyzer.models import training, weights
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.references import building, copies, half
-from neuralyzer.references.copies import COPIES
+from neuralyzer.references import building
+from neuralyzer.references.measurement import copies, split
+from neuralyzer.references.measurement.copies import COPIES
 from neuralyzer.references.pool import References
 from neuralyzer.signals import augmented
+from neuralyzer.unlearning import targets
+from neuralyzer.unlearning.targets import Aims
 from tests.references import world
 
 
@@ -89,7 +91,7 @@ def test_a_holdout_sorted_by_class_is_read_in_all_classes(tmp_path, monkeypatch)
     data, holdout = world.data()
     order = np.argsort(holdout.y.numpy(), kind="stable")
     oracle = TrainedModel.fit(world.RECIPE, data, holdout.select(order))
-    monkeypatch.setattr(half, "THINNED", 40)
+    monkeypatch.setattr(split, "THINNED", 40)
     monkeypatch.setattr(building, "HOLDOUT_ROWS", 50)
     pool = References.fit(oracle, 16, workspace=tmp_path, keep_weights=True)
     whole, few = pool.tuning, pool.tuning.thinned
@@ -104,7 +106,7 @@ def test_matching_aims_at_copies_as_members_know_them(tmp_path, monkeypatch):
     oracle = TrainedModel.fit(replace(world.RECIPE, augment=jitter), *world.data())
     pool = References.fit(oracle, 16, workspace=tmp_path)
     task = nz.Task(oracle, nz.ErasureRequest(subjects=["s03", "s07"]), pool)
-    lead = aims.leads(task, oracle.model)
+    lead = targets.leads(task, oracle.model)
     found = Aims.of_references(task).led(task, oracle.model)
     labels = oracle.data.y.numpy()
     tuning, ones, expected = pool.tuning, np.ones(len(lead)), []
@@ -118,9 +120,9 @@ def test_matching_aims_at_copies_as_members_know_them(tmp_path, monkeypatch):
     ]
     check(found, np.log(seen) - np.log(expected), ones)
 
-    monkeypatch.setattr(aims, "remembered", lambda own: 0.7)  # of so few rows the coach's figure may be anything
+    monkeypatch.setattr(targets, "remembered", lambda own: 0.7)  # of so few rows the coach's figure may be anything
     crowd = np.flatnonzero(labels == 1)[: -(-(labels == 1).sum() // 4)]  # a quarter of a class: others reach it all
-    for positions, share in ((crowd, 0.7), (crowd[:-1], 0.7 * aims.BEYOND)):
+    for positions, share in ((crowd, 0.7), (crowd[:-1], 0.7 * targets.BEYOND)):
         own = nz.Task(oracle, nz.ErasureRequest(rows=oracle.data.ids[positions].tolist()), pool)
         apart = []
         for position in own.positions:
@@ -177,7 +179,7 @@ def test_a_model_leads_members_on_its_rows_as_on_the_holdout(tmp_path):
     own = logits(oracle, half.meter.holdout.x)
     own = own[np.arange(len(own)), labels] - scipy.special.logsumexp(np.where(np.eye(3)[labels], -np.inf, own), axis=1)
     spread = np.maximum(sd := read.holdout.std(0, ddof=1), np.median(sd) / 4)
-    found = aims.leads(task, oracle.model)
+    found = targets.leads(task, oracle.model)
     for part in task.parts:
         lead = found[np.searchsorted(task.positions, part.rows)]
         keep = half.half.keep[:, part.subject]
@@ -187,7 +189,7 @@ def test_a_model_leads_members_on_its_rows_as_on_the_holdout(tmp_path):
         never = read.rows[:, part.rows][~keep].mean(0)
         np.testing.assert_allclose(lead, c0 * moments.spread + c1 * never, rtol=1e-4, atol=1e-4)
     bare = nz.Task(oracle, nz.ErasureRequest(subjects=["s03"]))
-    assert aims.leads(bare, oracle.model).tolist() == [0.0] * len(bare.positions)
+    assert targets.leads(bare, oracle.model).tolist() == [0.0] * len(bare.positions)
 
 
 def logits(oracle, x):

@@ -11,16 +11,17 @@ import torch
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import ReferencesError, UsageError
-from neuralyzer.methods.aims import Aims
-from neuralyzer.methods.task import Task
 from neuralyzer.models import reading, training
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.references import building, surveying
+from neuralyzer.references import building
+from neuralyzer.references.measurement import all_members
 from neuralyzer.references.pool import References
-from neuralyzer.references.readings import Part
+from neuralyzer.references.signal_values import Part
 from neuralyzer.signals.margin import Margin
-from neuralyzer.trace.gauge import Gauge
-from neuralyzer.trace.table import Table
+from neuralyzer.trace.estimator import Gauge
+from neuralyzer.trace.null_table import Table
+from neuralyzer.unlearning.targets import Aims
+from neuralyzer.unlearning.task import Task
 from neuralyzer.workspace import atomic
 from tests.references import world
 
@@ -175,16 +176,16 @@ def test_killed_in_the_middle_of_a_step(oracle, kept, tmp_path, monkeypatch, tar
 
 
 def test_what_was_measured_is_not_measured_again(oracle, tmp_path, monkeypatch):
-    measure_one = surveying._measure_one
+    measure_one = all_members._measure_one
     with monkeypatch.context() as patched:
-        patched.setattr(surveying, "_measure_one", killing(measure_one, 10))
+        patched.setattr(all_members, "_measure_one", killing(measure_one, 10))
         with pytest.raises(Killed):
             made(oracle, tmp_path)
         assert len(list(tmp_path.rglob("measured/*.json"))) == 10
-        patched.setattr(surveying, "_measure_one", killing(measure_one, 6))
+        patched.setattr(all_members, "_measure_one", killing(measure_one, 6))
         patched.setattr(building.backends, "train", killing(building.backends.train, 0))
         assert made(oracle, tmp_path).size == 16
-        patched.setattr(surveying, "_measure_one", killing(measure_one, 0))
+        patched.setattr(all_members, "_measure_one", killing(measure_one, 0))
         assert made(oracle, tmp_path).size == 16  # a finished pool is only opened
 
 
@@ -195,7 +196,7 @@ def test_worker_processes_measure_as_this_one_does(copied, kept, oracle, tmp_pat
     for member in range(16):
         copied.store.mark(member).unlink()
     atomic.write_json(copied.store.head, copied.store.read_head() | {"finished": False})
-    monkeypatch.setattr(surveying, "SPREAD", 0.0)
+    monkeypatch.setattr(all_members, "SPREAD", 0.0)
     made(oracle, tmp_path)
     for name, values in read.items():
         again = np.fromfile(copied.store.root / "signals" / name, np.float32)

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuralyzer.references.readings import Half, Part, Readings
+from neuralyzer.references.signal_values import Half, Part, Readings
+from neuralyzer.trace.null_table import Table
 from neuralyzer.trace.residual import residual_trace
-from neuralyzer.trace.table import Table
 
 SIGNALS = ("margin", "augmented", "fisher")
 

@@ -5,7 +5,7 @@ import pytest
 
 from neuralyzer.trace.claim import Claimed, claim_scores, claim_test, claim_trace, p_above, sight
 from neuralyzer.trace.joint import joint_null
-from neuralyzer.trace.table import Table
+from neuralyzer.trace.null_table import Table
 from tests.trace.world import gaussian
 
 WORLD = gaussian(5, members=32, subjects=24, size=30)

@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 
 from neuralyzer.references.design import leave_out
-from neuralyzer.references.measuring import Reading
-from neuralyzer.references.readings import Half, Part, Readings
+from neuralyzer.references.measurement.evaluator import Reading
+from neuralyzer.references.signal_values import Half, Part, Readings
 from neuralyzer.signals.signal import Family
+from neuralyzer.trace.estimator import Gauge
 from neuralyzer.trace.exact import ExactGauge
-from neuralyzer.trace.gauge import Gauge
 from tests.trace.world import gaussian
 
 ALPHA, REFERENCES = 0.05, 8

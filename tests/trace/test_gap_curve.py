@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from neuralyzer.references.readings import Half, Readings
+from neuralyzer.references.signal_values import Half, Readings
 from neuralyzer.trace.gap_curve import KNOTS, GapCurve, gap_curve
-from neuralyzer.trace.table import Table
+from neuralyzer.trace.null_table import Table
 from tests.trace.world import gaussian
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from neuralyzer.references.readings import Part
+from neuralyzer.references.signal_values import Part
 from neuralyzer.trace.group import FOLDS, GroupTable, draws, rows_left_out, spread
+from neuralyzer.trace.null_table import Table
 from neuralyzer.trace.residual import residual_trace
-from neuralyzer.trace.table import Table
 from tests.trace.world import gaussian
 
 

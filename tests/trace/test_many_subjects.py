@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from neuralyzer.references.readings import Half, Part, Readings
-from neuralyzer.trace import table as tables
+from neuralyzer.references.signal_values import Half, Part, Readings
+from neuralyzer.trace import null_table as tables
+from neuralyzer.trace.null_table import Table
 from neuralyzer.trace.residual import residual_trace
-from neuralyzer.trace.table import Table
 
 MEMBERS, SUBJECTS, HOLDOUT, GAP = 32, 2500, 200, 0.8
 

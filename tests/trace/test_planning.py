@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from neuralyzer.trace.null_table import Table
 from neuralyzer.trace.planning import DIGITS, Formula, refit
 from neuralyzer.trace.residual import residual_trace
-from neuralyzer.trace.table import Table
 from tests.trace.world import gaussian
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from neuralyzer.trace.estimate import score
+from neuralyzer.trace.null_table import Table
 from neuralyzer.trace.residual import estimated, residual_trace
-from neuralyzer.trace.table import Table
 from tests.trace.conftest import SIGNALS
 from tests.trace.world import gaussian
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuralyzer.references.design import leave_out
-from neuralyzer.references.readings import Half, Part, Readings
+from neuralyzer.references.signal_values import Half, Part, Readings
 from neuralyzer.trace.screen import deviations, neighbours_inside, obstacle
 
 SUBJECTS, SIZE, MEMBERS = 12, 16, 32

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuralyzer.references.design import leave_out, share_for
-from neuralyzer.references.readings import Half, Part, Readings
+from neuralyzer.references.signal_values import Half, Part, Readings
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import pytest
 
 import neuralyzer as nz
 from neuralyzer.models import weights
-from neuralyzer.references.measuring import Meter
+from neuralyzer.references.measurement.evaluator import Meter
 from neuralyzer.references.pool import References
-from neuralyzer.trace.gauge import Gauge
+from neuralyzer.trace.estimator import Gauge
 from neuralyzer.verification.attacks import NAMES, REFERENCES, Attacks, attacks
 from neuralyzer.verification.audit import Audit, audit
 from neuralyzer.verification.verify import Verification, verify

@@ -9,7 +9,7 @@ from rich.console import Console
 
 import neuralyzer as nz
 from neuralyzer.signals.signal import Family
-from neuralyzer.trace.gauge import Gauge
+from neuralyzer.trace.estimator import Gauge
 from neuralyzer.trace.verdict import Verdict
 from neuralyzer.verification.audit import Audit, _sentence, audit, required
 

@@ -11,8 +11,8 @@ from rich.console import Group as RichGroup
 import neuralyzer as nz
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models import weights
-from neuralyzer.references.measuring import Meter
-from neuralyzer.trace.group_gauge import gauge_for
+from neuralyzer.references.measurement.evaluator import Meter
+from neuralyzer.trace.group_estimator import gauge_for
 from neuralyzer.trace.positive_control import positive_control
 from neuralyzer.trace.self_check import SelfCheck
 from neuralyzer.trace.verdict import Verdict
@@ -92,7 +92,7 @@ def test_where_the_test_rejects_a_failed_control_is_no_excuse(never, setting):
 
 def test_alarms_on_rows_that_nobody_saw_come_before_everything(setting, monkeypatch):
     oracle, references = setting
-    monkeypatch.setattr("neuralyzer.trace.gauge.self_check", lambda *given: SelfCheck(40, 100, 12))
+    monkeypatch.setattr("neuralyzer.trace.estimator.self_check", lambda *given: SelfCheck(40, 100, 12))
     found = verify(oracle.model, oracle, REQUEST, references)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "40 alarms of 100 on rows that nobody saw, where 12 at most may come" in found.sentence
@@ -172,7 +172,7 @@ def test_a_detectable_trace_is_in_the_unit_that_the_original_reads(setting):
 def many(monkeypatch):
     """Three subjects are many."""
     monkeypatch.setattr(module, "MANY", 3)
-    monkeypatch.setattr("neuralyzer.trace.group_gauge.MANY", 3)
+    monkeypatch.setattr("neuralyzer.trace.group_estimator.MANY", 3)
 
 
 def test_groups_of_many_subjects_have_a_control_of_their_size(setting, many, monkeypatch):

@@ -7,8 +7,8 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
-from neuralyzer.references import vectorised
 from neuralyzer.references.pool import References
+from neuralyzer.references.training import stacked
 from neuralyzer.trace.verdict import Verdict
 from neuralyzer.verification.audit import audit
 from neuralyzer.verification.verify import verify
@@ -45,7 +45,7 @@ def test_a_hundred_subjects_at_once(rows_alone):
     traces = {row["signal"]: row["trace"] for row in found.families}
     assert 0.6 < traces["margin"] < 1.5
     rest = np.setdiff1d(np.arange(500), chosen)
-    models = vectorised.train_stack(oracle.recipe, oracle.data, [rest] * 6, list(range(900, 906)), Silent())
+    models = stacked.train_stack(oracle.recipe, oracle.data, [rest] * 6, list(range(900, 906)), Silent())
     verdicts = [verify(model, oracle, request, references) for model in models]
     assert sum(own.verdict is Verdict.NOT_FORGOTTEN for own in verdicts) <= 1
     assert all(own.judges == "pool" for own in verdicts)

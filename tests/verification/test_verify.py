@@ -10,7 +10,7 @@ from torch import nn
 import neuralyzer as nz
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models import weights
-from neuralyzer.trace.gauge import Gauge
+from neuralyzer.trace.estimator import Gauge
 from neuralyzer.trace.verdict import SECOND_LOOK, Verdict
 from neuralyzer.verification.audit import audit
 from neuralyzer.verification.controls import groups_of

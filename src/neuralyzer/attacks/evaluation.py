@@ -8,7 +8,7 @@ import numpy as np
 
 from neuralyzer.attacks.roc import Roc, Scores, joined, roc
 from neuralyzer.attacks.shadows import SIGNAL, Shadows
-from neuralyzer.references.readings import Flags, Floats, Half, Indices, Part
+from neuralyzer.references.signal_values import Flags, Floats, Half, Indices, Part
 
 ROW, SUBJECT = "row", "subject"
 LARGEST = 100_000  # (member, row) pairs scored; where there are more, subjects or rows are drawn

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuralyzer.references.readings import Flags, Floats
+from neuralyzer.references.signal_values import Flags, Floats
 
 ENOUGH = 32  # readings for a variance of a row's own: LiRA's 64 shadow models, half of which held the row
 SMALLEST_DEVIATION = 1e-6  # keeps densities finite where all members agree

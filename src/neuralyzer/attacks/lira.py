@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from neuralyzer.attacks.group import Group
-from neuralyzer.references.readings import Floats
+from neuralyzer.references.signal_values import Floats
 
 
 def online(phi: Floats, seen: Group, never: Group) -> Floats:

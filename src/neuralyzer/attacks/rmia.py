@@ -7,7 +7,7 @@ no member saw. Probabilities are of the row's own class, the logistic function o
 
 import numpy as np
 
-from neuralyzer.references.readings import Floats
+from neuralyzer.references.signal_values import Floats
 
 GAMMA = 1.0  # how much more x must be raised than z; the paper finds that results hardly depend on it
 OFFLINE_A = 0.3  # the paper's correction for small image sets: p_in is close to a p_out + 1 - a

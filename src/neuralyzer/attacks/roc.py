@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from neuralyzer.references.readings import Floats, Indices
+from neuralyzer.references.signal_values import Floats, Indices
 
 RATES = (0.01, 0.001)  # false positive rates at which true positive rates are told
 RESAMPLES = 200

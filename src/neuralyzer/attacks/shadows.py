@@ -8,7 +8,7 @@ from scipy import special
 
 from neuralyzer.attacks import lira, rmia
 from neuralyzer.attacks.group import Group
-from neuralyzer.references.readings import Flags, Floats, Half, Indices
+from neuralyzer.references.signal_values import Flags, Floats, Half, Indices
 
 SIGNAL = "margin"  # whose reading is LiRA's logit-scaled confidence
 FEWEST = 3  # members that held a row, and that did not: one may be the target, and a variance takes two

@@ -12,19 +12,19 @@ from neuralyzer.cases.folder import Folder
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import NeuralyzerError, StorageError, first_line
 from neuralyzer.methods import catalogue
-from neuralyzer.methods.method import space
-from neuralyzer.methods.repair import Repair
-from neuralyzer.methods.search import search
-from neuralyzer.methods.task import Task
-from neuralyzer.methods.witness import Witness
 from neuralyzer.models import weights
 from neuralyzer.planning.options import Option
 from neuralyzer.progress import Progress
-from neuralyzer.references.exact import train_exact
-from neuralyzer.references.looks import MOST_LOOKS
 from neuralyzer.references.pool import References
+from neuralyzer.references.storage.access_log import MOST_LOOKS
+from neuralyzer.references.training.exact import train_exact
 from neuralyzer.trace.left import trace_left
 from neuralyzer.trace.verdict import FIRST_LOOK, SECOND_LOOK, Verdict
+from neuralyzer.unlearning.method import space
+from neuralyzer.unlearning.repair import Repair
+from neuralyzer.unlearning.search import search
+from neuralyzer.unlearning.task import Task
+from neuralyzer.unlearning.training_audit import Witness
 from neuralyzer.verification.acceptance import Acceptance, run_acceptance
 from neuralyzer.verification.protocol import Protocol
 from neuralyzer.verification.verify import Verification, verify

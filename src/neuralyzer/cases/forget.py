@@ -16,15 +16,14 @@ from neuralyzer.cases.attempt import Outcome, Setting, attempt
 from neuralyzer.cases.case import Case, succeeded
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.identity import case_of
-from neuralyzer.cases.watch import Unwatched, Watch
-from neuralyzer.cases.wish import Wish
+from neuralyzer.cases.listener import Unwatched, Watch
+from neuralyzer.cases.options import Wish
 from neuralyzer.certificates.certify import certify
 from neuralyzer.certificates.statement import ProtocolRecord
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
 from neuralyzer.influence import kept
 from neuralyzer.methods import catalogue
-from neuralyzer.methods.task import Task
 from neuralyzer.models import shard_record, threads, weights
 from neuralyzer.models.placement import Placement
 from neuralyzer.models.sharded import Sharded
@@ -32,13 +31,14 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.planning.plan import Plan, make_plan
 from neuralyzer.planning.track_record import Record
 from neuralyzer.progress import Progress, Silent
-from neuralyzer.references import exact
 from neuralyzer.references.pool import References
+from neuralyzer.references.training import exact
 from neuralyzer.registry.locate import GIVEN, locate
 from neuralyzer.registry.location import Base, Location
 from neuralyzer.registry.trained_on import base_saw
 from neuralyzer.report.page import write_report
-from neuralyzer.trace.gauge import memory
+from neuralyzer.trace.estimator import memory
+from neuralyzer.unlearning.task import Task
 from neuralyzer.verification.audit import Audit, audit
 from neuralyzer.verification.controls import Controls
 from neuralyzer.workspace import commitments, digests, locks

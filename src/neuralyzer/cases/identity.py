@@ -1,7 +1,7 @@
 """Which case a request is: the same whenever it is asked again, and another for whatever would change its answer."""
 
 from neuralyzer.cases.folder import Folder
-from neuralyzer.cases.wish import Wish
+from neuralyzer.cases.options import Wish
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.workspace import commitments, digests

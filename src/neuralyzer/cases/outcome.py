@@ -9,16 +9,16 @@ import numpy as np
 import torch
 
 from neuralyzer.cases.attempt import Outcome
+from neuralyzer.cases.options import Wish
 from neuralyzer.cases.speed import Speed
-from neuralyzer.cases.wish import Wish
 from neuralyzer.certificates.statement import LIMITS
-from neuralyzer.methods.task import Task
 from neuralyzer.models import weights
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.planning.plan import Plan
 from neuralyzer.references.pool import References
 from neuralyzer.signals.margin import margins as margins_of
 from neuralyzer.signals.signal import Batch
+from neuralyzer.unlearning.task import Task
 from neuralyzer.verification.audit import Audit
 from neuralyzer.workspace import commitments
 from neuralyzer.workspace.paths import Workspace

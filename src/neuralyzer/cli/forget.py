@@ -62,8 +62,8 @@ def run(
     from rich.console import Console, Group
 
     from neuralyzer.cases.forget import forget
+    from neuralyzer.cases.options import Wish
     from neuralyzer.cases.screen import Blind, Screen, case_view
-    from neuralyzer.cases.wish import Wish
     from neuralyzer.cli.choose import choose
     from neuralyzer.cli.project import Project
     from neuralyzer.errors import UsageError

@@ -55,7 +55,7 @@ def run(
     from neuralyzer.models import weights as files
     from neuralyzer.models.named import named
     from neuralyzer.models.placement import Placement
-    from neuralyzer.references import exact
+    from neuralyzer.references.training import exact
     from neuralyzer.registry.trained_on import trained_on
     from neuralyzer.trace.verdict import Verdict
     from neuralyzer.verification.verify import verify

@@ -13,8 +13,8 @@ from torch import nn
 
 from neuralyzer.cases.case import Case
 from neuralyzer.cases.forget import forget
-from neuralyzer.cases.watch import Watch
-from neuralyzer.cases.wish import Wish
+from neuralyzer.cases.listener import Watch
+from neuralyzer.cases.options import Wish
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.demo import acceptance, digits
@@ -22,13 +22,13 @@ from neuralyzer.models import reading, threads, training, weights
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
-from neuralyzer.references import vectorised
-from neuralyzer.references.backends import Backend
 from neuralyzer.references.pool import References
+from neuralyzer.references.training import stacked
+from neuralyzer.references.training.backends import Backend
 from neuralyzer.registry.manifests import register_dataset
 from neuralyzer.registry.record import Recorder
-from neuralyzer.trace.gauge import PoolGauge
-from neuralyzer.trace.group_gauge import gauge_for
+from neuralyzer.trace.estimator import PoolGauge
+from neuralyzer.trace.group_estimator import gauge_for
 from neuralyzer.workspace import atomic
 from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
@@ -149,7 +149,7 @@ def _retrained(recipe: Recipe, retain: Data, progress: Progress) -> list[nn.Modu
     seeds = [recipe.seed + RETRAINED_SEED + number for number in range(1, RETRAINED)]
     progress.start(f"check of the measure: {count} models really retrained", count * recipe.epochs)
     rows = [np.arange(len(retain))] * count
-    models = vectorised.train_stack(recipe, retain, rows, seeds, progress)
+    models = stacked.train_stack(recipe, retain, rows, seeds, progress)
     progress.finish()
     return models
 

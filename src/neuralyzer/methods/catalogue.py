@@ -5,8 +5,8 @@ from functools import cache
 from typing import Any, cast
 
 from neuralyzer.errors import UsageError
-from neuralyzer.methods.composed import JOINT, Composed, composed
-from neuralyzer.methods.method import Method
+from neuralyzer.unlearning.composition import JOINT, Composed, composed
+from neuralyzer.unlearning.method import Method
 from neuralyzer.workspace.plugins import discover
 
 

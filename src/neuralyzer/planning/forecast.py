@@ -14,12 +14,12 @@ from rich.text import Text
 from neuralyzer.models.placement import Placement
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references import building
-from neuralyzer.references.backends import Backend, Timing, as_backend
-from neuralyzer.references.foresight import Work, foresee
+from neuralyzer.references.cost_estimate import Work, foresee
 from neuralyzer.references.pool import DEFAULT_SIZE, References
-from neuralyzer.references.processes import How, as_engine
-from neuralyzer.references.store import Store
-from neuralyzer.trace.gauge import tables
+from neuralyzer.references.storage.store import Store
+from neuralyzer.references.training.backends import Backend, Timing, as_backend
+from neuralyzer.references.training.processes import How, as_engine
+from neuralyzer.trace.estimator import tables
 from neuralyzer.trace.planning import DIGITS, Formula, refit
 from neuralyzer.workspace.paths import Workspace, as_workspace
 

@@ -5,14 +5,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from neuralyzer.data.request import Guarantee
-from neuralyzer.methods import search
-from neuralyzer.methods.method import Expectation, Method, hurries, obstacle
-from neuralyzer.methods.repair import Repair
-from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
-from neuralyzer.planning.cost import Rates
 from neuralyzer.planning.track_record import Effort, Record, Situation
-from neuralyzer.references.exact import EXACT_REFERENCES
+from neuralyzer.references.training.exact import EXACT_REFERENCES
+from neuralyzer.unlearning import search
+from neuralyzer.unlearning.cost import Rates
+from neuralyzer.unlearning.method import Expectation, Method, hurries, obstacle
+from neuralyzer.unlearning.repair import Repair
+from neuralyzer.unlearning.task import Task
 
 LARGEST_EXPECTED_TRACE = 0.25  # an option that is known to leave more is not worth the look that would show it
 

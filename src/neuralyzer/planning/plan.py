@@ -12,13 +12,13 @@ from rich.text import Text
 from neuralyzer.data.request import ErasureRequest, Guarantee
 from neuralyzer.errors import UsageError
 from neuralyzer.methods import catalogue
-from neuralyzer.methods.method import obstacle, space
-from neuralyzer.methods.task import Task
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.planning.cost import Rates, probe
 from neuralyzer.planning.options import Option, predict
 from neuralyzer.planning.track_record import Record, Situation
 from neuralyzer.references.pool import References
+from neuralyzer.unlearning.cost import Rates, probe
+from neuralyzer.unlearning.method import obstacle, space
+from neuralyzer.unlearning.task import Task
 from neuralyzer.workspace.policy import Policy
 
 

@@ -15,10 +15,10 @@ from pyarrow import parquet
 
 from neuralyzer.data.rows import Data
 from neuralyzer.influence.curvature import Parameters
-from neuralyzer.methods.method import Expectation, Method
-from neuralyzer.methods.task import Task
 from neuralyzer.models import reading
 from neuralyzer.trace.left import trace_left
+from neuralyzer.unlearning.method import Expectation, Method
+from neuralyzer.unlearning.task import Task
 from neuralyzer.workspace import atomic
 
 SHIPPED = "track_record.parquet"

@@ -15,12 +15,14 @@ from neuralyzer.models import reading, weights
 from neuralyzer.models.compatibility import require_compatible, require_readable
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
-from neuralyzer.references import backends, design, rehearsal, surveying
-from neuralyzer.references.backends import Backend, Timing
-from neuralyzer.references.copies import count
-from neuralyzer.references.processes import How
-from neuralyzer.references.roster import Roster
-from neuralyzer.references.store import Store
+from neuralyzer.references import design
+from neuralyzer.references.measurement import all_members
+from neuralyzer.references.measurement.copies import count
+from neuralyzer.references.storage.index import Roster
+from neuralyzer.references.storage.store import Store
+from neuralyzer.references.training import backends, pilot_run
+from neuralyzer.references.training.backends import Backend, Timing
+from neuralyzer.references.training.processes import How
 from neuralyzer.signals.catalogue import signals
 from neuralyzer.signals.relearned import HOLDOUT_ROWS
 from neuralyzer.signals.signal import Batch, Context, Sample
@@ -70,12 +72,12 @@ def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) ->
     if head["size"] < plan.size:
         head = _grown(store, oracle, roster, head, plan)
     held = roster.held(store.load("keep.npy")[: head["size"]])
-    head = rehearsal.rehearsed(store, oracle, head, held, plan.how, plan.unchecked, progress)
+    head = pilot_run.rehearsed(store, oracle, head, held, plan.how, plan.unchecked, progress)
     _train(store, oracle, head, held, plan.how, progress)
     if not head["settings"]:
         head |= _settings(store, oracle, roster, held, int(head["seed"]))
         atomic.write_json(store.head, head)
-    surveying.measure(store, oracle, roster, head, progress)
+    all_members.measure(store, oracle, roster, head, progress)
     if not head["keep_weights"]:
         store.destroy_weights()
     store.spent(time.perf_counter() - began)
@@ -182,7 +184,7 @@ def _grown(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, A
 def _train(
     store: Store, oracle: TrainedModel, head: dict[str, Any], held: np.ndarray, how: How, progress: Progress
 ) -> None:
-    how = rehearsal.with_precision(how, head)
+    how = pilot_run.with_precision(how, head)
 
     def missing(chunk: Sequence[int]) -> bool:
         return any(not (store.weights(m).exists() or store.measured(m)) for m in chunk)
@@ -194,7 +196,7 @@ def _train(
         # Stacked members are trained as one; in processes, each that is there already is left alone.
         again = chunk if backend is Backend.VECTORISED else [m for m in chunk if missing([m])]
         kept = [np.flatnonzero(held[member]) for member in again]
-        seeds = [rehearsal.seed_of(head, member) for member in again]
+        seeds = [pilot_run.seed_of(head, member) for member in again]
         names = [f"reference {member}" for member in again]
         trained = backends.train(backend, oracle.recipe, oracle.data, kept, seeds, progress, how=how, names=names)
         for member, module in zip(again, trained, strict=True):
@@ -216,7 +218,7 @@ def _settings(store: Store, oracle: TrainedModel, roster: Roster, held: np.ndarr
         losses = torch.cat([recipe.objective.losses(found, holdout.y) for found in outputs])
         scale = float((2 * losses).mean().sqrt())
     context = Context(
-        surveying.scaled(recipe.objective, scale), torch.tensor(store.load("spread.npy")), recipe.augment, seed
+        all_members.scaled(recipe.objective, scale), torch.tensor(store.load("spread.npy")), recipe.augment, seed
     )
     samples = []
     for number, module in members:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from neuralyzer.errors import ReferencesError
-from neuralyzer.references.readings import Flags
+from neuralyzer.references.signal_values import Flags
 
 FEWEST_NEVER = 6  # members of a half that must have left a subject out
 

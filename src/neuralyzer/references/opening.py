@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.references import surveying
-from neuralyzer.references.half import ReferenceHalf
-from neuralyzer.references.measuring import Meter, units_of
-from neuralyzer.references.memory import HALVES, remembered
-from neuralyzer.references.readings import Half, Readings
-from neuralyzer.references.roster import Roster
-from neuralyzer.references.store import Store
+from neuralyzer.references.measurement import all_members
+from neuralyzer.references.measurement.evaluator import Meter, units_of
+from neuralyzer.references.measurement.split import ReferenceHalf
+from neuralyzer.references.signal_values import Half, Readings
+from neuralyzer.references.storage.erased import HALVES, remembered
+from neuralyzer.references.storage.index import Roster
+from neuralyzer.references.storage.store import Store
 from neuralyzer.signals.catalogue import signals
 from neuralyzer.workspace import atomic
 
@@ -37,7 +37,7 @@ def load_meter(store: Store, oracle: TrainedModel, roster: Roster, head: Head) -
     positions = roster.present(roster.places(oracle.data))
     # A unit counts only while all of its rows are there: a rest of it was never read alone.
     units = {s: positions[s] for s in units_of(roster.owned) if len(positions[s]) == len(roster.positions[s])}
-    return surveying.meter_of(store, oracle, head, units)
+    return all_members.meter_of(store, oracle, head, units)
 
 
 def load_half(

@@ -18,16 +18,16 @@ from neuralyzer.models.placement import Placement
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.references import building
-from neuralyzer.references.backends import Backend, Timing, as_backend
-from neuralyzer.references.half import ReferenceHalf
-from neuralyzer.references.looks import Looks
-from neuralyzer.references.measuring import Meter, units_of
-from neuralyzer.references.memory import Memory, remember
+from neuralyzer.references.measurement.evaluator import Meter, units_of
+from neuralyzer.references.measurement.split import ReferenceHalf
 from neuralyzer.references.opening import load_half, load_meter, outputs_of, unit_shape
-from neuralyzer.references.processes import How, as_engine
-from neuralyzer.references.readings import Indices, Part
-from neuralyzer.references.roster import Roster
-from neuralyzer.references.store import Store
+from neuralyzer.references.signal_values import Indices, Part
+from neuralyzer.references.storage.access_log import Looks
+from neuralyzer.references.storage.erased import Memory, remember
+from neuralyzer.references.storage.index import Roster
+from neuralyzer.references.storage.store import Store
+from neuralyzer.references.training.backends import Backend, Timing, as_backend
+from neuralyzer.references.training.processes import How, as_engine
 from neuralyzer.signals.catalogue import signals
 from neuralyzer.workspace import commitments, digests, locks
 from neuralyzer.workspace.paths import Workspace, as_workspace

@@ -11,13 +11,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from neuralyzer.references.readings import Floats
+from neuralyzer.references.signal_values import Floats
 from neuralyzer.trace.estimate import SMALLEST_UNIT, Gap
 from neuralyzer.trace.gap_curve import GapCurve, gap_curve
 from neuralyzer.trace.joint import Joint, joint_null, p_above
+from neuralyzer.trace.null_table import Null, Table
 from neuralyzer.trace.prediction import Shift
 from neuralyzer.trace.residual import FOUND, Trace
-from neuralyzer.trace.table import Null, Table
 
 
 @dataclass(frozen=True)

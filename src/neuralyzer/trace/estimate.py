@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuralyzer.references.readings import Flags, Floats
+from neuralyzer.references.signal_values import Flags, Floats
 from neuralyzer.trace.moments import Moments
 from neuralyzer.trace.prediction import Holdout, PerModel, Shift
 

@@ -11,15 +11,15 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 from torch import nn
 
-from neuralyzer.references.half import ReferenceHalf
-from neuralyzer.references.measuring import Reading
-from neuralyzer.references.readings import Floats, Half, Indices, Part, Readings
+from neuralyzer.references.measurement.evaluator import Reading
+from neuralyzer.references.measurement.split import ReferenceHalf
+from neuralyzer.references.signal_values import Floats, Half, Indices, Part, Readings
 from neuralyzer.trace.estimate import score
-from neuralyzer.trace.gauge import Gauged, Signals, readable
+from neuralyzer.trace.estimator import Gauged, Signals, readable
 from neuralyzer.trace.joint import Joint
+from neuralyzer.trace.null_table import Table
 from neuralyzer.trace.residual import FOUND, Trace
 from neuralyzer.trace.self_check import SelfCheck, binomial_quantile
-from neuralyzer.trace.table import Table
 
 
 class ExactGauge(Signals):

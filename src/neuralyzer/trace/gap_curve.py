@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuralyzer.references.readings import Floats
-from neuralyzer.trace.table import Table
+from neuralyzer.references.signal_values import Floats
+from neuralyzer.trace.null_table import Table
 
 KNOTS = 10
 

@@ -19,11 +19,11 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from neuralyzer.references.readings import Flags, Floats, Half, Indices, Part
+from neuralyzer.references.signal_values import Flags, Floats, Half, Indices, Part
 from neuralyzer.trace import moments as _moments
 from neuralyzer.trace.estimate import SMALLEST_UNIT
+from neuralyzer.trace.null_table import Table
 from neuralyzer.trace.prediction import Shift, shifts_apart
-from neuralyzer.trace.table import Table
 
 FOLDS = 3  # each has two of the six members at least that never saw a subject
 DRAWS = 32  # groups that each member is scored on

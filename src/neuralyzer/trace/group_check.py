@@ -11,8 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from neuralyzer.references.readings import Floats, Half
-from neuralyzer.trace.gauge import tables
+from neuralyzer.references.signal_values import Floats, Half
+from neuralyzer.trace.estimator import tables
 from neuralyzer.trace.group import FOLDS, GroupTable, draws, group_table, spread
 from neuralyzer.trace.prediction import shifts_apart
 from neuralyzer.trace.self_check import SelfCheck, most

@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from neuralyzer.references.readings import Floats
-from neuralyzer.trace.table import Table
+from neuralyzer.references.signal_values import Floats
+from neuralyzer.trace.null_table import Table
 
 Fineness = Mapping[str, float]  # by signal: the score that a whole trace is worth, in standard deviations
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuralyzer.references.readings import Flags, Floats
+from neuralyzer.references.signal_values import Flags, Floats
 
 SMALLEST_SPREAD = 0.25  # of the median spread over all rows: discrete signals have rows where all members agree
 

@@ -16,7 +16,7 @@ from scipy.special import ndtr
 
 from neuralyzer.references import design
 from neuralyzer.trace.joint import joint_null
-from neuralyzer.trace.table import Table
+from neuralyzer.trace.null_table import Table
 
 QUANTILES = np.linspace(0.05, 0.95, 10)  # of the subjects' d^2
 LEAST_RANGE = 1.5  # largest over smallest subject

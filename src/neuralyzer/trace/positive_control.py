@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from scipy.special import bdtr
 
-from neuralyzer.references.half import ReferenceHalf
-from neuralyzer.references.measuring import Reading
-from neuralyzer.references.readings import Floats, Part
-from neuralyzer.trace.group_gauge import gauge_for
+from neuralyzer.references.measurement.evaluator import Reading
+from neuralyzer.references.measurement.split import ReferenceHalf
+from neuralyzer.references.signal_values import Floats, Part
+from neuralyzer.trace.group_estimator import gauge_for
 from neuralyzer.trace.residual import Trace
 from neuralyzer.trace.verdict import counting
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from neuralyzer.references.readings import Floats
+from neuralyzer.references.signal_values import Floats
 from neuralyzer.trace.moments import floored
 
 PerModel = Any  # a float of one model, an array ``(K,)`` of several

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuralyzer.references.readings import Floats, Part
+from neuralyzer.references.signal_values import Floats, Part
 from neuralyzer.trace.estimate import score
 from neuralyzer.trace.joint import p_above
+from neuralyzer.trace.null_table import Contrast, Table
 from neuralyzer.trace.prediction import Shift
-from neuralyzer.trace.table import Contrast, Table
 
 FOUND = 1.645  # standard normal quantile at 95 %: the power that the detectable trace speaks of
 

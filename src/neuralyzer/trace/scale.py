@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import digamma, polygamma
 
-from neuralyzer.references.readings import Floats
+from neuralyzer.references.signal_values import Floats
 
 PRIOR_RANGE = (2.0, 60.0)  # degrees of freedom of the prior
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from neuralyzer.references.readings import Floats, Half, Part
+from neuralyzer.references.signal_values import Floats, Half, Part
 
 NEIGHBOURS = 10
 MOST_ROWS = 1000  # of a request that are looked at, drawn: their share is then known to .02

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtr
 
-from neuralyzer.references.readings import Flags, Floats, Half, Indices, Part, Readings
+from neuralyzer.references.signal_values import Flags, Floats, Half, Indices, Part, Readings
 from neuralyzer.trace.joint import joint_nulls, shared
-from neuralyzer.trace.table import FEWEST_NEVER, Table
+from neuralyzer.trace.null_table import FEWEST_NEVER, Table
 
 QUANTILE = 0.99  # of right pools pass
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from neuralyzer.attacks.evaluation import Attacked, on_members, on_request, readable
 from neuralyzer.attacks.shadows import SIGNAL
 from neuralyzer.models.objective import Classification
-from neuralyzer.trace.gauge import Gauged, Signals
+from neuralyzer.trace.estimator import Gauged, Signals
 
 NAMES = {
     "lira-online": "LiRA, online",

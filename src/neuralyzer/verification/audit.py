@@ -12,8 +12,8 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.pool import References
 from neuralyzer.signals.signal import Family
-from neuralyzer.trace.gauge import Signals, family_rows
-from neuralyzer.trace.group_gauge import gauge_for
+from neuralyzer.trace.estimator import Signals, family_rows
+from neuralyzer.trace.group_estimator import gauge_for
 from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.self_check import SelfCheck
 from neuralyzer.trace.verdict import Verdict, counting, decide

@@ -11,15 +11,15 @@ from rich.text import Text
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import ForgetSetError, ReferencesError, UsageError
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.references.half import ReferenceHalf
+from neuralyzer.references.measurement.split import ReferenceHalf
 from neuralyzer.references.pool import References
 from neuralyzer.signals.signal import Batch, Family
 from neuralyzer.trace.claim import Claimed, claim_test, claim_trace
-from neuralyzer.trace.gauge import tables
+from neuralyzer.trace.estimator import tables
+from neuralyzer.trace.null_table import Table
 from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.residual import Trace
 from neuralyzer.trace.self_check import SelfCheck, self_check
-from neuralyzer.trace.table import Table
 from neuralyzer.trace.verdict import Verdict, counting, decide
 from neuralyzer.verification.audit import families_view, not_measured_view
 from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_control

@@ -14,12 +14,12 @@ from torch import nn
 
 from neuralyzer.models.black_box import BlackBox
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.references.half import ReferenceHalf
-from neuralyzer.references.measuring import Reading
+from neuralyzer.references.measurement.evaluator import Reading
+from neuralyzer.references.measurement.split import ReferenceHalf
 from neuralyzer.references.pool import References
-from neuralyzer.references.readings import Indices, Part
-from neuralyzer.trace.gauge import readable, tables
-from neuralyzer.trace.group_gauge import MANY
+from neuralyzer.references.signal_values import Indices, Part
+from neuralyzer.trace.estimator import readable, tables
+from neuralyzer.trace.group_estimator import MANY
 from neuralyzer.trace.positive_control import PositiveControl, positive_control
 from neuralyzer.trace.self_check import SelfCheck, holdout_groups
 from neuralyzer.workspace import atomic

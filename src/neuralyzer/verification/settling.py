@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from neuralyzer.references.exact import EXACT_REFERENCES
+from neuralyzer.references.training.exact import EXACT_REFERENCES
+from neuralyzer.trace.estimator import PoolGauge
 from neuralyzer.trace.exact import ExactGauge
-from neuralyzer.trace.gauge import PoolGauge
 from neuralyzer.verification.audit import required
 
 AnyGauge = PoolGauge | ExactGauge

@@ -12,12 +12,12 @@ from neuralyzer.errors import UsageError
 from neuralyzer.models import weights
 from neuralyzer.models.black_box import BlackBox, Predict
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.references.exact import NO_POOL
 from neuralyzer.references.pool import References
-from neuralyzer.references.readings import Part
+from neuralyzer.references.signal_values import Part
+from neuralyzer.references.training.exact import NO_POOL
+from neuralyzer.trace.estimator import Gauged
 from neuralyzer.trace.exact import ExactGauge
-from neuralyzer.trace.gauge import Gauged
-from neuralyzer.trace.group_gauge import gauge_for
+from neuralyzer.trace.group_estimator import gauge_for
 from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.residual import FOUND
 from neuralyzer.trace.self_check import SelfCheck

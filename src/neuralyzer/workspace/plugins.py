@@ -1,4 +1,4 @@
-"""Finds classes by what they have: in every module of a package, and through entry points of the same name."""
+"""Finds classes by what they have: in every module under a package, and through entry points of the same name."""
 
 import importlib
 import inspect
@@ -18,7 +18,7 @@ def discover(package: str, has: Sequence[str]) -> dict[str, type[Any]]:
     with a warning: it never takes the place of another, and never stops what has no need of it.
 
     Args:
-        package: its modules are imported; also the group of the entry points of third parties.
+        package: all modules under it are imported; also the group of the entry points of third parties.
         has: attributes that make a class one of those looked for; ``name`` is one of them.
 
     Returns:
@@ -37,9 +37,9 @@ def discover(package: str, has: Sequence[str]) -> dict[str, type[Any]]:
 
 def _own(package: str, has: Sequence[str]) -> Iterator[type[Any]]:
     found = importlib.import_module(package)
-    for module in sorted(info.name for info in pkgutil.iter_modules(found.__path__)):
-        for _, kind in inspect.getmembers(importlib.import_module(f"{package}.{module}"), inspect.isclass):
-            own = kind.__module__ == f"{package}.{module}"
+    for module in sorted(info.name for info in pkgutil.walk_packages(found.__path__, f"{package}.")):
+        for _, kind in inspect.getmembers(importlib.import_module(module), inspect.isclass):
+            own = kind.__module__ == module
             if own and Protocol not in kind.__bases__ and all(hasattr(kind, name) for name in has):
                 yield kind
 

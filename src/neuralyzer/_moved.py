@@ -1,0 +1,45 @@
+"""Modules that plugins import and that moved: their old names work for one more version, with a warning."""
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+MOVED = {
+    "neuralyzer.methods.continuing": "neuralyzer.unlearning.training_loop",
+    "neuralyzer.methods.method": "neuralyzer.unlearning.method",
+    "neuralyzer.methods.repair": "neuralyzer.unlearning.repair",
+    "neuralyzer.methods.search": "neuralyzer.unlearning.search",
+    "neuralyzer.methods.task": "neuralyzer.unlearning.task",
+}
+
+
+class OldNames:
+    """Finds a module under its old name; the module is the same object under both."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return a spec for a module that moved, None for any other."""
+        return ModuleSpec(name, self) if name in MOVED else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module from where it is now."""
+        new = MOVED[spec.name]
+        warnings.warn(f"{spec.name} is now {new}; the old name goes with the next version", DeprecationWarning, 2)
+        module = importlib.import_module(new)
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give the module its own name back; it was executed when it was imported under that."""
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state
+
+
+def install() -> None:
+    """Let old names be found."""
+    if not any(isinstance(finder, OldNames) for finder in sys.meta_path):
+        sys.meta_path.append(OldNames())

@@ -1,0 +1,52 @@
+"""``Wish``: what a person may ask of a case besides the request itself."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from neuralyzer.models.placement import as_device
+from neuralyzer.planning.plan import Plan
+from neuralyzer.references.training import exact
+from neuralyzer.registry.manifests import DatasetVersion
+from neuralyzer.unlearning.cost import Rates
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person may ask of a case besides the request itself.
+
+    Attributes:
+        method: the algorithm, in place of the plan's choice.
+        hyperparameters: of that algorithm.
+        seed: of whatever the algorithms draw.
+        rates: seconds of each kind of work; timed where None.
+        retrain_seconds: what one retraining takes, where it was measured.
+        folder: where acceptance tests run.
+        exact_references: how many models trained on exactly the retain set shall judge, made once the weights are
+            final; 0 for the pool. The person pays for them: retraining once costs a part of it.
+        choose: asked for the method once the plan is there, in place of ``method``; its answer is kept with the plan.
+        device: where a retraining and exact references are trained; by default the GPU where there is one.
+        also: further tables that are searched for the rows, such as ``registry.tables.table`` reads.
+        timed_budget: whether the request's budget was computed from a timing: it is then no part of the case's name,
+            and a case that is gone on with keeps the budget that it began with.
+        named: what the report calls the ``organisation``, the ``model`` and the ``data``.
+    """
+
+    method: str | None = None
+    hyperparameters: Mapping[str, Any] | None = None
+    seed: int = 0
+    rates: Rates | None = None
+    retrain_seconds: float | None = None
+    folder: Path | None = None
+    exact_references: int = 0
+    device: str | None = None
+    choose: Callable[[Plan], str] | None = field(default=None, compare=False)
+    also: Sequence[DatasetVersion] = field(default=(), compare=False)
+    timed_budget: bool = False
+    named: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        as_device(self.device)
+        if self.exact_references:
+            exact.require_enough(self.exact_references)

@@ -1,0 +1,1 @@
+"""Exact unlearning: weights distributed as after retraining, or made of the retained rows alone."""

@@ -1,0 +1,160 @@
+"""A reference model that never saw the forget rows takes the original's place, once it has learned what it lacked."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+from neuralyzer.data.request import Guarantee
+from neuralyzer.data.rows import Data
+from neuralyzer.models import weights
+from neuralyzer.progress import Progress, Silent
+from neuralyzer.unlearning import training_loop, validation
+from neuralyzer.unlearning.method import Expectation, Need, Passes, require_possible
+from neuralyzer.unlearning.task import Task
+from neuralyzer.unlearning.training_audit import Watch
+
+
+@dataclass(frozen=True)
+class AdoptReference:
+    """Take the tuning member that held no forget row and lacks the fewest others, and train it on over what it lacks.
+
+    Each pass is over the retained rows that the member lacked and a new draw of ``mix`` times as many that it had, so
+    that it does not lose these. The rate falls evenly from pass to pass. Neither the member nor a step ever saw
+    a forget row, nor a row that was erased on an earlier request: the weights come from retained rows alone, though not
+    with retraining's distribution. The judging half stays out of it: its members judge the result.
+
+    Ours. It is what leaving out a shard is to SISA (Bourtoule et al. 2021), with models that were trained for another
+    purpose.
+
+    Its settings are not searched: the coach's null has the adopted member in it, so that it cannot judge what became of it.
+
+    Attributes:
+        epochs: passes over the lacked rows.
+        mix: rows that the member had, for each that it lacked.
+        rate: first learning rate, as a multiple of the recipe's.
+    """
+
+    epochs: int = 10
+    mix: float = 1.0
+    rate: float = 1.0
+
+    name: ClassVar[str] = "adopt-reference"
+    summary: ClassVar[str] = "a reference that never saw the rows learns what it lacked and takes the model's place"
+    paper: ClassVar[str] = "this project, after Bourtoule et al. 2021, arXiv 1912.03817"
+    guarantee: ClassVar[Guarantee] = Guarantee.CLEAN
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.REFERENCES})
+    expected: ClassVar[Expectation] = Expectation(trace=0.25, utility_loss=0.002)
+    repaired: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        validation.require(self, epochs=(1, inf), mix=(0, inf), rate=(0, inf))
+
+    def obstacle(self, task: Task) -> str | None:
+        """Why it cannot work; None where it can."""
+        if task.references is None:
+            return "there are no references, so that none can be adopted"
+        if not any(task.references.kept):
+            return "no references' weights were kept from which erased rows are absent; make them with keep_weights"
+        if adoptable(task) is None:
+            return "no reference of the tuning half whose weights were kept lacks all the rows to forget"
+        return None
+
+    def passes(self, task: Task) -> Passes:
+        """The passes' steps; none where no member can be adopted."""
+        chosen = adoptable(task)
+        if chosen is None:
+            return Passes()
+        return Passes(steps=self._steps(task, chosen))
+
+    def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
+        """Adopt a member and train it on; the witness knows the rows that it saw and sees each step."""
+        return training_loop.last(self.states(task, progress or Silent()))
+
+    def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
+        """The member after each pass; as it is where it lacks nothing.
+
+        Args:
+            task: with references whose weights were kept.
+            progress: shown each step.
+
+        Yields:
+            A copy after each pass.
+
+        Raises:
+            UsageError: if no member can be adopted.
+        """
+        require_possible(self, task)
+        chosen = adoptable(task)
+        assert chosen is not None and task.references is not None
+        path = task.references.kept[chosen.number]
+        assert path is not None
+        module = weights.load_into(task.oracle.recipe.module(), path).eval()
+        task.witness.told(set(task.oracle.data.ids[chosen.had].tolist()))
+        if not len(chosen.lacked):
+            yield module
+            return
+        step = _Step()
+        yield from training_loop.passes(
+            task, module, self.rate, lambda turn: self._losses(task, module, chosen, step, turn), self.epochs, progress,
+            "teaching a reference what it lacked", self._steps(task, chosen), step.taken,
+            lambda turn: 1 - turn / self.epochs,
+        )  # fmt: skip
+
+    def _steps(self, task: Task, chosen: "Member") -> int:
+        rows = len(chosen.lacked) + self._repeated(chosen)
+        return training_loop.steps(task, rows, self.epochs) if len(chosen.lacked) else 0
+
+    def _repeated(self, chosen: "Member") -> int:
+        return round(min(self.mix * len(chosen.lacked), len(chosen.had)))
+
+    def _losses(self, task: Task, module: nn.Module, chosen: "Member", step: "_Step", turn: int) -> Iterator[Tensor]:
+        seed = training_loop.seed_of(task, turn)
+        again = np.random.default_rng(seed).permutation(chosen.had)[: self._repeated(chosen)]
+        rows: Data = task.oracle.data.select(np.sort(np.concatenate([chosen.lacked, again])))
+        watch = task.witness.watch(rows)
+        for positions, (x, y) in training_loop.numbered_batches(task.oracle.recipe, module, rows, 1, seed):
+            step.begins(watch, positions)
+            yield task.objective.losses(task.objective.outputs(module, x), y).mean()
+
+
+class Member(NamedTuple):
+    """A reference that may be adopted.
+
+    Attributes:
+        number: its place in the tuning half.
+        had: positions of the retained rows that it was trained on.
+        lacked: positions of the other retained rows.
+    """
+
+    number: int
+    had: np.ndarray
+    lacked: np.ndarray
+
+
+def adoptable(task: Task) -> Member | None:
+    """The tuning member that held no forget row and lacks the fewest others; the first of equals, None without any."""
+    if task.references is None:
+        return None
+    retained, found = np.ones(len(task.oracle.data), dtype=bool), []
+    retained[task.positions] = False
+    for number, path in enumerate(task.references.kept):
+        held = task.references.held(number)
+        if path is not None and not held[task.positions].any():
+            found.append(Member(number, np.flatnonzero(held), np.flatnonzero(retained & ~held)))
+    return min(found, key=lambda member: len(member.lacked), default=None)
+
+
+class _Step:
+    """The step that is being taken, for the witness to see once it was."""
+
+    def begins(self, watch: Watch, positions: np.ndarray) -> None:
+        """A loss on these rows is about to be stepped down."""
+        self._watch, self._positions = watch, positions
+
+    def taken(self) -> None:
+        """The step was taken."""
+        self._watch.step(self._positions)

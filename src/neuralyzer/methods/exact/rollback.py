@@ -1,0 +1,123 @@
+"""Back to the newest checkpoint that never saw the forget rows, then the recorded steps again without them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from torch import nn
+
+from neuralyzer.data.request import Guarantee
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import UsageError
+from neuralyzer.models import training
+from neuralyzer.models.recipe import Recipe
+from neuralyzer.progress import Progress, Silent
+from neuralyzer.registry.history import Checkpoint, History
+from neuralyzer.unlearning.method import Expectation, Need, Passes
+from neuralyzer.unlearning.replay import repeats
+from neuralyzer.unlearning.task import Task
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """Replay from step ``t`` of the recorded training, each step on its retained rows; ``t`` precedes every forget row.
+
+    The weights at ``t`` and all later ones are what training without the rows would have given with the recorded
+    order of the others: a draw of retraining, at the price of the steps after ``t``.
+
+    That holds where the recipe takes the recorded steps. A run that the recipe did not train itself, such as a loop of
+    the user's own, is first asked: its last recorded steps, replayed with all their rows, must give its weights again.
+    """
+
+    name: ClassVar[str] = "rollback"
+    summary: ClassVar[str] = "back to the newest clean checkpoint, then replay without the forget rows"
+    paper: ClassVar[str] = "Thudi et al. 2022, arXiv 2109.13398"
+    guarantee: ClassVar[Guarantee] = Guarantee.EXACT
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.CHECKPOINTS})
+    expected: ClassVar[Expectation] = Expectation(trace=0.0, utility_loss=0.0)
+    repaired: ClassVar[bool] = False
+
+    def passes(self, task: Task) -> Passes:
+        """The recorded steps after the checkpoint."""
+        if task.history is None or task.checkpoint is None:
+            return Passes()
+        return Passes(steps=task.history.steps - task.checkpoint.step)
+
+    def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
+        """Load and replay; the witness sees each step.
+
+        Args:
+            task: with a recorded training.
+            progress: shown the steps.
+
+        Returns:
+            The module.
+
+        Raises:
+            UsageError: if there is no such checkpoint, or the recipe does not repeat a recorded loop.
+        """
+        progress = progress or Silent()
+        history, checkpoint = task.history, task.checkpoint
+        if history is None or checkpoint is None:
+            raise UsageError(f"rollback is not possible: {task.checkpoint_obstacle}")
+        if history.recipe is None:
+            _require_the_recipe_repeats(history, task.oracle.recipe, task.oracle.data)
+        left = ~np.isin(np.arange(len(task.oracle.data)), task.positions)
+
+        def steps() -> Iterator[np.ndarray]:
+            for batch in history.batches_from(checkpoint.step):
+                progress.advance()
+                if left[batch].any():
+                    yield batch[left[batch]]
+
+        progress.start("replaying", history.steps - checkpoint.step)
+        observer = task.witness.watch(task.oracle.data)
+        module = _replay(history, checkpoint, task.oracle.recipe, task.oracle.data, steps(), observer)
+        progress.finish()
+        return module.eval()
+
+
+def _replay(
+    history: History,
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    data: Data,
+    steps: Iterator[np.ndarray],
+    observer: training.Observer | None = None,
+) -> nn.Module:
+    """Take steps from a checkpoint on, by the recipe."""
+    module = recipe.module()
+    optimizer = recipe.optimizer(training.trainable(module))
+    history.load(checkpoint, module, optimizer)
+    for _ in training.run_steps(recipe, module, optimizer, data, steps, recipe.seed, observer, done=checkpoint.step):
+        pass
+    return module
+
+
+def _require_the_recipe_repeats(history: History, recipe: Recipe, data: Data) -> None:
+    """Replay the last recorded steps with all their rows and hold the weights against the recorded ones.
+
+    Raises:
+        UsageError: if they are others.
+    """
+    last = history.checkpoints[-1]
+    before = [one for one in history.checkpoints if one.has_optimizer and one.step < last.step]
+    if not before:
+        return
+    start = before[-1]
+    replayed = _replay(history, start, recipe, data, history.batches_from(start.step))
+    was, became, again = (
+        nn.utils.parameters_to_vector([*module.parameters()]).detach()
+        for module in (
+            history.load(start, recipe.module()),
+            history.load(last, recipe.module()),
+            replayed,
+        )
+    )
+    if not repeats(was, became, again):
+        raise UsageError(
+            f"the recipe does not repeat the steps of run {history.name}: replayed from checkpoint {start.step} they "
+            f"give other weights than checkpoint {last.step}; build, optimizer, objective and batches must be the "
+            "loop's, without random numbers of their own (dropout, augment)"
+        )

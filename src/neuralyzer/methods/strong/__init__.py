@@ -1,0 +1,1 @@
+"""Strong unlearning: parameters approximately those of a retrained model."""

@@ -1,0 +1,1 @@
+"""Weak unlearning: outputs approximately those of a retrained model."""

@@ -1,0 +1,81 @@
+"""NegGrad+: descent on retained rows, ascent on forget rows. It hides rather than forgets; see its page."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from neuralyzer.data.request import Guarantee
+from neuralyzer.models import reading, weights
+from neuralyzer.progress import Progress, Silent
+from neuralyzer.unlearning import training_loop
+from neuralyzer.unlearning.losses import neggrad_plus
+from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
+from neuralyzer.unlearning.task import Task
+
+STEPS_A_LOOK = 4  # between looks at the forget loss
+
+
+@dataclass(frozen=True)
+class NegGradPlus:
+    """Minimise ``beta L(retain) - (1 - beta) L(forget)``; stop where the forget loss is what never-seen members have.
+
+    The loss is Kurmanji et al.'s (2023, arXiv 2302.09880), from memory; where it stops is ours.
+
+    Attributes:
+        epochs: most passes over the retained rows.
+        beta: weight of the retained rows.
+        rate: learning rate, as a multiple of the recipe's.
+    """
+
+    epochs: int = 5
+    beta: float = 0.95
+    rate: float = 1.0
+
+    name: ClassVar[str] = "neggrad-plus"
+    summary: ClassVar[str] = "descend on retained, ascend on forget rows; hides rather than forgets"
+    paper: ClassVar[str] = "Kurmanji et al. 2023, arXiv 2302.09880"
+    guarantee: ClassVar[Guarantee] = Guarantee.WEAK
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.REFERENCES})
+    expected: ClassVar[Expectation] = Expectation(trace=0.3, utility_loss=0.001)
+    repaired: ClassVar[bool] = False
+    space: ClassVar[Mapping[str, Range]] = {"beta": Range(0.5, 0.999, even=True), "rate": Range(0.03, 3)}
+
+    def passes(self, task: Task) -> Passes:
+        """At most its epochs' steps, on two batches each, with a look at the forget rows every 4."""
+        steps = training_loop.steps(task, len(task.retain), self.epochs)
+        return Passes(steps=2 * steps, forwards=steps / STEPS_A_LOOK * len(task.forget))
+
+    def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
+        """Descend and ascend from a copy of the original."""
+        return training_loop.last(self.states(task, progress or Silent()))
+
+    def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
+        """The model after each pass over the retained rows."""
+        module = weights.clone(task.model)
+        return training_loop.passes(
+            task, module, self.rate, lambda turn: self._losses(task, module, turn), self.epochs, progress,
+            "descending and ascending", training_loop.steps(task, len(task.retain), self.epochs),
+        )  # fmt: skip
+
+    def _losses(self, task: Task, module: nn.Module, turn: int) -> Iterator[Tensor]:
+        recipe, objective, seed = task.oracle.recipe, task.objective, training_loop.seed_of(task, turn)
+        forgets = itertools.chain.from_iterable(
+            training_loop.batches(recipe, module, task.forget, 1, seed + again) for again in itertools.count()
+        )
+        kept = training_loop.batches(recipe, module, task.retain, 1, seed)
+        for step, ((x, y), (x_f, y_f)) in enumerate(zip(kept, forgets, strict=False)):
+            if (turn or step) and step % STEPS_A_LOOK == (0 if turn else 1) and self._gone(task, module):
+                return
+            yield neggrad_plus(
+                objective.losses(objective.outputs(module, x), y),
+                objective.losses(objective.outputs(module, x_f), y_f),
+                self.beta,
+            )
+
+    def _gone(self, task: Task, module: nn.Module) -> bool:
+        reached = reading.mean_loss(module, task.objective, task.forget)
+        module.train()
+        return not reached < task.never_seen_loss  # one that is not finite ends it too

@@ -1,0 +1,126 @@
+"""Reading every member of a pool with every signal, here or in worker processes."""
+
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+
+from neuralyzer.models import reading, threads, weights
+from neuralyzer.models.objective import Objective
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.progress import Progress
+from neuralyzer.references.measurement.copies import copies
+from neuralyzer.references.measurement.evaluator import Meter, units_of
+from neuralyzer.references.signal_values import Indices
+from neuralyzer.references.storage.index import Roster
+from neuralyzer.references.storage.store import Store
+from neuralyzer.references.training import backends, processes
+from neuralyzer.signals.catalogue import signals
+from neuralyzer.signals.signal import Batch, Context, measure_units
+from neuralyzer.workspace import atomic
+
+SPREAD = 30.0  # seconds of measuring that are worth starting workers for
+UNITS = 256  # subjects whose rows are held at once
+
+
+def scaled(objective: Objective, scale: float | None) -> Objective:
+    """The objective with the scale that was set when the pool was made."""
+    return objective if scale is None else objective.scaled(torch.tensor([scale]))
+
+
+def meter_of(store: Store, oracle: TrainedModel, head: dict[str, Any], units: dict[int, Indices]) -> Meter:
+    """What the pool's members were read with; every model that is held against them is read by the same."""
+    recipe, holdout = oracle.recipe, oracle.require_holdout()
+    context = Context(
+        scaled(recipe.objective, head["scale"]),
+        torch.tensor(store.load("spread.npy")),
+        recipe.augment,
+        int(head["seed"]),
+        head["settings"],
+    )
+    few = np.arange(len(holdout))
+    if head["version"] > 1:  # a holdout that is sorted by class must not leave classes out
+        few = np.random.default_rng(int(head["seed"])).permutation(few)
+    return Meter(signals(), context, oracle.data, Batch(holdout.x, holdout.y), few[: int(head["holdout_few"])], units)
+
+
+def measure(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, Any], progress: Progress) -> None:
+    """Read all members; in worker processes where the first shows that it takes long."""
+    units = units_of(roster.owned)
+    todo = [member for member in range(head["size"]) if not store.measured(member)]
+    progress.start(f"measuring {len(todo)} references", len(todo))
+    began = time.perf_counter()
+    for member in todo[:1]:
+        _measure_one(store, oracle, units, head, member)
+        progress.advance()
+    rest = todo[1:]
+    measured: Iterable[None] = map(partial(_measure_one, store, oracle, units, head), rest)
+    if (time.perf_counter() - began) * len(rest) > SPREAD:
+
+        def jobs(first: int) -> Iterator[object]:
+            for member in rest[first:]:
+                yield joblib.delayed(_measure_alone)(store, oracle, units, head, member)
+
+        measured = processes.each(jobs, [f"reference {member} was measured" for member in rest], backends.workers())
+    for _ in measured:
+        progress.advance()
+    progress.finish()
+
+
+def _measure_alone(*given: Any) -> None:
+    with threads.using(1):  # where there is one worker, it is the caller itself
+        _measure_one(*given)
+
+
+def _measure_one(
+    store: Store, oracle: TrainedModel, units: dict[int, Indices], head: dict[str, Any], member: int
+) -> None:
+    meter, recipe = meter_of(store, oracle, head, units), oracle.recipe
+    module = weights.load_into(recipe.module(), store.weights(member)).eval()
+    _read(store, meter, head, member, module)
+    utility = reading.utility(module, recipe.objective, oracle.require_holdout())
+    atomic.write_json(store.mark(member), {"utility": utility, "member": member})
+
+
+def _read(store: Store, meter: Meter, head: dict[str, Any], member: int, module: torch.nn.Module) -> None:
+    size, rows = head["size"], len(meter.data)
+
+    def line(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        return store.array(name, (size, *shape), write=True)
+
+    for name, signal in meter.signals.items():
+        found = line(f"{name}.rows", (rows,))
+        if signal.per_unit:
+            few = meter.holdout_few
+            outside = line(f"{name}.holdout", (len(meter.units), len(few)))
+            found[member] = np.nan
+            own = list(meter.units.values())
+            for start in range(0, len(own), UNITS):
+                units = own[start : start + UNITS]
+                read = measure_units(signal, module, [meter.batch(rows) for rows in units], few, meter.context)
+                for place, (values, beyond) in enumerate(read, start):
+                    found[member, own[place]], outside[member, place] = values.numpy(), beyond.numpy()
+        else:
+            outside = line(f"{name}.holdout", (len(meter.holdout),))
+            everything = meter.batch(np.arange(rows))
+            values, beyond = signal.measure(module, everything, meter.holdout, meter.context)
+            found[member], outside[member] = values.numpy(), beyond.numpy()
+        found.flush()  # type: ignore[attr-defined]
+        outside.flush()  # type: ignore[attr-defined]
+    objective, copied = meter.context.objective, head.get("copies", 0)
+    outputs = line("outputs.rows", (rows, head["outputs"]))
+    of_copies = line("outputs.copies", (rows, copied, head["outputs"]))
+    for start in range(0, rows, reading.CHUNK):
+        x, _ = meter.data.gather(np.arange(start, min(start + reading.CHUNK, rows)))
+        chunk = slice(start, start + len(x))
+        outputs[member, chunk] = reading.outputs(module, objective, x).numpy()
+        for place, copy in enumerate(copies(x, copied, meter.context)):
+            of_copies[member, chunk, place] = reading.outputs(module, objective, copy).numpy()
+    beyond_outputs = line("outputs.holdout", (len(meter.holdout), head["outputs"]))
+    beyond_outputs[member] = reading.outputs(module, objective, meter.holdout.x).numpy()
+    for written in (outputs, of_copies, beyond_outputs):  # before the member is marked as measured
+        written.flush()  # type: ignore[attr-defined]

@@ -1,0 +1,37 @@
+"""What a pool keeps of subjects that were erased: numbers by member, so that the null of those who stay is no smaller."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from neuralyzer.references.signal_values import Remembered
+from neuralyzer.workspace import atomic
+
+HALVES = ("tuning", "judging")
+FILE = "remembered.json"
+Memory = Mapping[str, Mapping[str, Mapping[int, Remembered]]]  # by half, signal and subject
+
+
+def remembered(root: Path) -> dict[str, dict[str, dict[int, Remembered]]]:
+    """What is kept in a pool's folder."""
+    content = atomic.read_json(root / FILE) if (root / FILE).exists() else {}
+    return {
+        half: {
+            signal: {int(subject): Remembered(**own) for subject, own in by_subject.items()}
+            for signal, by_subject in content.get(half, {}).items()
+        }
+        for half in HALVES
+    }
+
+
+def remember(root: Path, memory: Memory) -> None:
+    """Add to it; what was kept of a subject already stands, since an erasure that was killed is done again."""
+    known = remembered(root)
+    joined = {
+        half: {
+            signal: {subject: asdict(own) for subject, own in ({**new, **known[half].get(signal, {})}).items()}
+            for signal, new in memory[half].items()
+        }
+        for half in HALVES
+    }
+    atomic.write_json(root / FILE, joined)

@@ -1,0 +1,183 @@
+"""The rows and subjects that a pool was made of, and which of them are still there."""
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from neuralyzer.data import texts
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import ReferencesError, UsageError
+from neuralyzer.references.signal_values import Flags, Indices
+from neuralyzer.workspace import atomic, digests
+
+CLOSED = b"closed cases"
+
+
+@dataclass(frozen=True, eq=False)
+class Roster:
+    """The pool's rows, in the order in which they are measured.
+
+    Attributes:
+        ids: row ids ``(N,)``; empty where the row was erased.
+        digests: content digests ``(N,)``; ``digests.ERASED`` where the row was erased.
+        owner: each row's subject ``(N,)``.
+        group: each row's group as a further subject ``(N,)``, or None.
+        subjects: how many subjects there are, groups included.
+        closed: cases whose rows were erased.
+    """
+
+    ids: np.ndarray
+    digests: np.ndarray
+    owner: Indices
+    group: Indices | None
+    subjects: int
+    closed: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, data: Data, groups: tuple[str, ...]) -> "Roster":
+        """The roster of training rows.
+
+        Returns:
+            The roster.
+
+        Raises:
+            UsageError: if a group is asked for that is not known.
+        """
+        names, owner = texts.coded(data.subjects)
+        group, count = None, len(names)
+        if groups:
+            if groups != ("class",):
+                raise UsageError(f"groups are {groups}; only ('class',) is known")
+            labels, own = texts.coded(texts.as_texts(data.labels))
+            group, count = own + len(names), len(names) + len(labels)
+        return cls(data.ids.copy(), data.row_digests.copy(), owner, group, count)
+
+    @classmethod
+    def read(cls, root: Path) -> "Roster":
+        """The roster of a pool's folder."""
+        try:
+            table = parquet.read_table(root / "rows.parquet")
+        except (OSError, pa.ArrowException) as error:
+            raise ReferencesError(
+                f"{root / 'rows.parquet'} is missing or truncated; make the references again"
+            ) from error
+        closed = tuple(json.loads((table.schema.metadata or {}).get(CLOSED, b"[]")))
+        group = table["group"].to_numpy() if "group" in table.column_names else None
+        owner = table["owner"].to_numpy()
+        subjects = int((owner if group is None else group).max()) + 1
+        return cls(texts.of_column(table["id"]), _contents(table["digest"]), owner, group, subjects, closed)
+
+    def write(self, root: Path) -> None:
+        """Keep the roster in a pool's folder."""
+        contents = pa.array(self.digests.tolist(), pa.binary(digests.ROW.itemsize))
+        columns = {"id": texts.to_arrow(self.ids), "digest": contents, "owner": self.owner}
+        if self.group is not None:
+            columns["group"] = self.group
+        table = pa.table(columns).replace_schema_metadata({CLOSED: json.dumps(self.closed)})
+        atomic.write_with(root / "rows.parquet", lambda part: parquet.write_table(table, part))
+
+    @property
+    def groups(self) -> bool:
+        """Whether rows belong to groups besides their subject."""
+        return self.group is not None
+
+    def groups_of(self, rows: Data, data: Data, places: Indices) -> Indices | None:
+        """The group that other rows would belong to, as a subject; None where the roster has no groups.
+
+        Args:
+            rows: such as a holdout's, ``N'`` of them.
+            data: rows of the roster.
+            places: of these in the roster.
+
+        Returns:
+            ``(N',)``; -1 where none of ``data`` is of a row's group.
+        """
+        if self.group is None:
+            return None
+        known = dict(zip(texts.as_texts(data.labels).tolist(), self.group[places].tolist(), strict=True))
+        return np.array([known.get(label, -1) for label in texts.as_texts(rows.labels).tolist()])
+
+    @cached_property
+    def positions(self) -> list[Indices]:
+        """Each subject's rows, ``S`` arrays of places in the roster."""
+        if self.group is not None:
+            groups = _by_subject(self.group, self.subjects)
+            return [a if len(a) else b for a, b in zip(self.owned, groups, strict=True)]
+        return self.owned
+
+    @cached_property
+    def owned(self) -> list[Indices]:
+        """The like, empty for groups: a row is relearned with its subject alone."""
+        return _by_subject(self.owner, self.subjects)
+
+    def held(self, keep: Flags) -> Flags:
+        """Which member held which row, ``(M, N)``, from who kept which subject, ``(M, S)``."""
+        held = keep[:, self.owner]
+        return held & keep[:, self.group] if self.group is not None else held
+
+    def places(self, data: Data) -> Indices:
+        """Where each row of ``data`` stands in the roster.
+
+        Returns:
+            Places ``(N',)``.
+
+        Raises:
+            ReferencesError: if the data is not the pool's, less what was erased.
+        """
+        left = np.flatnonzero(self.ids != "")
+        at = texts.places(data.ids, self.ids[left])
+        missing = data.ids[at < 0]
+        if len(missing):
+            raise ReferencesError(
+                f"these references were made for other data: they know no row {missing[0]!r} "
+                f"({len(missing)} such rows); make new ones"
+            )
+        places: Indices = left[at]
+        changed = self.digests[places] != data.row_digests
+        if changed.any():
+            raise ReferencesError(
+                f"these references were made for other data: row {str(data.ids[changed][0])!r} has changed since "
+                f"({int(changed.sum())} such rows); make new ones"
+            )
+        lacking = len(left) - len(places)
+        if lacking:
+            raise ReferencesError(
+                f"these references were made for other data: {lacking} of their rows are missing and were never erased"
+            )
+        return places
+
+    def present(self, places: Indices) -> list[Indices]:
+        """Each subject's rows as positions in data whose rows stand at ``places``."""
+        at = np.full(len(self.owner), -1)
+        at[places] = np.arange(len(places))
+        return [np.sort(at[own][at[own] >= 0]) for own in self.positions]
+
+    def gone(self, data: Data, positions: Indices) -> set[int]:
+        """Subjects, groups among them, of whom no row would be left in ``data`` without those at ``positions``."""
+        present = self.present(self.places(data))
+        return {subject for subject, rows in enumerate(present) if len(rows) and np.isin(rows, positions).all()}
+
+    def erase(self, places: Indices, case: str, root: Path) -> None:
+        """Take rows off the roster for good: neither id nor digest stays. With the same write their case is closed."""
+        self.ids[places] = ""
+        self.digests[places] = digests.ERASED
+        replace(self, closed=(*self.closed, case)).write(root)
+
+
+def _contents(column: pa.ChunkedArray) -> np.ndarray:
+    """The rows' digests; older pools have them in hexadecimal."""
+    found = column.to_pylist()
+    if pa.types.is_string(column.type):
+        return digests.of_hex(found)
+    return np.frombuffer(bytearray(b"".join(found)), digests.ROW)  # a bytearray, for erasing writes to it
+
+
+def _by_subject(owner: Indices, subjects: int) -> list[Indices]:
+    order = np.argsort(owner, kind="stable")
+    bounds = np.searchsorted(owner[order], np.arange(subjects + 1))
+    return [order[bounds[s] : bounds[s + 1]] for s in range(subjects)]

@@ -1,0 +1,162 @@
+"""Where a pool's measurements lie: memory-mapped float32, one line a member, and a mark for each finished one."""
+
+import errno
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuralyzer.errors import ReferencesError, StorageError
+from neuralyzer.references.signal_values import Flags, Indices
+from neuralyzer.workspace import atomic
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder of a pool."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        """What a process holds while it changes the pool."""
+        return self.root / "pool.lock"
+
+    @property
+    def head(self) -> Path:
+        """The pool's description."""
+        return self.root / "pool.json"
+
+    @property
+    def seconds(self) -> float | None:
+        """What making the pool took, all its members together; None where an older version made it."""
+        path = self.root / "seconds.json"
+        return float(atomic.read_json(path)["seconds"]) if path.exists() else None
+
+    def spent(self, seconds: float) -> None:
+        """Note that so many more seconds went into making the pool."""
+        atomic.write_json(self.root / "seconds.json", {"seconds": (self.seconds or 0.0) + seconds})
+
+    @property
+    def curvature(self) -> Path:
+        """Factors of the model's curvature, where a request needed them; they saw every training row."""
+        return self.root / "curvature.safetensors"
+
+    def control(self, model: str, pool: str, size: int, alpha: float) -> Path:
+        """What the positive control said of a model on groups of so many subjects, at an error rate.
+
+        Both are known by their digests: a pool that has grown reads finer, and its control is another.
+
+        Returns:
+            Where it is kept.
+        """
+        return self.root / "controls" / f"{model[:32]}-{pool[:16]}-{size}-{alpha:g}.json"
+
+    def weights(self, member: int) -> Path:
+        """Weights of a member, until they are destroyed."""
+        return self.root / "members" / f"{member:04d}.safetensors"
+
+    def kept(self, members: Indices, clean: Flags) -> tuple[Path | None, ...]:
+        """Weights that were kept, of those members that are ``clean``; None for the others."""
+        paths = [self.weights(int(member)) for member in members]
+        return tuple(path if path.exists() and own else None for path, own in zip(paths, clean, strict=True))
+
+    def mark(self, member: int) -> Path:
+        """Stands once the member is measured; holds its utility."""
+        return self.root / "measured" / f"{member:04d}.json"
+
+    def measured(self, member: int) -> bool:
+        """Whether the member's readings are whole."""
+        return self.mark(member).exists()
+
+    def array(self, name: str, shape: tuple[int, ...], write: bool = False) -> np.ndarray:
+        """A memory-mapped float32 array, members first.
+
+        Args:
+            name: such as ``margin.rows``.
+            shape: ``(members, ...)``; the file grows when there are more members than before.
+            write: whether it may be changed.
+
+        Returns:
+            The array.
+
+        Raises:
+            ReferencesError: if it should be there and is not, or is too short.
+            StorageError: if the disk is full.
+        """
+        path = self.root / "signals" / f"{name}.f32"
+        size = int(np.prod(shape)) * 4
+        if size == 0:  # no unit is large enough to be relearned
+            return np.zeros(shape, dtype=np.float32).view(np.memmap)
+        if write:
+            atomic.make_folder(path.parent)
+            have = path.stat().st_size if path.exists() else 0
+            if have < size:
+                _allocate(path, have, size)
+        elif not path.exists() or path.stat().st_size < size:
+            raise ReferencesError(f"{path} is missing or truncated; make the references again")
+        return np.memmap(path, dtype=np.float32, mode="r+" if write else "r", shape=shape)
+
+    def read_head(self) -> dict[str, Any]:
+        """The pool's description.
+
+        Returns:
+            It as plain values.
+
+        Raises:
+            ReferencesError: if there is none.
+        """
+        if not self.head.exists():
+            raise ReferencesError(f"{self.root} holds no references; make them with 'neuralyzer references'")
+        content: dict[str, Any] = atomic.read_json(self.head)
+        return content
+
+    def load(self, name: str) -> np.ndarray:
+        """A small array of the pool's folder.
+
+        Args:
+            name: ``keep.npy`` or ``spread.npy``.
+
+        Returns:
+            The array.
+
+        Raises:
+            ReferencesError: if it is missing or truncated.
+        """
+        try:
+            return np.asarray(np.load(self.root / name, allow_pickle=False))
+        except (OSError, ValueError, EOFError) as error:
+            raise ReferencesError(
+                f"{self.root / name} is missing or truncated ({error}); make the references again"
+            ) from error
+
+    def destroy_weights(self) -> int:
+        """Delete every member's weights; gives how many were deleted."""
+        paths = sorted((self.root / "members").glob("*.safetensors"))
+        for path in paths:
+            path.unlink()
+        return len(paths)
+
+
+def _allocate(path: Path, have: int, size: int) -> None:
+    """Make a file ``size`` bytes long with its blocks on the disk: a write to a mapped page cannot fail but by a kill."""
+    free = shutil.disk_usage(path.parent).free
+    if free < size - have:
+        reason = errno.errorcode[errno.ENOSPC]
+        raise StorageError(f"{path} needs {size - have:,} bytes and {free:,} are free ({reason})")
+    path.touch(mode=0o600)
+    with path.open("ab") as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+        except OSError as error:
+            file.truncate(have)
+            raise StorageError(
+                f"{path} cannot grow by {size - have:,} bytes: {error.strerror}; free space and run it again, "
+                "what is measured is kept"
+            ) from error

@@ -1,0 +1,196 @@
+"""Which backend trains the members: by a short timing on this machine, written down and kept."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import torch
+from torch import nn
+
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import UsageError
+from neuralyzer.models import training
+from neuralyzer.models.recipe import Recipe
+from neuralyzer.progress import Progress, Silent
+from neuralyzer.references.training import processes, stacked, stacked_check
+from neuralyzer.references.training.processes import Engine, How
+
+TIMED_STEPS = 30
+LARGEST_STACK = 64  # a larger stack gains little more, and a kill costs the whole of it
+
+
+class Backend(StrEnum):
+    """How members are trained; what they are does not depend on it."""
+
+    VECTORISED = "vectorised"
+    PROCESSES = "processes"
+
+
+def as_backend(name: Backend | str | None) -> Backend | None:
+    """A backend by its name.
+
+    Args:
+        name: ``vectorised`` or ``processes``; none where the faster shall be taken.
+
+    Returns:
+        The backend, or None.
+
+    Raises:
+        UsageError: if there is no such backend.
+    """
+    if name and name not in list(Backend):
+        raise UsageError(f"backend is {name!r}; it must be {' or '.join(Backend)}")
+    return Backend(name) if name else None
+
+
+def workers(how: How | None = None) -> int:
+    """Processes that train at once: the cores that this process may use; on a GPU, one that has it to itself."""
+    if how is not None and how.placement.device.type != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a short timing on this machine found.
+
+    Attributes:
+        backend: the faster one, or the one that was asked for.
+        why: the reason in a sentence.
+        step: seconds of a member's step, members side by side; None where the training code is the person's own.
+        single: seconds of a step of a model trained alone; None in the same case.
+    """
+
+    backend: Backend
+    why: str
+    step: float | None
+    single: float | None
+
+
+def choose(recipe: Recipe, data: Data, kept: Sequence[np.ndarray]) -> tuple[Backend, str]:
+    """The faster backend for these members, and the reason in a sentence."""
+    reason = stacked_check.obstacle(recipe, data)
+    if reason is not None:
+        return Backend.PROCESSES, f"processes: {reason}"
+    timing = timed(recipe, data, kept)
+    return timing.backend, timing.why
+
+
+def timed(
+    recipe: Recipe, data: Data, kept: Sequence[np.ndarray], asked: Backend | None = None, how: How | None = None
+) -> Timing:
+    """Time both backends on a few steps of these members.
+
+    Args:
+        recipe: how members are trained.
+        data: rows of all members.
+        kept: positions of each member's rows.
+        asked: the backend that the person asked for.
+        how: device, precision and engine.
+
+    Returns:
+        The timing.
+    """
+    how = how or How()
+    if asked is None and how.engine is Engine.RAY:
+        asked = Backend.PROCESSES
+    if recipe.train is not None or recipe.command is not None:
+        return Timing(Backend.PROCESSES, f"processes: {stacked.obstacle(recipe)}", None, None)
+    stack = min(LARGEST_STACK, len(kept))
+    shortest = min(len(rows) for rows in kept)
+    sample = [rows[:shortest] for rows in kept[:stack]]
+
+    def together() -> None:
+        stacked.train_stack(recipe, data, sample, list(range(stack)), Silent(), TIMED_STEPS, how.placement)
+
+    def alone() -> None:
+        module = recipe.module(0).to(how.placement.device)
+        optimizer = recipe.optimizer(training.trainable(module))
+        steps = list(training.order(shortest, 1 + TIMED_STEPS * recipe.batch_size // shortest, recipe.batch_size, 0))
+        taken = training.run_steps(
+            recipe, module, optimizer, data, iter(steps[:TIMED_STEPS]), 0, placement=how.placement
+        )
+        for _ in taken:
+            pass
+
+    reason = stacked_check.obstacle(recipe, data)
+    # A worker has one thread, so that is how it is timed; a training alone has what torch gives it.
+    single = _seconds(alone) / TIMED_STEPS
+    spread = _seconds(alone, threads=1) / workers(how)
+    if reason is not None:
+        return Timing(Backend.PROCESSES, f"processes: {reason}", spread / TIMED_STEPS, single)
+    together_seconds = _seconds(together) / stack
+    faster = asked or (Backend.VECTORISED if together_seconds <= spread else Backend.PROCESSES)
+    seconds = (together_seconds if faster is Backend.VECTORISED else spread) / TIMED_STEPS
+    if asked is not None:
+        return Timing(asked, f"{asked}: asked for", seconds, single)
+    return Timing(
+        faster,
+        f"{faster}: {1000 * together_seconds / TIMED_STEPS:.2f} ms a member's step stacked {stack} at a time, "
+        f"{1000 * spread / TIMED_STEPS:.2f} ms in {workers(how)} processes",
+        seconds,
+        single,
+    )
+
+
+def _seconds(work: Callable[[], None], threads: int | None = None) -> float:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        work()
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+    finally:
+        torch.set_num_threads(before)
+
+
+def chunks(recipe: Recipe, backend: Backend, kept: Sequence[int]) -> list[list[int]]:
+    """Members that are trained together, decided once: a chunk is trained again whole after a kill."""
+    if backend is Backend.VECTORISED:
+        return stacked.stacks(recipe, kept, LARGEST_STACK)
+    return [list(range(len(kept)))]
+
+
+def train(
+    backend: Backend,
+    recipe: Recipe,
+    data: Data,
+    kept: Sequence[np.ndarray],
+    seeds: Sequence[int],
+    progress: Progress,
+    *,
+    how: How | None = None,
+    names: Sequence[str] | None = None,
+) -> Iterator[nn.Module]:
+    """Train one chunk of members, in order.
+
+    Args:
+        backend: which.
+        recipe: how.
+        data: rows of all members.
+        kept: positions of each member's rows.
+        seeds: one a member.
+        progress: advanced in member-epochs.
+        how: device, precision and engine.
+        names: what an error calls each member.
+
+    Yields:
+        The members, in evaluation mode, on the CPU.
+
+    Raises:
+        UsageError: if the recipe cannot be vectorised and that backend was asked for.
+    """
+    how = how or How()
+    if backend is Backend.VECTORISED:
+        reason = stacked_check.obstacle(recipe, data)
+        if reason is not None:
+            raise UsageError(f"these references cannot be vectorised: {reason}; use the backend 'processes'")
+        yield from stacked.train_stack(recipe, data, kept, seeds, progress, placement=how.placement)
+    else:
+        for module in processes.train_each(recipe, data, kept, seeds, workers(how), how, names):
+            progress.advance(recipe.epochs)
+            yield module

@@ -1,0 +1,114 @@
+"""Reads models for a request of many subjects, and chooses who reads a request."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from scipy.special import ndtri, stdtrit
+
+from neuralyzer.references.measurement.evaluator import Reading
+from neuralyzer.references.measurement.split import ReferenceHalf
+from neuralyzer.references.signal_values import Indices, Part
+from neuralyzer.trace.estimator import Gauge, PoolGauge
+from neuralyzer.trace.group import Draws, GroupTable, Spread, draws, group_table, rows_left_out, spread
+from neuralyzer.trace.group_check import group_self_check
+from neuralyzer.trace.joint import Joint, p_above, weights
+from neuralyzer.trace.residual import FOUND, Trace
+from neuralyzer.trace.self_check import SelfCheck
+
+MANY = 8  # subjects; fewer are read one by one, and their scores added
+
+
+class GroupGauge(PoolGauge):
+    """Reads models for a request of many subjects, as one group. See ``PoolGauge``."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows the request asks for."""
+        return sum(len(part.rows) for part in self.parts)
+
+    @cached_property
+    def usable(self) -> tuple[int, ...]:
+        """Subjects that own rows and that every one of the request's signals reads."""
+        owners = np.unique(self.half.half.owners)
+        return tuple(int(s) for s in owners if all(int(s) in self.tables[name] for name in self.signals))
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why these references cannot answer the request; None where they can, or where nothing is read anyway."""
+        if not self.signals:
+            return None
+        most = rows_left_out(self.half.half, self.usable)
+        if self.rows > most:
+            return f"it asks for {self.rows} rows of many subjects, and each reference lacks {most} only"
+        return super().obstacle
+
+    @cached_property
+    def _null(self) -> Draws:
+        return draws(self.half.half, self.usable, self.rows, False)
+
+    @cached_property
+    def _spreads(self) -> dict[str, Spread]:
+        seen = draws(self.half.half, self.usable, self.rows, True)
+        return {name: spread(self._table(name), self._null, seen) for name in self.signals}
+
+    def _table(self, signal: str) -> GroupTable:
+        return group_table(self.half.half, self.tables[signal])
+
+    @property
+    def _widening(self) -> float:
+        """How much wider an interval is for a spread that comes from so few members."""
+        members = len(np.unique(self._null.member))
+        return float(stdtrit(members - 1, 1 - self.alpha / 2) / ndtri(1 - self.alpha / 2))
+
+    @property
+    def _tau(self) -> float:
+        """What no pool can see finer that was trained on less data than the model: half of what it has less."""
+        half = self.half.half
+        return max(0.0, half.share - self.rows / len(half.owners)) / 2
+
+    def _joint(self, traces: Mapping[str, Trace], taken: list[str]) -> Joint:
+        own = weights(taken, {name: 1 / traces[name].se for name in taken})
+        z = np.stack([np.abs(self._spreads[name].null) / self._spreads[name].sd for name in taken])
+        null = (own[:, None] * z).max(0) * self._widening
+        statistic = max(float(w * abs(traces[name].z)) for w, name in zip(own, taken, strict=True))
+        p = p_above(null, statistic)
+        return Joint(tuple(taken), statistic, float(np.quantile(null, 1 - self.alpha)), p, p <= self.alpha)
+
+    def self_check(self, signals: Sequence[str], groups: Sequence[Indices]) -> SelfCheck:
+        """Count false alarms on groups of holdout rows, joined to the request's size.
+
+        Args:
+            signals: which take part; those with a holdout of their own for each subject cannot and are left out.
+            groups: of a subject's size.
+
+        Returns:
+            Alarms and tests, one for each member and group.
+        """
+        usable = tuple(name for name in signals if self.tables[name].readings.units is None)
+        played = np.concatenate([np.empty(0, np.int64), *groups])
+        if not usable or not len(played):
+            return SelfCheck(0, 0)
+        return group_self_check(
+            self.half.half, self.alpha, usable, self.usable, self.rows, tuple(played.tolist()), self._widening
+        )
+
+    def _trace(self, name: str, reading: Reading) -> Trace:
+        table, own = self._table(name), self._spreads[name]
+        sums = table.of_model(self.parts, reading.rows, reading.holdout).total()
+        noise, unit = float(np.sqrt(sums.noise)), float(sums.whole)
+        null = np.abs(own.null) / own.sd * self._widening
+        trace = float(sums.score) / unit
+        se = float(np.hypot(own.sd * noise / unit, self._tau))
+        reach = float(np.quantile(null, 1 - self.alpha)) * se
+        p = p_above(null, abs(trace / se))
+        detectable = reach + self.found * own.seen * noise / unit
+        return Trace(trace, trace - reach, trace + reach, se, trace / se, p, detectable)
+
+
+def gauge_for(
+    half: ReferenceHalf, parts: Sequence[Part], alpha: float, found: float = FOUND, weights: bool = True
+) -> PoolGauge:
+    """Who reads a request: one by one where it has a few subjects, as a group where it has many; see ``Gauge``."""
+    kind = GroupGauge if len(parts) >= MANY else Gauge
+    return kind(half, parts, alpha, found, weights)
