@@ -55,13 +55,14 @@ def require_compatible(module: nn.Module, objective: Objective, data: Data, hold
             raise UsageError(f"the model gives {outputs.shape[1]} numbers a row and there are {wanted} targets a row")
 
 
-def require_readable(module: nn.Module, objective: Objective, data: Data) -> None:
+def require_readable(module: nn.Module, objective: Objective, data: Data, per_row: bool = True) -> None:
     """Refuse a module that references could not be made of: members would be trained for nothing.
 
     Args:
         module: left as it was.
         objective: what the outputs are for.
         data: training rows.
+        per_row: whether its kind has gradients row by row.
 
     Raises:
         UsageError: if it cannot be copied, if a row's outputs depend on chance or on the rows beside it, or if it has
@@ -91,6 +92,8 @@ def require_readable(module: nn.Module, objective: Objective, data: Data) -> Non
                 "in evaluation mode a row's outputs depend on the rows beside it, as with "
                 "BatchNorm(track_running_stats=False); no row could be read by itself"
             )
+    if not per_row:
+        return
     try:
         reading.squared_gradient_norms(copied, objective, x, y)
     except RuntimeError as error:

@@ -2,8 +2,7 @@
 
 import inspect
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,16 +11,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from neuralyzer.errors import UsageError
-from neuralyzer.models import described
+from neuralyzer.models.kinds.kind import Capability, Kind
+from neuralyzer.models.kinds.module import Module
 from neuralyzer.models.named import FAILURES, named
-from neuralyzer.models.objective import Classification, Objective, declared
+from neuralyzer.models.objective import Classification, Objective
 from neuralyzer.models.placement import Precision
 from neuralyzer.workspace import digests
 
-DISABLED = "__dynamo_disable"  # where torch keeps a function's wrapper
+WHOLE = 2**62  # rows of a step that takes all there are
 PLACES = ("rows", "seed", "weights", "out")  # what a training command may name
 
 
@@ -51,6 +50,7 @@ class Recipe:
         train: the user's own training, ``train(data, seed, device, progress) -> Module``, in place of the loop.
         command: the user's own training command with ``{rows}``, ``{seed}`` and ``{weights}`` in it; the last may
             be called ``{out}``.
+        kind: of model; a torch module by default, see ``estimator`` for scikit-learn.
     """
 
     build: Callable[[], nn.Module]
@@ -67,6 +67,7 @@ class Recipe:
     precision: str = "float32"
     train: Callable[..., nn.Module] | None = None
     command: str | None = None
+    kind: Kind = field(default_factory=Module)
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -81,6 +82,22 @@ class Recipe:
             raise UsageError("a recipe has train= or command=, not both")
         if self.command is not None:
             _require_places(self.command)
+
+    @classmethod
+    def estimator(cls, make: Callable[[], Any], classes: int, seed: int = 0) -> "Recipe":
+        """The recipe of a scikit-learn classifier, which is trained on all rows at once.
+
+        Args:
+            make: gives a new estimator with ``fit`` and ``predict_proba``.
+            classes: how many classes there are.
+            seed: of every ``random_state`` in it.
+
+        Returns:
+            The recipe.
+        """
+        from neuralyzer.models.kinds.estimator import Estimator
+
+        return cls(nn.Identity, epochs=1, batch_size=WHOLE, seed=seed, kind=Estimator(make, classes))
 
     @classmethod
     def find(cls, name: str, folder: Path | None = None) -> "Recipe":
@@ -116,17 +133,12 @@ class Recipe:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed if seed is None else seed)
-            module = self.build()
-        if not isinstance(module, nn.Module):
-            raise UsageError(f"the recipe's build gave a {type(module).__name__}, not a torch.nn.Module")
-        module = getattr(module, "_orig_mod", module)  # torch.compile makes it faster, and nothing else
-        if any(is_lazy(own) for own in (*module.parameters(), *module.buffers())):
-            raise UsageError("the recipe's build gave lazy layers, whose sizes nobody knows yet; give them their sizes")
-        if self.init is not None:
-            from neuralyzer.models import weights
+            return self.kind.model(self)
 
-            weights.load_into(module, Path(self.init))
-        return module
+    @property
+    def stepwise(self) -> bool:
+        """Whether a training is taken here, step by step; else a function, a command or another framework trains."""
+        return self.train is None and self.command is None and Capability.CONTINUED in self.kind.capabilities
 
     @cached_property
     def base(self) -> str | None:
@@ -143,60 +155,17 @@ class Recipe:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all settings: of layers, optimizer with its groups, schedule and the loop; no source, no seed."""
-        module = self.module()
-        with _light():
-            optimizer = self.optimizer([p for p in module.parameters() if p.requires_grad])
-            groups = described.groups(optimizer, module)
-            made = None if self.schedule is None else described.schedule(self.schedule(optimizer, described.STEPS))
-        return digests.of_json(
-            self._described(module, optimizer)
-            | {"layers": described.layers(module), "groups": groups, "schedule": made}
-        )
+        return digests.of_json(self.kind.described(self))
 
     @cached_property
     def earlier_digest(self) -> str:
         """The digest that early workspaces know it by: without layers, groups and what the schedule does."""
-        module = self.module()
-        with _light():
-            optimizer = self.optimizer(list(module.parameters()))
-        return digests.of_json(self._described(module, optimizer))
+        earlier = getattr(self.kind, "described_earlier", None)  # a kind that early workspaces did not know has none
+        return self.digest if earlier is None else digests.of_json(earlier(self))
 
     def known_as(self, digest: str | None) -> bool:
         """Whether a digest is this recipe's, also as early workspaces wrote it down."""
         return digest == self.digest or digest == self.earlier_digest
-
-    def _described(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        mixed = None if self.precision == Precision.FLOAT32 else self.precision
-        said = {"clip": self.clip, "average": self.average, "precision": mixed, "loss": declared(self.objective)}
-        return {name: value for name, value in said.items() if value} | {  # what is not said changes no digest
-            "objective": self.objective.name,
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            "init": self.base,
-            "command": self.command,
-            "parameters": {name: [list(p.shape), str(p.dtype)] for name, p in module.state_dict().items()},
-            "optimizer": type(optimizer).__name__,
-            "defaults": {key: repr(value) for key, value in sorted(optimizer.defaults.items())},
-            "own": [self.schedule is not None, self.augment is not None, self.train is not None],
-        }
-
-
-@contextmanager
-def _light() -> Iterator[None]:
-    """Make optimizers without ``torch._dynamo``: torch imports it with the first one, which takes seconds.
-
-    Torch wraps some of an optimizer's functions so that its compiler leaves them alone, and asks the compiler for the
-    wrapper when one is first called. A function that is left alone anyway is its own wrapper.
-    """
-    wrapped = [getattr(own, "__wrapped__", None) for own in vars(torch.optim.Optimizer).values()]
-    plain = [own for own in wrapped if own is not None and not hasattr(own, DISABLED)]
-    for own in plain:
-        setattr(own, DISABLED, own)
-    try:
-        yield
-    finally:
-        for own in plain:
-            delattr(own, DISABLED)
 
 
 def _require_places(command: str) -> None:

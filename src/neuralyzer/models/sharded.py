@@ -58,7 +58,7 @@ class Sharded:
             raise UsageError(f"aggregation is {self.aggregation!r}; it must be {' or '.join(Aggregation)}")
         if self.aggregation == Aggregation.VOTE and not self.base.objective.counted:
             raise UsageError("aggregation is 'vote', and votes are of classes; this model predicts real numbers")
-        if self.base.train is not None or self.base.command is not None:
+        if not self.base.stepwise:
             raise UsageError("the recipe of a shard has train= or command=; shards are trained by build and optimizer")
 
     @property

@@ -63,7 +63,7 @@ def timed(recipe: Recipe, data: Data) -> Threads:
         The choice.
     """
     every = torch.get_num_threads()
-    if recipe.train is not None or recipe.command is not None or every == 1:
+    if not recipe.stepwise or every == 1:
         return Threads(every, {})
     seconds = {count: _step(recipe, data, count) for count in (1, every)}
     return Threads(min(seconds, key=lambda count: (seconds[count], count)), seconds)

@@ -2,29 +2,23 @@
 
 import copy
 import math
-import shlex
-import subprocess
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import pyarrow as pa
 import torch
-from pyarrow import parquet
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
-from neuralyzer.errors import NotFiniteError, UsageError, WeightsError
-from neuralyzer.models import weights
+from neuralyzer.errors import UsageError
 from neuralyzer.models.placement import CPU, Placement, Precision, convolves
-from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from neuralyzer.models.recipe import Recipe
 
 
 class Observer(Protocol):
@@ -56,7 +50,7 @@ def order(count: int, epochs: int, batch_size: int, seed: int) -> Iterator[np.nd
             yield passing[start : start + batch_size]
 
 
-def steps_of(recipe: Recipe, rows: int) -> int:
+def steps_of(recipe: "Recipe", rows: int) -> int:
     """How many optimizer steps the recipe takes on ``rows`` rows; see ``run_steps`` for the one that BatchNorm drops."""
     lone = rows > 1 and recipe.batch_size > 1 and rows % recipe.batch_size == 1
     dropped = lone and normalises(recipe.module().train())
@@ -81,7 +75,7 @@ def trainable(module: nn.Module) -> list[nn.Parameter]:
 
 
 def train(
-    recipe: Recipe,
+    recipe: "Recipe",
     data: Data,
     seed: int | None = None,
     progress: Progress | None = None,
@@ -104,29 +98,12 @@ def train(
     Raises:
         NotFiniteError: if a loss is NaN or infinite.
     """
-    progress = progress or Silent()
     seed = recipe.seed if seed is None else seed
-    if recipe.train is not None or recipe.command is not None:
-        return _train_elsewhere(recipe, data, seed, progress, placement)
-    module = recipe.module(seed).to(placement.device)
-    optimizer = recipe.optimizer(trainable(module))
-    per_epoch = steps_of(recipe, len(data)) // recipe.epochs
-    if observer is not None:
-        observer.begin(module, optimizer)
-    progress.start("training", recipe.epochs)
-    steps = order(len(data), recipe.epochs, recipe.batch_size, seed)
-    for step, loss in enumerate(run_steps(recipe, module, optimizer, data, steps, seed, observer, placement=placement)):
-        if (step + 1) % per_epoch == 0:
-            if not math.isfinite(float(loss)):
-                raise NotFiniteError(f"the training loss is {float(loss)} after {step + 1} steps; lower the rate")
-            progress.show(loss=float(loss))
-            progress.advance()
-    progress.finish()
-    return module.cpu().eval()
+    return recipe.kind.train(recipe, data, seed, progress or Silent(), observer, placement)
 
 
 def run_steps(
-    recipe: Recipe,
+    recipe: "Recipe",
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     data: Data,
@@ -199,30 +176,3 @@ def _averaged(mean: nn.Module, module: nn.Module, decay: float) -> None:
         own.lerp_(now, 1 - decay)
     for kept, there in zip(mean.buffers(), module.buffers(), strict=True):
         kept.copy_(there)
-
-
-def _train_elsewhere(recipe: Recipe, data: Data, seed: int, progress: Progress, placement: Placement) -> nn.Module:
-    """Train by the user's own function or command and check what comes back."""
-    expected = recipe.module(seed)
-    if recipe.train is not None:
-        module = recipe.train(data, seed, placement.device, progress)
-        if not isinstance(module, nn.Module):
-            raise UsageError(f"the recipe's train gave a {type(module).__name__}, not a torch.nn.Module")
-        module = module.cpu()
-        weights.fill(expected, dict(module.state_dict()), "what the recipe's train returned")
-        return module.eval()
-    assert recipe.command is not None
-    with tempfile.TemporaryDirectory() as folder:
-        rows, made = Path(folder) / "rows.parquet", Path(folder) / "weights.safetensors"
-        parquet.write_table(pa.table({"id": texts.to_arrow(data.ids)}), rows)
-        words = [word.format(rows=rows, seed=seed, out=made, weights=made) for word in shlex.split(recipe.command)]
-        try:
-            done = subprocess.run(words, capture_output=True, text=True, check=False)
-        except OSError as error:
-            raise UsageError(f"the training command {words[0]!r} cannot be run: {error.strerror}") from error
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise UsageError(f"the training command {words[0]!r} exited {done.returncode}: {last}")
-        if not made.exists():
-            raise WeightsError(f"the training command {words[0]!r} wrote no weights to the path it was given")
-        return weights.load_into(expected, made, f"what the training command {words[0]!r} wrote").eval()

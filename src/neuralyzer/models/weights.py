@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from neuralyzer.errors import StorageError, WeightsError
+from neuralyzer.models.kinds.kind import Restorable
 from neuralyzer.workspace import atomic, digests
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -138,6 +139,9 @@ def fill(module: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn.Mod
     Raises:
         WeightsError: if names or shapes differ, or a value is not finite.
     """
+    if isinstance(module, Restorable):
+        module.restore(state, name)
+        return module
     wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     given = {key: tuple(value.shape) for key, value in state.items()}
     if wanted != given:

@@ -57,7 +57,7 @@ class Situation:
         """The situation of a task."""
         own = reading.mean_loss(task.model, task.objective, task.forget)
         return cls(
-            math.log10(sum(Parameters(task.model).sizes)),
+            math.log10(max(1, sum(Parameters(task.model).sizes))),
             math.log10(len(task.forget) / len(task.oracle.data)),
             _concentration(task),
             _distance(task.forget, task.retain, task.seed),

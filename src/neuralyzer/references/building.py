@@ -13,6 +13,7 @@ import torch
 from neuralyzer.errors import ReferencesError
 from neuralyzer.models import reading, weights
 from neuralyzer.models.compatibility import require_compatible, require_readable
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
 from neuralyzer.references import design
@@ -23,7 +24,7 @@ from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training import backends, pilot_run
 from neuralyzer.references.training.backends import Backend, Timing
 from neuralyzer.references.training.processes import How
-from neuralyzer.signals.catalogue import signals
+from neuralyzer.signals.catalogue import signals_of
 from neuralyzer.signals.relearned import HOLDOUT_ROWS
 from neuralyzer.signals.signal import Batch, Context, Sample
 from neuralyzer.workspace import atomic, digests
@@ -63,7 +64,8 @@ def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) ->
     """Make, finish or grow a pool."""
     began = time.perf_counter()
     require_compatible(oracle.model, oracle.recipe.objective, oracle.data, oracle.holdout)
-    require_readable(oracle.model, oracle.recipe.objective, oracle.data)
+    per_row = Capability.ROW_GRADIENTS in oracle.recipe.kind.capabilities
+    require_readable(oracle.model, oracle.recipe.objective, oracle.data, per_row)
     head = _begun(store, oracle, plan)
     if head["finished"] and head["size"] >= plan.size:
         return
@@ -226,7 +228,7 @@ def _settings(store: Store, oracle: TrainedModel, roster: Roster, held: np.ndarr
         never = [own for own in whole if not held[number, own].any()]
         seen = [own[held[number, own]] for own in whole if held[number, own].any()][: max(len(never), 1)]
         samples.append(Sample(module, [_batch(oracle, own) for own in seen], [_batch(oracle, own) for own in never]))
-    settings = {name: signal.prepare(samples, context) for name, signal in signals().items()}
+    settings = {name: signal.prepare(samples, context) for name, signal in signals_of(recipe.kind).items()}
     return {
         "settings": settings, "scale": scale, "outputs": int(outputs[0].shape[1]), "copies": count(context),
     }  # fmt: skip

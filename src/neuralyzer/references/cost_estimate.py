@@ -17,7 +17,7 @@ from neuralyzer.references.storage.index import Roster
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training import backends
 from neuralyzer.references.training.backends import Backend, Timing
-from neuralyzer.signals.catalogue import signals
+from neuralyzer.signals.catalogue import signals_of
 from neuralyzer.signals.relearned import HOLDOUT_ROWS
 from neuralyzer.signals.signal import Batch, Context, measure_units
 
@@ -89,7 +89,7 @@ def foresee(store: Store, oracle: TrainedModel, plan: building.Plan, retrain: fl
         whole = training.steps_of(oracle.recipe, len(oracle.data))
         retrain = oracle.seconds if single is None else single * whole
     train = None if timing is None or timing.step is None else timing.step * steps
-    own = oracle.recipe.train is not None or oracle.recipe.command is not None
+    own = not oracle.recipe.stepwise
     if train is None and own and retrain is not None:  # several at a time
         train = retrain / backends.workers(plan.how)
     unread = measured.count(False)
@@ -125,13 +125,13 @@ def reading_seconds(oracle: TrainedModel, owned: Sequence[Indices]) -> float:
     rows, holdout = oracle.data.select(np.arange(min(len(oracle.data), SAMPLED_ROWS))), oracle.require_holdout()
     sample, few = Batch(rows.x, rows.y), Batch(holdout.x[:HOLDOUT_ROWS], holdout.y[:HOLDOUT_ROWS])
     plain = Context.of(oracle.recipe, rows.x)
-    settings = {name: signal.prepare([], plain) for name, signal in signals().items()}
+    settings = {name: signal.prepare([], plain) for name, signal in signals_of(oracle.recipe.kind).items()}
     context = Context(plain.objective, plain.spread, plain.augment, settings=settings)
     units = sorted(units_of(owned).values(), key=len)
     some = [Batch(*oracle.data.gather(own)) for own in units[:: -(-len(units) // SAMPLED_UNITS) or 1]]
     one, every = Batch(few.x[:1], few.y[:1]), (len(oracle.data) + len(holdout)) / len(sample)
     total = 0.0
-    for signal in signals().values():
+    for signal in signals_of(oracle.recipe.kind).values():
         if signal.per_unit and not units:
             continue
         began = time.perf_counter()
@@ -154,8 +154,11 @@ def _bytes(
     first, _ = oracle.data.gather([0])
     width = int(head.get("outputs") or oracle.recipe.objective.outputs(oracle.model, first).shape[1])
     units = len(units_of(roster.owned))
-    beyond = sum(units * min(HOLDOUT_ROWS, outside) if one.per_unit else outside for one in signals().values())
-    readings = len(signals()) * rows + beyond
+    beyond = sum(
+        units * min(HOLDOUT_ROWS, outside) if one.per_unit else outside
+        for one in signals_of(oracle.recipe.kind).values()
+    )
+    readings = len(signals_of(oracle.recipe.kind)) * rows + beyond
     weights = sum(value.numel() * value.element_size() for value in oracle.model.state_dict().values())
     outputs = ((1 + head.get("copies", copies.COPIES if oracle.recipe.augment else 0)) * rows + outside) * width
     disk = members * (FLOAT * (readings + outputs) + weights)

@@ -12,7 +12,7 @@ from neuralyzer.references.signal_values import Half, Readings
 from neuralyzer.references.storage.erased import HALVES, remembered
 from neuralyzer.references.storage.index import Roster
 from neuralyzer.references.storage.store import Store
-from neuralyzer.signals.catalogue import signals
+from neuralyzer.signals.catalogue import signals_of
 from neuralyzer.workspace import atomic
 
 Head = dict[str, Any]  # a pool's description
@@ -65,7 +65,7 @@ def load_half(
     whole = units_of(roster.owned)
     unit_place = {subject: place for place, subject in enumerate(whole)}
     groups, found = roster.groups_of(holdout, oracle.data, places), {}
-    for name, signal in signals().items():
+    for name, signal in signals_of(oracle.recipe.kind).items():
         rows = store.array(f"{name}.rows", (size, len(roster.owner)))
         shape = unit_shape(oracle, head, len(whole)) if signal.per_unit else (size, len(holdout))
         outside = store.array(f"{name}.holdout", shape)

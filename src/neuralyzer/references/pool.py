@@ -28,7 +28,7 @@ from neuralyzer.references.storage.index import Roster
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training.backends import Backend, Timing, as_backend
 from neuralyzer.references.training.processes import How, as_engine
-from neuralyzer.signals.catalogue import signals
+from neuralyzer.signals.catalogue import signals_of
 from neuralyzer.workspace import commitments, digests, locks
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
@@ -260,7 +260,7 @@ class References:
             remember(self.store.root, memory)  # first: once the rows are gone it cannot be computed
         places = self.roster.places(self.oracle.data)[positions]
         units = {subject: place for place, subject in enumerate(units_of(self.roster.owned))}
-        for name, signal in signals().items():
+        for name, signal in signals_of(self.oracle.recipe.kind).items():
             rows = self.store.array(f"{name}.rows", (self.size, len(self.roster.owner)), write=True)
             rows[:, places] = np.nan
             if signal.per_unit:  # a unit is read as a whole; what is left of it has no reading

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.signals.margin import margins
 from neuralyzer.signals.perturbations import copies
 from neuralyzer.signals.signal import Batch, Context, Family, Sample
@@ -21,6 +22,7 @@ class Augmented:
     family: ClassVar[Family] = Family.ATTACK
     per_unit: ClassVar[bool] = False
     needs_weights: ClassVar[bool] = False
+    needs: ClassVar[frozenset[Capability]] = frozenset()
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """Nothing to set."""

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from neuralyzer.models.kinds.kind import Kind
 from neuralyzer.signals.signal import Signal
 from neuralyzer.workspace.plugins import discover
 
@@ -15,3 +16,8 @@ def signals() -> dict[str, Signal]:
     return {
         name: found[name] for name in sorted(found, key=lambda n: (order.index(n) if n in order else len(order), n))
     }
+
+
+def signals_of(kind: Kind) -> dict[str, Signal]:
+    """The signals that models of a kind can be read with."""
+    return {name: own for name, own in signals().items() if getattr(own, "needs", frozenset()) <= kind.capabilities}

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.reading import outputs
 from neuralyzer.signals.perturbations import noisy
 from neuralyzer.signals.signal import Batch, Context, Family, Sample, join
@@ -28,6 +29,7 @@ class Correct:
     family: ClassVar[Family] = Family.ACCURACY
     per_unit: ClassVar[bool] = False
     needs_weights: ClassVar[bool] = False
+    needs: ClassVar[frozenset[Capability]] = frozenset()
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """The noise level, in features' standard deviations, by bisection on never-seen rows."""

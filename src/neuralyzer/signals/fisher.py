@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.reading import squared_gradient_norms
 from neuralyzer.signals.signal import Batch, Context, Family, Sample
 
@@ -21,6 +22,7 @@ class Fisher:
     family: ClassVar[Family] = Family.INFORMATION
     per_unit: ClassVar[bool] = False
     needs_weights: ClassVar[bool] = True
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.ROW_GRADIENTS})
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """Nothing to set."""

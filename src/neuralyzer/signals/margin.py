@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.reading import outputs
 from neuralyzer.signals.signal import Batch, Context, Family, Sample
 
@@ -16,6 +17,7 @@ class Margin:
     family: ClassVar[Family] = Family.RETRAINING
     per_unit: ClassVar[bool] = False
     needs_weights: ClassVar[bool] = False
+    needs: ClassVar[frozenset[Capability]] = frozenset()
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """Nothing to set."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralyzer.errors import NotFiniteError
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.signals.margin import margins
 from neuralyzer.signals.relearning import margins_after, relearn
 from neuralyzer.signals.signal import Batch, Context, Family, Sample
@@ -31,6 +32,7 @@ class Relearned:
     family: ClassVar[Family] = Family.RELEARNING
     per_unit: ClassVar[bool] = True
     needs_weights: ClassVar[bool] = True
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.GRADIENTS})
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """The rate of the steps."""

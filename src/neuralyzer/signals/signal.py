@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.recipe import Recipe
 
@@ -84,12 +85,14 @@ class Signal(Protocol):
             reading (relearning); else rows are read independently.
         needs_weights: whether it needs more than the model's outputs: weights, gradients. A model of which only
             answers can be had (``models.black_box``) is read without it; so it is where a class does not say.
+        needs: what the kind of model must be able to do; nothing where a class does not say.
     """
 
     name: ClassVar[str]
     family: ClassVar[Family]
     per_unit: ClassVar[bool]
     needs_weights: ClassVar[bool]
+    needs: ClassVar[frozenset[Capability]]
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """Settings of this signal, from the tuning half alone; empty where it has none."""

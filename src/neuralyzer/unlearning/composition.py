@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from neuralyzer.data.request import Guarantee
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning.method import Expectation, Method, Need, Passes, obstacle
 from neuralyzer.unlearning.repair import Repair
@@ -48,7 +49,7 @@ class Composed:
         return min((part.guarantee for part in self.parts), key=lambda own: own.strength)
 
     @property
-    def needs(self) -> frozenset[Need]:
+    def needs(self) -> frozenset[Need | Capability]:
         """What any of them needs."""
         return frozenset().union(*(part.needs for part in self.parts))
 

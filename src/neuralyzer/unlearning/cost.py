@@ -14,6 +14,7 @@ from neuralyzer.influence.curvature import GaussNewton, Parameters, mean_gradien
 from neuralyzer.influence.diagonal import importances
 from neuralyzer.influence.ekfac import Ekfac, ekfac
 from neuralyzer.models import reading, training, weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.reading import GRADIENT_CHUNK
 from neuralyzer.unlearning import last_layers
 from neuralyzer.unlearning.method import Passes
@@ -61,6 +62,10 @@ class Rates:
 def probe(task: Task) -> Rates:
     """Time each kind of work; the model is not changed."""
     recipe, objective = task.oracle.recipe, task.objective
+    # A copy: what a model at hand reads is known after the first time, and would be timed as nothing.
+    reading_ = _seconds(lambda: task.trace(weights.clone(task.model))) if task.traceable else 0.0
+    if not task.capabilities >= {Capability.GRADIENTS, Capability.ROW_GRADIENTS, Capability.CONTINUED}:
+        return _without_gradients(task, reading_)
     rows = _probed_rows(task)
     parameters, few = Parameters(task.model), rows.select(np.arange(min(len(rows), 2 * GRADIENT_CHUNK)))
     vector = torch.ones(sum(parameters.sizes))
@@ -72,7 +77,7 @@ def probe(task: Task) -> Rates:
         if factors is not None:
             factors.solve(parameters, factors.product(parameters, vector), factors.largest)
 
-    step = _step_seconds(task) if recipe.train is None and recipe.command is None else _own_step_seconds(task)
+    step = _step_seconds(task) if recipe.stepwise else _own_step_seconds(task)
     return Rates(
         step=step,
         partial=min(step, _step_seconds(task, last_layers.chosen(task, 1))),
@@ -82,9 +87,15 @@ def probe(task: Task) -> Rates:
         solve=_seconds(solve),
         factoring=factoring,
         forward=_seconds(lambda: reading.outputs(task.model, objective, rows.x)) / len(rows),
-        # A copy: what a model at hand reads is known after the first time, and would be timed as nothing.
-        reading=_seconds(lambda: task.trace(weights.clone(task.model))) if task.traceable else 0.0,
+        reading=reading_,
     )
+
+
+def _without_gradients(task: Task, reading_: float) -> Rates:
+    """Rates of a model that can be trained anew and read: whatever needs more takes for ever."""
+    rows, never = task.retain.select(np.arange(min(PROBED_ROWS[0], len(task.retain)))), float("inf")
+    forward = _seconds(lambda: reading.outputs(task.model, task.objective, rows.x)) / len(rows)
+    return Rates(_own_step_seconds(task), never, never, never, never, never, never, forward, reading_)
 
 
 def _probed_rows(task: Task) -> Data:

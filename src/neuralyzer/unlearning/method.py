@@ -9,6 +9,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning.task import Task
 
@@ -94,7 +95,7 @@ class Method(Protocol):
         summary: one line for the table of methods.
         paper: where it comes from.
         guarantee: what its class of algorithms promises.
-        needs: what it cannot do without.
+        needs: what it cannot do without, of the request and of the kind of model.
         expected: what it was measured to leave and cost.
         repaired: whether ``repair`` follows it.
 
@@ -107,7 +108,7 @@ class Method(Protocol):
     summary: ClassVar[str]
     paper: ClassVar[str]
     guarantee: ClassVar[Guarantee]
-    needs: ClassVar[frozenset[Need]]
+    needs: ClassVar[frozenset[Need | Capability]]
     expected: ClassVar[Expectation]
     repaired: ClassVar[bool]
 
@@ -130,6 +131,9 @@ def hurries(method: Method) -> bool:
 
 def obstacle(method: Method, task: Task) -> str | None:
     """Why the method cannot work on this task; None where it can."""
+    missing = sorted(own for own in method.needs if isinstance(own, Capability) and own not in task.capabilities)
+    if missing:
+        return f"needs {' and '.join(missing)}, which a {task.oracle.recipe.kind.name} does not have"
     if Need.REFERENCES in method.needs and (wrong := unaimed(task)) is not None:
         return wrong
     if Need.CLASSES in method.needs and not task.objective.counted:

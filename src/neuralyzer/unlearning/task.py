@@ -17,6 +17,7 @@ from neuralyzer.errors import ReferencesError
 from neuralyzer.influence import kept
 from neuralyzer.influence.ekfac import Ekfac
 from neuralyzer.models import reading
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.trained import TrainedModel
@@ -130,6 +131,11 @@ class Task:
     def model(self) -> nn.Module:
         """The original."""
         return self.oracle.model
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What can be done with the model on these rows."""
+        return self.oracle.recipe.kind.capabilities
 
     @property
     def objective(self) -> Objective:

@@ -9,6 +9,7 @@ from torch import nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import BudgetSpentError, UsageError
 from neuralyzer.models import weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.removable import RemovableLinear, curvatures, slopes
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning.method import Expectation, Need, Passes
@@ -47,7 +48,7 @@ class Newton:
     summary: ClassVar[str] = "one certified Newton step, for linear models trained with a perturbation"
     paper: ClassVar[str] = "Guo et al. 2020, arXiv 1911.03030"
     guarantee: ClassVar[Guarantee] = Guarantee.CERTIFIED
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Need.FORGET, Capability.GRADIENTS})
     expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
     repaired: ClassVar[bool] = False
 

@@ -13,6 +13,7 @@ from neuralyzer.errors import UsageError
 from neuralyzer.influence.curvature import Parameters, mean_gradient
 from neuralyzer.influence.removal import moved
 from neuralyzer.models import training
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.registry.history import Checkpoint
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range, require_possible
@@ -58,7 +59,9 @@ class Rewind:
     summary: ClassVar[str] = "back to an earlier checkpoint, descend on the retained rows, certified noise"
     paper: ClassVar[str] = "Mu and Klabjan 2024, arXiv 2409.09778"
     guarantee: ClassVar[Guarantee] = Guarantee.CERTIFIED
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})  # and checkpoints, which may be dirty: see obstacle
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Capability.CONTINUED}
+    )  # and checkpoints, which may be dirty: see obstacle
     expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"share": Range(0.05, 1, even=True)}

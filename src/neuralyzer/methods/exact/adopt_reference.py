@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.models import weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop, validation
 from neuralyzer.unlearning.method import Expectation, Need, Passes, require_possible
@@ -46,7 +47,7 @@ class AdoptReference:
     summary: ClassVar[str] = "a reference that never saw the rows learns what it lacked and takes the model's place"
     paper: ClassVar[str] = "this project, after Bourtoule et al. 2021, arXiv 1912.03817"
     guarantee: ClassVar[Guarantee] = Guarantee.CLEAN
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.REFERENCES})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Need.REFERENCES, Capability.CONTINUED})
     expected: ClassVar[Expectation] = Expectation(trace=0.25, utility_loss=0.002)
     repaired: ClassVar[bool] = False
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.models import training
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress
 from neuralyzer.unlearning.method import Expectation, Need, Passes
 from neuralyzer.unlearning.task import Task
@@ -27,7 +28,7 @@ class Retrain:
     summary: ClassVar[str] = "train again on the retained rows alone"
     paper: ClassVar[str] = "Cao and Yang 2015"
     guarantee: ClassVar[Guarantee] = Guarantee.EXACT
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN})
     expected: ClassVar[Expectation] = Expectation(trace=0.0, utility_loss=0.0)
     repaired: ClassVar[bool] = False
 
@@ -38,7 +39,7 @@ class Retrain:
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Train; the witness sees each step."""
         recipe = task.oracle.recipe
-        if recipe.train is not None or recipe.command is not None:
+        if not recipe.stepwise:
             task.witness.rows |= set(task.retain.ids.tolist())  # the rows that were handed over, and no others
         watch = task.witness.watch(task.retain)
         return training.train(recipe, task.retain, self.seed, progress, watch, task.placement)

@@ -11,6 +11,7 @@ from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.models import training
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.registry.history import Checkpoint, History
@@ -34,7 +35,7 @@ class Rollback:
     summary: ClassVar[str] = "back to the newest clean checkpoint, then replay without the forget rows"
     paper: ClassVar[str] = "Thudi et al. 2022, arXiv 2109.13398"
     guarantee: ClassVar[Guarantee] = Guarantee.EXACT
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.CHECKPOINTS})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Need.CHECKPOINTS, Capability.CONTINUED})
     expected: ClassVar[Expectation] = Expectation(trace=0.0, utility_loss=0.0)
     repaired: ClassVar[bool] = False
 

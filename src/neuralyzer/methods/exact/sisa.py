@@ -11,6 +11,7 @@ from neuralyzer.data import texts
 from neuralyzer.data.request import Guarantee
 from neuralyzer.models import weights
 from neuralyzer.models.ensemble import Ensemble
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.shard_record import Record, Writer
 from neuralyzer.models.sharded import Sharded, put
 from neuralyzer.progress import Progress, Silent
@@ -35,7 +36,7 @@ class Sisa:
     summary: ClassVar[str] = "train the shards that held the rows again, from the last checkpoint that saw none"
     paper: ClassVar[str] = "Bourtoule et al. 2021, arXiv 1912.03817"
     guarantee: ClassVar[Guarantee] = Guarantee.EXACT
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN})
     expected: ClassVar[Expectation] = Expectation(trace=0.0, utility_loss=0.0)
     repaired: ClassVar[bool] = False
 

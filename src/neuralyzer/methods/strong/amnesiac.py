@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
 from neuralyzer.models import training, weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.registry.history import Checkpoint, History, foreign
 from neuralyzer.unlearning.method import Expectation, Need, Passes, require_possible
@@ -44,7 +45,9 @@ class Amnesiac:
     summary: ClassVar[str] = "take back the updates of the batches that held forget rows"
     paper: ClassVar[str] = "Graves et al. 2021, arXiv 2010.10981"
     guarantee: ClassVar[Guarantee] = Guarantee.STRONG
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CHECKPOINTS})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Need.FORGET, Need.CHECKPOINTS, Capability.CONTINUED}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=0.29, utility_loss=0.01)
     repaired: ClassVar[bool] = True
 

@@ -11,6 +11,7 @@ from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.models import weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.registry.history import foreign
 from neuralyzer.unlearning import training_loop
@@ -46,7 +47,9 @@ class CheckpointArithmetic:
     summary: ClassVar[str] = "subtract what the forget rows teach a checkpoint that never saw them"
     paper: ClassVar[str] = "Rezaei et al. 2025, arXiv 2506.20941"
     guarantee: ClassVar[Guarantee] = Guarantee.STRONG
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET})  # and a checkpoint: see obstacle
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Need.FORGET, Capability.CONTINUED}
+    )  # and a checkpoint: see obstacle
     expected: ClassVar[Expectation] = Expectation(trace=1.09, utility_loss=0.012)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {

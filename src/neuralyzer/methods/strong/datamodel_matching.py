@@ -14,6 +14,7 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.influence.matching import PRODUCTS, PULL, matching
 from neuralyzer.models import reading, weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes, unaimed
@@ -77,7 +78,9 @@ class DatamodelMatching:
     )
     paper: ClassVar[str] = "Georgiev et al. 2024, arXiv 2410.23232"
     guarantee: ClassVar[Guarantee] = Guarantee.STRONG
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Need.FORGET, Capability.GRADIENTS, Capability.CONTINUED}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=0.05, utility_loss=-0.004)
     repaired: ClassVar[bool] = False
     hurries: ClassVar[bool] = True

@@ -11,6 +11,7 @@ from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
 from neuralyzer.influence.diagonal import fisher_squares
 from neuralyzer.models import reading, weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.reading import GRADIENT_CHUNK
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
@@ -44,7 +45,7 @@ class Fisher:
     summary: ClassVar[str] = "noise on what the retained rows do not fix"
     paper: ClassVar[str] = "Golatkar et al. 2020, arXiv 1911.04933"
     guarantee: ClassVar[Guarantee] = Guarantee.STRONG
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Capability.GRADIENTS})
     expected: ClassVar[Expectation] = Expectation(trace=1.07, utility_loss=0.0)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"strength": Range(1e-14, 1e-2), "floor": Range(1e-6, 1e-1)}

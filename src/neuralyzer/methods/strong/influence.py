@@ -8,6 +8,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.influence.removal import PRODUCTS, moved, removal_space
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning.method import Expectation, Need, Passes
 from neuralyzer.unlearning.task import Task
@@ -41,7 +42,9 @@ class Influence:
     summary: ClassVar[str] = "one Newton step that takes the forget rows' influence out, then repair"
     paper: ClassVar[str] = "Koh and Liang 2017, arXiv 1703.04730"
     guarantee: ClassVar[Guarantee] = Guarantee.STRONG
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.REFERENCES})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Need.FORGET, Need.REFERENCES, Capability.GRADIENTS}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=0.06, utility_loss=-0.004)
     repaired: ClassVar[bool] = True
 

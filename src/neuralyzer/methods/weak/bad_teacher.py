@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.models import reading, weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.losses import divergence
@@ -38,7 +39,9 @@ class BadTeacher:
     summary: ClassVar[str] = "follow an untrained network on forget rows and the original elsewhere"
     paper: ClassVar[str] = "Chundawat et al. 2022, arXiv 2205.08096"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Need.FORGET, Need.CLASSES, Capability.CONTINUED}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=0.95, utility_loss=-0.001)
     repaired: ClassVar[bool] = False
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
 from neuralyzer.models import weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop, validation
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
@@ -44,7 +45,7 @@ class BoundaryExpand:
     summary: ClassVar[str] = "give forget rows to a shadow class, then cut it off"
     paper: ClassVar[str] = "Chen et al. 2023, arXiv 2303.11570"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.FORGET, Need.CLASSES})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.FORGET, Need.CLASSES, Capability.CONTINUED})
     expected: ClassVar[Expectation] = Expectation(trace=0.78, utility_loss=0.02)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"rate": Range(0.001, 3)}

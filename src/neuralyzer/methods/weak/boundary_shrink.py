@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.models import reading, weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes
@@ -37,7 +38,9 @@ class BoundaryShrink:
     summary: ClassVar[str] = "give forget rows to the class nearest beyond the boundary"
     paper: ClassVar[str] = "Chen et al. 2023, arXiv 2303.11570"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.FORGET, Need.CLASSES})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.FORGET, Need.CLASSES, Capability.CONTINUED, Capability.INPUT_GRADIENTS}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=-0.001)
     repaired: ClassVar[bool] = False
 

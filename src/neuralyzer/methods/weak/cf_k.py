@@ -7,6 +7,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.models import weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import last_layers, training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes
@@ -31,7 +32,7 @@ class CfK:
     summary: ClassVar[str] = "train the last layers on over the retained rows"
     paper: ClassVar[str] = "Goel et al. 2022, arXiv 2201.06640"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Capability.CONTINUED})
     expected: ClassVar[Expectation] = Expectation(trace=1.05, utility_loss=-0.008)
     repaired: ClassVar[bool] = False
 

@@ -12,6 +12,7 @@ from torch import nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
 from neuralyzer.models import training, weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop, validation
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
@@ -43,7 +44,7 @@ class Ct:
     summary: ClassVar[str] = "transpose the convolutions' kernels, train on over the retained rows"
     paper: ClassVar[str] = "Triantafillou et al. 2024, arXiv 2406.09073; Cadet et al. 2024, arXiv 2410.01276"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Capability.CONTINUED})
     expected: ClassVar[Expectation] = Expectation(trace=0.19, utility_loss=0.038)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"rate": Range(0.03, 3)}

@@ -8,6 +8,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.models import weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import last_layers, training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes
@@ -34,7 +35,7 @@ class EuK:
     summary: ClassVar[str] = "draw the last layers anew and train them on the retained rows"
     paper: ClassVar[str] = "Goel et al. 2022, arXiv 2201.06640"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Capability.CONTINUED})
     expected: ClassVar[Expectation] = Expectation(trace=0.59, utility_loss=-0.008)
     repaired: ClassVar[bool] = False
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.models import weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
@@ -30,7 +31,7 @@ class Finetune:
     summary: ClassVar[str] = "train on over the retained rows"
     paper: ClassVar[str] = "Golatkar et al. 2020, arXiv 1911.04933 (baseline)"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Capability.CONTINUED})
     expected: ClassVar[Expectation] = Expectation(trace=0.95, utility_loss=-0.003)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"rate": Range(0.1, 10)}

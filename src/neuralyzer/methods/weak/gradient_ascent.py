@@ -7,6 +7,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.models import weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes
@@ -31,7 +32,7 @@ class GradientAscent:
     summary: ClassVar[str] = "step up the forget rows' loss"
     paper: ClassVar[str] = "Thudi et al. 2022, arXiv 2109.13398"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.FORGET})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.FORGET, Capability.CONTINUED})
     expected: ClassVar[Expectation] = Expectation(trace=0.86, utility_loss=-0.002)
     repaired: ClassVar[bool] = False
 

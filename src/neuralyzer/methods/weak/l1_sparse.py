@@ -7,6 +7,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.models import training, weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes
@@ -33,7 +34,7 @@ class L1Sparse:
     summary: ClassVar[str] = "train on over the retained rows, small weights driven to zero"
     paper: ClassVar[str] = "Jia et al. 2023, arXiv 2304.04934"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Capability.CONTINUED})
     expected: ClassVar[Expectation] = Expectation(trace=0.47, utility_loss=-0.015)
     repaired: ClassVar[bool] = False
 

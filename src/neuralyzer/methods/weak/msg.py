@@ -13,6 +13,7 @@ from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
 from neuralyzer.influence.curvature import Parameters, mean_gradient
 from neuralyzer.models import training, weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop, validation
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
@@ -52,7 +53,9 @@ class Msg:
     summary: ClassVar[str] = "draw weights with the smallest gradients anew, train on over the retained rows"
     paper: ClassVar[str] = "Triantafillou et al. 2024, arXiv 2406.09073; Cadet et al. 2024, arXiv 2410.01276"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Need.FORGET, Capability.GRADIENTS, Capability.CONTINUED}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=0.52, utility_loss=-0.003)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"share": Range(0.05, 0.95, even=True), "rate": Range(0.03, 3)}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.models import reading, weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.losses import neggrad_plus
@@ -38,7 +39,9 @@ class NegGradPlus:
     summary: ClassVar[str] = "descend on retained, ascend on forget rows; hides rather than forgets"
     paper: ClassVar[str] = "Kurmanji et al. 2023, arXiv 2302.09880"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.REFERENCES})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Need.FORGET, Need.REFERENCES, Capability.CONTINUED}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=0.3, utility_loss=0.001)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"beta": Range(0.5, 0.999, even=True), "rate": Range(0.03, 3)}

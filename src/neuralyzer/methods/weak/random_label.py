@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import nn
 
 from neuralyzer.data.request import Guarantee
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import relabelling, training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
@@ -32,7 +33,9 @@ class RandomLabel:
     summary: ClassVar[str] = "train on with wrong labels for the forget rows"
     paper: ClassVar[str] = "Golatkar et al. 2020, arXiv 1911.04933 (baseline)"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Need.FORGET, Need.CLASSES, Capability.CONTINUED}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=0.54, utility_loss=0.006)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"rate": Range(0.01, 3)}

@@ -9,6 +9,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.methods import catalogue
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning.method import Expectation, Need, Passes
 from neuralyzer.unlearning.task import Task
@@ -36,7 +37,9 @@ class Rum:
     summary: ClassVar[str] = "split the forget rows by memorisation, an algorithm for each part"
     paper: ClassVar[str] = "Zhao et al. 2024, arXiv 2406.01257"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.REFERENCES, Need.CLASSES})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Need.FORGET, Need.REFERENCES, Need.CLASSES, Capability.CONTINUED}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=0.37, utility_loss=-0.001)
     repaired: ClassVar[bool] = False
 

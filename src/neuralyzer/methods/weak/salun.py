@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.influence.curvature import Parameters, mean_gradient
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import relabelling, training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
@@ -35,7 +36,9 @@ class SalUn:
     summary: ClassVar[str] = "random labels, on the parameters that the forget rows touch most"
     paper: ClassVar[str] = "Fan et al. 2023, arXiv 2310.12508"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Need.FORGET, Need.CLASSES, Capability.GRADIENTS, Capability.CONTINUED}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=0.58, utility_loss=0.005)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"share": Range(0.02, 1), "rate": Range(0.01, 3)}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.models import reading, weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.losses import divergence
@@ -46,7 +47,9 @@ class Scrub:
     summary: ClassVar[str] = "obey the original on retained rows, leave it on forget rows, rewind"
     paper: ClassVar[str] = "Kurmanji et al. 2023, arXiv 2302.09880"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Need.FORGET, Need.CLASSES, Capability.CONTINUED}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=0.99, utility_loss=-0.006)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.influence.diagonal import importances
 from neuralyzer.models import weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop, validation
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
@@ -60,7 +61,9 @@ class Sfron:
     summary: ClassVar[str] = "ascend on forget rows where they matter more than retained ones, descend on these"
     paper: ClassVar[str] = "Huang et al. 2024, arXiv 2409.19732"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Need.FORGET, Capability.GRADIENTS, Capability.CONTINUED}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=0.75, utility_loss=0.0)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {

@@ -10,6 +10,7 @@ from torch import nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.influence.diagonal import importances
 from neuralyzer.models import weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
 from neuralyzer.unlearning.task import Task
@@ -34,7 +35,7 @@ class Ssd:
     summary: ClassVar[str] = "shrink the parameters that matter to the forget rows most"
     paper: ClassVar[str] = "Foster et al. 2023, arXiv 2308.07707"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Need.FORGET, Capability.GRADIENTS})
     expected: ClassVar[Expectation] = Expectation(trace=0.76, utility_loss=0.013)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"selection": Range(0.5, 100), "strength": Range(0.05, 5)}

@@ -12,6 +12,7 @@ from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.models import training, weights
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
@@ -55,7 +56,9 @@ class Unsir:
     summary: ClassVar[str] = "impair the forget rows' classes by learned noise, then repair"
     paper: ClassVar[str] = "Tarun et al. 2021, arXiv 2111.08947"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.RETAIN, Need.FORGET, Need.CLASSES})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Need.FORGET, Need.CLASSES, Capability.CONTINUED, Capability.INPUT_GRADIENTS}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=0.63, utility_loss=0.008)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {

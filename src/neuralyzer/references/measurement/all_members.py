@@ -19,7 +19,7 @@ from neuralyzer.references.signal_values import Indices
 from neuralyzer.references.storage.index import Roster
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training import backends, processes
-from neuralyzer.signals.catalogue import signals
+from neuralyzer.signals.catalogue import signals_of
 from neuralyzer.signals.signal import Batch, Context, measure_units
 from neuralyzer.workspace import atomic
 
@@ -45,7 +45,14 @@ def meter_of(store: Store, oracle: TrainedModel, head: dict[str, Any], units: di
     few = np.arange(len(holdout))
     if head["version"] > 1:  # a holdout that is sorted by class must not leave classes out
         few = np.random.default_rng(int(head["seed"])).permutation(few)
-    return Meter(signals(), context, oracle.data, Batch(holdout.x, holdout.y), few[: int(head["holdout_few"])], units)
+    return Meter(
+        signals_of(recipe.kind),
+        context,
+        oracle.data,
+        Batch(holdout.x, holdout.y),
+        few[: int(head["holdout_few"])],
+        units,
+    )
 
 
 def measure(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, Any], progress: Progress) -> None:

@@ -97,7 +97,7 @@ def timed(
     how = how or How()
     if asked is None and how.engine is Engine.RAY:
         asked = Backend.PROCESSES
-    if recipe.train is not None or recipe.command is not None:
+    if not recipe.stepwise:
         return Timing(Backend.PROCESSES, f"processes: {stacked.obstacle(recipe)}", None, None)
     stack = min(LARGEST_STACK, len(kept))
     shortest = min(len(rows) for rows in kept)

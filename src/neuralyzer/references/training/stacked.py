@@ -16,6 +16,7 @@ from torch.func import stack_module_state, vmap
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.models import training
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.reading import called
 from neuralyzer.models.recipe import Recipe
@@ -29,7 +30,9 @@ STOCHASTIC = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDrop
 
 def obstacle(recipe: Recipe) -> str | None:
     """Why this recipe's members cannot be stacked; None where they can."""
-    if recipe.train is not None or recipe.command is not None:
+    if Capability.STACKED not in recipe.kind.capabilities:
+        return f"a {recipe.kind.name} has no {Capability.STACKED}"
+    if not recipe.stepwise:
         return "the recipe has its own training code"
     if recipe.augment is not None:
         return "the recipe augments each batch"

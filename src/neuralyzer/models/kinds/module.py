@@ -1,0 +1,188 @@
+"""Torch modules, trained by the recipe's own loop; or by a function or command of a person's own."""
+
+import math
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyarrow as pa
+import torch
+from pyarrow import parquet
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from neuralyzer.data import texts
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import NotFiniteError, UsageError, WeightsError
+from neuralyzer.models import described, training, weights
+from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.objective import declared
+from neuralyzer.models.placement import Placement, Precision
+from neuralyzer.progress import Progress
+
+if TYPE_CHECKING:
+    from neuralyzer.models.recipe import Recipe
+
+DISABLED = "__dynamo_disable"  # where torch keeps a function's wrapper
+
+
+@dataclass(frozen=True)
+class Module:
+    """What ``Recipe.build`` gives."""
+
+    name: ClassVar[str] = "torch module"
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
+
+    def model(self, recipe: "Recipe") -> nn.Module:
+        """Build a module, and load pretrained weights where the recipe names some.
+
+        Args:
+            recipe: gives ``build`` and ``init``.
+
+        Returns:
+            The module.
+
+        Raises:
+            UsageError: if ``build`` gives no module, or lazy layers.
+        """
+        module = recipe.build()
+        if not isinstance(module, nn.Module):
+            raise UsageError(f"the recipe's build gave a {type(module).__name__}, not a torch.nn.Module")
+        module = getattr(module, "_orig_mod", module)  # torch.compile makes it faster, and nothing else
+        if any(is_lazy(own) for own in (*module.parameters(), *module.buffers())):
+            raise UsageError("the recipe's build gave lazy layers, whose sizes nobody knows yet; give them their sizes")
+        return module if recipe.init is None else weights.load_into(module, Path(recipe.init))
+
+    def train(
+        self,
+        recipe: "Recipe",
+        data: Data,
+        seed: int,
+        progress: Progress,
+        observer: training.Observer | None,
+        placement: Placement,
+    ) -> nn.Module:
+        """Train by the recipe's loop, or by its ``train`` or ``command``, whose steps no observer sees.
+
+        Args:
+            recipe: how.
+            data: the training rows.
+            seed: of initial weights, order and augmentation.
+            progress: shown a unit an epoch.
+            observer: sees each step.
+            placement: device and precision.
+
+        Returns:
+            The trained module, in evaluation mode, on the CPU.
+
+        Raises:
+            NotFiniteError: if a loss is NaN or infinite.
+        """
+        if recipe.train is not None:
+            return _by_function(recipe, data, seed, progress, placement)
+        if recipe.command is not None:
+            return _by_command(recipe, data, seed)
+        module = recipe.module(seed).to(placement.device)
+        optimizer = recipe.optimizer(training.trainable(module))
+        per_epoch = training.steps_of(recipe, len(data)) // recipe.epochs
+        if observer is not None:
+            observer.begin(module, optimizer)
+        progress.start("training", recipe.epochs)
+        steps = training.order(len(data), recipe.epochs, recipe.batch_size, seed)
+        for step, loss in enumerate(
+            training.run_steps(recipe, module, optimizer, data, steps, seed, observer, placement=placement)
+        ):
+            if (step + 1) % per_epoch == 0:
+                if not math.isfinite(float(loss)):
+                    raise NotFiniteError(f"the training loss is {float(loss)} after {step + 1} steps; lower the rate")
+                progress.show(loss=float(loss))
+                progress.advance()
+        progress.finish()
+        return module.cpu().eval()
+
+    def described(self, recipe: "Recipe") -> dict[str, Any]:
+        """Return the layers, the optimizer with its groups, what the schedule does, and the settings of the loop."""
+        module = recipe.module()
+        with _light():
+            optimizer = recipe.optimizer([p for p in module.parameters() if p.requires_grad])
+            groups = described.groups(optimizer, module)
+            made = None if recipe.schedule is None else described.schedule(recipe.schedule(optimizer, described.STEPS))
+        return _settings(recipe, module, optimizer) | {
+            "layers": described.layers(module), "groups": groups, "schedule": made,
+        }  # fmt: skip
+
+    def described_earlier(self, recipe: "Recipe") -> dict[str, Any]:
+        """Return what the digest of early workspaces covered: no layers, no groups, nothing that the schedule does."""
+        module = recipe.module()
+        with _light():
+            optimizer = recipe.optimizer(list(module.parameters()))
+        return _settings(recipe, module, optimizer)
+
+
+def _settings(recipe: "Recipe", module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    mixed = None if recipe.precision == Precision.FLOAT32 else recipe.precision
+    said = {"clip": recipe.clip, "average": recipe.average, "precision": mixed, "loss": declared(recipe.objective)}
+    return {name: value for name, value in said.items() if value} | {  # what is not said changes no digest
+        "objective": recipe.objective.name,
+        "epochs": recipe.epochs,
+        "batch_size": recipe.batch_size,
+        "init": recipe.base,
+        "command": recipe.command,
+        "parameters": {name: [list(p.shape), str(p.dtype)] for name, p in module.state_dict().items()},
+        "optimizer": type(optimizer).__name__,
+        "defaults": {key: repr(value) for key, value in sorted(optimizer.defaults.items())},
+        "own": [recipe.schedule is not None, recipe.augment is not None, recipe.train is not None],
+    }
+
+
+@contextmanager
+def _light() -> Iterator[None]:
+    """Make optimizers without ``torch._dynamo``: torch imports it with the first one, which takes seconds.
+
+    Torch wraps some of an optimizer's functions so that its compiler leaves them alone, and asks the compiler for the
+    wrapper when one is first called. A function that is left alone anyway is its own wrapper.
+    """
+    wrapped = [getattr(own, "__wrapped__", None) for own in vars(torch.optim.Optimizer).values()]
+    plain = [own for own in wrapped if own is not None and not hasattr(own, DISABLED)]
+    for own in plain:
+        setattr(own, DISABLED, own)
+    try:
+        yield
+    finally:
+        for own in plain:
+            delattr(own, DISABLED)
+
+
+def _by_function(recipe: "Recipe", data: Data, seed: int, progress: Progress, placement: Placement) -> nn.Module:
+    """Train by the recipe's function and check what comes back."""
+    assert recipe.train is not None
+    module = recipe.train(data, seed, placement.device, progress)
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"the recipe's train gave a {type(module).__name__}, not a torch.nn.Module")
+    module = module.cpu()
+    weights.fill(recipe.module(seed), dict(module.state_dict()), "what the recipe's train returned")
+    return module.eval()
+
+
+def _by_command(recipe: "Recipe", data: Data, seed: int) -> nn.Module:
+    """Train by the recipe's command and check what it wrote."""
+    assert recipe.command is not None
+    with tempfile.TemporaryDirectory() as folder:
+        rows, made = Path(folder) / "rows.parquet", Path(folder) / "weights.safetensors"
+        parquet.write_table(pa.table({"id": texts.to_arrow(data.ids)}), rows)
+        words = [word.format(rows=rows, seed=seed, out=made, weights=made) for word in shlex.split(recipe.command)]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise UsageError(f"the training command {words[0]!r} cannot be run: {error.strerror}") from error
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise UsageError(f"the training command {words[0]!r} exited {done.returncode}: {last}")
+        if not made.exists():
+            raise WeightsError(f"the training command {words[0]!r} wrote no weights to the path it was given")
+        return weights.load_into(recipe.module(seed), made, f"what the training command {words[0]!r} wrote").eval()
