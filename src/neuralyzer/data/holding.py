@@ -13,6 +13,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.layout import plain_features, plain_target
 from neuralyzer.errors import StorageError, UsageError
 
@@ -29,7 +31,7 @@ class Rows(Protocol):
     def __len__(self) -> int:
         """How many rows there are."""
 
-    def gather(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
+    def gather(self, positions: np.ndarray) -> tuple[Inputs, Tensor]:
         """Read ``n`` rows: ``x (n, ...)`` and ``y (n, ...)``."""
 
 
@@ -38,18 +40,18 @@ class ArrayRows:
 
     on_disk = False
 
-    def __init__(self, x: Tensor, y: Tensor) -> None:
-        if len(x) != len(y):
-            raise UsageError(f"x has {len(x)} rows and y has {len(y)}; they must be equal")
+    def __init__(self, x: Inputs, y: Tensor) -> None:
+        if batches.count(x) != len(y):
+            raise UsageError(f"x has {batches.count(x)} rows and y has {len(y)}; they must be equal")
         self.x, self.y = x, y
 
     def __len__(self) -> int:
         return len(self.y)
 
-    def gather(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Index both tensors."""
+    def gather(self, positions: np.ndarray) -> tuple[Inputs, Tensor]:
+        """Index inputs and targets."""
         index = torch.as_tensor(positions, dtype=torch.long)
-        return self.x[index], self.y[index]
+        return batches.take(self.x, index), self.y[index]
 
 
 class DatasetRows:
@@ -106,13 +108,13 @@ class TableRows:
 
     on_disk = True
 
-    def __init__(self, dataset: Any, features: Callable[[pa.Table], Tensor], y: Tensor) -> None:
+    def __init__(self, dataset: Any, features: Callable[[pa.Table], Inputs], y: Tensor) -> None:
         self.dataset, self.features, self.y = dataset, features, y
 
     def __len__(self) -> int:
         return len(self.y)
 
-    def gather(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
+    def gather(self, positions: np.ndarray) -> tuple[Inputs, Tensor]:
         """Read part of the table and make the features of it."""
         # The whole table is a view of the files. One that was shuffled or selected from has none: it is read row by
         # row, which is slower; flatten_indices() helps.

@@ -1,6 +1,6 @@
 """Which column is what, and how a batch of rows of a table becomes features and targets."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import pyarrow.compute
 import torch
 from torch import Tensor
 
-from neuralyzer.data import texts
+from neuralyzer.data import batches, texts
+from neuralyzer.data.batches import Inputs
 from neuralyzer.errors import UsageError
 
 
@@ -23,6 +24,7 @@ class Layout:
         subject: column of the subject ids; without it each row is its own subject.
         id: column of the row ids; without it rows are numbered.
         features: columns of the features; by default every other column. Lists of equal length become one more axis.
+        tokens: column of lists of token ids of different lengths, in place of ``features``.
         transform: makes the features ``(n, ...)`` from a table of ``n`` rows with all columns, in place of
             ``features``. It sees a small file whole and a large one in batches, so what it makes of a row must not
             depend on the other rows.
@@ -35,6 +37,7 @@ class Layout:
     subject: str | None = None
     id: str | None = None
     features: Sequence[str] | None = None
+    tokens: str | None = None
     transform: Callable[[pa.Table], Any] | None = None
     classes: Sequence[str] | None = None
     subject_key: Callable[[str], str] | None = None
@@ -52,7 +55,7 @@ class Layout:
         again = sorted({name for name in names if list(names).count(name) > 1})
         if again:
             raise UsageError(f"{what} has several columns called {', '.join(map(repr, again))}; rename them")
-        for column in (self.target, self.subject, self.id, *(self.features or ())):
+        for column in (self.target, self.subject, self.id, self.tokens, *(self.features or ())):
             if column is not None and column not in names:
                 raise UsageError(f"{what} has no column {column!r}; it has {', '.join(names)}")
         if self.transform is None and not self.features_among(names):
@@ -60,6 +63,8 @@ class Layout:
 
     def features_among(self, names: Iterable[str]) -> list[str]:
         """The columns of the features."""
+        if self.tokens is not None:
+            return [self.tokens]
         return list(self.features or [name for name in names if name not in (self.target, self.subject, self.id)])
 
     def keyed(self, names: np.ndarray) -> np.ndarray:
@@ -86,7 +91,7 @@ class Layout:
         """The columns of target, subject and id."""
         return [name for name in (self.target, self.subject, self.id) if name is not None]
 
-    def features_of(self, table: pa.Table, what: str) -> Tensor:
+    def features_of(self, table: pa.Table, what: str) -> Inputs:
         """The features of a batch of rows.
 
         Args:
@@ -99,12 +104,14 @@ class Layout:
         Raises:
             UsageError: if they are not numbers and there is no ``transform``, or it makes something else.
         """
+        if self.tokens is not None:
+            return _tokens(table[self.tokens], f"{what}: column {self.tokens!r}")
         if self.transform is None:
             return as_features(_stack(table, self.features_among(table.column_names), what))
         made = as_features(self.transform(table))
-        if made.ndim == 0 or len(made) != len(table):
+        if any(own.ndim == 0 or len(own) != len(table) for own in batches.tensors(made)):
             raise UsageError(
-                f"{what}: transform made features of shape {tuple(made.shape)} of {len(table)} rows; it must give one "
+                f"{what}: transform made features of {batches.described(made)} of {len(table)} rows; it must give one "
                 "entry a row"
             )
         return made
@@ -196,9 +203,20 @@ def _stripped(targets: pa.Array) -> np.ndarray:
     return np.asarray(pyarrow.compute.fill_null(plain, "").to_numpy(zero_copy_only=False))
 
 
-def as_features(x: Any) -> Tensor:
-    """Features as a tensor; floating point, truth values and bytes become float32, other integers (tokens) stay."""
+def as_features(x: Any) -> Inputs:
+    """Features as tensors; floating point, truth values and bytes become float32, other integers (tokens) stay."""
+    if isinstance(x, Mapping):
+        return batches.as_mapping(x, lambda own: plain_features(_own(own)))
     return plain_features(_own(x))
+
+
+def _tokens(column: pa.ChunkedArray, what: str) -> Inputs:
+    if not _is_list(column.type) or not pa.types.is_integer(column.type.value_type):
+        raise UsageError(f"{what} holds {column.type}, no lists of token ids; make them with a tokenizer")
+    try:
+        return batches.tokens(column.to_pylist())
+    except UsageError as error:
+        raise UsageError(f"{what}: {error}") from error
 
 
 def as_target(y: Any) -> Tensor:

@@ -11,7 +11,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from neuralyzer.data import texts
+from neuralyzer.data import batches, texts
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.columns import Columns, TableColumns
 from neuralyzer.data.holding import ArrayRows, DatasetRows, Rows
 from neuralyzer.data.layout import as_features, as_target, require_finite
@@ -80,11 +81,48 @@ class Data:
         subjects: Sequence[Any] | np.ndarray | None = None,
         ids: Sequence[Any] | np.ndarray | None = None,
     ) -> "Data":
-        """Rows from arrays or tensors ``x (N, ...)`` and ``y (N,)`` or ``(N, k)``."""
+        """Rows from arrays or tensors.
+
+        Args:
+            x: ``(N, ...)``; or arrays by the names that the model's ``forward`` gives them, each ``(N, ...)``.
+            y: ``(N,)`` or ``(N, k)``.
+            subjects: whose row each is; by default each row is its own.
+            ids: of the rows; by default they are numbered.
+
+        Returns:
+            The rows.
+        """
         features, target = as_features(x), as_target(y)
-        require_finite(features, "x")
+        for own in batches.tensors(features):
+            require_finite(own, "x")
         require_finite(target, "y")
         return cls(ArrayRows(features, target), subjects=subjects, ids=ids)
+
+    @classmethod
+    def from_tokens(
+        cls,
+        sequences: Sequence[Any],
+        y: Any,
+        subjects: Sequence[Any] | np.ndarray | None = None,
+        ids: Sequence[Any] | np.ndarray | None = None,
+        pad: int = 0,
+    ) -> "Data":
+        """Rows of token ids of different lengths.
+
+        A batch of them is ``input_ids`` and ``attention_mask``, each ``(n, longest)`` and padded on the right, which the
+        model's ``forward`` takes by name. It must give a row the same outputs however far the row is padded.
+
+        Args:
+            sequences: ``N`` sequences of whole numbers.
+            y: targets ``(N,)``.
+            subjects: whose row each is; by default each row is its own.
+            ids: of the rows; by default they are numbered.
+            pad: id that rows are padded with.
+
+        Returns:
+            The rows.
+        """
+        return cls.from_arrays(batches.tokens(sequences, pad), y, subjects, ids)
 
     @classmethod
     def from_dataset(
@@ -143,26 +181,27 @@ class Data:
     def __len__(self) -> int:
         return len(self._positions)
 
-    def gather(self, positions: np.ndarray | Sequence[int]) -> tuple[Tensor, Tensor]:
+    def gather(self, positions: np.ndarray | Sequence[int]) -> tuple[Inputs, Tensor]:
         """Read rows by position.
 
         Args:
             positions: ``(n,)`` positions among these rows.
 
         Returns:
-            ``x (n, ...)`` and ``y (n, ...)``.
+            ``x (n, ...)`` and ``y (n, ...)``; tokens as wide as the longest of these rows.
         """
-        return self._rows.gather(self._positions[np.asarray(positions, dtype=np.int64)])
+        x, y = self._rows.gather(self._positions[np.asarray(positions, dtype=np.int64)])
+        return batches.trimmed(x), y
 
-    def chunks(self, size: int = READ_ROWS) -> Iterator[tuple[Tensor, Tensor]]:
+    def chunks(self, size: int = READ_ROWS) -> Iterator[tuple[Inputs, Tensor]]:
         """All rows in order, ``size`` at a time."""
         for start in range(0, len(self), size):
             yield self.gather(np.arange(start, min(start + size, len(self))))
 
     @cached_property
-    def x(self) -> Tensor:
-        """Features of all rows, ``(N, ...)``."""
-        return torch.cat([x for x, _ in self.chunks()])
+    def x(self) -> Inputs:
+        """Inputs of all rows, ``(N, ...)``."""
+        return batches.join([x for x, _ in self.chunks()])
 
     @cached_property
     def y(self) -> Tensor:
@@ -245,11 +284,13 @@ class Data:
         contents, values = np.empty(len(self), digests.ROW), np.empty(len(self), digests.ROW)
         start = 0
         for x, y in self.chunks():
-            require_finite(x, "the features", start)  # of rows that are read when asked for
+            for own in batches.tensors(x):  # of rows that are read when asked for
+                require_finite(own, "the features", start)
             require_finite(y, "the targets", start)
             part = slice(start, start + len(y))
-            contents[part] = digests.of_rows(x.numpy(), y.numpy())
-            values[part] = digests.of_values(x.numpy(), y.numpy(), contents[part])
+            inputs = batches.arrays(x)
+            contents[part] = digests.of_rows(*inputs, y.numpy())
+            values[part] = digests.of_values(inputs, y.numpy(), contents[part])
             start += len(y)
         return contents, values
 
@@ -267,6 +308,7 @@ class Data:
     def size(self) -> str:
         """How many rows and features there are, of how many bytes, and whether they are read in batches."""
         x, y = self.gather([0])
-        content = len(self) * (x.numel() * x.element_size() + y.numel() * y.element_size())
+        own = batches.tensors(x)
+        content = len(self) * sum(values.numel() * values.element_size() for values in (*own, y))
         place = "read from disk in batches" if self._rows.on_disk else "in memory"
-        return f"{len(self):,} rows of {x.numel():,} features, {content / 1e6:,.1f} MB, {place}"
+        return f"{len(self):,} rows of {sum(values.numel() for values in own):,} features, {content / 1e6:,.1f} MB, {place}"

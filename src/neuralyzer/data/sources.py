@@ -86,7 +86,10 @@ def _spooled(source: FileColumns, **columns: Any) -> Data:
     spool, layout = Spool(), Layout(**columns)
 
     def keep(table: pa.Table, what: str) -> None:
-        spool.append(layout.features_of(table, what).numpy(), what)
+        features = layout.features_of(table, what)
+        if isinstance(features, dict):
+            raise UsageError(f"{what}: inputs by name, such as tokens, are held in memory, and this file is too large")
+        spool.append(features.numpy(), what)
 
     return _data(source, layout, str(source.path), keep, lambda y: MappedRows(spool, y, source.unchanged))
 

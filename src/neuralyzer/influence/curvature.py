@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.reading import called, gradients
@@ -103,7 +104,7 @@ class GaussNewton:
         total = torch.zeros_like(vector)
         for x, y in self.data.chunks(CHUNK):
 
-            def outputs(values: dict[str, Tensor], x: Tensor = x) -> Tensor:
+            def outputs(values: dict[str, Tensor], x: Inputs = x) -> Tensor:
                 return self.objective.outputs(called(self.module, values), x)
 
             given, moved = pushed(outputs, self.parameters.values, tangents)
@@ -136,7 +137,7 @@ def directional_losses(module: nn.Module, objective: Objective, data: Data, dire
     found = []
     for x, y in data.chunks(CHUNK):
 
-        def losses(values: dict[str, Tensor], x: Tensor = x, y: Tensor = y) -> Tensor:
+        def losses(values: dict[str, Tensor], x: Inputs = x, y: Tensor = y) -> Tensor:
             return objective.losses(objective.outputs(called(module, values), x), y)
 
         found.append(pushed(losses, parameters.values, tangents)[1].detach())

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.reading import GRADIENT_CHUNK, called, gradients_by_row, row_gradients
@@ -28,7 +30,7 @@ def importances(module: nn.Module, objective: Objective, data: Data, chunk: int 
     return {name: value / len(data) for name, value in total.items()}
 
 
-def fisher_squares(module: nn.Module, objective: Objective, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+def fisher_squares(module: nn.Module, objective: Objective, x: Inputs, y: Tensor) -> dict[str, Tensor]:
     """Diagonal of the rows' Fisher matrices, summed: each row's expected squared gradient at labels of the model's own.
 
     It is that of ``J' H J`` with ``H`` the loss Hessian at the outputs: with ``H = S S'``, the squares of ``J' s`` over
@@ -52,8 +54,8 @@ def fisher_squares(module: nn.Module, objective: Objective, x: Tensor, y: Tensor
         eigenvalues, vectors = torch.linalg.eigh(hessian.double())
         roots = (vectors * eigenvalues.clamp_min(0).sqrt().unsqueeze(1)).to(outputs.dtype)
 
-    def along(values: dict[str, Tensor], one: Tensor, root: Tensor) -> Tensor:
-        return objective.outputs(called(module, values), one[None])[0] @ root
+    def along(values: dict[str, Tensor], one: Inputs, root: Tensor) -> Tensor:
+        return objective.outputs(called(module, values), batches.mapped(one, lambda own: own[None]))[0] @ root
 
     total = {name: torch.zeros_like(value) for name, value in values.items()}
     for column in roots.unbind(2):

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, jvp
 
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.influence.curvature import CHUNK, Curvature, GaussNewton, Parameters, mean_gradient, plain_attention
 from neuralyzer.influence.krylov import krylov
@@ -149,7 +150,7 @@ def _bent(module: nn.Module, objective: Objective, data: Data, direction: Tensor
     zero, one = direction.new_zeros(()), direction.new_ones(())
     for x, y in data.chunks(CHUNK):
 
-        def loss(values: dict[str, Tensor], x: Tensor = x, y: Tensor = y) -> Tensor:
+        def loss(values: dict[str, Tensor], x: Inputs = x, y: Tensor = y) -> Tensor:
             return objective.losses(objective.outputs(called(module, values), x), y).sum()
 
         def gradient(t: Tensor, loss: Callable[[dict[str, Tensor]], Tensor] = loss) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vjp
 
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.influence.conjugate import conjugate_gradients
 from neuralyzer.influence.curvature import Parameters, pushed
@@ -74,7 +75,7 @@ class _Here:
         self.parameters = Parameters(module)
         self.kept: tuple[Tensor, Pull] | None = None
 
-    def _outputs(self, x: Tensor, values: dict[str, Tensor]) -> Tensor:
+    def _outputs(self, x: Inputs, values: dict[str, Tensor]) -> Tensor:
         return self.objective.outputs(called(self.module, values), x)
 
     def _chunks(self) -> Iterator[tuple[Callable[[dict[str, Tensor]], Tensor], Tensor, Pull, Tensor]]:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.influence.curvature import (
     CHUNK,
@@ -62,7 +64,7 @@ def foretold(
     retained: int,
     factors: Ekfac,
     damping: float,
-    x: Tensor,
+    x: Inputs,
 ) -> Tensor:
     """What a model without some rows would output, to first order in the removal update.
 
@@ -85,7 +87,8 @@ def foretold(
     gradient = mean_gradient(module, objective, forget) * (len(forget) / retained)
     change = parameters.tree(factors.solve(parameters, gradient, damping))
     found = []
-    for part in torch.split(x, CHUNK):
+    parts = (batches.take(x, slice(first, first + CHUNK)) for first in range(0, batches.count(x), CHUNK))
+    for part in parts:
         outputs = lambda values, own=part: objective.outputs(called(module, values), own)
         value, along = pushed(outputs, parameters.values, change)
         found.append(value + along)

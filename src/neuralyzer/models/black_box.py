@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
 from neuralyzer.errors import NotFiniteError, UsageError, first_line
 from neuralyzer.models.trained import TrainedModel
 
@@ -13,7 +15,7 @@ SMALLEST = 1e-12  # a probability below it is raised to it
 SUM_TOLERANCE = 0.01  # answers are often rounded
 PROBED_ROWS = 512
 
-Predict = Callable[[Tensor], Any]
+Predict = Callable[[Inputs], Any]
 
 
 class BlackBox(nn.Module):
@@ -39,14 +41,14 @@ class BlackBox(nn.Module):
         rows = oracle.holdout or oracle.data
         x, _ = rows.gather(list(range(min(len(rows), PROBED_ROWS))))
         with torch.no_grad():
-            width = int(oracle.recipe.objective.outputs(oracle.model, x[:1]).shape[1])
+            width = int(oracle.recipe.objective.outputs(oracle.model, batches.take(x, slice(1))).shape[1])
         box = cls(predict, width, oracle.recipe.objective.counted)
         answers = box.answers(x)
         if box.counted and bool((answers == 0).any()):
             box.smallest = max(float(answers[answers > 0].min()) / 2, SMALLEST)
         return box
 
-    def answers(self, x: Tensor) -> Tensor:
+    def answers(self, x: Inputs) -> Tensor:
         """What the function says, checked.
 
         Args:
@@ -59,18 +61,19 @@ class BlackBox(nn.Module):
             UsageError: if the function fails, or its answers have another shape or are no probabilities.
             NotFiniteError: if an answer is NaN or infinite.
         """
+        rows = batches.count(x)
         try:
             given = self.predict(x)
             found = torch.as_tensor(given).detach().to("cpu", torch.float64)
         except Exception as error:  # a client of a served model raises what it likes
             line = first_line(error)
-            raise UsageError(f"predict failed on {len(x)} rows: {type(error).__name__}: {line}") from error
+            raise UsageError(f"predict failed on {rows} rows: {type(error).__name__}: {line}") from error
         if not self.counted and found.ndim == 1:
             found = found[:, None]
-        if tuple(found.shape) != (len(x), self.width):
+        if tuple(found.shape) != (rows, self.width):
             raise UsageError(
-                f"predict gave answers of shape {tuple(found.shape)} for {len(x)} rows; "
-                f"it must give ({len(x)}, {self.width})"
+                f"predict gave answers of shape {tuple(found.shape)} for {rows} rows; "
+                f"it must give ({rows}, {self.width})"
             )
         if not bool(torch.isfinite(found).all()):
             raise NotFiniteError("predict gave NaN or infinite answers; the model cannot be judged")
@@ -84,7 +87,7 @@ class BlackBox(nn.Module):
                 )
         return found
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *rows: Tensor, **named: Tensor) -> Tensor:
         """Log-probabilities ``(n, C)``, or predictions ``(n, k)``."""
-        found = self.answers(x)
+        found = self.answers(named or rows[0])
         return (found.clamp_min(self.smallest).log() if self.counted else found).float()

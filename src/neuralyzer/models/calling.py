@@ -6,18 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
 from neuralyzer.errors import UsageError
 
 HALF = (torch.float16, torch.bfloat16)
 
 
-def call(model: nn.Module, x: Tensor) -> Tensor:
+def call(model: nn.Module, x: Inputs) -> Tensor:
     """A model's outputs on rows.
 
     Args:
         model: may give a tensor, or a mapping, a named tuple or another object with ``logits`` in it, such as the
             ``ModelOutput`` of transformers.
-        x: rows ``(N, ...)``; those of floating-point numbers are cast to the model's.
+        x: rows ``(N, ...)``, or tensors by the names of the model's arguments; floating-point numbers are cast to the
+            model's.
 
     Returns:
         Outputs ``(N, ...)``, in single precision where the model computes in half.
@@ -26,13 +29,14 @@ def call(model: nn.Module, x: Tensor) -> Tensor:
         UsageError: if no outputs are found in what it gives.
     """
     own = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
-    if own is not None and x.is_floating_point() and x.dtype != own:
-        x = x.to(own)
-    found = _tensor(model(x))
+    if own is not None:
+        dtype = own
+        x = batches.mapped(x, lambda values: values.to(dtype) if values.is_floating_point() else values)
+    found = _tensor(model(x) if isinstance(x, Tensor) else model(**x))
     return found.float() if own in HALF else found
 
 
-def by_row(outputs: Tensor, x: Tensor) -> Tensor:
+def by_row(outputs: Tensor, x: Inputs) -> Tensor:
     """Outputs ``(N, C)`` of a model that gives one number a row, or that squeezes the axis of rows away for one row.
 
     Args:
@@ -42,8 +46,9 @@ def by_row(outputs: Tensor, x: Tensor) -> Tensor:
     Returns:
         Outputs with an axis of rows and one of numbers; as they are where they have two axes or more.
     """
-    if outputs.ndim < 2 and (len(x) == 1 or outputs.shape == x.shape[:1]):
-        return outputs.reshape(len(x), -1)
+    rows = batches.count(x)
+    if outputs.ndim < 2 and (rows == 1 or outputs.shape == (rows,)):
+        return outputs.reshape(rows, -1)
     return outputs
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError, first_line
 from neuralyzer.models import reading
@@ -86,11 +88,12 @@ def require_readable(module: nn.Module, objective: Objective, data: Data, per_ro
             raise UsageError(
                 "the model gives other outputs for the same rows in evaluation mode: it draws random numbers"
             )
-        alone = torch.cat([objective.outputs(copied, x[at : at + 2]) for at in range(0, len(x), 2)])
+        pairs = (batches.trimmed(batches.take(x, slice(at, at + 2))) for at in range(0, len(y), 2))
+        alone = torch.cat([objective.outputs(copied, pair) for pair in pairs])
         if not torch.allclose(whole, alone, rtol=APART, atol=APART * float(whole.abs().max())):
             raise UsageError(
                 "in evaluation mode a row's outputs depend on the rows beside it, as with "
-                "BatchNorm(track_running_stats=False); no row could be read by itself"
+                "BatchNorm(track_running_stats=False), or where padding is not masked; no row could be read by itself"
             )
     if not per_row:
         return
@@ -103,14 +106,14 @@ def require_readable(module: nn.Module, objective: Objective, data: Data, per_ro
         ) from error
 
 
-def _outputs(module: nn.Module, objective: Objective, x: Tensor) -> Tensor:
+def _outputs(module: nn.Module, objective: Objective, x: Inputs) -> Tensor:
     try:
         return objective.outputs(module, x)
     except UsageError:
         raise
     except FAILURES as error:
         raise UsageError(
-            f"the model cannot read these rows, {x.dtype} of shape {tuple(x.shape[1:])}: {type(error).__name__}: "
+            f"the model cannot read these rows, {batches.described(x)}: {type(error).__name__}: "
             f"{first_line(error)}; make what it takes with transform= or features="
         ) from error
 
@@ -141,10 +144,14 @@ def _require_labels(rows: Data, classes: int, what: str) -> None:
     )
 
 
-def _require_logits(module: nn.Module, x: Tensor) -> None:
+def _require_logits(module: nn.Module, x: Inputs) -> None:
     """Refuse outputs that are probabilities already."""
-    probes = [x, FAR * x, -FAR * x] if x.is_floating_point() else [x]
-    read = torch.cat([call(module, probe).reshape(len(probe), -1) for probe in probes])
+
+    def scaled(factor: float) -> Inputs:
+        return batches.mapped(x, lambda own: factor * own if own.is_floating_point() else own)
+
+    probes = [x, scaled(FAR), scaled(-FAR)] if any(own.is_floating_point() for own in batches.tensors(x)) else [x]
+    read = torch.cat([call(module, probe).reshape(batches.count(x), -1) for probe in probes])
     if _probabilities(read):
         what = "a softmax" if read.shape[1] > 1 else "a sigmoid"
         raise UsageError(

@@ -36,9 +36,9 @@ class Ensemble(nn.Module):
         self.members, self.aggregation = nn.ModuleList(members), Aggregation(aggregation)
         self.register_buffer("active", torch.ones(len(members)))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *rows: Tensor, **named: Tensor) -> Tensor:
         """Outputs as one member gives them: ``(N, C)``, or ``(N, 1)`` or ``(N,)`` where there is a single one."""
-        outputs = torch.stack([member(x) for member in self.members])
+        outputs = torch.stack([member(*rows, **named) for member in self.members])
         weights = self.active.to(outputs.dtype).reshape(-1, *[1] * (outputs.ndim - 1))
         if self.aggregation is Aggregation.MEAN:
             mean: Tensor = (weights * outputs).sum(0) / weights.sum()

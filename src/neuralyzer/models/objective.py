@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neuralyzer.data.batches import Inputs
 from neuralyzer.errors import UsageError
 from neuralyzer.models.calling import by_row, call
 
@@ -32,7 +33,7 @@ class Objective(Protocol):
     @property
     def max_utility_loss(self) -> float: ...  # noqa: D102
 
-    def outputs(self, model: nn.Module, x: Tensor) -> Tensor:
+    def outputs(self, model: nn.Module, x: Inputs) -> Tensor:
         """The model's outputs ``(N, C)`` on ``x (N, ...)``."""
 
     def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
@@ -112,7 +113,7 @@ class Classification:
         """What the log-probabilities of a row count together, where its own class has weights ``own (N,)``."""
         return (1 - self.label_smoothing) * own + self.label_smoothing * weights.mean()
 
-    def outputs(self, model: nn.Module, x: Tensor) -> Tensor:
+    def outputs(self, model: nn.Module, x: Inputs) -> Tensor:
         """Logits ``(N, C)``; a single logit ``z`` becomes ``(0, z)``."""
         logits = by_row(call(model, x), x)
         if logits.ndim != 2:

@@ -7,6 +7,8 @@ from enum import StrEnum
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
 from neuralyzer.errors import UsageError
 
 
@@ -47,10 +49,12 @@ class Placement:
             raise UsageError(f"precision is {str(precision)!r}; it must be {' or '.join(Precision)}")
         return cls(as_device(device), Precision(precision or Precision.FLOAT32))
 
-    def rows(self, x: Tensor, y: Tensor, images: bool = False) -> tuple[Tensor, Tensor]:
+    def rows(self, x: Inputs, y: Tensor, images: bool = False) -> tuple[Inputs, Tensor]:
         """A batch on the device; images channels last, as convolutions take them fastest."""
-        x, y = x.to(self.device), y.to(self.device)
-        return (x.contiguous(memory_format=torch.channels_last) if images and x.ndim == 4 else x), y
+        x, y = batches.mapped(x, lambda own: own.to(self.device)), y.to(self.device)
+        if images and isinstance(x, Tensor) and x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x, y
 
     def computing(self) -> torch.autocast:
         """The context of a forward pass."""

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.models.objective import Objective
@@ -17,7 +19,7 @@ GRADIENT_CHUNK = 64  # rows whose whole gradients are held at once
 
 
 @torch.no_grad()
-def outputs(module: nn.Module, objective: Objective, x: Tensor, chunk: int = CHUNK) -> Tensor:
+def outputs(module: nn.Module, objective: Objective, x: Inputs, chunk: int = CHUNK) -> Tensor:
     """Outputs of a model in evaluation mode on ``x (N, ...)``.
 
     Returns:
@@ -27,9 +29,10 @@ def outputs(module: nn.Module, objective: Objective, x: Tensor, chunk: int = CHU
         NotFiniteError: if one is NaN or infinite.
     """
     module.eval()
-    if x.ndim == 4:  # channels last: convolutions are twice as fast on processors so
+    if isinstance(x, Tensor) and x.ndim == 4:  # channels last: convolutions are twice as fast on processors so
         x, chunk = x.contiguous(memory_format=torch.channels_last), min(chunk, IMAGES)
-    found = torch.cat([objective.outputs(module, x[start : start + chunk]) for start in range(0, len(x), chunk)])
+    parts = (batches.take(x, slice(start, start + chunk)) for start in range(0, batches.count(x), chunk))
+    found = torch.cat([objective.outputs(module, part) for part in parts])
     if not torch.isfinite(found).all():
         raise NotFiniteError("the model gives NaN or infinite outputs; it cannot be judged")
     return found
@@ -62,7 +65,7 @@ def utility_by_class(module: nn.Module, objective: Objective, data: Data) -> dic
 
 
 def squared_gradient_norms(
-    module: nn.Module, objective: Objective, x: Tensor, y: Tensor, chunk: int = GRADIENT_CHUNK
+    module: nn.Module, objective: Objective, x: Inputs, y: Tensor, chunk: int = GRADIENT_CHUNK
 ) -> Tensor:
     """Squared norm of each row's loss gradient over the trained parameters.
 
@@ -86,24 +89,25 @@ def squared_gradient_norms(
         if norms is not None:
             return norms
     parts = []
-    for start in range(0, len(x), chunk):
+    for start in range(0, len(y), chunk):
         rows = slice(start, start + chunk)
-        gradients = row_gradients(module, objective, x[rows], y[rows])
+        gradients = row_gradients(module, objective, batches.take(x, rows), y[rows])
         parts.append(sum(g.flatten(1).square().sum(1) for g in gradients.values()))
     return torch.cat([torch.as_tensor(part) for part in parts])
 
 
-def row_gradients(module: nn.Module, objective: Objective, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+def row_gradients(module: nn.Module, objective: Objective, x: Inputs, y: Tensor) -> dict[str, Tensor]:
     """Each row's loss gradient by trained parameter, ``(n, ...)``, of a module in evaluation mode."""
 
-    def loss(parameters: dict[str, Tensor], one: Tensor, target: Tensor) -> Tensor:
-        return objective.losses(objective.outputs(called(module, parameters), one[None]), target[None])[0]
+    def loss(parameters: dict[str, Tensor], one: Inputs, target: Tensor) -> Tensor:
+        row = batches.mapped(one, lambda own: own[None])
+        return objective.losses(objective.outputs(called(module, parameters), row), target[None])[0]
 
     return gradients_by_row(module, loss, x, y)
 
 
 def gradients_by_row(
-    module: nn.Module, value: Callable[[dict[str, Tensor], Tensor, Tensor], Tensor], x: Tensor, along: Tensor
+    module: nn.Module, value: Callable[[dict[str, Tensor], Inputs, Tensor], Tensor], x: Inputs, along: Tensor
 ) -> dict[str, Tensor]:
     """The gradient of each row's value over the trained parameters.
 
@@ -123,7 +127,7 @@ def gradients_by_row(
     except RuntimeError:
         pass  # one row at a time, which raises again where it is the model that fails
     found = []
-    for one, own in zip(x, along, strict=True):
+    for one, own in zip(batches.each(x), along, strict=True):
         leaves = {name: p.clone().requires_grad_() for name, p in parameters.items()}
         with torch.enable_grad():
             found.append(gradients(value(leaves, one, own), list(leaves.values())))
@@ -135,7 +139,7 @@ def gradients(value: Tensor, parameters: Sequence[Tensor], create_graph: bool = 
     return torch.autograd.grad(value, parameters, create_graph=create_graph, allow_unused=True, materialize_grads=True)
 
 
-def used(module: nn.Module, objective: Objective, x: Tensor) -> frozenset[str]:
+def used(module: nn.Module, objective: Objective, x: Inputs) -> frozenset[str]:
     """Names of the trained parameters that the outputs on ``x (N, ...)`` depend on, in evaluation mode."""
     module.eval()
     leaves = {name: p.detach().clone().requires_grad_() for name, p in module.named_parameters() if p.requires_grad}
@@ -157,8 +161,8 @@ class _Called(nn.Module):
         """Those that it is called with."""
         return iter(vars(self)["given"].values())
 
-    def forward(self, x: Tensor) -> Tensor:
-        return functional_call(self.wrapped, self.given, (x,))  # type: ignore[no-any-return,arg-type]
+    def forward(self, *rows: Tensor, **named: Tensor) -> Tensor:
+        return functional_call(self.wrapped, self.given, rows, named)  # type: ignore[no-any-return,arg-type]
 
 
 def called(module: nn.Module, parameters: dict[str, Tensor]) -> nn.Module:
@@ -178,7 +182,7 @@ def only_linear(module: nn.Module) -> bool:
     )
 
 
-def _linear_norms(module: nn.Module, objective: Objective, x: Tensor, y: Tensor) -> Tensor | None:
+def _linear_norms(module: nn.Module, objective: Objective, x: Inputs, y: Tensor) -> Tensor | None:
     """The norms by layer, or None where a layer is used more than once or not on a matrix."""
     seen: list[tuple[Tensor, Tensor, bool]] = []
 
@@ -196,7 +200,7 @@ def _linear_norms(module: nn.Module, objective: Objective, x: Tensor, y: Tensor)
     finally:
         for hook in hooks:
             hook.remove()
-    norms = torch.zeros(len(x), dtype=total.dtype)
+    norms = torch.zeros(len(y), dtype=total.dtype)
     for (given, _, biased), flow in zip(seen, flows, strict=True):
         norms += flow.square().sum(1) * (given.square().sum(1) + float(biased))
     return norms

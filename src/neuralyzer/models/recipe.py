@@ -10,7 +10,7 @@ from string import Formatter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from neuralyzer.errors import UsageError
 from neuralyzer.models.kinds.kind import Capability, Kind
@@ -61,7 +61,7 @@ class Recipe:
     batch_size: int = 64
     seed: int = 0
     init: str | Path | None = None
-    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    augment: Callable[[Any, torch.Generator], Any] | None = None
     clip: float | None = None
     average: float | None = None
     precision: str = "float32"

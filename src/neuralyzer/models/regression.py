@@ -6,6 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data.batches import Inputs
 from neuralyzer.models.calling import call
 
 
@@ -23,7 +24,7 @@ class Regression:
     utility_name: str = "rmse"
     max_utility_loss: float = 0.02
 
-    def outputs(self, model: nn.Module, x: Tensor) -> Tensor:
+    def outputs(self, model: nn.Module, x: Inputs) -> Tensor:
         """Predictions ``(N, k)``."""
         return call(model, x).reshape(len(x), -1)
 

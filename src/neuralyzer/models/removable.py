@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuralyzer.data import batches
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.models.objective import Classification, Objective, labels
@@ -86,7 +87,7 @@ class RemovableLinear(nn.Module):
         device, parts = self.head.weight.device, []
         with torch.no_grad():
             for x, _ in data.chunks(CHUNK):
-                parts.append(self.phi(x.to(device)).double())
+                parts.append(self.phi(batches.features(x).to(device)).double())
         return torch.cat(parts), self._targets(data.y, objective).to(device)
 
     def _targets(self, y: Tensor, objective: Objective) -> Tensor:

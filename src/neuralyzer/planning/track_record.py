@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from pyarrow import parquet
 
+from neuralyzer.data import batches
 from neuralyzer.data.rows import Data
 from neuralyzer.influence.curvature import Parameters
 from neuralyzer.models import reading
@@ -90,7 +91,7 @@ def _distance(forget: Data, retain: Data, seed: int) -> float:
     """Nearest-row distances in features scaled to unit spread, on samples of both."""
     generator = np.random.default_rng(seed)
     asked, others = (
-        rows.gather(np.sort(generator.permutation(len(rows))[:most]))[0].flatten(1).double()
+        batches.table(rows.gather(np.sort(generator.permutation(len(rows))[:most]))[0])
         for rows, most in ((forget, FORGET_ROWS), (retain, RETAIN_ROWS))
     )
     if len(others) < 2:

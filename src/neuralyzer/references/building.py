@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from neuralyzer.data import batches
 from neuralyzer.errors import ReferencesError
 from neuralyzer.models import reading, weights
 from neuralyzer.models.compatibility import require_compatible, require_readable
@@ -26,7 +27,7 @@ from neuralyzer.references.training.backends import Backend, Timing
 from neuralyzer.references.training.processes import How
 from neuralyzer.signals.catalogue import signals_of
 from neuralyzer.signals.relearned import HOLDOUT_ROWS
-from neuralyzer.signals.signal import Batch, Context, Sample
+from neuralyzer.signals.signal import Batch, Context, Sample, spread
 from neuralyzer.workspace import atomic, digests
 
 VERSION = 2  # 1 read the first holdout rows in place of drawn ones
@@ -91,11 +92,11 @@ def _begun(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str, Any]:
         return same_design(store, plan)
     Roster.of(oracle.data, plan.groups).write(store.root)
     x = (
-        torch.cat([x for x, _ in oracle.data.chunks()])
+        batches.join([x for x, _ in oracle.data.chunks()])
         if len(oracle.data) <= 100_000
         else oracle.data.gather(np.random.default_rng(plan.seed).choice(len(oracle.data), 100_000, replace=False))[0]
     )
-    _save_array(store.root / "spread.npy", x.float().std(0).numpy())
+    _save_array(store.root / "spread.npy", spread(x).numpy())
     head = {
         "version": VERSION, "recipe": oracle.recipe.digest, "data": oracle.data.digest,
         "holdout": oracle.require_holdout().digest, "size": 0, "groups": list(plan.groups),

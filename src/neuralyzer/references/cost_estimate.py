@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from neuralyzer.data import batches
 from neuralyzer.models import reading, training
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references import building
@@ -123,13 +124,13 @@ def _timing(
 def reading_seconds(oracle: TrainedModel, owned: Sequence[Indices]) -> float:
     """Seconds that reading a model takes, from a sample of rows and of units that are relearned."""
     rows, holdout = oracle.data.select(np.arange(min(len(oracle.data), SAMPLED_ROWS))), oracle.require_holdout()
-    sample, few = Batch(rows.x, rows.y), Batch(holdout.x[:HOLDOUT_ROWS], holdout.y[:HOLDOUT_ROWS])
+    sample, few = Batch(rows.x, rows.y), Batch(holdout.x, holdout.y).take(slice(HOLDOUT_ROWS))
     plain = Context.of(oracle.recipe, rows.x)
     settings = {name: signal.prepare([], plain) for name, signal in signals_of(oracle.recipe.kind).items()}
     context = Context(plain.objective, plain.spread, plain.augment, settings=settings)
     units = sorted(units_of(owned).values(), key=len)
     some = [Batch(*oracle.data.gather(own)) for own in units[:: -(-len(units) // SAMPLED_UNITS) or 1]]
-    one, every = Batch(few.x[:1], few.y[:1]), (len(oracle.data) + len(holdout)) / len(sample)
+    one, every = few.take(slice(1)), (len(oracle.data) + len(holdout)) / len(sample)
     total = 0.0
     for signal in signals_of(oracle.recipe.kind).values():
         if signal.per_unit and not units:
@@ -167,5 +168,5 @@ def _bytes(
     else:
         trained = backends.workers() * (TRAINED_COPIES * weights + INTERPRETER)
     half = (members // 2) * (8 * readings + FLOAT * outputs)  # readings are opened in float64
-    held = (rows + outside) * first.numel() * first.element_size()
+    held = (rows + outside) * sum(own.numel() * own.element_size() for own in batches.tensors(first))
     return disk, max(trained, half) + held

@@ -34,6 +34,6 @@ class Augmented:
 
 
 def _mean(model: nn.Module, batch: Batch, context: Context) -> Tensor:
-    noise = 0.0 if batch.x.ndim == 4 else NOISE
+    noise = 0.0 if isinstance(batch.x, Tensor) and batch.x.ndim == 4 else NOISE
     read = [margins(model, Batch(copy, batch.y), context) for copy in copies(batch.x, COPIES, context, noise)]
     return torch.stack(read).mean(0)

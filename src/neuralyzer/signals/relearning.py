@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.models.placement import convolves
 from neuralyzer.models.reading import called, gradients
 from neuralyzer.signals.margin import margins
-from neuralyzer.signals.signal import Batch, Context
+from neuralyzer.signals.signal import Batch, Context, join
 
 STEPS = 4
 MOST = 32  # copies side by side
@@ -77,13 +79,13 @@ def _side_by_side(
     model.eval()
     start, objective = _trained(model), context.objective
 
-    def outputs(parameters: Parameters, x: Tensor) -> Tensor:
+    def outputs(parameters: Parameters, x: Inputs) -> Tensor:
         return objective.outputs(called(model, parameters), x)
 
-    def steps(x: Tensor, y: Tensor, weight: Tensor) -> Parameters:
+    def steps(x: Inputs, y: Tensor, weight: Tensor) -> Parameters:
         # No copy's loss depends on another's weights: the gradient of their sum is each copy's own. torch.func.grad
         # would give the same, and import a compiler first, which takes longer than all of the steps.
-        parameters = {name: value.expand(len(x), *value.shape) for name, value in start.items()}
+        parameters = {name: value.expand(len(y), *value.shape) for name, value in start.items()}
         for _ in range(STEPS):
             parameters = {name: value.detach().requires_grad_() for name, value in parameters.items()}
             with torch.enable_grad():
@@ -112,16 +114,16 @@ def _side_by_side(
     return found
 
 
-def _padded(batches: Sequence[Batch]) -> tuple[Tensor, Tensor, Tensor]:
+def _padded(parts: Sequence[Batch]) -> tuple[Inputs, Tensor, Tensor]:
     """Batches as one ``(K, n, ...)`` with each row's weight in its batch's mean; padding is the first row, weight 0."""
-    widest = max(len(batch) for batch in batches)
+    widest = max(len(batch) for batch in parts)
     places = torch.arange(widest)
-    chosen = [torch.where(places < len(batch), places, 0) for batch in batches]
-    weights = [(places < len(batch)) / len(batch) for batch in batches]
+    chosen = [batch.take(torch.where(places < len(batch), places, 0)) for batch in parts]
+    whole = join(chosen)
     return (
-        torch.stack([batch.x[own] for batch, own in zip(batches, chosen, strict=True)]),
-        torch.stack([batch.y[own] for batch, own in zip(batches, chosen, strict=True)]),
-        torch.stack(weights),
+        batches.mapped(whole.x, lambda own: own.reshape(len(parts), widest, *own.shape[1:])),
+        torch.stack([batch.y for batch in chosen]),
+        torch.stack([(places < len(batch)) / len(batch) for batch in parts]),
     )
 
 

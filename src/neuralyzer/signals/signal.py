@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
 from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.recipe import Recipe
@@ -27,11 +29,15 @@ class Family(StrEnum):
 class Batch:
     """Rows in memory: ``x (n, ...)`` and ``y (n, ...)``."""
 
-    x: Tensor
+    x: Inputs
     y: Tensor
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def take(self, rows: Any) -> "Batch":
+        """Some rows: a slice, positions or a mask."""
+        return Batch(batches.take(self.x, rows), self.y[rows])
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ class Context:
 
     Attributes:
         objective: of the models.
-        spread: standard deviation of each feature over the training rows, shaped like one row.
+        spread: what rows are perturbed by, see ``perturbations.spread``: of features their standard deviation over the
+            training rows, shaped like one row; of tokens how often each stands there.
         augment: the recipe's augmentation, or None.
         seed: of perturbations; the same copies for every model.
         settings: by signal, what its ``prepare`` found on the tuning half.
@@ -55,9 +62,9 @@ class Context:
     chunk: int = 4096
 
     @classmethod
-    def of(cls, recipe: Recipe, x: Tensor, seed: int = 0) -> "Context":
-        """A context without settings, its spread from features ``x (N, ...)``."""
-        return cls(recipe.objective, x.float().std(0), recipe.augment, seed)
+    def of(cls, recipe: Recipe, x: Inputs, seed: int = 0) -> "Context":
+        """A context without settings, its spread from inputs ``x (N, ...)``."""
+        return cls(recipe.objective, spread(x), recipe.augment, seed)
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,24 @@ def measure_units(
     return [signal.measure(model, unit, holdout, context) for unit in units]
 
 
-def join(batches: Sequence[Batch]) -> Batch:
+def join(parts: Sequence[Batch]) -> Batch:
     """Several batches as one."""
-    return Batch(torch.cat([batch.x for batch in batches]), torch.cat([batch.y for batch in batches]))
+    return Batch(batches.join([own.x for own in parts]), torch.cat([own.y for own in parts]))
+
+
+def spread(x: Inputs) -> Tensor:
+    """What the inputs of rows vary by.
+
+    Args:
+        x: training rows ``(N, ...)``.
+
+    Returns:
+        Of features the standard deviation of each, shaped like one row; of several inputs by name theirs one after the
+        other; of tokens the share of each id among all of them ``(V,)``.
+    """
+    if isinstance(x, Tensor):
+        return x.float().std(0)
+    if batches.MASK in x:
+        ids = x[batches.IDS][x[batches.MASK].bool()]
+        return torch.bincount(ids).float() / len(ids)
+    return torch.cat([own.float().std(0).flatten() for own in batches.tensors(x)])

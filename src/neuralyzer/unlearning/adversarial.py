@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
 from neuralyzer.data.rows import Data
 from neuralyzer.models.objective import Objective, labels
 from neuralyzer.unlearning.task import Task
@@ -61,7 +62,8 @@ def nearest(
 def extent(data: Data) -> tuple[Tensor, Tensor, float]:
     """Smallest and largest value of each feature, and the rows' root mean square distance from their mean."""
     lows, highs, total, squares = [], [], torch.zeros(()), 0.0
-    for x, _ in data.chunks(CHUNK):
+    for rows, _ in data.chunks(CHUNK):
+        x = batches.features(rows)
         lows.append(x.amin(0))
         highs.append(x.amax(0))
         total = total + x.double().sum(0)

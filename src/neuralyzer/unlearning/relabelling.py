@@ -6,6 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
+from neuralyzer.data.holding import ArrayRows
 from neuralyzer.data.rows import Data
 from neuralyzer.models import reading, weights
 from neuralyzer.progress import Progress
@@ -16,10 +19,10 @@ from neuralyzer.unlearning.task import Task
 def relabelled(task: Task, seed: int) -> Data:
     """The forget rows, each with another class drawn uniformly."""
     x, y = task.oracle.data.gather(task.positions)
-    classes = reading.outputs(task.model, task.objective, x[:1]).shape[1]
+    classes = reading.outputs(task.model, task.objective, batches.take(x, slice(1))).shape[1]
     shift = np.random.default_rng(seed).integers(1, classes, len(y))
     wrong = (y.reshape(len(y)) + torch.from_numpy(shift)) % classes
-    return Data.from_arrays(x.numpy(), wrong.reshape(y.shape).numpy(), ids=task.forget.ids)
+    return Data(ArrayRows(x, wrong.reshape(y.shape)), ids=task.forget.ids)
 
 
 def states(
@@ -63,14 +66,14 @@ class _Joined:
     def __len__(self) -> int:
         return len(self.first) + len(self.second)
 
-    def gather(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
+    def gather(self, positions: np.ndarray) -> tuple[Inputs, Tensor]:
         """Read from both and put into the order that was asked for."""
         positions = np.asarray(positions)
         early = positions < len(self.first)
         x, y = self.first.gather(positions[early])
         x_rest, y_rest = self.second.gather(positions[~early] - len(self.first))
         place = np.argsort(np.concatenate([np.flatnonzero(early), np.flatnonzero(~early)]), kind="stable")
-        return torch.cat([x, x_rest])[place], torch.cat([y, y_rest])[place]
+        return batches.take(batches.join([x, x_rest]), place), torch.cat([y, y_rest])[place]
 
 
 def together(first: Data, second: Data) -> Data:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from neuralyzer.models import reading, training, weights
+from neuralyzer.models.calling import call
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.method import Passes
@@ -104,9 +105,9 @@ def reestimated(module: nn.Module, task: Task) -> nn.Module:
         layer.momentum = None  # a plain average over all batches
         layer.train()
     with torch.no_grad():
-        for x, _ in task.retain.chunks(task.oracle.recipe.batch_size):
-            if len(x) > 1:
-                module(x)
+        for x, y in task.retain.chunks(task.oracle.recipe.batch_size):
+            if len(y) > 1:
+                call(module, x)
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum
     return module.eval()

@@ -3,11 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
+from neuralyzer.data.holding import ArrayRows
 from neuralyzer.data.rows import Data
 from neuralyzer.influence.removal import foretold
 from neuralyzer.models import reading
@@ -23,7 +27,7 @@ BEYOND = 1.6  # times as far as copies shall go: what a step and passes ask of t
 CROWD = 0.25  # of a class: its rows are so alike that others reach the whole
 PAIR = 2  # copies of each row in a round of steps
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
+Augment = Callable[[Any, torch.Generator], Any]
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Aims:
         seed: of the copies.
     """
 
-    x: Tensor
+    x: Inputs
     y: Tensor
     never: Tensor
     seen: Tensor | None
@@ -106,39 +110,39 @@ class Aims:
     @classmethod
     def _of(cls, task: Task, never: Tensor, seen: Tensor | None, share: Tensor | None = None) -> "Aims":
         x, y = task.oracle.data.gather(task.positions)
-        share = torch.ones(len(x), 1) if share is None else share
+        share = torch.ones(len(y), 1) if share is None else share
         return cls(x, y, never, seen, share, task.model, task.objective, task.oracle.recipe.augment, task.seed)
 
     @cached_property
     def outputs(self) -> Tensor:
         """What is aimed at on the rows themselves, ``(F, C)``."""
-        return self._aimed(self.x, torch.arange(len(self.x)))
+        return self._aimed(self.x, torch.arange(len(self.y)))
 
     def round(self, number: int) -> tuple[Data, Tensor]:
         """What a Newton step matches: the rows, or ``PAIR`` copies of each, others in each round."""
         if self.augment is None:
-            return Data.from_arrays(self.x.numpy(), self.y.numpy()), self.outputs
-        places = torch.arange(len(self.x)).repeat(PAIR)
+            return Data(ArrayRows(self.x, self.y)), self.outputs
+        places = torch.arange(len(self.y)).repeat(PAIR)
         x, outputs = self._copied(places, torch.Generator().manual_seed(self.seed + number))
-        return Data.from_arrays(x.numpy(), self.y[places].numpy()), outputs
+        return Data(ArrayRows(x, self.y[places])), outputs
 
-    def drawn(self, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def drawn(self, size: int, seed: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Rows or copies and their aims, of ``size`` rows at a time or all, in a new order each time that all were drawn."""
         turn, generator = 0, torch.Generator().manual_seed(seed + 1)
         while True:
-            order = np.random.default_rng(seed + turn).permutation(len(self.x))
+            order = np.random.default_rng(seed + turn).permutation(len(self.y))
             for first in range(0, len(order), size):
                 places = torch.from_numpy(order[first : first + size])
                 own = self.augment is None
-                yield (self.x[places], self.outputs[places]) if own else self._copied(places, generator)
+                yield (batches.take(self.x, places), self.outputs[places]) if own else self._copied(places, generator)
             turn += 1
 
-    def _copied(self, places: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _copied(self, places: Tensor, generator: torch.Generator) -> tuple[Inputs, Tensor]:
         assert self.augment is not None
-        x = self.augment(self.x[places], generator)
+        x = self.augment(batches.take(self.x, places), generator)
         return x, self._aimed(x, places)
 
-    def _aimed(self, x: Tensor, places: Tensor) -> Tensor:
+    def _aimed(self, x: Inputs, places: Tensor) -> Tensor:
         if self.seen is None:
             return self.never[places]
         own = reading.outputs(self.model, self.objective, x)
@@ -174,13 +178,13 @@ def round_size(task: Task) -> int:
     return (1 if task.oracle.recipe.augment is None else PAIR) * len(task.positions)
 
 
-def _read(task: Task) -> Iterable[Tensor]:
+def _read(task: Task) -> Iterable[Inputs]:
     """The copies of the rows that members were read on; the rows where there are none."""
     half, x = task.references, task.oracle.data.gather(task.positions)[0]
     return [x] if half is None or not half.copies.shape[2] else copies(x, half.copies.shape[2], half.meter.context)
 
 
-def _own(task: Task, shown: Iterable[Tensor]) -> Tensor:
+def _own(task: Task, shown: Iterable[Inputs]) -> Tensor:
     """What the original says of each row as it is shown, once or more, together."""
     y = task.oracle.data.gather(task.positions)[1]
     return task.objective.target(torch.stack([reading.outputs(task.model, task.objective, own) for own in shown]), y)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.models import training, weights
 from neuralyzer.models.placement import CPU
@@ -47,14 +48,14 @@ def fresh(task: Task) -> nn.Module:
     return task.oracle.recipe.module(task.seed + FRESH)
 
 
-def batches(recipe: Recipe, module: nn.Module, data: Data, epochs: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(recipe: Recipe, module: nn.Module, data: Data, epochs: int, seed: int) -> Iterator[tuple[Inputs, Tensor]]:
     """What ``numbered_batches`` gives, without the positions."""
     return (rows for _, rows in numbered_batches(recipe, module, data, epochs, seed))
 
 
 def numbered_batches(
     recipe: Recipe, module: nn.Module, data: Data, epochs: int, seed: int
-) -> Iterator[tuple[np.ndarray, tuple[Tensor, Tensor]]]:
+) -> Iterator[tuple[np.ndarray, tuple[Inputs, Tensor]]]:
     """Shuffled batches, augmented where the recipe augments.
 
     A last batch of one row is left out where BatchNorm takes its statistics from the batch. Where there is but one row,

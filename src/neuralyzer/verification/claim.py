@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import ForgetSetError, ReferencesError, UsageError
 from neuralyzer.models.trained import TrainedModel
@@ -154,10 +155,12 @@ def audit_rows(oracle: TrainedModel, rows: Data, references: References | None, 
 def _fitting(oracle: TrainedModel, rows: Data, references: References) -> None:
     """Refuse rows that the model could not read."""
     own, first = oracle.data.gather([0])[0], rows.gather([0])[0]
-    wanted, given = tuple(own.shape[1:]), tuple(first.shape[1:])
-    if wanted != given:
+    if isinstance(own, dict) or isinstance(first, dict):
+        _same_names(own, first)
+    elif own.shape[1:] != first.shape[1:]:
+        wanted, given = tuple(own.shape[1:]), tuple(first.shape[1:])
         raise UsageError(f"the claimant's rows have features of shape {given}; the training rows have {wanted}")
-    if own.dtype != first.dtype:
+    elif own.dtype != first.dtype:
         raise UsageError(f"the claimant's rows have features of {first.dtype}; the training rows have {own.dtype}")
     if oracle.recipe.objective.counted:
         classes = int(references.head["outputs"])
@@ -171,6 +174,13 @@ def _fitting(oracle: TrainedModel, rows: Data, references: References) -> None:
             f"the claimant's rows have targets of shape {tuple(rows.y.shape[1:])}; the training rows have "
             f"{tuple(oracle.data.y.shape[1:])}"
         )
+
+
+def _same_names(own: Inputs, first: Inputs) -> None:
+    """Refuse a claimant's inputs that are called otherwise than the training rows'."""
+    names, given = (sorted(x) if isinstance(x, dict) else ["one tensor"] for x in (own, first))
+    if names != given:
+        raise UsageError(f"the claimant's rows have {', '.join(given)}; the training rows have {', '.join(names)}")
 
 
 def _unknown(oracle: TrainedModel, rows: Data) -> tuple[Data, dict[str, Any]]:
@@ -211,7 +221,7 @@ def _usable(half: ReferenceHalf, alpha: float) -> dict[str, Table]:
 def _read(references: References, oracle: TrainedModel, rows: Data, signals: Sequence[str]) -> dict[str, Claimed]:
     """Every tuning member and the model on the rows."""
     meter, batch = references.tuning.meter, Batch(rows.x, rows.y)
-    few = Batch(meter.holdout.x[:1], meter.holdout.y[:1])  # members read the holdout when the pool was made
+    few = meter.holdout.take(slice(1))  # members read the holdout when the pool was made
     members = [meter.read_rows(references.member(number).eval(), batch, few) for number in range(0, references.size, 2)]
     model = meter.read_rows(oracle.model, batch)
     return {name: Claimed(np.stack([read[name][0] for read in members]), *model[name]) for name in signals}

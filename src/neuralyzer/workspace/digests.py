@@ -47,11 +47,14 @@ def of_rows(*columns: np.ndarray) -> np.ndarray:
     """Digest of each row's content over several columns of equal length ``N``.
 
     Args:
-        columns: arrays ``(N, ...)``; a row's digest covers its dtype, shape and bytes in each.
+        columns: arrays ``(N, ...)``; a row's digest covers its dtype, shape and bytes in each. One of objects has each
+            row's bytes in it.
 
     Returns:
         Digests ``(N,)`` of 32 bytes each (``ROW``); equal rows have equal digests.
     """
+    if any(column.dtype == object for column in columns):
+        return _of_bytes_each(columns)
     count = len(columns[0])
     parts = []
     for column in columns:
@@ -62,20 +65,36 @@ def of_rows(*columns: np.ndarray) -> np.ndarray:
     return np.frombuffer(b"".join(hashlib.sha256(row).digest() for row in whole), ROW)
 
 
-def of_values(x: np.ndarray, y: np.ndarray, contents: np.ndarray) -> np.ndarray:
+def _of_bytes_each(columns: Sequence[np.ndarray]) -> np.ndarray:
+    rows = []
+    for row in range(len(columns[0])):
+        own = [column[row] for column in columns]
+        parts = [
+            part if isinstance(part, bytes) else f"{part.dtype.str}{part.shape}".encode() + part.tobytes()
+            for part in own
+        ]
+        rows.append(hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest())
+    return np.frombuffer(b"".join(rows), ROW)
+
+
+def of_values(inputs: Sequence[np.ndarray], y: np.ndarray, contents: np.ndarray) -> np.ndarray:
     """Digest of each row's values, the same however they are stored: 0.0 and -0.0, 1 and 1.0, float32 and float64.
 
     Args:
-        x: features ``(N, ...)``.
+        inputs: features ``(N, ...)``, one array or several.
         y: targets ``(N, ...)``.
-        contents: what ``of_rows(x, y)`` gives; a row that is stored as most are, in float32 with labels in int64, has
+        contents: what ``of_rows(*inputs, y)`` gives; a row that is stored as most are, in float32 with labels in int64, has
             this digest.
 
     Returns:
         Digests ``(N,)`` of 32 bytes each (``ROW``).
     """
     found = contents.copy()
-    if not len(x):
+    if len(inputs) > 1:  # each by itself, then all together
+        each = [of_values([x], y, of_rows(x, y)) for x in inputs]
+        return of_rows(*(np.frombuffer(own.tobytes(), np.uint8).reshape(len(y), -1) for own in each))
+    (x,) = inputs
+    if not len(x) or x.dtype == object:
         return found
     narrow, whole = _narrow(x), _whole(y)
     flat = y.reshape(len(y)) if y.size == len(y) else y

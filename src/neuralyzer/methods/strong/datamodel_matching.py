@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from neuralyzer.data import batches
 from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
@@ -257,8 +257,8 @@ class DatamodelMatching:
         objective, drawn = task.objective, aims.drawn(math.ceil(BESIDE * task.oracle.recipe.batch_size), task.seed)
         for x, y in training_loop.batches(task.oracle.recipe, module, task.retain, epochs, task.seed):
             own, target = next(drawn)
-            outputs = objective.outputs(module, torch.cat([x, own]))
-            known, matched = outputs[: len(x)], outputs[len(x) :]
+            outputs = objective.outputs(module, batches.join([x, own]))
+            known, matched = outputs[: len(y)], outputs[len(y) :]
             # the mismatch is a gradient by outputs: this product has it
             missed = (matched * objective.mismatch(matched.detach(), target)).sum(1)
             yield objective.losses(known, y).mean() + WEIGHT * missed.mean()

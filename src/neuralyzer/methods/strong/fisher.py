@@ -94,7 +94,7 @@ def fisher_diagonal(task: Task, progress: Progress) -> dict[str, Tensor]:
     for x, y in task.retain.chunks(GRADIENT_CHUNK):
         for name, own in fisher_squares(task.model, task.objective, x, y).items():
             total[name] = total[name] + own if name in total else own
-        rows += len(x)
+        rows += len(y)
         progress.advance()
         if task.late:
             break

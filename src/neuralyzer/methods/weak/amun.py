@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
 from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
@@ -67,7 +68,7 @@ class Amun:
 
     def obstacle(self, task: Task) -> str | None:
         """Why it cannot work; None where it can."""
-        return None if task.forget.gather([0])[0].is_floating_point() else OBSTACLE
+        return None if batches.real(task.forget.gather([0])[0]) else OBSTACLE
 
     def passes(self, task: Task) -> Passes:
         """The range of all rows, the attack's gradients where it takes half its doublings, and the epochs' steps."""
@@ -106,8 +107,8 @@ class Amun:
     def _losses(self, task: Task, module: nn.Module, rows: Data, turn: int) -> Iterator[Tensor]:
         recipe, seed = task.oracle.recipe, training_loop.seed_of(task, turn)
         plain, generator = replace(recipe, augment=None), torch.Generator().manual_seed(seed + 1)
-        for positions, (x, y) in training_loop.numbered_batches(plain, module, rows, 1, seed):
-            kept = torch.from_numpy(positions < len(rows) - len(task.forget))
+        for positions, (inputs, y) in training_loop.numbered_batches(plain, module, rows, 1, seed):
+            x, kept = batches.features(inputs), torch.from_numpy(positions < len(rows) - len(task.forget))
             if recipe.augment is not None and kept.any():  # an adversarial example holds where it stands
                 x[kept] = recipe.augment(x[kept], generator)
             yield task.objective.losses(task.objective.outputs(module, x), y).mean()
@@ -129,7 +130,8 @@ def adversaries(task: Task, radius: float, steps: int, progress: Progress) -> Da
     module = weights.clone(task.model).eval().requires_grad_(False)
     progress.start("adversarial examples", -(-len(task.forget) // adversarial.CHUNK))
     found_x, found_y = [], []
-    for x, y in task.forget.chunks(adversarial.CHUNK):
+    for inputs, y in task.forget.chunks(adversarial.CHUNK):
+        x = batches.features(inputs)
         moved, chosen = adversarial.nearest(module, task.objective, x, y, radius * distance, steps, (low, high), task)
         found_x.append(moved)
         found_y.append(chosen.reshape(y.shape))

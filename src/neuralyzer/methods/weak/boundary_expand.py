@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
 from neuralyzer.models import weights
+from neuralyzer.models.calling import call
 from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop, validation
@@ -102,7 +103,7 @@ def classifier(module: nn.Module, task: Task) -> nn.Linear | None:
     hooks = [layer.register_forward_hook(note) for layer in module.modules() if isinstance(layer, nn.Linear)]
     try:
         with torch.no_grad():
-            given = module.eval()(x)
+            given = call(module.eval(), x)
     finally:
         for hook in hooks:
             hook.remove()

@@ -6,6 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
+from neuralyzer.data.holding import ArrayRows
 from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.models import reading, weights
@@ -44,6 +46,11 @@ class BoundaryShrink:
     expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=-0.001)
     repaired: ClassVar[bool] = False
 
+    def obstacle(self, task: Task) -> str | None:
+        """Why it cannot work; None where it can."""
+        real = batches.real(task.forget.gather([0])[0])
+        return None if real else "boundary-shrink moves rows along their gradient, and these rows hold whole numbers"
+
     def passes(self, task: Task) -> Passes:
         """The adversarial step, then the epochs' steps."""
         steps = training_loop.steps(task, len(task.forget), self.epochs)
@@ -53,7 +60,7 @@ class BoundaryShrink:
         """Relabel, then train a copy on."""
         module = weights.clone(task.model).train()
         x, _ = task.oracle.data.gather(task.positions)
-        rows = Data.from_arrays(x.numpy(), nearest(task, self.bound).numpy(), ids=task.forget.ids)
+        rows = Data(ArrayRows(x, nearest(task, self.bound)), ids=task.forget.ids)
         losses = training_loop.mean_losses(task, module, rows, self.epochs)
         steps, what = training_loop.steps(task, len(rows), self.epochs), "shrinking the boundary"
         return training_loop.trained(task, module, self.rate, losses, progress or Silent(), what, steps)
@@ -69,9 +76,10 @@ def nearest(task: Task, bound: float) -> Tensor:
     Returns:
         Class numbers.
     """
-    spread = torch.cat([x for x, _ in task.oracle.data.chunks(CHUNK)]).std(0)
+    spread = torch.cat([batches.features(x) for x, _ in task.oracle.data.chunks(CHUNK)]).std(0)
     module, found = weights.clone(task.model).eval(), []
-    for x, y in task.forget.chunks(CHUNK):
+    for inputs, y in task.forget.chunks(CHUNK):
+        x = batches.features(inputs)
         own = x.clone().requires_grad_()
         loss = task.objective.losses(task.objective.outputs(module, own), y).sum()
         (gradient,) = torch.autograd.grad(loss, own)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
 from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
@@ -74,7 +75,7 @@ class Unsir:
     def obstacle(self, task: Task) -> str | None:
         """Noise has no meaning where features are whole numbers, such as words."""
         x, _ = task.forget.gather([0])
-        return None if x.is_floating_point() else "unsir learns noise, and these rows' features are whole numbers"
+        return None if batches.real(x) else "unsir learns noise, and these rows' features are whole numbers"
 
     def passes(self, task: Task) -> Passes:
         """The noise's steps, then both passes' steps."""
@@ -120,7 +121,7 @@ class Unsir:
 
     def _noise(self, task: Task, label: int, generator: torch.Generator, progress: Progress) -> Tensor:
         """Inputs of which the original least believes that they are of the class."""
-        module, (x, _) = weights.clone(task.model).eval(), task.forget.gather([0])
+        module, x = weights.clone(task.model).eval(), batches.features(task.forget.gather([0])[0])
         y = torch.from_numpy(self._label(task, label))
         noise = torch.randn((len(y), *x.shape[1:]), generator=generator, dtype=x.dtype).requires_grad_()
         optimizer = torch.optim.Adam([noise], self.climb_rate)
@@ -142,10 +143,10 @@ class Unsir:
             if len(positions) == 1 and training.normalises(module):
                 continue
             x, y = sample.gather(positions[positions >= copied] - copied)
-            if recipe.augment is not None and len(x):
+            if recipe.augment is not None and len(y):
                 x = recipe.augment(x, generator)
             x_noise, y_noise = noise.gather(positions[positions < copied] % len(noise))
-            outputs = task.objective.outputs(module, torch.cat([x_noise, x]))
+            outputs = task.objective.outputs(module, batches.join([x_noise, x]))
             yield task.objective.losses(outputs, torch.cat([y_noise, y])).mean()
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UsageError, WeightsError, first_line
 from neuralyzer.models.kinds.kind import Capability
@@ -151,8 +153,9 @@ class Fitted(nn.Module):
         return torch.from_numpy(np.log(found / found.sum(1, keepdims=True))).float()
 
 
-def _table(x: Tensor) -> np.ndarray:
-    return np.asarray(x.reshape(len(x), -1).double().numpy())
+def _table(x: Inputs) -> np.ndarray:
+    own = batches.features(x)
+    return np.asarray(own.reshape(len(own), -1).double().numpy())
 
 
 def _packed(estimator: Any) -> bytes:

@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 import torch
 
+from neuralyzer.data import batches
 from neuralyzer.models import reading, threads, weights
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.trained import TrainedModel
@@ -123,7 +124,7 @@ def _read(store: Store, meter: Meter, head: dict[str, Any], member: int, module:
     of_copies = line("outputs.copies", (rows, copied, head["outputs"]))
     for start in range(0, rows, reading.CHUNK):
         x, _ = meter.data.gather(np.arange(start, min(start + reading.CHUNK, rows)))
-        chunk = slice(start, start + len(x))
+        chunk = slice(start, start + batches.count(x))
         outputs[member, chunk] = reading.outputs(module, objective, x).numpy()
         for place, copy in enumerate(copies(x, copied, meter.context)):
             of_copies[member, chunk, place] = reading.outputs(module, objective, copy).numpy()

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from torch import Tensor
-
+from neuralyzer.data.batches import Inputs
 from neuralyzer.signals import perturbations
 from neuralyzer.signals.signal import Context
 
@@ -17,7 +16,7 @@ def count(context: Context) -> int:
     return COPIES if callable(context.augment) else 0
 
 
-def copies(x: Tensor, number: int, context: Context) -> Iterator[Tensor]:
+def copies(x: Inputs, number: int, context: Context) -> Iterator[Inputs]:
     """The copies, other draws of the recipe's augmentation than those that the signal ``augmented`` reads.
 
     An unlearned model is brought to what models that never saw the rows output on these copies, and judged on others.

@@ -86,7 +86,7 @@ class Meter:
     @property
     def holdout_few(self) -> Batch:
         """The holdout rows that per-unit signals read."""
-        return Batch(self.holdout.x[self.few], self.holdout.y[self.few])
+        return self.holdout.take(self.few)
 
     def batch(self, positions: Indices) -> Batch:
         """Training rows in memory."""
@@ -133,7 +133,7 @@ class Meter:
                 pairs = measure_units(signal, model, units, self.holdout_few, self.context)
                 found[name] = Reading([_floats(rows) for rows, _ in pairs], [_floats(outside) for _, outside in pairs])
             else:
-                first = Batch(self.holdout.x[:1], self.holdout.y[:1])
+                first = self.holdout.take(slice(1))
                 outside = first if name in holdout else self.holdout
                 rows, beyond = signal.measure(model, everything, outside, self.context)
                 known = holdout.setdefault(name, _floats(beyond))

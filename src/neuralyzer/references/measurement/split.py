@@ -10,7 +10,6 @@ import torch
 
 from neuralyzer.references.measurement.evaluator import Meter
 from neuralyzer.references.signal_values import Flags, Half, Indices, Part
-from neuralyzer.signals.signal import Batch
 
 THINNED = 256  # holdout rows
 
@@ -98,7 +97,7 @@ class ReferenceHalf:
         signals = {
             name: own.on_holdout(chosen if own.units is None else first) for name, own in self.half.signals.items()
         }
-        holdout = Batch(self.meter.holdout.x[chosen], self.meter.holdout.y[chosen])
+        holdout = self.meter.holdout.take(chosen)
         return replace(
             self, half=replace(self.half, signals=signals), meter=replace(self.meter, holdout=holdout, few=first)
         )

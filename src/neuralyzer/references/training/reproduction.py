@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import ReferencesError
 from neuralyzer.models import reading
@@ -171,7 +172,7 @@ def _paired(
     score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     data: Data,
 ) -> _Pair:
-    def outputs(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    def outputs(module: nn.Module, x: Inputs) -> torch.Tensor:
         found = reading.outputs(module, objective, x)
         return found.index_fill(1, torch.from_numpy(lacked), -torch.inf) if len(lacked) else found
 

@@ -7,12 +7,15 @@ of rows and batch sizes. Only members with equally many steps an epoch share a s
 import copy
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import stack_module_state, vmap
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.models import training
@@ -129,12 +132,12 @@ def train_stack(
     skeleton = copy.deepcopy(modules[0]).to(placement.device).train()
     objective = recipe.objective
 
-    def losses(parameters: dict[str, Tensor], x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    def losses(parameters: dict[str, Tensor], x: Inputs, y: Tensor, weight: Tensor) -> Tensor:
         with placement.computing():
             found = objective.losses(objective.outputs(called(skeleton, parameters), x), y)
         return (found * weight.to(found.dtype)).sum()
 
-    def stacked(parameters: dict[str, Tensor], x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    def stacked(parameters: dict[str, Tensor], x: Inputs, y: Tensor, weight: Tensor) -> Tensor:
         turned = {name: _turned(leaf) for name, leaf in parameters.items()}
         return vmap(losses)(turned, x, y, weight)
 
@@ -144,7 +147,8 @@ def train_stack(
         if step == steps:
             break
         x, y = placement.rows(*data.gather(positions.reshape(-1)))
-        x, y = x.reshape(*positions.shape, *x.shape[1:]), y.reshape(*positions.shape, *y.shape[1:])
+        x = batches.mapped(x, partial(_stacked, positions.shape))
+        y = y.reshape(*positions.shape, *y.shape[1:])
         optimizer.zero_grad(set_to_none=True)
         found, loss = gradients(
             {name: leaf.detach() for name, leaf in learning.items()}, frozen, x, y, weight.to(placement.device)
@@ -163,6 +167,11 @@ def train_stack(
             for name, parameter in module.named_parameters():
                 parameter.copy_(_turned(leaves[name])[index])
     return [module.eval() for module in modules]
+
+
+def _stacked(shape: tuple[int, ...], rows: Tensor) -> Tensor:
+    """Rows ``(M B, ...)`` as ``(M, B, ...)``."""
+    return rows.reshape(*shape, *rows.shape[1:])
 
 
 def _turned(value: Tensor) -> Tensor:

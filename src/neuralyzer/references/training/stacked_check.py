@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data import batches
 from neuralyzer.data.holding import ArrayRows
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import first_line
@@ -98,5 +99,8 @@ class _As:
 
 def _as(data: Data, chosen: np.ndarray, dtype: torch.dtype) -> Data:
     x, y = data.gather(chosen)
-    x, y = (values.to(dtype) if values.is_floating_point() else values for values in (x, y))
-    return Data(ArrayRows(x, y))
+
+    def cast(values: Tensor) -> Tensor:
+        return values.to(dtype) if values.is_floating_point() else values
+
+    return Data(ArrayRows(batches.mapped(x, cast), cast(y)))

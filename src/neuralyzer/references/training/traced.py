@@ -8,8 +8,11 @@ from torch import Tensor, nn
 from torch.func import grad
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from neuralyzer.data import batches
+from neuralyzer.data.batches import Inputs
+
 Tensors = dict[str, Tensor]
-Losses = Callable[[Tensors, Tensor, Tensor, Tensor], Tensor]
+Losses = Callable[[Tensors, Inputs, Tensor, Tensor], Tensor]
 
 
 class Gradients:
@@ -25,7 +28,7 @@ class Gradients:
     """
 
     def __init__(self, losses: Losses, module: nn.Module) -> None:
-        def total(parameters: Tensors, frozen: Tensors, x: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        def total(parameters: Tensors, frozen: Tensors, x: Inputs, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
             found = losses(parameters | frozen, x, y, weight)
             return found.sum(), found
 
@@ -34,7 +37,7 @@ class Gradients:
         self._written: dict[Any, Callable[..., tuple[Tensors, Tensor]]] = {}
 
     def __call__(
-        self, parameters: Tensors, frozen: Tensors, x: Tensor, y: Tensor, weight: Tensor
+        self, parameters: Tensors, frozen: Tensors, x: Inputs, y: Tensor, weight: Tensor
     ) -> tuple[Tensors, Tensor]:
         """Gradients and losses.
 
@@ -49,7 +52,7 @@ class Gradients:
             The gradients by name, and each member's loss ``(M,)``.
         """
         given = (parameters, frozen, x, y, weight)
-        shapes = (x.shape, x.dtype, y.shape, y.dtype)
+        shapes = (batches.shapes(x), batches.shapes(y))
         if shapes not in self._written:
             self._written[shapes] = self._write(*given)
         with torch.no_grad():

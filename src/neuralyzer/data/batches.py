@@ -1,0 +1,204 @@
+"""A batch's inputs: a tensor, or tensors by name with as many rows each; tokens are such, padded on the right.
+
+What is done with inputs anywhere is done by these functions, so that nothing else needs to know what they are. Names
+are those of the arguments that the model's ``forward`` has. Where one is ``attention_mask`` the inputs are tokens: 1
+where a row has one, 0 where it is padded.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuralyzer.errors import UsageError
+
+Inputs = Tensor | dict[str, Tensor]
+IDS, MASK = "input_ids", "attention_mask"
+BINS = 256  # that tokens are counted in
+
+
+def mapped(x: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
+    """Return inputs with a function applied to each tensor."""
+    return function(x) if isinstance(x, Tensor) else {name: function(own) for name, own in x.items()}
+
+
+def tensors(x: Inputs) -> list[Tensor]:
+    """Return the tensors of inputs, in the order of their names."""
+    return [x] if isinstance(x, Tensor) else [x[name] for name in sorted(x)]
+
+
+def count(x: Inputs) -> int:
+    """Return how many rows there are."""
+    return len(tensors(x)[0])
+
+
+def take(x: Inputs, rows: Any) -> Inputs:
+    """Return some rows.
+
+    Args:
+        x: ``(N, ...)``.
+        rows: a slice, positions or a mask.
+
+    Returns:
+        ``(n, ...)``, as wide as they were.
+    """
+    return mapped(x, lambda own: own[rows])
+
+
+def each(x: Inputs) -> Iterator[Inputs]:
+    """Yield the rows one by one, without their first axis."""
+    return (take(x, row) for row in range(count(x)))
+
+
+def join(parts: Sequence[Inputs]) -> Inputs:
+    """Return several batches as one; tokens are padded to the widest.
+
+    Args:
+        parts: at least one, all of a kind.
+
+    Returns:
+        All rows in order.
+    """
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat([part for part in parts if isinstance(part, Tensor)])
+    if MASK in first:
+        width = max(part[MASK].shape[1] for part in parts if isinstance(part, dict))
+        parts = [mapped(part, lambda own: _padded(own, width)) for part in parts]
+    return {name: torch.cat([part[name] for part in parts if isinstance(part, dict)]) for name in first}
+
+
+def trimmed(x: Inputs) -> Inputs:
+    """Return tokens without the padding on the right that no row needs; other inputs as they are."""
+    if isinstance(x, Tensor) or MASK not in x:
+        return x
+    used = torch.nonzero(x[MASK].any(0))
+    width = int(used[-1]) + 1 if len(used) else 1
+    return {name: own[:, :width] if own.shape[:2] == x[MASK].shape else own for name, own in x.items()}
+
+
+def real(x: Inputs) -> bool:
+    """Return whether inputs are one tensor of real numbers, which may be moved a little."""
+    return isinstance(x, Tensor) and x.is_floating_point()
+
+
+def features(x: Inputs) -> Tensor:
+    """Return inputs that are one tensor.
+
+    Args:
+        x: ``(N, ...)``.
+
+    Returns:
+        The same.
+
+    Raises:
+        UsageError: if they are several by name.
+    """
+    if isinstance(x, dict):
+        raise UsageError(f"these rows have inputs by name ({', '.join(x)}), and one table of numbers is needed")
+    return x
+
+
+def table(x: Inputs) -> Tensor:
+    """Return inputs as one table of numbers that distances are taken in.
+
+    Args:
+        x: ``(n, ...)``.
+
+    Returns:
+        ``(n, d)`` in float64; of tokens how often each occurs, in ``BINS`` by the remainder of its id.
+    """
+    if isinstance(x, Tensor):
+        return x.flatten(1).double()
+    if MASK in x:
+        counts = torch.zeros(count(x), BINS, dtype=torch.float64)
+        return counts.scatter_add_(1, x[IDS] % BINS, x[MASK].double())
+    return torch.cat([own.flatten(1).double() for own in tensors(x)], 1)
+
+
+def shapes(x: Inputs) -> tuple[Any, ...]:
+    """Return names, shapes and types of the tensors."""
+    names = [""] if isinstance(x, Tensor) else sorted(x)
+    return tuple((name, own.shape, own.dtype) for name, own in zip(names, tensors(x), strict=True))
+
+
+def described(x: Inputs) -> str:
+    """Return what a row is, for an error line."""
+    if isinstance(x, Tensor):
+        return f"{x.dtype} of shape {tuple(x.shape[1:])}"
+    return ", ".join(f"{name} {own.dtype} of shape {tuple(own.shape[1:])}" for name, own in x.items())
+
+
+def tokens(sequences: Sequence[Any], pad: int = 0) -> dict[str, Tensor]:
+    """Return rows of token ids of different lengths as one batch.
+
+    Args:
+        sequences: ``N`` sequences of whole numbers, none of them empty.
+        pad: id that rows are padded with on the right; the mask is 0 there.
+
+    Returns:
+        ``input_ids`` and ``attention_mask``, each ``(N, longest)``.
+
+    Raises:
+        UsageError: if a row has no token, or a token is no whole number of 0 or more.
+    """
+    lengths = np.array([0 if own is None else len(own) for own in sequences], dtype=np.int64)
+    if not lengths.all():
+        raise UsageError(f"row {int(np.flatnonzero(lengths == 0)[0]):,} has no tokens; remove such rows")
+    flat = np.concatenate([np.asarray(own) for own in sequences])
+    if flat.dtype.kind not in "iu" or flat.min() < 0:
+        raise UsageError("tokens must be whole numbers of 0 or more, as a tokenizer gives them")
+    mask = np.arange(lengths.max())[None] < lengths[:, None]
+    ids = np.full(mask.shape, pad, dtype=np.int64)
+    ids[mask] = flat
+    return {IDS: torch.from_numpy(ids), MASK: torch.from_numpy(mask.astype(np.int64))}
+
+
+def arrays(x: Inputs) -> list[np.ndarray]:
+    """Return inputs as arrays of rows that digests are taken of: equal rows are equal whatever the padding.
+
+    Args:
+        x: ``(N, ...)``.
+
+    Returns:
+        Arrays ``(N, ...)``; tokens as one of objects, each row's bytes without padding.
+    """
+    if isinstance(x, Tensor):
+        return [x.numpy()]
+    if MASK not in x:
+        return [own.numpy() for own in tensors(x)]
+    mask = x[MASK].bool()
+    rows = [
+        b"".join(
+            name.encode() + own[row][mask[row]].numpy().tobytes() for name, own in sorted(x.items()) if name != MASK
+        )
+        for row in range(count(x))
+    ]
+    return [np.array(rows, dtype=object)]
+
+
+def as_mapping(x: Mapping[str, Any], make: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+    """Return inputs by name.
+
+    Args:
+        x: arrays or tensors by name, each ``(N, ...)``.
+        make: makes a tensor of each.
+
+    Returns:
+        The tensors.
+
+    Raises:
+        UsageError: if there is none, or they have different numbers of rows.
+    """
+    made = {str(name): make(own) for name, own in x.items()}
+    if len({len(own) for own in made.values()}) != 1:
+        said = ", ".join(f"{name} {len(own)}" for name, own in made.items()) or "none"
+        raise UsageError(f"inputs by name must have equally many rows; there are: {said}")
+    return made
+
+
+def _padded(own: Tensor, width: int) -> Tensor:
+    missing = width - own.shape[1]
+    return torch.nn.functional.pad(own, (0, missing)) if missing > 0 else own
