@@ -198,6 +198,23 @@ def test_recipes_of_the_page_on_own_models(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "oracle")
 
 
+def test_kinds_of_the_page_on_own_models(tmp_path, monkeypatch):
+    fresh(DOCS / "own-model.md", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    kinds = load(tmp_path / "kinds.py")
+    assert list(nz.TrainedModel.fit(kinds.read, kinds.texts).model(**kinds.texts.x).shape) == [3, 2]
+    assert set(kinds.inputs.x) == {"age", "place"}
+    assert nz.TrainedModel.fit(kinds.trees, nz.Data.from_arrays(np.eye(4), [0, 1, 0, 1])).digest
+
+
+def test_contributing_answers_by_paths_that_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    folders = re.findall(r"`(src/neuralyzer/[\w/.]+)`", text)
+    assert len(folders) >= 8 and not [path for path in folders if not (ROOT / path).exists()]
+    for name in ("certified", "strong", "weak"):
+        assert f"`{name}/`" in text and (ROOT / "src/neuralyzer/methods" / name).is_dir()
+
+
 def test_quickstart_example_is_short():
     whole = [b for b in blocks(DOCS / "quickstart.md") if b.language == "python" and "forget(" in b.body]
     assert len(whole) == 1 and len(whole[0].body.splitlines()) < 40

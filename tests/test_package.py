@@ -231,6 +231,24 @@ def test_every_folder_is_a_layer():
     assert layers == top and contract["type"] == "layers"
 
 
+FRAMEWORKS = {"sklearn", "skops", "xgboost", "lightgbm", "transformers", "peft"}
+MAY_KNOW = ("models/kinds", "integrations", "demo")
+
+
+def test_only_kinds_of_model_know_a_framework():
+    assert {"models/kinds/estimator.py"} <= {str(path.relative_to(PACKAGE)) for path in FILES}
+    for path in FILES:
+        inside = str(path.relative_to(PACKAGE))
+        names = {
+            (own.module or "") if isinstance(own, ast.ImportFrom) else alias.name
+            for own in ast.walk(ast.parse(path.read_text()))
+            if isinstance(own, ast.Import | ast.ImportFrom)
+            for alias in own.names
+        }
+        known = {name.split(".")[0] for name in names} & FRAMEWORKS
+        assert not known or inside.startswith(MAY_KNOW), f"{inside} imports {known}"
+
+
 def test_there_is_a_test_folder_for_every_folder():
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert not {name for name in folders if not list((ROOT / "tests" / name).glob("test_*.py"))}

@@ -31,19 +31,22 @@ class Bag(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.words, self.head = nn.Embedding(WORDS, 16), nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, CLASSES))
+        self.words, self.head = (
+            nn.Embedding(WORDS, 16),
+            nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, CLASSES)),
+        )
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         kept = attention_mask.unsqueeze(-1).to(self.words.weight.dtype)
         return self.head((self.words(input_ids) * kept).sum(1) / kept.sum(1))
 
 
-def adamw(parameters: object, rate: float = 1e-2) -> torch.optim.Optimizer:
+def adamw(parameters: object, rate: float = 2e-2) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, rate)
 
 
 def recipe(build=Bag, **changes):
-    return nz.Recipe(build, **({"optimizer": partial(adamw), "epochs": 30, "batch_size": 25} | changes))
+    return nz.Recipe(build, **({"optimizer": partial(adamw), "epochs": 30, "batch_size": 60} | changes))
 
 
 def texts(rows: int, seed: int) -> tuple[list[list[int]], np.ndarray]:

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from neuralyzer.data import batches
 from neuralyzer.models.objective import Classification
 from neuralyzer.signals.perturbations import copies, noisy
-from neuralyzer.signals.signal import Context
+from neuralyzer.signals.signal import Context, spread
 
 SPREAD = torch.tensor([1.0, 2.0, 0.0])
 X = torch.arange(12.0).reshape(4, 3)
@@ -56,3 +57,41 @@ def test_images_are_moved_and_vectors_are_not():
     assert len({tuple(one.flatten().tolist()) for one in moved}) == 14
     assert all(sorted(one.flatten().tolist()) == list(range(36)) for one in moved)
     assert not torch.equal(next(copies(X, 1, context(), 0.15)), X)
+
+
+# Tokens and inputs by name
+
+WORDS = batches.tokens([[1, 2, 3, 4, 5], [6, 7], [1, 2, 3, 4, 5]])
+
+
+def of_words(seed=0):
+    return Context(Classification(), spread(WORDS), seed=seed)
+
+
+def test_tokens_are_replaced_by_others_as_they_occur():
+    """A share of the places, the same in every row, whatever rows stand beside; never the padding."""
+    long = batches.tokens([list(range(1, 9)) * 50] * 2)
+    own = Context(Classification(), spread(long), seed=3)
+    found = torch.stack([copy["input_ids"] for copy in noisy(long, 40, own, 0.25)])
+    assert (found != long["input_ids"]).double().mean().item() == pytest.approx(0.25 * 7 / 8, abs=0.02)
+    assert torch.equal(found[:, 0], found[:, 1])
+    counts = torch.bincount(found[found != long["input_ids"]], minlength=9)[1:]
+    assert (counts / counts.sum()).tolist() == pytest.approx([1 / 8] * 8, abs=0.02)
+    for copy in noisy(WORDS, 4, of_words(), 1.0):
+        assert torch.equal(copy["attention_mask"], WORDS["attention_mask"])
+        assert copy["input_ids"][1, 2:].tolist() == [0, 0, 0] and int(copy["input_ids"].max()) <= 7
+
+
+def test_a_texts_copies_do_not_depend_on_the_rows_beside_it():
+    alone = batches.trimmed(batches.take(WORDS, [1]))
+    for together, one in zip(noisy(WORDS, 3, of_words(), 0.5), noisy(alone, 3, of_words(), 0.5), strict=True):
+        assert torch.equal(together["input_ids"][1, :2], one["input_ids"][0])
+
+
+def test_inputs_by_name_get_noise_of_their_own_size():
+    x = {"a": torch.zeros(1000, 2), "b": torch.zeros(1000), "kind": torch.arange(1000)}
+    own = Context(Classification(), torch.tensor([1.0, 2.0, 3.0, 288.0]))
+    found = list(noisy(x, 2000, own, 0.5))
+    assert torch.stack([copy["a"][0] for copy in found]).std(0).tolist() == pytest.approx([0.5, 1.0], rel=0.06)
+    assert torch.stack([copy["b"][0] for copy in found]).std().item() == pytest.approx(1.5, rel=0.06)
+    assert all(torch.equal(copy["kind"], x["kind"]) for copy in found[:3])

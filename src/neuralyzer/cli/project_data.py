@@ -32,7 +32,7 @@ class ProjectData:
     @cached_property
     def training(self) -> Data:
         """The training rows as the file has them."""
-        columns = self._columns("target", "id", "features", "classes")
+        columns = self._columns("target", "id", "features", "tokens", "classes")
         return self._read(self.table["train"], transform=self.transform, **self._whose, **columns)
 
     @cached_property
@@ -111,6 +111,8 @@ class ProjectData:
         """What the model sees of rows that are not its training rows: the same columns, or what transform makes."""
         if self.transform is not None:
             return {"transform": self.transform}
+        if "tokens" in self.table:
+            return self._columns("tokens")
         known = {self.table.get("target"), self.table.get("id"), self._whose.get("subject")}
         columns = data.columns.names if data.columns is not None else []
         return {"features": self.table.get("features") or [name for name in columns if name not in known]}

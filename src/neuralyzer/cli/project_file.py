@@ -11,7 +11,7 @@ NUMBER, TEXTS, TEXT = (int, float), (list,), (str,)
 TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     "model": {"recipe": TEXT, "weights": TEXT},
     "data": {
-        **dict.fromkeys(("train", "holdout", "target", "subject", "id", "transform"), TEXT),
+        **dict.fromkeys(("train", "holdout", "target", "subject", "id", "transform", "tokens"), TEXT),
         **dict.fromkeys(("features", "classes"), TEXTS),
         **dict.fromkeys(("separator", "encoding", "subject_key"), TEXT),
         "subject_table": (dict,), "also": (list,),
@@ -48,6 +48,7 @@ subject = "{subject}"        # column that says whose row it is; without it each
 # subject_key = "oracle:key"   # makes one name of several spellings, such as str.casefold
 # separator = ";"              # of CSV files
 # encoding = "latin-1"         # of CSV files
+# tokens = "input_ids"         # column of lists of token ids of different lengths, in place of features
 # transform = "oracle:transform"   # makes the features of an Arrow table of rows; a large file comes in batches
 
 # [[data.also]]              # a table that is searched for the subject too

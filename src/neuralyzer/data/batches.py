@@ -111,11 +111,11 @@ def table(x: Inputs) -> Tensor:
         ``(n, d)`` in float64; of tokens how often each occurs, in ``BINS`` by the remainder of its id.
     """
     if isinstance(x, Tensor):
-        return x.flatten(1).double()
+        return x.reshape(len(x), -1).double()
     if MASK in x:
         counts = torch.zeros(count(x), BINS, dtype=torch.float64)
         return counts.scatter_add_(1, x[IDS] % BINS, x[MASK].double())
-    return torch.cat([own.flatten(1).double() for own in tensors(x)], 1)
+    return torch.cat([table(own) for own in tensors(x)], 1)
 
 
 def shapes(x: Inputs) -> tuple[Any, ...]:

@@ -296,9 +296,12 @@ def _stack(table: pa.Table, columns: Sequence[str], name: str) -> np.ndarray:
                 with np.errstate(over="ignore"):  # what is too large is infinite and refused below
                     part = values.to_numpy(zero_copy_only=False).astype(np.float32)[:, None]
         except (ValueError, TypeError):
-            raise UsageError(
-                f"{name}: column {column!r} holds no plain numbers; leave it out with features= or give transform="
-            ) from None
+            way = (
+                "name it with tokens= if these are token ids"
+                if _is_list(values.type)
+                else "leave it out with features="
+            )
+            raise UsageError(f"{name}: column {column!r} holds no plain numbers; {way} or give transform=") from None
         if not np.isfinite(part).all():
             wrong = ~np.isfinite(part).reshape(len(part), -1).all(1)
             raise UsageError(

@@ -107,7 +107,7 @@ def test_what_is_no_classifier_with_probabilities_is_refused(make, wrong):
 
 def test_what_cannot_be_fitted_is_refused_in_one_line():
     data, holdout = small_digits()
-    with pytest.raises(UsageError, match="cannot be fitted on 500 rows: .*max_depth") as caught:
+    with pytest.raises(UsageError, match=r"cannot be fitted on 500 rows: .*max_depth") as caught:
         nz.TrainedModel.fit(recipe(lambda: DecisionTreeClassifier(max_depth=-1)), data, holdout)
     assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match="classes is 1; it must be at least 2"):
