@@ -33,9 +33,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     pool = _pool(options.workspace / f"digits-{options.seed}", options.seed)
-    half = pool.judging.half
+    split = pool.evaluation.values
     began = time.perf_counter()
-    product = {(own.attack, own.unit): own.roc for own in on_members.__wrapped__(half, True)}
+    product = {(own.attack, own.unit): own.roc for own in on_members.__wrapped__(split, True)}
     seconds = {"product, intervals included": time.perf_counter() - began}
     began = time.perf_counter()
     plain = _figures(*_readings(pool))
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
         table[f"{attack} by {unit}"] = {"plain": figures, "product": told.to_dict()}
     results.write(
         "attacks",
-        {"members": half.members, "seconds": seconds, "largest_difference": worst, "within_intervals": inside,
+        {"members": split.members, "seconds": seconds, "largest_difference": worst, "within_intervals": inside,
          "attacks": table},
     )  # fmt: skip
     assert inside and worst < WORST, f"the product's figures differ by {worst:.4f}"

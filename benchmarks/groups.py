@@ -33,9 +33,9 @@ from neuralyzer.references.measurement.evaluator import Reading
 from neuralyzer.references.pool import References
 from neuralyzer.references.training import backends
 from neuralyzer.signals.signal import Batch
-from neuralyzer.trace.group_estimator import gauge_for
+from neuralyzer.trace.group_estimator import estimator_for
 from neuralyzer.trace.residual import FOUND
-from neuralyzer.trace.verdict import FIRST_LOOK, Verdict, counting, decide
+from neuralyzer.trace.verdict import FIRST_ACCESS, Verdict, counting, decide
 from neuralyzer.verification.audit import required
 from neuralyzer.verification.controls import Controls, groups_of, original_control
 from neuralyzer.workspace.paths import Workspace
@@ -165,7 +165,7 @@ class Made:
     def readings(self, pool: References, k: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """One model's on every row and the holdout."""
         module = weights.load_into(self.world.recipe.module(), self._path(k)).eval()
-        return pool.tuning.meter.read_rows(module, Batch(self.world.data.x, self.world.data.y))
+        return pool.tuning.evaluator.read_rows(module, Batch(self.world.data.x, self.world.data.y))
 
 
 @dataclass(frozen=True)
@@ -180,11 +180,13 @@ class Judged:
     original: dict[str, tuple[np.ndarray, np.ndarray]]
 
     def _gauge(self, split: str, found: float) -> Any:
-        return gauge_for(getattr(self.pool, split), self.pool.parts(self.rows), ALPHA, found)
+        return estimator_for(
+            self.pool.evaluation if split == "judging" else self.pool.tuning, self.pool.parts(self.rows), ALPHA, found
+        )
 
     @cached_property
-    def gauge(self) -> Any:
-        return self._gauge(self.split, FIRST_LOOK)
+    def estimator(self) -> Any:
+        return self._gauge(self.split, FIRST_ACCESS)
 
     @cached_property
     def declaring(self) -> Any:
@@ -201,28 +203,28 @@ class Judged:
     @cached_property
     def original_rejected(self) -> bool:
         read = self._read(self.original)
-        return any(gauge.judge(read, self.counts).rejects for gauge in (self.declaring, self.gauge))
+        return any(estimator.judge(read, self.counts).rejects for estimator in (self.declaring, self.estimator))
 
     @cached_property
     def controls(self) -> Controls:
-        check = self.gauge.self_check(self.gauge.taken(self.counts), groups_of(self.pool))
-        return Controls(check, original_control(self.pool, self.oracle, self.gauge.parts, ALPHA, self.split))
+        check = self.estimator.self_check(self.estimator.taken(self.counts), groups_of(self.pool))
+        return Controls(check, original_control(self.pool, self.oracle, self.estimator.parts, ALPHA, self.split))
 
     def _read(self, values: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Reading]:
-        parts = self.gauge.parts
+        parts = self.estimator.parts
         return {
             name: Reading([values[name][0][part.rows] for part in parts], [values[name][1]] * len(parts))
-            for name in self.gauge.signals
+            for name in self.estimator.signals
         }
 
     def judge(self, values: dict[str, tuple[np.ndarray, np.ndarray]]) -> tuple[Any, str]:
         """What is read of a model, and the verdict."""
-        found = self.gauge.judge(self._read(values), self.counts)
+        found = self.estimator.judge(self._read(values), self.counts)
         if self.obstacle is not None:
             return found, str(Verdict.INCONCLUSIVE)
         verdict = decide(
             rejects=found.rejects, original_rejected=self.original_rejected,
-            detectable=self.controls.corrected(found.detectable), counts=self.counts, required=required(self.gauge),
+            detectable=self.controls.corrected(found.detectable), counts=self.counts, required=required(self.estimator),
             max_trace=Policy().max_trace, alarmed=self.controls.alarmed, missed=self.controls.missed,
         )  # fmt: skip
         return found, str(verdict)
@@ -247,7 +249,7 @@ def lines(made: Made) -> Iterator[dict[str, Any]]:
                 "obstacle": judged.obstacle, "p": found.joint.p_value,
                 "traces": {s: [t.trace, t.se, detectable[s]] for s, t in found.traces.items()},
                 "originals": [one.rejects for one, _ in every], "original verdicts": [word for _, word in every],
-                "original traces": {s: [one.traces[s].trace for one, _ in every] for s in judged.gauge.signals},
+                "original traces": {s: [one.traces[s].trace for one, _ in every] for s in judged.estimator.signals},
                 "controls": [judged.controls.alarmed, judged.controls.missed], "seconds": seconds,
             }  # fmt: skip
 

@@ -17,7 +17,7 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
 from neuralyzer.references.pool import References
 from neuralyzer.references.training import stacked
-from neuralyzer.trace.estimator import Gauge, tables
+from neuralyzer.trace.estimator import TraceEstimator, tables
 from neuralyzer.trace.planning import refit
 from neuralyzer.workspace.paths import Workspace
 
@@ -34,8 +34,8 @@ def main(argv: list[str] | None = None) -> None:
     recipe = digits.recipe(SEED)
     blank = TrainedModel(recipe.module(0), recipe, data, holdout)
     pool = References.fit(blank, SIZE, workspace=Workspace(folder), backend="vectorised", seed=10_000 + 1000 * SEED)
-    half = pool.tuning.half
-    formula = refit(tables(half, 0.05))
+    split = pool.tuning.values
+    formula = refit(tables(split, 0.05))
     assert formula is not None
     every = np.arange(len(data))
     modules = stacked.train_stack(recipe, data, [every] * ORACLES, [700 + k for k in range(ORACLES)], Silent())
@@ -43,10 +43,10 @@ def main(argv: list[str] | None = None) -> None:
     lines = []
     for name in np.unique(data.subjects):
         positions = ErasureRequest(subjects=[str(name)]).positions(data)
-        gauge = Gauge(pool.tuning, pool.parts(positions), 0.05)
-        found = float(np.mean([gauge.read(oracle.model).rejects for oracle in oracles]))
-        lines.append((len(positions), found, formula.power(len(positions), half.members, share=half.share)))
-    rows, found, foretold = (np.array(column) for column in zip(*lines, strict=True))
+        estimator = TraceEstimator(pool.tuning, pool.parts(positions), 0.05)
+        found = float(np.mean([estimator.read(oracle.model).rejects for oracle in oracles]))
+        lines.append((len(positions), found, formula.power(len(positions), split.members, share=split.share)))
+    rows, found, predicted_outputs = (np.array(column) for column in zip(*lines, strict=True))
     fewer = rows <= np.median(rows)
     results.write(
         "power",
@@ -54,9 +54,12 @@ def main(argv: list[str] | None = None) -> None:
             "seed": SEED,
             "formula": formula.to_dict(),
             "found": float(found.mean()),
-            "foretold": float(foretold.mean()),
+            "foretold": float(predicted_outputs.mean()),
             "found_and_foretold_by_rows": {
-                f"{rows[own].min()} to {rows[own].max()}": [float(found[own].mean()), float(foretold[own].mean())]
+                f"{rows[own].min()} to {rows[own].max()}": [
+                    float(found[own].mean()),
+                    float(predicted_outputs[own].mean()),
+                ]
                 for own in (fewer, ~fewer)
             },
         },

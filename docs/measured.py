@@ -129,12 +129,12 @@ def _words(words: dict[str, float]) -> str:
 def _alarms(found: dict[str, Any]) -> str:
     rows = [
         [
-            label, _share(own["judging half"]), str(own["judging half"]["cases"]), _share(own["both halves"]),
+            label, _share(own["evaluation split"]), str(own["evaluation split"]["cases"]), _share(own["both splits"]),
             _share(own["as the verdict takes it"]), _words(own["words"]),
         ]
         for label, own in found.items()
     ]  # fmt: skip
-    head = ["models", "joint test of all families", "cases", "both halves", "of the counting families", "verdicts"]
+    head = ["models", "joint test of all families", "cases", "both splits", "of the counting families", "verdicts"]
     return _table(head, rows)
 
 

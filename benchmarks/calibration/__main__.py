@@ -41,8 +41,8 @@ class Bench:
     def made(self, name: str) -> Made:
         return Made(world(name), self.root)
 
-    def lines(self, names: tuple[str, ...], *kinds: str, halves: tuple[str, ...] = ("judging",)) -> list[dict]:
-        return [line for name in names for line in lines(self.made(name), kinds, halves)]
+    def lines(self, names: tuple[str, ...], *kinds: str, splits: tuple[str, ...] = ("judging",)) -> list[dict]:
+        return [line for name in names for line in lines(self.made(name), kinds, splits)]
 
     def there(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Those of the worlds whose data are at hand."""
@@ -53,7 +53,7 @@ class Bench:
         found = {}
         for label, names in {"digits": DIGITS, "cifar10": (CIFAR,), **HARD}.items():
             for name in self.there(names):
-                found.setdefault(label, []).extend(self.lines((name,), "retrained", halves=BOTH))
+                found.setdefault(label, []).extend(self.lines((name,), "retrained", splits=BOTH))
         for scale in SCALES:
             found[f"logits x {scale}"] = [line for name in DIGITS for line in rescaled(self.made(name), scale)]
         return {label: self._alarms(own) for label, own in found.items() if own}

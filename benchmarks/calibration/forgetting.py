@@ -21,7 +21,7 @@ METHODS = ("influence", "neggrad-plus", "datamodel-matching")
 
 
 def forgotten(made: Made, request: Request, method: str) -> dict[str, Any]:
-    """One attempt: unlearn and repair with the tuning half, judge once with the other."""
+    """One attempt: unlearn and repair with the tuning split, judge once with the other."""
     folder = made.root / "unlearned" / request_name(request)
     done = folder / f"{method}.json"
     if done.exists():
@@ -34,10 +34,10 @@ def forgotten(made: Made, request: Request, method: str) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     path = folder / f"{method}.safetensors"
     weights.save(module, path)
-    meter = made.references.judging
+    evaluator = made.references.evaluation
     named = folder / f"{request_name(request)}-{method}.safetensors"
-    original = made.readings(meter, request, made.pool / "oracle.safetensors")
-    line = Court(made, request).judge("judging", made.readings(meter, request, named, module), original)
+    original = made.readings(evaluator, request, made.pool / "oracle.safetensors")
+    line = Court(made, request).judge("judging", made.readings(evaluator, request, named, module), original)
     line |= {
         "world": made.world.name, "request": request_name(request), "half": "judging", "method": method,
         "seconds": seconds, "utility": reading.utility(module, made.world.recipe.objective, made.world.holdout),
@@ -66,10 +66,10 @@ def picks(made: Made) -> dict[str, int]:
 
 def members_utility(made: Made, request: Request) -> float:
     """Mean holdout utility of the judging members that never saw any of the rows."""
-    half = made.references.judging
+    split = made.references.evaluation
     parts = made.references.parts(ErasureRequest(subjects=request).positions(made.world.data))
-    never = ~half.half.keep[:, [part.subject for part in parts]].any(1)
-    return float(half.utilities[never].mean())
+    never = ~split.values.keep[:, [part.subject for part in parts]].any(1)
+    return float(split.utilities[never].mean())
 
 
 def retrained_utility(made: Made) -> float:

@@ -12,12 +12,12 @@ from torch import nn
 from benchmarks.calibration.models import Cached, Made
 from benchmarks.calibration.worlds import Request
 from neuralyzer.data.request import ErasureRequest
-from neuralyzer.references.measurement.split import ReferenceHalf
-from neuralyzer.trace.estimator import Gauge
-from neuralyzer.trace.group_estimator import gauge_for
+from neuralyzer.references.measurement.split import ReferenceSplit
+from neuralyzer.trace.estimator import TraceEstimator
+from neuralyzer.trace.group_estimator import estimator_for
 from neuralyzer.trace.null_table import Null
 from neuralyzer.trace.self_check import SelfCheck
-from neuralyzer.trace.verdict import FIRST_LOOK, counting, decide
+from neuralyzer.trace.verdict import FIRST_ACCESS, counting, decide
 from neuralyzer.verification.audit import required
 from neuralyzer.verification.controls import Controls, groups_of, original_control
 from neuralyzer.workspace.policy import Policy
@@ -39,12 +39,12 @@ class Court:
         self._negative: dict[tuple[str, tuple[str, ...]], SelfCheck] = {}
         parts = made.references.parts(ErasureRequest(subjects=request).positions(made.world.data))
         self.rows = sum(len(part.rows) for part in parts)
-        halves: dict[str, ReferenceHalf] = {"tuning": made.references.tuning, "judging": made.references.judging}
-        self.gauges = {name: gauge_for(half, parts, ALPHA, FIRST_LOOK) for name, half in halves.items()}
-        self.coaches = {name: gauge_for(half, parts, ALPHA) for name, half in halves.items()}
-        self.positive = {name: original_control(made.references, made.oracle, parts, ALPHA, name) for name in halves}
+        splits: dict[str, ReferenceSplit] = {"tuning": made.references.tuning, "judging": made.references.evaluation}
+        self.estimators = {name: estimator_for(split, parts, ALPHA, FIRST_ACCESS) for name, split in splits.items()}
+        self.coaches = {name: estimator_for(split, parts, ALPHA) for name, split in splits.items()}
+        self.positive = {name: original_control(made.references, made.oracle, parts, ALPHA, name) for name in splits}
 
-    def judge(self, half: str, readings: Cached, original: Cached) -> dict[str, Any]:
+    def judge(self, split: str, readings: Cached, original: Cached) -> dict[str, Any]:
         """A model's line, with the verdict that the protocol of the original leads to.
 
         Args:
@@ -55,19 +55,19 @@ class Court:
         Returns:
             The line.
         """
-        gauge, coach = self.gauges[half], self.coaches["tuning" if half == "judging" else "judging"]
+        estimator, coach = self.estimators[split], self.coaches["tuning" if split == "judging" else "judging"]
         audited = coach.judge(original)
         counts = counting(audited.detectable)
         found_it = coach.judge(original, counts).rejects
-        every = gauge.judge(readings)
-        taken = gauge.judge(readings, counts)
+        every = estimator.judge(readings)
+        taken = estimator.judge(readings, counts)
         assert every.joint is not None and taken.joint is not None
-        if (half, counts) not in self._negative:
-            self._negative[half, counts] = gauge.self_check(taken.joint.signals, groups_of(self.made.references))
-        controls = Controls(self._negative[half, counts], self.positive[half])
+        if (split, counts) not in self._negative:
+            self._negative[split, counts] = estimator.self_check(taken.joint.signals, groups_of(self.made.references))
+        controls = Controls(self._negative[split, counts], self.positive[split])
         verdict = decide(
             rejects=taken.rejects, original_rejected=found_it, detectable=controls.corrected(taken.detectable),
-            counts=[name for name in gauge.signals if name in counts], required=required(gauge),
+            counts=[name for name in estimator.signals if name in counts], required=required(estimator),
             max_trace=Policy().max_trace, alarmed=controls.alarmed, missed=controls.missed,
         )  # fmt: skip
         return {
@@ -80,49 +80,49 @@ class Court:
         }  # fmt: skip
 
     def carried(self, rows: np.ndarray) -> dict[str, float]:
-        """The part of the trace that some of the request's rows carry, as the tuning half weighs them, by signal.
+        """The part of the trace that some of the request's rows carry, as the tuning split weighs them, by signal.
 
         A few unusual rows carry most of a subject's trace, so a quarter of the rows is not a quarter of it.
         """
-        gauge, found = self.gauges["tuning"], {}
-        for name in gauge.signals:
-            weight = [(null.gap.weights * null.moments.spread) ** 2 for null in self._nulls(gauge, name)]
-            kept = [np.isin(part.rows, rows) for part in gauge.parts]
+        estimator, found = self.estimators["tuning"], {}
+        for name in estimator.signals:
+            weight = [(null.gap.weights * null.moments.spread) ** 2 for null in self._nulls(estimator, name)]
+            kept = [np.isin(part.rows, rows) for part in estimator.parts]
             found[name] = float(np.concatenate(weight)[np.concatenate(kept)].sum() / np.concatenate(weight).sum())
         return found
 
     @staticmethod
-    def _nulls(gauge: Gauge, name: str) -> list[Null]:
-        return gauge.tables[name].parts_null(gauge.parts)
+    def _nulls(estimator: TraceEstimator, name: str) -> list[Null]:
+        return estimator.tables[name].parts_null(estimator.parts)
 
 
-def lines(made: Made, kinds: tuple[str, ...], halves: tuple[str, ...] = ("judging",)) -> Iterator[dict[str, Any]]:
+def lines(made: Made, kinds: tuple[str, ...], splits: tuple[str, ...] = ("judging",)) -> Iterator[dict[str, Any]]:
     """A line for every request, model of the kinds and half."""
-    meter = made.references.judging
+    evaluator = made.references.evaluation
     rows = {job.path: job.rows for job in made.jobs()}
     for request in made.world.requests:
         court = Court(made, request)
-        first = made.readings(meter, request, made.pool / "oracle.safetensors")
+        first = made.readings(evaluator, request, made.pool / "oracle.safetensors")
         for kind in kinds:
             for path in made.paths(request, kind):
-                own = made.readings(meter, request, path)
-                for half in halves:
+                own = made.readings(evaluator, request, path)
+                for split in splits:
                     yield {
                         "world": made.world.name, "request": "+".join(request), "kind": kind, "model": path.stem,
-                        "half": half, **court.judge(half, own, first),
+                        "half": split, **court.judge(split, own, first),
                         **({"truth": court.carried(rows[path])} if kind.startswith("share") else {}),
                     }  # fmt: skip
 
 
 def rescaled(made: Made, scale: float) -> Iterator[dict[str, Any]]:
     """Two retrained models a request whose logits are multiplied by ``scale``."""
-    meter = made.references.judging
+    evaluator = made.references.evaluation
     for request in made.world.requests:
         court = Court(made, request)
-        first = made.readings(meter, request, made.pool / "oracle.safetensors")
+        first = made.readings(evaluator, request, made.pool / "oracle.safetensors")
         for path in made.paths(request, "retrained")[:2]:
             name = Path(path.parent, f"{path.stem}-x{scale}.safetensors")
-            own = made.readings(meter, request, name, scaled(made.load(path), scale))
+            own = made.readings(evaluator, request, name, scaled(made.load(path), scale))
             line = court.judge("judging", own, first)
             yield {"world": made.world.name, "request": "+".join(request), "half": "judging", "model": path.stem} | line
 

@@ -13,7 +13,7 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
 from neuralyzer.references.pool import References
 from neuralyzer.references.training import stacked
-from neuralyzer.trace.estimator import Gauge, memory
+from neuralyzer.trace.estimator import TraceEstimator, memory
 
 ALPHA = 0.05
 BEFORE, LAST, MODELS = 9, 12, 3
@@ -48,8 +48,8 @@ def measured(made: Made) -> dict[str, Any]:
             ("first", early, world.data, made.oracle, [made.load(p) for p in made.paths((str(name),), "retrained")]),
         ):
             parts = references.parts(ErasureRequest(subjects=[str(name)]).positions(data))
-            gauge = Gauge(references.judging, parts, ALPHA)
-            read = gauge.read(original.model)
+            estimator = TraceEstimator(references.evaluation, parts, ALPHA)
+            read = estimator.read(original.model)
             found.append(
                 {
                     "label": label, "kind": "original", "world": "lineage", "half": label, "request": str(name),
@@ -58,7 +58,7 @@ def measured(made: Made) -> dict[str, Any]:
             )  # fmt: skip
             for module in new:
                 line = {"label": label, "kind": "retrained", "world": "lineage", "half": label, "request": str(name)}
-                found.append(line | {"rejects": gauge.read(module).rejects})
+                found.append(line | {"rejects": estimator.read(module).rejects})
     return {label: _figures([line for line in found if line["label"] == label]) for label in ("first", "tenth")}
 
 

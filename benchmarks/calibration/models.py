@@ -1,4 +1,4 @@
-"""The models of a world: made once, kept, gone on with where a run was stopped; and what the judging half reads."""
+"""The models of a world: made once, kept, gone on with where a run was stopped; and what the evaluation split reads."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from neuralyzer.models import weights
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
 from neuralyzer.references.measurement.evaluator import Reading
-from neuralyzer.references.measurement.split import ReferenceHalf
+from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.pool import References
 from neuralyzer.references.training import backends
 from neuralyzer.workspace.paths import Workspace
@@ -125,11 +125,11 @@ class Made:
         found = sorted((self.models / request_name(request)).glob(f"{kind}*.safetensors"))
         return found[: self.world.retrained] if kind == "retrained" else found
 
-    def readings(self, half: ReferenceHalf, request: Request, path: Path, module: nn.Module | None = None) -> Cached:
+    def readings(self, split: ReferenceSplit, request: Request, path: Path, module: nn.Module | None = None) -> Cached:
         """What a model reads on a request's rows; kept beside it.
 
         Args:
-            half: gives the meter; both halves read alike.
+            half: gives the meter; both splits read alike.
             request: whose rows.
             path: of the model's weights.
             module: the model, where it is not simply those weights.
@@ -140,7 +140,7 @@ class Made:
         own = self.root / "readings" / request_name(request) / f"{path.parent.name}-{path.stem}.npz"
         if not own.exists():
             parts = self.references.parts(ErasureRequest(subjects=request).positions(self.world.data))
-            read = half.meter.read(self.load(path) if module is None else module, parts)
+            read = split.evaluator.read(self.load(path) if module is None else module, parts)
             own.parent.mkdir(parents=True, exist_ok=True)
             arrays = {}
             for name, reading in read.items():
@@ -149,11 +149,11 @@ class Made:
             np.savez(own, **arrays)
         return _unpacked(own)
 
-    def each(self, half: ReferenceHalf, kind: str) -> Iterator[tuple[Request, str, Cached]]:
+    def each(self, split: ReferenceSplit, kind: str) -> Iterator[tuple[Request, str, Cached]]:
         """Readings of all models of a kind, request by request."""
         for request in self.world.requests:
             for path in self.paths(request, kind):
-                yield request, path.stem, self.readings(half, request, path)
+                yield request, path.stem, self.readings(split, request, path)
 
 
 def _unpacked(path: Path) -> Cached:

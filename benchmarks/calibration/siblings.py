@@ -6,17 +6,17 @@ import numpy as np
 
 from benchmarks.calibration.figures import wilson
 from benchmarks.calibration.models import Made
-from neuralyzer.references.signal_values import Half, Part
+from neuralyzer.references.signal_values import Part, SplitValues
 from neuralyzer.trace import screen
 
 UNRELATED = 40  # random requests of each size, a world
 
 
 def refused(made: Made, requests: list[list[int]]) -> list[bool]:
-    """Whether the tuning half refuses each request of subjects, given by number."""
-    half: Half = made.references.tuning.half
-    asked = ([Part(subject, half.positions[subject]) for subject in request] for request in requests)
-    return [screen.obstacle(half, "margin", parts) is not None for parts in asked]
+    """Whether the tuning split refuses each request of subjects, given by number."""
+    split: SplitValues = made.references.tuning.values
+    asked = ([Part(subject, split.positions[subject]) for subject in request] for request in requests)
+    return [screen.obstacle(split, "margin", parts) is not None for parts in asked]
 
 
 def families(made: Made) -> list[list[int]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.calibration.models import Made
 from neuralyzer.data.request import ErasureRequest
-from neuralyzer.references.signal_values import Half, Part, Readings
+from neuralyzer.references.signal_values import Part, Readings, SplitValues
 from neuralyzer.trace.null_table import Table
 from neuralyzer.trace.residual import residual_trace
 from neuralyzer.verification.audit import audit
@@ -24,14 +24,14 @@ def measured(made: Made) -> dict[str, Any]:
         keep[generator.permutation(members)[:8], subject] = False
     phi = generator.normal(size=(members, subjects * rows)) + np.repeat(keep, rows, 1)
     positions = list(np.arange(subjects * rows).reshape(subjects, rows))
-    half = Half(keep, positions, {"own": Readings(phi, generator.normal(size=(members, 360)))})
-    table = Table(half, "own")
+    split = SplitValues(keep, positions, {"own": Readings(phi, generator.normal(size=(members, 360)))})
+    table = Table(split, "own")
     assert table.critical > 0  # the other subjects' nulls are ready
     seconds = []
     for subject in range(subjects):
         began = time.perf_counter()
         part = Part(subject, positions[subject][1:])  # not a whole subject, so that its null is computed anew
-        residual_trace(table, [part], [phi[0, part.rows]], [half.signals["own"].holdout[0]])
+        residual_trace(table, [part], [phi[0, part.rows]], [split.signals["own"].holdout[0]])
         seconds.append(time.perf_counter() - began)
     oracle, pool = made.oracle, made.references
     names = sorted({str(name) for name in made.world.data.subjects})

@@ -41,7 +41,7 @@ class World:
         originals: models trained on all rows.
         shares: shares of the rows that further models keep; a model each and request.
         unlearned: by method, how many of the requests it is tried on, the first ones; all where it is not named.
-        size: members of both halves.
+        size: members of both splits.
         leave_out: share of the subjects that a member lacks; None for the default.
         seed: of its pool.
         pool_of: world whose pool serves this one too; None for its own.

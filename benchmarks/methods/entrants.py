@@ -15,7 +15,7 @@ from torch import nn
 
 import neuralyzer as nz
 from benchmarks.methods.worlds import World
-from neuralyzer.cases.options import Wish
+from neuralyzer.cases.options import CaseOptions
 from neuralyzer.errors import NeuralyzerError
 from neuralyzer.methods import catalogue
 from neuralyzer.planning.plan import make_plan
@@ -112,7 +112,7 @@ def _case(world: World, request: nz.ErasureRequest, first: str, show: Shown) -> 
         references = nz.References.open(pool, world.oracle)
         began = time.perf_counter()
         case = nz.forget(
-            world.oracle, request, references, Path(folder) / "workspace", wish=Wish(choose=lambda _: first)
+            world.oracle, request, references, Path(folder) / "workspace", options=CaseOptions(choose=lambda _: first)
         )  # fmt: skip
         took = time.perf_counter() - began
         attempts = case.result["unlearning"]["attempts"]

@@ -1,4 +1,4 @@
-"""What is said of every model alike: traces on the judging half, accuracies, gap and KLoM against retrained models."""
+"""What is said of every model alike: traces on the evaluation split, accuracies, gap and KLoM against retrained models."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from benchmarks.methods.worlds import World
 from neuralyzer.models import reading
 from neuralyzer.signals.margin import margins
 from neuralyzer.signals.signal import Batch
-from neuralyzer.trace.estimator import Gauge
+from neuralyzer.trace.estimator import TraceEstimator
 from neuralyzer.unlearning.task import Task
 
 ALPHA = 0.05
@@ -29,9 +29,9 @@ class Judge:
         self.world, oracle, pool = world, world.oracle, world.references
         self.task = Task(oracle, world.request(scenario), pool, ALPHA)
         self.test = world.holdout.select(np.arange(1, len(world.holdout), 2))  # tuners read the other half
-        self.gauge = Gauge(pool.judging, self.task.parts, ALPHA)
+        self.estimator = TraceEstimator(pool.evaluation, self.task.parts, ALPHA)
         self.rows = Batch(self.task.forget.x, self.task.forget.y)
-        self.context = pool.judging.meter.context
+        self.context = pool.evaluation.evaluator.context
         models = world.retrained(scenario)
         self.margins = np.stack([self._margins(model) for model in models])
         self.accuracies = np.array([self._accuracies(model) for model in models])
@@ -59,7 +59,7 @@ class Judge:
             ``klom`` (nats); ``utility_loss`` as a case states it, on the whole holdout, half of which a tuner reads.
         """
         chosen = list(range(len(self.margins))) if against is None else against
-        found = self.gauge.read(model)
+        found = self.estimator.read(model)
         traces = {name: {"trace": own.trace, "low": own.low, "high": own.high} for name, own in found.traces.items()}
         own = np.array(self._accuracies(model))
         gap = 100 * float(np.abs(own - self.accuracies[chosen].mean(0)).mean())

@@ -22,7 +22,7 @@ def main() -> None:
     """Train, audit, forget; say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for everything that is written")
-    parser.add_argument("--size", type=int, default=64, help="references, both halves together")
+    parser.add_argument("--size", type=int, default=64, help="references, both splits together")
     parser.add_argument("--epochs", type=int, default=120)
     parser.add_argument("--people", type=int, default=300, help="how many withdraw together")
     asked = parser.parse_args()

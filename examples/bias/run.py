@@ -31,7 +31,7 @@ def main() -> None:
     """Train, forget, compare; say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for everything that is written")
-    parser.add_argument("--size", type=int, default=24, help="references, both halves together")
+    parser.add_argument("--size", type=int, default=24, help="references, both splits together")
     parser.add_argument("--method", help="an algorithm in place of the plan's choice, as long as it takes")
     asked = parser.parse_args()
     place, world = nz.Workspace(asked.out), own.data()

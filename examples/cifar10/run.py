@@ -19,7 +19,7 @@ def main() -> None:
     """Train, audit, forget; say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for everything that is written")
-    parser.add_argument("--size", type=int, default=32, help="references, both halves together")
+    parser.add_argument("--size", type=int, default=32, help="references, both splits together")
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--person", default=PERSON)
     asked = parser.parse_args()

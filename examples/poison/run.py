@@ -67,7 +67,7 @@ def main() -> None:
     """Train, forget by each algorithm and by the plan's choice, attack; say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for everything that is written")
-    parser.add_argument("--size", type=int, default=24, help="references, both halves together")
+    parser.add_argument("--size", type=int, default=24, help="references, both splits together")
     parser.add_argument("--methods", nargs="*", default=METHODS, help="which algorithms are tried beside the plan's")
     parser.add_argument("--trials", type=int, default=6, help="of the shared search for each; 0 for none")
     asked = parser.parse_args()

@@ -27,7 +27,7 @@ def main() -> None:
     """Train, forget, compare; say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for everything that is written")
-    parser.add_argument("--size", type=int, default=32, help="references, both halves together")
+    parser.add_argument("--size", type=int, default=32, help="references, both splits together")
     parser.add_argument("--by-year", action="store_true", help="the stale orders are two subjects, not one")
     asked = parser.parse_args()
     place, (past, present) = nz.Workspace(asked.out), own.data(asked.out / "orders", asked.by_year)

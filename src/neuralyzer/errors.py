@@ -42,7 +42,7 @@ class DataChangedError(NeuralyzerError):
 
 
 class LooksSpentError(NeuralyzerError):
-    """The judging half was opened as often as the error rate allows."""
+    """The evaluation split was opened as often as the error rate allows."""
 
 
 class BudgetSpentError(NeuralyzerError):

@@ -7,7 +7,7 @@ import pytest
 from scipy import special, stats
 
 from neuralyzer.attacks.shadows import Shadows, held_rows
-from neuralyzer.references.signal_values import Half, Readings
+from neuralyzer.references.signal_values import Readings, SplitValues
 from tests.trace.world import gaussian
 
 
@@ -38,8 +38,8 @@ def rmia_by_hand(reading, beyond, p_in, p_out, outside, online):
 
 
 def test_each_member_is_left_out_of_its_own_statistics(world):
-    shadows = Shadows.of(world.half, np.arange(30), classes=True)
-    found, held = shadows.of_members(), held_rows(world.half)
+    shadows = Shadows.of(world.values, np.arange(30), classes=True)
+    found, held = shadows.of_members(), held_rows(world.values)
     for target in (0, 7, 31):
         reading, beyond = shadows.phi[target], shadows.holdout[target]
         online, offline, p_in, p_out = by_hand(shadows.phi, held, target, reading)
@@ -52,7 +52,7 @@ def test_each_member_is_left_out_of_its_own_statistics(world):
 
 
 def test_a_model_that_is_no_member(world):
-    shadows = Shadows.of(world.half, np.arange(10), classes=True)
+    shadows = Shadows.of(world.values, np.arange(10), classes=True)
     generator = np.random.default_rng(1)
     reading, beyond = generator.normal(2, 1, 10), generator.normal(2, 1, 40)
     found = shadows.of_model(reading, beyond)
@@ -65,26 +65,26 @@ def test_a_model_that_is_no_member(world):
 
 
 def test_real_targets_have_no_probabilities(world):
-    shadows = Shadows.of(world.half, np.arange(10), classes=False)
+    shadows = Shadows.of(world.values, np.arange(10), classes=False)
     assert set(shadows.of_members()) == set(shadows.of_model(shadows.phi[0], shadows.holdout[0])) == {
         "lira-online", "lira-offline",
     }  # fmt: skip
 
 
 def test_rows_that_cannot_be_attacked_are_left_away(world):
-    half = world.half
-    rows = half.signals["margin"].rows.copy()
+    split = world.values
+    rows = split.signals["margin"].rows.copy()
     rows[:, 3] = np.nan  # erased
-    held = held_rows(half).copy()
+    held = held_rows(split).copy()
     held[:, 8] = True  # lacked by nobody
-    told = replace(half, held=held, signals={"margin": Readings(rows, half.signals["margin"].holdout)})
+    told = replace(split, held=held, signals={"margin": Readings(rows, split.signals["margin"].holdout)})
     shadows = Shadows.of(told, np.arange(10), classes=True)
     assert shadows.rows.tolist() == [0, 1, 2, 4, 5, 6, 7, 9]
     assert all(np.isfinite(scores).all() for scores in shadows.of_members().values())
 
 
 def test_who_held_a_row_follows_from_its_subject(world):
-    assert isinstance(world.half, Half) and world.half.held is None
-    held = held_rows(world.half)
-    for subject, own in enumerate(world.half.positions):
-        assert (held[:, own] == world.half.keep[:, [subject]]).all()
+    assert isinstance(world.values, SplitValues) and world.values.held is None
+    held = held_rows(world.values)
+    for subject, own in enumerate(world.values.positions):
+        assert (held[:, own] == world.values.keep[:, [subject]]).all()

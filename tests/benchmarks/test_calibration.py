@@ -8,8 +8,8 @@ from benchmarks.calibration import figures
 from benchmarks.calibration.worlds import BUILDERS, world
 
 
-def line(request, hit, world_="w", half="judging", **more):
-    return {"world": world_, "half": half, "request": request, "rejects": hit, **more}
+def line(request, hit, world_="w", split="judging", **more):
+    return {"world": world_, "half": split, "request": request, "rejects": hit, **more}
 
 
 def rejects(own):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import neuralyzer as nz
-from neuralyzer.cases.options import Wish
+from neuralyzer.cases.options import CaseOptions
 from neuralyzer.methods.weak.rum import memorisation
 from neuralyzer.references.pool import References
 from neuralyzer.references.signal_values import FEWEST_ASKED
@@ -49,15 +49,15 @@ def test_the_original_is_found_and_a_model_without_the_class_is_not_accused(grou
 def test_members_that_lack_a_rows_class_are_not_asked_how_sure_one_is_of_it(grouped):
     oracle, pool, _ = grouped
     task = nz.Task(oracle, nz.ErasureRequest(subjects=["c0"]), pool)
-    half, (part,) = pool.tuning, task.parts
+    split, (part,) = pool.tuning, task.parts
     labels = oracle.data.y.numpy()[part.rows]
-    never = ~half.half.keep[:, part.subject]
-    assert not half.half.keep[:, 10 + labels][never].all(), "some lack a class of them as well"
+    never = ~split.values.keep[:, part.subject]
+    assert not split.values.keep[:, 10 + labels][never].all(), "some lack a class of them as well"
     found = memorisation(task)
     for row, (position, label) in enumerate(zip(part.rows, labels, strict=True)):
-        p = torch.from_numpy(half.outputs[:, position]).double().softmax(1)[:, int(label)].numpy()
-        held = half.half.keep[:, part.subject] & half.half.keep[:, 10 + label]
-        asked = never & half.half.keep[:, 10 + label]
+        p = torch.from_numpy(split.outputs[:, position]).double().softmax(1)[:, int(label)].numpy()
+        held = split.values.keep[:, part.subject] & split.values.keep[:, 10 + label]
+        asked = never & split.values.keep[:, 10 + label]
         asked = asked if asked.sum() >= FEWEST_ASKED else never
         assert found[row] == pytest.approx(p[held].mean() - p[asked].mean(), abs=1e-6)
 
@@ -65,7 +65,7 @@ def test_members_that_lack_a_rows_class_are_not_asked_how_sure_one_is_of_it(grou
 def test_the_whole_way_of_a_case(grouped, made_world):
     oracle, pool, place = grouped
     asked = nz.ErasureRequest(classes=["3"], guarantee="exact")
-    case = nz.forget(oracle, asked, pool, place, wish=Wish(rates=RATES))
+    case = nz.forget(oracle, asked, pool, place, options=CaseOptions(rates=RATES))
     assert case.result["plan"]["answerable"] is None
     assert case.verdict is Verdict.FORGOTTEN and case.verification.basis == "exact" and case.succeeded
     assert case.verification.p_value > 0.05, "and the pool, asked all the same, sees nothing"

@@ -7,7 +7,7 @@ import pytest
 
 import neuralyzer as nz
 from neuralyzer.cases.folder import Folder
-from neuralyzer.cases.options import Wish
+from neuralyzer.cases.options import CaseOptions
 from neuralyzer.certificates.check import check
 from neuralyzer.errors import UsageError
 from neuralyzer.methods.strong.datamodel_matching import DatamodelMatching
@@ -22,7 +22,7 @@ from tests.rates import RATES
 
 ALIKE = "the requested subjects stand in for each other"
 REQUEST = nz.ErasureRequest(subjects=["c0"], budget=2.0)
-BY_EXACT = Wish(rates=RATES, exact_references=6)
+BY_EXACT = CaseOptions(rates=RATES, exact_references=6)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_class_that_the_pool_has_not_as_a_group(world, monkeypatch):
     assert "8 exact references would judge it, and retraining costs 1/8 of them" in chosen["reason"]
     # What the pool would have called forgotten is nowhere near a model without the class.
     assert case.verification.p_value > 0.05
-    case = go(world, asked, workspace=policy, wish=replace(BY_EXACT, choose=lambda plan: "datamodel-matching"))
+    case = go(world, asked, workspace=policy, options=replace(BY_EXACT, choose=lambda plan: "datamodel-matching"))
     first, again, last = case.result["unlearning"]["attempts"]
     assert (first["method"], first["verdict"]) == ("datamodel-matching", "not forgotten")
     assert again["method"] == first["method"] and "opened twice" in again["reason"]
@@ -89,7 +89,7 @@ def test_without_the_class_a_model_is_not_rejected_by_exact_references(world, tm
 def test_exact_references_give_a_verdict_where_the_pool_cannot(world, unanswerable, forgetting):
     case = go(world, REQUEST, workspace=loose(world))
     assert case.verdict is Verdict.INCONCLUSIVE and ALIKE in case.verification.sentence
-    judged = go(world, REQUEST, workspace=loose(world), wish=BY_EXACT)
+    judged = go(world, REQUEST, workspace=loose(world), options=BY_EXACT)
     assert judged.id != case.id, "another case, since other models judge"
     assert judged.verification.judges == "exact references" and judged.verification.basis == "statistical"
     assert judged.verdict is Verdict.FORGOTTEN and judged.succeeded
@@ -101,22 +101,22 @@ def test_exact_references_give_a_verdict_where_the_pool_cannot(world, unanswerab
     assert "judged in the pool's place" in held["6 exact references"]
     assert "but for scores by member" in held["32 reference models"]
     assert folders(world) == []
-    assert judged.verification.looks == 2, "its members tell the gap, so the judging half is opened all the same"
+    assert judged.verification.looks == 2, "its members tell the gap, so the evaluation split is opened all the same"
 
 
 def test_the_coach_is_not_heard_where_the_pool_cannot_answer(world, unanswerable, forgetting, monkeypatch):
     """To members that know the rows from others, a model without them looks wrong; exact references decide."""
-    from neuralyzer.trace.estimator import Gauge
+    from neuralyzer.trace.estimator import TraceEstimator
 
-    read = Gauge.read
+    read = TraceEstimator.read
 
     def rejecting(self, model, counts=None):
-        gauged = read(self, model, counts)
-        object.__setattr__(gauged.joint, "rejects", True)
-        return gauged
+        estimates = read(self, model, counts)
+        object.__setattr__(estimates.joint, "rejects", True)
+        return estimates
 
-    monkeypatch.setattr("neuralyzer.trace.estimator.Gauge.read", rejecting)
-    case = go(world, REQUEST, workspace=loose(world), wish=BY_EXACT)
+    monkeypatch.setattr("neuralyzer.trace.estimator.TraceEstimator.read", rejecting)
+    case = go(world, REQUEST, workspace=loose(world), options=BY_EXACT)
     assert [attempt["method"] for attempt in case.result["unlearning"]["attempts"]] == ["datamodel-matching"]
     assert case.verdict is Verdict.FORGOTTEN
 
@@ -160,7 +160,7 @@ def test_they_are_made_once_the_weights_are_final_on_exactly_the_retained_rows(w
 
     monkeypatch.setattr("neuralyzer.cases.attempt.train_exact", spy)
     oracle = world.oracle
-    go(world, REQUEST, oracle=oracle, workspace=loose(world), wish=BY_EXACT)
+    go(world, REQUEST, oracle=oracle, workspace=loose(world), options=BY_EXACT)
     assert (seen["positions"] == np.flatnonzero(oracle.data.subjects == "c0")).all()
     assert seen["final"] and not seen["before"] and seen["apart"] < 1e-2
 
@@ -181,10 +181,10 @@ def test_a_killed_case_goes_on_with_the_same_references_and_leaves_none(world, f
     with monkeypatch.context() as patch:
         patch.setattr(Folder, "write", killed)
         with pytest.raises(KeyboardInterrupt):
-            go(world, REQUEST, workspace=loose(world), wish=BY_EXACT)
+            go(world, REQUEST, workspace=loose(world), options=BY_EXACT)
     assert len(kept) == (0 if stage == "closed" else 6), "kept until the verdict is written, no longer"
     oracle = world.oracle
-    case = go(world, REQUEST, oracle=oracle, workspace=loose(world), wish=BY_EXACT)
+    case = go(world, REQUEST, oracle=oracle, workspace=loose(world), options=BY_EXACT)
     assert trained == [1] and folders(world) == []
     assert case.verification.judges == "exact references" and case.verification.looks == 1
 
@@ -196,21 +196,21 @@ def test_killed_once_the_result_is_written_they_still_go(world, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(exact, "destroy", killed)
         with pytest.raises(KeyboardInterrupt):
-            go(world, REQUEST, workspace=loose(world), wish=BY_EXACT)
+            go(world, REQUEST, workspace=loose(world), options=BY_EXACT)
     assert len(folders(world)) == 1
-    go(world, REQUEST, workspace=loose(world), wish=BY_EXACT)
+    go(world, REQUEST, workspace=loose(world), options=BY_EXACT)
     assert folders(world) == []
 
 
 @pytest.mark.parametrize("count", [-8, 1, 3, 5])
 def test_too_few_are_refused_with_the_wish(count):
     with pytest.raises(UsageError, match=f"^{count} exact references were asked for; it takes 6 or more, 8 do$"):
-        Wish(exact_references=count)
+        CaseOptions(exact_references=count)
 
 
 def test_without_a_pool_they_are_refused_before_anything_is_done(world, tmp_path):
     with pytest.raises(UsageError, match="make references first"):
-        go(world, REQUEST, references=None, wish=BY_EXACT)
+        go(world, REQUEST, references=None, options=BY_EXACT)
     assert not (world.root / "cases").exists()
     with pytest.raises(UsageError, match="make references first"):
         nz.verify(world.oracle.model, world.oracle, REQUEST, None, exact_references=[world.oracle.model] * 8)

@@ -11,7 +11,7 @@ import torch
 import neuralyzer as nz
 from neuralyzer.cases import attempt as attempts
 from neuralyzer.cases.folder import Folder
-from neuralyzer.cases.options import Wish
+from neuralyzer.cases.options import CaseOptions
 from neuralyzer.certificates.check import check
 from neuralyzer.errors import UsageError
 from neuralyzer.influence import kept
@@ -29,8 +29,8 @@ REQUEST = nz.ErasureRequest(subjects=["c0"], budget=2.0)
 def go(world, request=REQUEST, references="pool", **options):
     oracle = options.pop("oracle", None) or world.oracle
     pool = (lambda: world.references(oracle)) if references == "pool" else references
-    wish = options.pop("wish", Wish(rates=RATES))
-    return nz.forget(oracle, request, pool, options.pop("workspace", world.workspace), wish=wish, **options)
+    options = options.pop("wish", CaseOptions(rates=RATES))
+    return nz.forget(oracle, request, pool, options.pop("workspace", world.workspace), options=options, **options)
 
 
 def loose(world, **policy):
@@ -54,10 +54,10 @@ def test_a_request_is_answered_within_its_budget(world):
 
 
 def test_a_closed_case_is_read_whatever_is_installed_since(world, monkeypatch):
-    wish = Wish(rates=RATES, method="finetune")
-    case = go(world, workspace=loose(world), wish=wish)
+    options = CaseOptions(rates=RATES, method="finetune")
+    case = go(world, workspace=loose(world), options=options)
     monkeypatch.setattr("neuralyzer.methods.catalogue.make", lambda *given, **named: pytest.fail("made again"))
-    assert go(world, workspace=loose(world), wish=wish).to_dict() == case.to_dict()
+    assert go(world, workspace=loose(world), options=options).to_dict() == case.to_dict()
 
 
 def test_the_persons_choice_among_the_options_is_asked_once_and_kept(world):
@@ -67,8 +67,8 @@ def test_the_persons_choice_among_the_options_is_asked_once_and_kept(world):
         asked.append(plan)
         return "finetune"
 
-    wish = Wish(rates=RATES, choose=choose)
-    case = go(world, workspace=loose(world), wish=wish)
+    options = CaseOptions(rates=RATES, choose=choose)
+    case = go(world, workspace=loose(world), options=options)
     attempts = case.result["unlearning"]["attempts"]
     assert attempts[0]["method"] == "finetune"
     option = next(option for option in case.plan.options if option.method == "finetune")
@@ -79,7 +79,7 @@ def test_the_persons_choice_among_the_options_is_asked_once_and_kept(world):
     )
     assert len(attempts[0]["trials"]) > 1 and attempts[0]["trials"][0]["settings"]["rate"] == 1.0
     assert "chosen by the person" in case.result["plan"]["note"] and case.verdict is not Verdict.NOT_FORGOTTEN
-    assert weights.digest(go(world, workspace=loose(world), wish=wish).model) == weights.digest(case.model)
+    assert weights.digest(go(world, workspace=loose(world), options=options).model) == weights.digest(case.model)
     assert len(asked) == 1
 
 
@@ -88,7 +88,7 @@ def test_a_method_that_there_is_not_is_refused_before_anything_is_done(world, na
     with pytest.raises(UsageError, match=r"^there is no method 'nonsense'"):
         go(world, method=name)
     with pytest.raises(UsageError, match=r"takes .*speed"):
-        go(world, wish=Wish(rates=RATES, method="finetune", hyperparameters={"speed": 1}))
+        go(world, options=CaseOptions(rates=RATES, method="finetune", hyperparameters={"speed": 1}))
     assert not list(world.workspace.cases.glob("*"))
 
 
@@ -127,7 +127,7 @@ def test_what_the_coach_sees_through_costs_no_look(world):
     case = go(
         world,
         oracle=oracle,
-        wish=Wish(method="finetune", hyperparameters={"rate": 1.0}, rates=RATES),
+        options=CaseOptions(method="finetune", hyperparameters={"rate": 1.0}, rates=RATES),
         workspace=loose(world),
     )
     first = case.result["unlearning"]["attempts"][0]
@@ -175,7 +175,7 @@ def test_looks_are_counted_across_cases_and_then_only_exact_options_remain(world
     oracle = world.oracle
     pool = world.references(oracle)
     for number in (1, 2):
-        assert pool.looks.take(oracle.lineage, ["c0"]) == number
+        assert pool.access_log.take(oracle.lineage, ["c0"]) == number
     case = go(world, oracle=oracle)
     assert "only exact options remain" in case.result["unlearning"]["attempts"][0]["reason"]
     assert case.verification.basis == "exact"
@@ -201,9 +201,9 @@ def test_when_a_case_closes_the_measured_rows_go_and_the_lineage_goes_on(world):
     assert len(after.data) == 460 and "c0" not in set(after.data.subjects)
     assert after.lineage == world.oracle.digest
     pool = world.references(after)
-    assert not np.isin(pool.roster.ids, world.oracle.data.ids[world.oracle.data.subjects == "c0"]).any()
+    assert not np.isin(pool.pool_index.ids, world.oracle.data.ids[world.oracle.data.subjects == "c0"]).any()
     second = nz.forget(
-        after, nz.ErasureRequest(subjects=["c1"], budget=2.0), pool, loose(world), wish=Wish(rates=RATES)
+        after, nz.ErasureRequest(subjects=["c1"], budget=2.0), pool, loose(world), options=CaseOptions(rates=RATES)
     )
     assert second.verdict in (Verdict.FORGOTTEN, Verdict.INCONCLUSIVE, Verdict.UNTRACEABLE)
     assert second.oracle.lineage == world.oracle.digest
@@ -262,7 +262,7 @@ def test_a_closed_case_is_not_done_again(world, monkeypatch):
 
 
 def test_the_curvature_is_kept_for_the_next_request_without_the_rows_that_went(world):
-    case = go(world, workspace=loose(world), wish=Wish(rates=RATES, method="datamodel-matching"))
+    case = go(world, workspace=loose(world), options=CaseOptions(rates=RATES, method="datamodel-matching"))
     assert case.succeeded
     pool = world.references(case.oracle)
     assert kept.ready(case.oracle, pool.store.curvature) and not kept.ready(world.oracle, pool.store.curvature)

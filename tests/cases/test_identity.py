@@ -7,7 +7,7 @@ import pytest
 import neuralyzer as nz
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.identity import _early_fields, _name, case_of
-from neuralyzer.cases.options import Wish
+from neuralyzer.cases.options import CaseOptions
 from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
 
@@ -19,8 +19,8 @@ def place(tmp_path):
     return Workspace(tmp_path)
 
 
-def name(place, oracle, request=REQUEST, **wish):
-    return case_of(place, oracle, request, Wish(**wish))
+def name(place, oracle, request=REQUEST, **options):
+    return case_of(place, oracle, request, CaseOptions(**options))
 
 
 DIFFERENT = [
@@ -30,7 +30,7 @@ DIFFERENT = [
 
 
 def test_wishes_are_told_apart_by_name_not_as_a_set(place, made_world):
-    assert len({name(place, made_world.oracle, **wish) for wish in DIFFERENT}) == len(DIFFERENT)
+    assert len({name(place, made_world.oracle, **options) for options in DIFFERENT}) == len(DIFFERENT)
 
 
 def test_data_holdout_and_policy_are_part_of_it(place, made_world):
@@ -51,16 +51,16 @@ def test_a_budget_that_was_timed_is_no_part_of_it(place, made_world, budget):
 
 
 def test_a_case_that_an_early_version_began_is_gone_on_with(place, made_world):
-    oracle, wish = made_world.oracle, Wish(seed=3)
-    early = _name(place, _early_fields(oracle, REQUEST, wish))
+    oracle, options = made_world.oracle, CaseOptions(seed=3)
+    early = _name(place, _early_fields(oracle, REQUEST, options))
     folder = Folder(place.cases / early)
     folder.write("request", {"request": REQUEST.to_dict()})
-    assert case_of(place, oracle, REQUEST, wish) == early
-    assert case_of(place, oracle, replace(REQUEST, reason="bias"), wish) != early
+    assert case_of(place, oracle, REQUEST, options) == early
+    assert case_of(place, oracle, replace(REQUEST, reason="bias"), options) != early
     folder.write("result", {"policy": Policy(alpha=0.2).to_dict()})
-    assert case_of(place, oracle, REQUEST, wish) != early, "it was answered under another policy"
+    assert case_of(place, oracle, REQUEST, options) != early, "it was answered under another policy"
     folder.write("result", {"policy": place.policy.to_dict()})
-    assert case_of(place, oracle, REQUEST, wish) == early
+    assert case_of(place, oracle, REQUEST, options) == early
 
 
 def test_another_budget_by_timing_goes_on_with_the_case_and_keeps_its_first(tmp_path, made_world, monkeypatch):
@@ -75,10 +75,14 @@ def test_another_budget_by_timing_goes_on_with_the_case_and_keeps_its_first(tmp_
         patch.setattr(module, "audit", stopped)
         with pytest.raises(KeyboardInterrupt):
             nz.forget(
-                made_world.oracle, replace(REQUEST, budget=50.0), None, place, wish=Wish("retrain", timed_budget=True)
+                made_world.oracle,
+                replace(REQUEST, budget=50.0),
+                None,
+                place,
+                options=CaseOptions("retrain", timed_budget=True),
             )
     case = nz.forget(
-        made_world.oracle, replace(REQUEST, budget=70.0), None, place, wish=Wish("retrain", timed_budget=True)
+        made_world.oracle, replace(REQUEST, budget=70.0), None, place, options=CaseOptions("retrain", timed_budget=True)
     )
     assert [path.name for path in place.cases.iterdir()] == [case.id]
     assert case.result["request"]["budget"] == 50.0 if "request" in case.result else case.plan.budget == 50.0

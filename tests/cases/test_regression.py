@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 import neuralyzer as nz
-from neuralyzer.cases.options import Wish
+from neuralyzer.cases.options import CaseOptions
 from neuralyzer.certificates.check import check
 from neuralyzer.registry.manifests import register_dataset
 from tests.rates import RATES
@@ -37,7 +37,9 @@ def test_a_regression_is_made_to_forget_and_certified(tmp_path):
     oracle = nz.TrainedModel.fit(nz.Recipe(build, nz.Regression(), epochs=60, batch_size=20), data, holdout)
     pool = nz.References.fit(oracle, 48, workspace=tmp_path, backend="vectorised")
     place = nz.Workspace(tmp_path, nz.Policy(max_utility_loss=0.5))
-    case = nz.forget(oracle, nz.ErasureRequest(subjects=["s0"], budget=5.0), pool, place, wish=Wish(rates=SLOW))
+    case = nz.forget(
+        oracle, nz.ErasureRequest(subjects=["s0"], budget=5.0), pool, place, options=CaseOptions(rates=SLOW)
+    )
     result = case.to_dict()
     assert result["located"]["rows"] == 20 and case.audit.verdict == "not forgotten"
     assert case.verdict == "forgotten" and case.succeeded and case.verification.basis != "exact"

@@ -6,13 +6,13 @@ from torch import nn
 
 import neuralyzer as nz
 from neuralyzer.cases import attempt as attempts
-from neuralyzer.cases.options import Wish
+from neuralyzer.cases.options import CaseOptions
 from neuralyzer.data.rows import Data
 from neuralyzer.methods.strong.influence import Influence
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.pool import References
-from neuralyzer.trace.estimator import Gauge
-from neuralyzer.trace.verdict import FIRST_LOOK, SECOND_LOOK, Verdict
+from neuralyzer.trace.estimator import TraceEstimator
+from neuralyzer.trace.verdict import FIRST_ACCESS, SECOND_ACCESS, Verdict
 from tests.conftest import small_digits, small_recipe
 from tests.rates import RATES
 
@@ -47,9 +47,11 @@ def retrained(task):
 
 
 def nulls(references):
-    """Critical values and how many scores they rest on, by signal, of the judging half."""
-    gauge = Gauge(references.judging, references.parts(np.flatnonzero(references.oracle.data.subjects == "c15")), 0.05)
-    return {name: (gauge.tables[name].critical, len(gauge.tables[name].pooled)) for name in gauge.signals}
+    """Critical values and how many scores they rest on, by signal, of the evaluation split."""
+    estimator = TraceEstimator(
+        references.evaluation, references.parts(np.flatnonzero(references.oracle.data.subjects == "c15")), 0.05
+    )
+    return {name: (estimator.tables[name].critical, len(estimator.tables[name].pooled)) for name in estimator.signals}
 
 
 def test_the_tenth_request_is_judged_like_the_first(lineage, monkeypatch):
@@ -67,17 +69,19 @@ def test_the_tenth_request_is_judged_like_the_first(lineage, monkeypatch):
     before, cases = nulls(References.open(folder, oracle)), []
     for number in range(REQUESTS + 1):
         pool, name = References.open(folder, oracle), f"c{number:02d}"
-        assert pool.looks.taken(oracle.lineage, [name]) == 0, "a subject's looks are its own"
+        assert pool.access_log.taken(oracle.lineage, [name]) == 0, "a subject's looks are its own"
         if number == REQUESTS:
-            pool.looks.take(oracle.lineage, [name])
-        case = nz.forget(oracle, nz.ErasureRequest(subjects=[name], budget=2.0), pool, policy, wish=Wish(rates=RATES))
+            pool.access_log.take(oracle.lineage, [name])
+        case = nz.forget(
+            oracle, nz.ErasureRequest(subjects=[name], budget=2.0), pool, policy, options=CaseOptions(rates=RATES)
+        )
         cases.append(case)
         assert (
             case.verification.basis == "statistical" and case.succeeded and name not in set(case.oracle.data.subjects)
         )
         oracle = case.oracle
     assert [case.verification.looks for case in cases] == [1] * REQUESTS + [2]
-    assert quantiles == [FIRST_LOOK] * REQUESTS + [SECOND_LOOK] == [1.960] * REQUESTS + [2.241]
+    assert quantiles == [FIRST_ACCESS] * REQUESTS + [SECOND_ACCESS] == [1.960] * REQUESTS + [2.241]
     first, tenth = cases[0].verification, cases[REQUESTS - 1].verification
     assert {case.verdict for case in cases[:REQUESTS]} == {Verdict.FORGOTTEN}
     assert tenth.detectable < min(1, 1.75 * first.detectable)

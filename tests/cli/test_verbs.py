@@ -139,7 +139,7 @@ def test_audit(project):
     assert control["passed"] and control["groups"] == 10 and control["found"] <= control["promised"]
     assert audit["protocol"]["counting"] == [row["signal"] for row in audit["families"] if row["counts"]]
     assert project.states() == before, "an audit writes nothing"
-    assert not project.pool.joinpath("looks.json").exists(), "and takes no look at the judging half"
+    assert not project.pool.joinpath("looks.json").exists(), "and takes no look at the evaluation split"
 
 
 def test_plan(project):

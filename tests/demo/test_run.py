@@ -10,7 +10,7 @@ from neuralyzer.cli.app import app
 from neuralyzer.demo import digits
 from neuralyzer.demo import run as demo
 from neuralyzer.models import reading
-from neuralyzer.trace.estimator import Gauge
+from neuralyzer.trace.estimator import TraceEstimator
 from neuralyzer.verification.verify import verify
 from tests.conftest import small_recipe
 
@@ -22,13 +22,13 @@ def test_the_column_of_retrained_models_is_read_like_the_models_own(made_world):
     references = made_world.references(oracle)
     rest = oracle.data.select(oracle.data.subjects != "c0")
     models = [nz.TrainedModel.fit(small_recipe(seed=seed), rest).model for seed in (501, 502)]
-    gauge = Gauge(references.judging, references.parts(REQUEST.positions(oracle.data)), 0.05)
+    estimator = TraceEstimator(references.evaluation, references.parts(REQUEST.positions(oracle.data)), 0.05)
     verified = [verify(model, oracle, REQUEST, references) for model in models]
     result = {
         "verification": verified[0].to_dict(),
         "utility": {"holdout_accuracy": {"original": 0.9, "unlearned": 0.9, "retrained": []}, "name": "accuracy"},
     }
-    shown = demo.with_retrained(result, gauge, models, oracle.recipe, made_world.holdout)
+    shown = demo.with_retrained(result, estimator, models, oracle.recipe, made_world.holdout)
     for place, row in enumerate(shown["verification"]["families"]):
         assert row["retrained"] == [found.families[place]["unlearned"] for found in verified]
     right = [reading.utility(model, oracle.recipe.objective, made_world.holdout) for model in models]
@@ -67,7 +67,7 @@ def test_the_demo_tells_its_story(tmp_path, capsys, monkeypatch):
     assert "\x1b" not in said
     story = [
         "The Oracle reads handwritten digits", "AIFinn demands", "located: 72 rows", "The Oracle holds", "options",
-        "✓ test_accuracy", "verification, on the judging half", "holdout accuracy", "FORGOTTEN", "report",
+        "✓ test_accuracy", "verification, on the evaluation split", "holdout accuracy", "FORGOTTEN", "report",
     ]  # fmt: skip
     places = [said.find(word) for word in story]
     assert -1 not in places and places == sorted(places), list(zip(story, places, strict=True))

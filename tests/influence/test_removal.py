@@ -12,7 +12,7 @@ from torch import nn
 from neuralyzer.data.rows import Data
 from neuralyzer.influence.curvature import directional_losses
 from neuralyzer.influence.ekfac import ekfac
-from neuralyzer.influence.removal import foretold, moved, removal_space, row_influence
+from neuralyzer.influence.removal import moved, predicted_outputs, removal_space, row_influence
 from neuralyzer.models.objective import Classification
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.regression import Regression
@@ -232,7 +232,7 @@ def test_foretold_outputs_of_a_linear_model_are_its_first_order_update():
     data, asked = Data.from_arrays(x, y), torch.randn(5, 4, generator=generator)
     factors = ekfac(module, Regression(), data)
     damping = 0.05 * factors.largest
-    found = foretold(module, Regression(), data.select(range(20)), 280, factors, damping, asked)
+    found = predicted_outputs(module, Regression(), data.select(range(20)), 280, factors, damping, asked)
     (block,) = factors.blocks
     h = (block.inputs @ torch.diag(block.values[0]) @ block.inputs.T).double()
     theta = module.weight.detach()[0].double()

@@ -62,26 +62,26 @@ def test_passes_are_positive_and_nothing_stands_in_the_way(task, name):
 
 
 def test_the_coach_never_holds_the_judging_half(task, made_world):
-    judging = made_world.references().judging
-    assert task.references.half.members == judging.half.members
-    assert not np.array_equal(task.references.half.keep, judging.half.keep)
+    judging = made_world.references().evaluation
+    assert task.references.values.members == judging.values.members
+    assert not np.array_equal(task.references.values.keep, judging.values.keep)
     assert not any(getattr(value, "judging", None) for value in vars(task).values())
 
 
 @pytest.mark.parametrize("name", ["retrain", "rollback"])
 def test_exact_methods_are_witnessed_to_see_no_forget_row(task, name):
-    task.witness.steps, task.witness.forget_rows = 0, 0
+    task.training_audit.steps, task.training_audit.forget_rows = 0, 0
     catalogue.make(name).unlearn(task)
-    assert task.witness.steps > 0 and task.witness.forget_rows == 0
-    assert task.witness.rows == set(task.retain.ids.tolist())
+    assert task.training_audit.steps > 0 and task.training_audit.forget_rows == 0
+    assert task.training_audit.rows == set(task.retain.ids.tolist())
 
 
 def test_the_witness_sees_a_forget_row_where_there_is_one(task):
-    watch = task.witness.watch(task.oracle.data)
-    before = task.witness.forget_rows
+    watch = task.training_audit.watch(task.oracle.data)
+    before = task.training_audit.forget_rows
     watch.step(task.positions[:3])
-    assert task.witness.forget_rows == before + 3
-    task.witness.forget_rows = before
+    assert task.training_audit.forget_rows == before + 3
+    task.training_audit.forget_rows = before
 
 
 def test_retraining_is_the_recipe_on_the_retained_rows(task):
@@ -110,12 +110,12 @@ def test_rollback_without_forget_rows_after_the_checkpoint_is_the_recorded_train
 
 def test_influence_forgets_on_the_judging_half_and_keeps_utility(task, made_world):
     from neuralyzer.models import reading
-    from neuralyzer.trace.estimator import Gauge
+    from neuralyzer.trace.estimator import TraceEstimator
     from neuralyzer.unlearning.repair import Repair
 
     unlearned = Repair().mend(catalogue.make("influence").unlearn(task), task)
-    gauge = Gauge(made_world.references().judging, task.parts, 0.05)
-    before, after = gauge.read(task.model), gauge.read(unlearned)
+    estimator = TraceEstimator(made_world.references().evaluation, task.parts, 0.05)
+    before, after = estimator.read(task.model), estimator.read(unlearned)
     assert before.rejects and not after.rejects
     assert max(abs(trace.trace) for trace in after.traces.values()) < 0.5
     kept = reading.utility(unlearned, task.objective, made_world.holdout)

@@ -17,9 +17,9 @@ from tests.rates import RATES
 from tests.verification.test_audit import render
 
 
-def planned(task, limit=0.05, rates=RATES, **wish):
+def planned(task, limit=0.05, rates=RATES, **options):
     """Without the record that ships: what it says changes with each benchmark."""
-    return make_plan(task, limit, rates=rates, record=Record(), **wish)
+    return make_plan(task, limit, rates=rates, record=Record(), **options)
 
 
 def by_name(plan):
@@ -193,13 +193,13 @@ def test_an_obstacle_makes_approximate_options_end_inconclusive(task, monkeypatc
 
 
 def test_a_case_of_such_a_request_ends_inconclusive(world, monkeypatch):
-    from neuralyzer.cases.options import Wish
+    from neuralyzer.cases.options import CaseOptions
 
     monkeypatch.setattr(screen, "obstacle", lambda tables, signals, parts: "they stand in for each other")
     policy = nz.Policy(max_utility_loss=0.05)
     case = nz.forget(
         world.oracle, nz.ErasureRequest(subjects=["c0"], budget=4.0), world.references(),
-        nz.Workspace(world.root, policy), wish=Wish(rates=RATES),
+        nz.Workspace(world.root, policy), options=CaseOptions(rates=RATES),
     )  # fmt: skip
     assert case.result["unlearning"]["method"] == "datamodel-matching"
     assert case.verdict == "inconclusive" and not case.succeeded
@@ -222,7 +222,7 @@ def test_plan_times_this_machine(setting):
 
 def test_a_plan_sees_the_tuning_half_alone(setting, monkeypatch):
     oracle, references = setting
-    monkeypatch.setattr(type(references), "judging", property(lambda self: pytest.fail("the judge was asked")))
+    monkeypatch.setattr(type(references), "evaluation", property(lambda self: pytest.fail("the judge was asked")))
     assert nz.plan(oracle, nz.ErasureRequest(subjects=["c0"]), references).options
 
 

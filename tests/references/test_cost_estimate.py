@@ -69,7 +69,7 @@ def test_training_code_of_ones_own_takes_what_the_model_took(oracle, tmp_path):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"size": 17}, "two halves: 17 is odd"),
+        ({"size": 17}, "two splits: 17 is odd"),
         ({"size": 8}, "use more references"),
         ({"size": 18}, r"these 16 references cannot grow by 2: .*\(0.75\), so it takes \d+ or more; ask for \d+$"),
         ({"size": 16, "leave_out": 0.3}, "another leave_out"),
@@ -94,18 +94,18 @@ def test_the_size_it_asks_for_can_be_had():
 
 def test_reading_is_foreseen_within_reason(oracle, kept):
     """What a sample of rows and one unit take, scaled, is about what everything takes."""
-    meter = kept.tuning.meter
-    everything = [Part(subject, own) for subject, own in enumerate(kept.roster.owned)]
+    evaluator = kept.tuning.evaluator
+    everything = [Part(subject, own) for subject, own in enumerate(kept.pool_index.owned)]
 
     def whole():
         began = time.perf_counter()
-        meter.read_rows(oracle.model, meter.batch(np.arange(len(oracle.data))), meter.holdout)
+        evaluator.read_rows(oracle.model, evaluator.batch(np.arange(len(oracle.data))), evaluator.holdout)
         for part in everything:
-            if part.subject in meter.units:
-                meter.read(oracle.model, [part], ["relearned"])
+            if part.subject in evaluator.units:
+                evaluator.read(oracle.model, [part], ["relearned"])
         return time.perf_counter() - began
 
     whole()
     took = min(whole() for _ in range(3))
-    foreseen = min(cost_estimate.reading_seconds(oracle, kept.roster.owned) for _ in range(3))
+    foreseen = min(cost_estimate.reading_seconds(oracle, kept.pool_index.owned) for _ in range(3))
     assert took / 10 < foreseen < 10 * took

@@ -56,7 +56,7 @@ def test_members_of_a_recipe_that_augments(tmp_path):
     oracle = TrainedModel.fit(recipe, *world.data())
     pool = References.fit(oracle, 16, workspace=tmp_path, keep_weights=True)
     assert pool.head["backend"] == "processes" and "augments each batch" in pool.head["why"]
-    kept = np.flatnonzero(pool.roster.held(pool.store.load("keep.npy"))[2])
+    kept = np.flatnonzero(pool.pool_index.held(pool.store.load("keep.npy"))[2])
     member, shaken, plain = (
         weights.load_into(world.classifier(), pool.store.weights(2)),
         training.train(recipe, oracle.data.select(kept), 10_003),
@@ -95,10 +95,10 @@ def test_a_holdout_sorted_by_class_is_read_in_all_classes(tmp_path, monkeypatch)
     monkeypatch.setattr(building, "HOLDOUT_ROWS", 50)
     pool = References.fit(oracle, 16, workspace=tmp_path, keep_weights=True)
     whole, few = pool.tuning, pool.tuning.thinned
-    assert set(whole.meter.holdout_few.y.tolist()) == set(few.meter.holdout.y.tolist()) == {0, 1, 2}
+    assert set(whole.evaluator.holdout_few.y.tolist()) == set(few.evaluator.holdout.y.tolist()) == {0, 1, 2}
     member = weights.load_into(world.classifier(), pool.store.weights(4)).eval()
-    read = few.meter.read(member, pool.parts(np.arange(10)))
-    for name, signal in few.half.signals.items():  # what the member reads now is what was kept of it
+    read = few.evaluator.read(member, pool.parts(np.arange(10)))
+    for name, signal in few.values.signals.items():  # what the member reads now is what was kept of it
         np.testing.assert_allclose(read[name].holdout[0], signal.holdout_of(0)[2], atol=1e-5, err_msg=name)
 
 
@@ -111,7 +111,7 @@ def test_matching_aims_at_copies_as_members_know_them(tmp_path, monkeypatch):
     labels = oracle.data.y.numpy()
     tuning, ones, expected = pool.tuning, np.ones(len(lead)), []
     for position, ahead in zip(task.positions, lead, strict=True):
-        never = ~tuning.half.keep[:, pool.owners[position]]
+        never = ~tuning.values.keep[:, pool.owners[position]]
         expected.append(together(each_copy(tuning, never, position), int(labels[position]), ahead))
     np.testing.assert_allclose(found.never, expected, atol=1e-5)
     seen = [
@@ -120,13 +120,15 @@ def test_matching_aims_at_copies_as_members_know_them(tmp_path, monkeypatch):
     ]
     check(found, np.log(seen) - np.log(expected), ones)
 
-    monkeypatch.setattr(targets, "remembered", lambda own: 0.7)  # of so few rows the coach's figure may be anything
+    monkeypatch.setattr(
+        targets, "remembered", lambda own: 0.7
+    )  # of so few rows the tuning split's figure may be anything
     crowd = np.flatnonzero(labels == 1)[: -(-(labels == 1).sum() // 4)]  # a quarter of a class: others reach it all
     for positions, share in ((crowd, 0.7), (crowd[:-1], 0.7 * targets.BEYOND)):
         own = nz.Task(oracle, nz.ErasureRequest(rows=oracle.data.ids[positions].tolist()), pool)
         apart = []
         for position in own.positions:
-            held = tuning.half.keep[:, pool.owners[position]]
+            held = tuning.values.keep[:, pool.owners[position]]
             said = (np.log(together(each_copy(tuning, who, position), labels[position], 0.0)) for who in (held, ~held))
             apart.append(next(said) - next(said))
         check(Aims.near(own), np.array(apart), np.full(len(positions), share))
@@ -139,7 +141,7 @@ def each_copy(tuning, members, position):
 
 def said_of_copies(task, pool):
     """What the original says of the copies that members were read on."""
-    kept = copies.copies(task.forget.x, COPIES, pool.tuning.meter.context)
+    kept = copies.copies(task.forget.x, COPIES, pool.tuning.evaluator.context)
     return [logits(task.oracle, copy) for copy in kept]
 
 
@@ -174,18 +176,18 @@ def test_a_model_leads_members_on_its_rows_as_on_the_holdout(tmp_path):
     """By the plain least squares of the trace's second step, written out."""
     oracle = TrainedModel.fit(world.RECIPE, *world.data())
     task = nz.Task(oracle, nz.ErasureRequest(subjects=["s03", "s07"]), References.fit(oracle, 16, workspace=tmp_path))
-    half = task.references.thinned
-    read, labels = half.half.signals["margin"], half.meter.holdout.y.numpy()
-    own = logits(oracle, half.meter.holdout.x)
+    split = task.references.thinned
+    read, labels = split.values.signals["margin"], split.evaluator.holdout.y.numpy()
+    own = logits(oracle, split.evaluator.holdout.x)
     own = own[np.arange(len(own)), labels] - scipy.special.logsumexp(np.where(np.eye(3)[labels], -np.inf, own), axis=1)
     spread = np.maximum(sd := read.holdout.std(0, ddof=1), np.median(sd) / 4)
     found = targets.leads(task, oracle.model)
     for part in task.parts:
         lead = found[np.searchsorted(task.positions, part.rows)]
-        keep = half.half.keep[:, part.subject]
+        keep = split.values.keep[:, part.subject]
         y = (own - read.holdout[~keep].mean(0)) / spread
         c0, c1 = np.linalg.lstsq(np.stack([np.ones(len(y)), read.holdout.mean(0) / spread], 1), y, rcond=None)[0]
-        moments = task.gauge.tables["margin"].null(part).moments
+        moments = task.estimator.tables["margin"].null(part).moments
         never = read.rows[:, part.rows][~keep].mean(0)
         np.testing.assert_allclose(lead, c0 * moments.spread + c1 * never, rtol=1e-4, atol=1e-4)
     bare = nz.Task(oracle, nz.ErasureRequest(subjects=["s03"]))

@@ -18,14 +18,14 @@ from neuralyzer.references.measurement import all_members
 from neuralyzer.references.pool import References
 from neuralyzer.references.signal_values import Part
 from neuralyzer.signals.margin import Margin
-from neuralyzer.trace.estimator import Gauge
+from neuralyzer.trace.estimator import TraceEstimator
 from neuralyzer.trace.null_table import Table
 from neuralyzer.unlearning.targets import Aims
 from neuralyzer.unlearning.task import Task
 from neuralyzer.workspace import atomic
 from tests.references import world
 
-BOTH = ("tuning", "judging")
+BOTH = ("tuning", "evaluation")
 
 
 def made(oracle, place, size=16, **given):
@@ -52,43 +52,43 @@ def test_a_member_is_the_recipe_on_its_rows(kept, number):
 
 @pytest.mark.parametrize("which", BOTH)
 def test_what_was_measured_is_what_the_meter_reads(kept, which):
-    half = getattr(kept, which)
+    split = getattr(kept, which)
     parts = kept.parts(np.arange(len(kept.oracle.data)))
     units = [part for part in parts if len(part.rows) >= 8]
     assert len(parts) == 12 and len(units) == 3
     for place in (0, 5):
         model = kept.member(2 * place + BOTH.index(which))
         for asked in (parts, units):
-            got = half.meter.read(model, asked)
+            got = split.evaluator.read(model, asked)
             assert ("relearned" in got) == (asked is units) and len(got) == 4 + (asked is units)
             for name, own in got.items():
-                stored = half.half.signals[name]
+                stored = split.values.signals[name]
                 for part, rows, outside in zip(asked, own.rows, own.holdout, strict=True):
                     np.testing.assert_allclose(rows, stored.rows[place][part.rows], rtol=1e-4, atol=1e-5)
                     np.testing.assert_allclose(outside, stored.holdout_of(part.subject)[place], rtol=1e-4, atol=1e-5)
         outputs = reading.outputs(model, world.RECIPE.objective, kept.oracle.data.x)
-        np.testing.assert_allclose(half.outputs[place], outputs, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(split.outputs[place], outputs, rtol=1e-5, atol=1e-6)
         utility = reading.utility(model, world.RECIPE.objective, kept.oracle.holdout)
-        assert half.utilities[place] == pytest.approx(utility)
+        assert split.utilities[place] == pytest.approx(utility)
 
 
 def test_only_whole_units_are_relearned(kept):
-    signal, whole = kept.tuning.meter.signals["relearned"], kept.parts(np.flatnonzero(world.SUBJECTS == "s01"))
-    assert kept.tuning.meter.measures(signal, whole)
-    assert not kept.tuning.meter.measures(signal, [Part(1, whole[0].rows[:-1])])
-    assert not kept.tuning.meter.measures(signal, kept.parts(np.flatnonzero(world.SUBJECTS == "s05")))
-    relearned = kept.tuning.half.signals["relearned"].rows
+    signal, whole = kept.tuning.evaluator.signals["relearned"], kept.parts(np.flatnonzero(world.SUBJECTS == "s01"))
+    assert kept.tuning.evaluator.measures(signal, whole)
+    assert not kept.tuning.evaluator.measures(signal, [Part(1, whole[0].rows[:-1])])
+    assert not kept.tuning.evaluator.measures(signal, kept.parts(np.flatnonzero(world.SUBJECTS == "s05")))
+    relearned = kept.tuning.values.signals["relearned"].rows
     assert np.isfinite(relearned[:, world.SUBJECTS < "s03"]).all()
     assert np.isnan(relearned[:, world.SUBJECTS >= "s03"]).all()
 
 
 def test_the_halves_share_nothing(kept):
     keep = np.load(kept.store.root / "keep.npy")
-    assert (kept.tuning.half.keep == keep[::2]).all() and (kept.judging.half.keep == keep[1::2]).all()
-    for half in (kept.tuning, kept.judging):
-        assert ((~half.half.keep).sum(0) == 6).all()
-    lacking = 1 - kept.roster.held(keep[::2]).mean()
-    assert kept.tuning.half.share == pytest.approx(lacking)
+    assert (kept.tuning.values.keep == keep[::2]).all() and (kept.evaluation.values.keep == keep[1::2]).all()
+    for split in (kept.tuning, kept.evaluation):
+        assert ((~split.values.keep).sum(0) == 6).all()
+    lacking = 1 - kept.pool_index.held(keep[::2]).mean()
+    assert kept.tuning.values.share == pytest.approx(lacking)
 
 
 def test_outputs_of_members_that_never_saw_the_rows(kept):
@@ -125,7 +125,7 @@ def test_without_a_workspace_a_pool_lives_as_long_as_its_object(oracle, kept, mo
     )
     references = References.fit(oracle, 16)
     root = references.store.root
-    assert root.exists() and references.tuning.half.members == 8
+    assert root.exists() and references.tuning.values.members == 8
     del references
     assert not root.exists()
 
@@ -221,7 +221,7 @@ def test_processes_train_only_members_that_are_missing(copied, oracle, kept, tmp
     again = made(oracle, tmp_path)
     assert trained == [("processes", 11), ("processes", 14)]
     for which in BOTH:
-        got, want = (getattr(pool, which).half.signals for pool in (again, kept))
+        got, want = (getattr(pool, which).values.signals for pool in (again, kept))
         for name in ("margin", "augmented", "fisher", "relearned"):
             np.testing.assert_allclose(got[name].rows, want[name].rows, rtol=1e-3, atol=1e-3)
             assert (got[name].rows != want[name].rows).sum() <= 2 * world.ROWS + np.isnan(want[name].rows).sum()
@@ -247,14 +247,14 @@ def test_a_pool_grows_in_place(oracle, half_left_out, tmp_path, monkeypatch, cut
     assert grown.digest != half_left_out.digest
     for which in BOTH:
         old, new = getattr(half_left_out, which), getattr(grown, which)
-        assert new.half.members == 16
-        assert (new.half.keep[:12] == old.half.keep).all()
+        assert new.values.members == 16
+        assert (new.values.keep[:12] == old.values.keep).all()
         # the new members lack as much as the old ones did, each subject equally often
-        assert ((~new.half.keep[12:]).sum(0) == 2).all()
-        for name, own in old.half.signals.items():
-            assert np.array_equal(new.half.signals[name].rows[:12], own.rows, equal_nan=True)
-            assert np.array_equal(new.half.signals[name].holdout[:12], own.holdout)
-        assert np.isfinite(new.half.signals["margin"].rows).all() and (new.utilities[:12] == old.utilities).all()
+        assert ((~new.values.keep[12:]).sum(0) == 2).all()
+        for name, own in old.values.signals.items():
+            assert np.array_equal(new.values.signals[name].rows[:12], own.rows, equal_nan=True)
+            assert np.array_equal(new.values.signals[name].holdout[:12], own.holdout)
+        assert np.isfinite(new.values.signals["margin"].rows).all() and (new.utilities[:12] == old.utilities).all()
     assert grown.head["settings"] == half_left_out.head["settings"]
 
 
@@ -299,9 +299,9 @@ def test_rows_in_another_order_are_the_same_data(kept, oracle):
         kept.store.root, TrainedModel(oracle.model, world.RECIPE, oracle.data.select(order), oracle.holdout)
     )
     for name in ("margin", "relearned"):
-        want = kept.tuning.half.signals[name].rows[:, order]
-        assert np.array_equal(other.tuning.half.signals[name].rows, want, equal_nan=True)
-    for subject, rows in enumerate(other.tuning.half.positions):
+        want = kept.tuning.values.signals[name].rows[:, order]
+        assert np.array_equal(other.tuning.values.signals[name].rows, want, equal_nan=True)
+    for subject, rows in enumerate(other.tuning.values.positions):
         assert (other.oracle.data.subjects[rows] == f"s{subject:02d}").all()
 
 
@@ -310,7 +310,7 @@ def test_rows_in_another_order_are_the_same_data(kept, oracle):
     [
         ({"seed": 1}, r"have another seed \(10000\)"),
         ({"leave_out": 0.8}, "have another leave_out"),
-        ({"size": 21}, "two halves: 21 is odd"),
+        ({"size": 21}, "two splits: 21 is odd"),
     ],
     ids=str,
 )
@@ -359,19 +359,19 @@ def test_erasing(copied, oracle, kept, asked):
     rest = np.setdiff1d(np.arange(world.ROWS), positions)
     for which in BOTH:
         old, new = getattr(kept, which), getattr(again, which)
-        for name, own in new.half.signals.items():
+        for name, own in new.values.signals.items():
             gone = np.isin(np.arange(world.ROWS), positions) | (
                 (name == "relearned") & (world.SUBJECTS == f"s{subject:02d}")
             )
-            want = old.half.signals[name].rows.copy()
+            want = old.values.signals[name].rows.copy()
             want[:, gone] = np.nan
             assert np.array_equal(own.rows, want[:, rest], equal_nan=True)
         assert np.array_equal(new.outputs, old.outputs[:, rest])
-        table = Table(new.half, "margin")
+        table = Table(new.values, "margin")
         assert (subject in table) == (asked == "rest of a unit")
-        assert np.array_equal(table.nulls[2].moments.never, Table(old.half, "margin").nulls[2].moments.never)
+        assert np.array_equal(table.nulls[2].moments.never, Table(old.values, "margin").nulls[2].moments.never)
     units = {"unit": {0, 2}, "rest of a unit": {0, 2}, "small subject": {0, 1, 2}}[asked]
-    assert set(again.tuning.meter.units) == units == set(again.tuning.half.signals["relearned"].units)
+    assert set(again.tuning.evaluator.units) == units == set(again.tuning.values.signals["relearned"].units)
     if subject == 1:
         outside = np.fromfile(root / "signals" / "relearned.holdout.f32", np.float32).reshape(16, 3, -1)
         assert np.isnan(outside[:, 1]).all() and np.isfinite(outside[:, [0, 2]]).all()
@@ -386,18 +386,18 @@ def test_erasing_twice_in_a_row(copied, oracle):
     middle.erase(np.flatnonzero(left.data.subjects == "s03"), "second")
     both = np.flatnonzero((world.SUBJECTS == "s00") | (world.SUBJECTS == "s03"))
     last = References.open(copied.store.root, retained(oracle, both))
-    assert np.isfinite(last.tuning.half.signals["margin"].rows).all()
+    assert np.isfinite(last.tuning.values.signals["margin"].rows).all()
     assert [References.closed(copied.store.root, case) for case in ("first", "second", "third")] == [True, True, False]
-    assert [len(own) for own in last.tuning.half.positions] == [0, 10, 9, 0, *[6] * 8]
+    assert [len(own) for own in last.tuning.values.positions] == [0, 10, 9, 0, *[6] * 8]
 
 
 def test_single_rows_as_subjects(tmp_path):
     """No unit is large enough to be relearned, and everything else works."""
     owned = world.data(subjects=None)
     references = made(TrainedModel.fit(world.RECIPE, *owned), tmp_path)
-    assert references.tuning.half.signals["relearned"].units == {}
-    gauge = Gauge(references.tuning, references.parts(np.array([3])), 0.05)
-    assert gauge.signals == ["margin", "augmented", "correct", "fisher"]
+    assert references.tuning.values.signals["relearned"].units == {}
+    estimator = TraceEstimator(references.tuning, references.parts(np.array([3])), 0.05)
+    assert estimator.signals == ["margin", "augmented", "correct", "fisher"]
 
 
 @pytest.fixture(scope="module")
@@ -408,19 +408,19 @@ def grouped(oracle, tmp_path_factory):
 
 def test_classes_as_subjects(oracle, grouped):
     """A row is held by members that keep both its subject and its class."""
-    half = grouped.tuning.half
-    assert half.keep.shape == (14, 15) and ((~half.keep).sum(0) == 6).all()
+    split = grouped.tuning.values
+    assert split.keep.shape == (14, 15) and ((~split.keep).sum(0) == 6).all()
     labels = oracle.data.y.numpy()
     for subject in (0, 5):
-        saw = np.flatnonzero(half.keep[:, subject])
-        rows = half.positions[subject]
-        want = half.keep[saw][:, 12 + labels[rows]]
-        assert (half.rows_held(subject, rows) == want).all() and not want.all()
+        saw = np.flatnonzero(split.keep[:, subject])
+        rows = split.positions[subject]
+        want = split.keep[saw][:, 12 + labels[rows]]
+        assert (split.rows_held(subject, rows) == want).all() and not want.all()
     for label in range(3):
-        assert (labels[half.positions[12 + label]] == label).all()
-    assert half.share == pytest.approx(1 - half.held.mean()) and half.share > 0.5
-    for name in half.signals:
-        table = Table(half, name)
+        assert (labels[split.positions[12 + label]] == label).all()
+    assert split.share == pytest.approx(1 - split.held.mean()) and split.share > 0.5
+    for name in split.signals:
+        table = Table(split, name)
         assert table.subjects == ([0, 1, 2] if name == "relearned" else list(range(15)))
         assert np.isfinite(table.pooled).all()
 
@@ -483,12 +483,12 @@ def test_a_class_that_is_left_of_an_erased_subject(grouped, tmp_path):
 
 def test_who_lacks_a_rows_class_is_not_asked_about_it(grouped):
     """Every row once, by the members without the subject that kept its class; by all of those where fewer than three are."""
-    half = grouped.tuning
-    keep, labels = half.half.keep, grouped.oracle.data.y.numpy()
+    split = grouped.tuning
+    keep, labels = split.values.keep, grouped.oracle.data.y.numpy()
     fewer = 0
     for subject in range(15):
-        part = Part(subject, half.half.positions[subject])
-        blocks = half.never_saw([part])
+        part = Part(subject, split.values.positions[subject])
+        blocks = split.never_saw([part])
         assert sorted(np.concatenate([rows for rows, _ in blocks])) == list(range(len(part.rows)))
         never = ~keep[:, subject]
         for rows, members in blocks:
@@ -501,10 +501,10 @@ def test_who_lacks_a_rows_class_is_not_asked_about_it(grouped):
 
 def test_many_parts_are_asked_together_as_each_is_alone(grouped):
     """Rows are counted through; which members and outputs a row gets depends on no other part."""
-    half = grouped.tuning
-    parts = [Part(subject, half.half.positions[subject][::2]) for subject in (3, 0, 11)]
+    split = grouped.tuning
+    parts = [Part(subject, split.values.positions[subject][::2]) for subject in (3, 0, 11)]
     positions = np.concatenate([part.rows for part in parts])
-    for which in (half.never_saw, half.saw):
+    for which in (split.never_saw, split.saw):
         alone, before = {}, 0
         for part in parts:
             for rows, members in which([part]):
@@ -514,10 +514,10 @@ def test_many_parts_are_asked_together_as_each_is_alone(grouped):
             int(row): own.tolist() for rows, members in which(parts) for row, own in zip(rows, members.T, strict=True)
         }
         assert together == alone and len(together) == len(positions)
-    for rows, outputs in half.never_outputs(parts):
+    for rows, outputs in split.never_outputs(parts):
         for row, own in zip(rows, outputs.movedim(1, 0), strict=True):
-            asked = np.flatnonzero(half.half.asked(*owner(parts, row))[:, 0])
-            assert (own.numpy() == half.outputs[asked, positions[row]]).all()
+            asked = np.flatnonzero(split.values.asked(*owner(parts, row))[:, 0])
+            assert (own.numpy() == split.outputs[asked, positions[row]]).all()
 
 
 def owner(parts, row):
@@ -528,13 +528,13 @@ def owner(parts, row):
 
 def test_what_a_member_says_of_a_class_that_it_lacks_is_what_the_others_say(grouped):
     """Aims in a pool with groups: logs of probabilities are averaged over the members that know each class."""
-    task, half = Task(grouped.oracle, ErasureRequest(subjects=["s05"]), grouped), grouped.tuning
+    task, split = Task(grouped.oracle, ErasureRequest(subjects=["s05"]), grouped), grouped.tuning
     found = Aims.of_references(task).outputs.double().numpy()
-    labels, keep = grouped.oracle.data.y.numpy(), half.half.keep
+    labels, keep = grouped.oracle.data.y.numpy(), split.values.keep
     differ = 0
     for place, position in enumerate(task.positions):
-        asked_about = np.flatnonzero(half.half.asked(5, np.array([position]))[:, 0])
-        logs = scipy.special.log_softmax(half.outputs[asked_about, position].astype(float), 1)
+        asked_about = np.flatnonzero(split.values.asked(5, np.array([position]))[:, 0])
+        logs = scipy.special.log_softmax(split.outputs[asked_about, position].astype(float), 1)
         knows = keep[asked_about, 12:]
         differ += (~knows).sum()
         told = np.stack([logs[knows[:, c], c].mean() if knows[:, c].any() else logs[:, c].mean() for c in range(3)])
@@ -558,17 +558,17 @@ def test_looks_of_a_class_are_its_own(grouped, tmp_path):
     shutil.copytree(grouped.store.root, tmp_path / "pool")
     pool = References.open(tmp_path / "pool", grouped.oracle)
     of = {word: pool.names(pool.parts(asked(word))) for word in (1, 2, "s01")}
-    pool.looks.take("model", of[1])
-    assert [pool.looks.taken("model", of[word]) for word in (1, 2, "s01")] == [1, 0, 0]
+    pool.access_log.take("model", of[1])
+    assert [pool.access_log.taken("model", of[word]) for word in (1, 2, "s01")] == [1, 0, 0]
     both = pool.names(pool.parts(asked(1, "s01")))
-    assert pool.looks.take("model", both) == 2 and pool.looks.taken("model", of["s01"]) == 2
+    assert pool.access_log.take("model", both) == 2 and pool.access_log.taken("model", of["s01"]) == 2
 
 
 def test_units_are_relearned_as_subjects_where_classes_are_subjects_too(grouped):
-    assert set(grouped.tuning.meter.units) == {0, 1, 2}
+    assert set(grouped.tuning.evaluator.units) == {0, 1, 2}
     parts = grouped.parts(np.flatnonzero(world.SUBJECTS == "s01"))
-    got = grouped.tuning.meter.read(grouped.member(8), parts)["relearned"]
-    stored = grouped.tuning.half.signals["relearned"]
+    got = grouped.tuning.evaluator.read(grouped.member(8), parts)["relearned"]
+    stored = grouped.tuning.values.signals["relearned"]
     np.testing.assert_allclose(got.rows[0], stored.rows[4][parts[0].rows], rtol=1e-4, atol=1e-5)
 
 
@@ -578,17 +578,17 @@ def test_regression(tmp_path):
     residuals = torch.cat([(references.member(m)(holdout.x) - holdout.y).detach() for m in range(0, 16, 2)])
     scale = references.head["scale"]
     assert scale == pytest.approx(residuals.square().mean().sqrt().item(), rel=1e-5)
-    assert references.tuning.meter.context.objective.scale == pytest.approx(scale)
+    assert references.tuning.evaluator.context.objective.scale == pytest.approx(scale)
     parts = references.parts(np.flatnonzero(world.SUBJECTS == "s02"))
-    for half in (references.tuning, references.judging):
-        gauged = Gauge(half, parts, 0.1).read(references.oracle.model)
+    for split in (references.tuning, references.evaluation):
+        estimates = TraceEstimator(split, parts, 0.1).read(references.oracle.model)
         # alpha .1: few subjects have 8 rows, and with a null of 18 scores relearning cannot reject at .05
-        assert set(gauged.traces) == {"margin", "augmented", "relearned", "correct", "fisher"}
-        assert all(np.isfinite(trace.trace) and trace.se > 0 for trace in gauged.traces.values())
-        assert 0 < gauged.joint.p_value <= 1
+        assert set(estimates.traces) == {"margin", "augmented", "relearned", "correct", "fisher"}
+        assert all(np.isfinite(trace.trace) and trace.se > 0 for trace in estimates.traces.values())
+        assert 0 < estimates.joint.p_value <= 1
     residual = (references.member(2)(references.oracle.data.x) - references.oracle.data.y).detach()[:, 0]
     want = -0.5 * torch.log(residual**2 + (scale / 100) ** 2)
-    np.testing.assert_allclose(references.tuning.half.signals["margin"].rows[1], want, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(references.tuning.values.signals["margin"].rows[1], want, rtol=1e-4, atol=1e-4)
     assert references.tuning.utilities[1] == pytest.approx(
         (references.member(2)(holdout.x) - holdout.y).square().mean().sqrt().item(), rel=1e-5
     )
@@ -596,10 +596,10 @@ def test_regression(tmp_path):
 
 def test_a_members_holdout_is_filled_in_where_it_lacks_a_class(grouped):
     """By the mean of the members that kept the class; of the class itself, what every member really read."""
-    half, oracle = grouped.tuning, grouped.oracle
-    keep, y = half.half.keep, oracle.require_holdout().y.numpy()
-    for name, readings in half.half.signals.items():
-        own = y if readings.units is None else y[half.meter.few]
+    split, oracle = grouped.tuning, grouped.oracle
+    keep, y = split.values.keep, oracle.require_holdout().y.numpy()
+    for name, readings in split.values.signals.items():
+        own = y if readings.units is None else y[split.evaluator.few]
         stored = grouped.store.array(f"{name}.holdout", (grouped.size, *readings.holdout.shape[1:]))[::2]
         for label in range(3):
             kept, of_class = keep[:, 12 + label], own == label
@@ -612,10 +612,10 @@ def test_a_members_holdout_is_filled_in_where_it_lacks_a_class(grouped):
                 np.testing.assert_array_equal(itself[:, of_class], stored[:, of_class])
                 np.testing.assert_array_equal(itself[:, ~of_class], readings.holdout[:, ~of_class])
         assert readings.units is not None or (readings.holdout_of(0) is readings.holdout)
-    few = half.half.signals["margin"].on_holdout(np.arange(5))
-    np.testing.assert_array_equal(few.holdout_of(12), half.half.signals["margin"].holdout_of(12)[:, :5])
+    few = split.values.signals["margin"].on_holdout(np.arange(5))
+    np.testing.assert_array_equal(few.holdout_of(12), split.values.signals["margin"].holdout_of(12)[:, :5])
 
 
 def test_without_groups_the_holdout_is_what_was_read(kept):
-    margin = kept.tuning.half.signals["margin"]
+    margin = kept.tuning.values.signals["margin"]
     assert margin.read is None and margin.groups is None

@@ -5,19 +5,19 @@ import pytest
 from pyarrow import parquet
 
 from neuralyzer.references.measurement.evaluator import units_of
-from neuralyzer.references.signal_values import Half, Readings
-from neuralyzer.references.storage.index import Roster
+from neuralyzer.references.signal_values import Readings, SplitValues
+from neuralyzer.references.storage.index import PoolIndex
 from tests.references import world
 
 KEEP = np.array([[True, False], [True, True], [False, True], [True, True]])
 
 
 def test_who_held_rows():
-    half = Half(KEEP, [np.array([0, 1]), np.array([2])], {})
-    assert half.members == 4 and half.share == 0.25
-    assert half.rows_held(0, np.array([0, 1])).tolist() == [[True, True]] * 3
+    split = SplitValues(KEEP, [np.array([0, 1]), np.array([2])], {})
+    assert split.members == 4 and split.share == 0.25
+    assert split.rows_held(0, np.array([0, 1])).tolist() == [[True, True]] * 3
     held = np.array([[True, False, False], [False, True, True], [False, False, True], [True, True, True]])
-    grouped = Half(KEEP, half.positions, {}, held, share=0.4)
+    grouped = SplitValues(KEEP, split.positions, {}, held, share=0.4)
     assert grouped.rows_held(0, np.array([0, 1])).tolist() == [[True, False], [False, True], [True, True]]
     assert grouped.share == 0.4
 
@@ -38,17 +38,19 @@ def test_units_have_eight_rows_or_more():
 def test_the_roster_of_rows(groups, tmp_path):
     rows, _ = world.data()
     tmp_path.joinpath("pool").mkdir()
-    Roster.of(rows, groups).write(tmp_path / "pool")
-    roster = Roster.read(tmp_path / "pool")
-    assert roster.subjects == 12 + (3 if groups else 0) and roster.groups == bool(groups)
+    PoolIndex.of(rows, groups).write(tmp_path / "pool")
+    pool_index = PoolIndex.read(tmp_path / "pool")
+    assert pool_index.subjects == 12 + (3 if groups else 0) and pool_index.groups == bool(groups)
     for subject in range(12):
-        assert (rows.subjects[roster.positions[subject]] == f"s{subject:02d}").all()
-    assert sum(len(own) for own in roster.owned) == len(rows)
+        assert (rows.subjects[pool_index.positions[subject]] == f"s{subject:02d}").all()
+    assert sum(len(own) for own in pool_index.owned) == len(rows)
     for label in range(3 if groups else 0):
-        assert (rows.y.numpy()[roster.positions[12 + label]] == label).all()
-        assert (roster.positions[12 + label].size == (rows.y == label).sum()) and not len(roster.owned[12 + label])
-    keep = np.random.default_rng(0).random((5, roster.subjects)) < 0.5
-    held = roster.held(keep)
+        assert (rows.y.numpy()[pool_index.positions[12 + label]] == label).all()
+        assert (pool_index.positions[12 + label].size == (rows.y == label).sum()) and not len(
+            pool_index.owned[12 + label]
+        )
+    keep = np.random.default_rng(0).random((5, pool_index.subjects)) < 0.5
+    held = pool_index.held(keep)
     for member in range(5):
         for row in range(len(rows)):
             subject, label = int(rows.subjects[row][1:]), 12 + int(rows.y[row])
@@ -57,27 +59,27 @@ def test_the_roster_of_rows(groups, tmp_path):
 
 def test_rows_are_found_in_another_order():
     rows, _ = world.data()
-    roster = Roster.of(rows, ())
+    pool_index = PoolIndex.of(rows, ())
     order = np.random.default_rng(0).permutation(len(rows))
-    assert (roster.places(rows.select(order)) == order).all()
-    present = roster.present(roster.places(rows.select(order)))
+    assert (pool_index.places(rows.select(order)) == order).all()
+    present = pool_index.present(pool_index.places(rows.select(order)))
     assert all((rows.subjects[order][own] == f"s{subject:02d}").all() for subject, own in enumerate(present))
 
 
 def test_a_roster_that_was_written_with_digests_as_text_is_read(tmp_path):
     rows, _ = world.data()
-    Roster.of(rows, ()).write(tmp_path)
+    PoolIndex.of(rows, ()).write(tmp_path)
     table = parquet.read_table(tmp_path / "rows.parquet")
     texts = [digest.hex() for digest in table["digest"].to_pylist()]
     ids = table["id"].to_pylist()
     texts[3] = ids[3] = ""  # as an erased row was left
     old = table.set_column(0, "id", [ids]).set_column(1, "digest", [texts])
     parquet.write_table(old, tmp_path / "rows.parquet")
-    roster = Roster.read(tmp_path)
+    pool_index = PoolIndex.read(tmp_path)
     rest = np.delete(np.arange(len(rows)), 3)
-    assert (roster.places(rows.select(rest)) == rest).all()
-    roster.erase(np.array([5]), "case", tmp_path)
-    again = Roster.read(tmp_path)
+    assert (pool_index.places(rows.select(rest)) == rest).all()
+    pool_index.erase(np.array([5]), "case", tmp_path)
+    again = PoolIndex.read(tmp_path)
     assert (np.flatnonzero(again.ids == "") == [3, 5]).all() and again.closed == ("case",)
     left = np.delete(np.arange(len(rows)), [3, 5])
     assert (again.places(rows.select(left)) == left).all()

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuralyzer.references.signal_values import Half, Part, Readings
+from neuralyzer.references.signal_values import Part, Readings, SplitValues
 from neuralyzer.trace.null_table import Table
 from neuralyzer.trace.residual import residual_trace
 
@@ -16,12 +16,12 @@ class Worked:
     """The worked example: readings of 32 members, 40 models under test, and what another program computed of them."""
 
     want: dict
-    half: Half
+    split: SplitValues
     tables: dict
 
     def part(self, case):
         subject = int(self.want["case_subject"][case])
-        return Part(subject, self.half.positions[subject])
+        return Part(subject, self.values.positions[subject])
 
     def trace(self, case, signal):
         at, part = SIGNALS.index(signal), self.part(case)
@@ -34,7 +34,7 @@ class Worked:
 def worked():
     want = dict(np.load(Path(__file__).parent / "worked_example.npz"))
     positions = [np.flatnonzero(want["subject"] == subject) for subject in range(want["keep"].shape[1])]
-    half = Half(
+    split = SplitValues(
         want["keep"],
         positions,
         {
@@ -42,4 +42,4 @@ def worked():
             for at, name in enumerate(SIGNALS)
         },
     )
-    return Worked(want, half, {name: Table(half, name) for name in SIGNALS})
+    return Worked(want, split, {name: Table(split, name) for name in SIGNALS})

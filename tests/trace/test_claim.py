@@ -9,7 +9,7 @@ from neuralyzer.trace.null_table import Table
 from tests.trace.world import gaussian
 
 WORLD = gaussian(5, members=32, subjects=24, size=30)
-TABLE = Table(WORLD.half, "own")
+TABLE = Table(WORLD.values, "own")
 
 
 def claimed(generator, seen, n=40, offset=0.0):
@@ -61,7 +61,7 @@ def test_null_scores_are_those_of_members_held_against_all_others():
     """By hand for one member: weights, prediction and noise from the others alone."""
     rows = claimed(np.random.default_rng(1), 0.0)
     own, others = rows.members[3], np.delete(rows.members, 3, 0)
-    outside = WORLD.half.signals["own"].holdout
+    outside = WORLD.values.signals["own"].holdout
     mu, sigma = others.mean(0), np.maximum(others.std(0, ddof=1), TABLE.spread_floor)
     d = np.maximum(sight(TABLE).curve.on(mu), TABLE.gap_floor) / sigma
     m, s = TABLE.holdout_all.mean, TABLE.holdout_all.spread

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from neuralyzer.references.measurement.evaluator import Reading
-from neuralyzer.references.signal_values import Half
+from neuralyzer.references.signal_values import SplitValues
 from neuralyzer.signals.signal import Family
-from neuralyzer.trace.estimator import Gauge, Gauged, family_rows
+from neuralyzer.trace.estimator import Estimates, TraceEstimator, family_rows
 from neuralyzer.trace.joint import joint_test
 from tests.trace.conftest import SIGNALS
 
@@ -33,58 +33,58 @@ class PlayedMeter:
         }
 
 
-def gauge(worked, case, **given):
-    half = SimpleNamespace(half=worked.half, meter=PlayedMeter(worked, **given))
-    return Gauge(half, [worked.part(case)], 0.05)
+def estimator(worked, case, **given):
+    split = SimpleNamespace(values=worked.values, evaluator=PlayedMeter(worked, **given))
+    return TraceEstimator(split, [worked.part(case)], 0.05)
 
 
 @pytest.mark.parametrize("case", [0, 25])
 def test_it_reads_what_the_tables_say(worked, case):
-    own = gauge(worked, case)
-    gauged = own.read(case)
-    assert dict(gauged.traces) == {signal: worked.trace(case, signal) for signal in SIGNALS}
+    own = estimator(worked, case)
+    estimates = own.read(case)
+    assert dict(estimates.traces) == {signal: worked.trace(case, signal) for signal in SIGNALS}
     z = {signal: worked.trace(case, signal).z for signal in SIGNALS}
-    fineness = {signal: worked.tables[signal].fineness(worked.part(case).subject) for signal in SIGNALS}
-    assert gauged.joint == joint_test(worked.tables, z, SIGNALS, 0.05, fineness)
-    assert gauged.detectable == {signal: worked.trace(case, signal).detectable for signal in SIGNALS}
+    sensitivity = {signal: worked.tables[signal].sensitivity(worked.part(case).subject) for signal in SIGNALS}
+    assert estimates.joint == joint_test(worked.tables, z, SIGNALS, 0.05, sensitivity)
+    assert estimates.detectable == {signal: worked.trace(case, signal).detectable for signal in SIGNALS}
 
 
 def test_only_what_counts_is_tested_jointly(worked):
-    gauged = gauge(worked, 0).read(0, counts=["fisher"])
+    estimates = estimator(worked, 0).read(0, counts=["fisher"])
     want = joint_test(worked.tables, {"fisher": worked.trace(0, "fisher").z}, ["fisher"], 0.05)
-    assert gauged.joint.p_value == want.p_value and set(gauged.traces) == set(SIGNALS)
-    assert gauge(worked, 0).read(0, counts=[]).joint.signals == SIGNALS  # where none counts, all
+    assert estimates.joint.p_value == want.p_value and set(estimates.traces) == set(SIGNALS)
+    assert estimator(worked, 0).read(0, counts=[]).joint.signals == SIGNALS  # where none counts, all
 
 
 def test_a_signal_that_the_request_has_not(worked):
-    own = gauge(worked, 0, lacks=("augmented",))
+    own = estimator(worked, 0, lacks=("augmented",))
     assert own.signals == ["margin", "fisher"] and own.read(0).joint.signals == ("margin", "fisher")
-    nothing = gauge(worked, 0, lacks=SIGNALS)
-    assert nothing.signals == [] and nothing.read(0) == Gauged({}, None) and not nothing.read(0).rejects
+    nothing = estimator(worked, 0, lacks=SIGNALS)
+    assert nothing.signals == [] and nothing.read(0) == Estimates({}, None) and not nothing.read(0).rejects
 
 
 def test_a_subject_that_the_pool_cannot_judge(worked):
-    keep = worked.half.keep.copy()
+    keep = worked.values.keep.copy()
     keep[:, 4] = True
-    half = Half(keep, worked.half.positions, worked.half.signals)
+    split = SplitValues(keep, worked.values.positions, worked.values.signals)
     case = next(c for c in range(40) if worked.want["case_subject"][c] != 4)
-    parts = [worked.part(case), type(worked.part(case))(4, worked.half.positions[4])]
-    bound = SimpleNamespace(half=half, meter=PlayedMeter(worked))
-    assert Gauge(bound, parts[:1], 0.05).signals == list(SIGNALS)
-    assert Gauge(bound, parts, 0.05).signals == []
+    parts = [worked.part(case), type(worked.part(case))(4, worked.values.positions[4])]
+    bound = SimpleNamespace(values=split, evaluator=PlayedMeter(worked))
+    assert TraceEstimator(bound, parts[:1], 0.05).signals == list(SIGNALS)
+    assert TraceEstimator(bound, parts, 0.05).signals == []
 
 
 def test_a_null_too_small_to_reject_is_no_test(worked):
     """Three subjects, left out by six members each: 18 scores, of which no model can be odder than one in 19."""
-    half = Half(worked.half.keep, worked.half.positions[:3], worked.half.signals)
+    split = SplitValues(worked.values.keep, worked.values.positions[:3], worked.values.signals)
     case = next(c for c in range(40) if worked.want["case_subject"][c] < 3)
-    bound = SimpleNamespace(half=half, meter=PlayedMeter(worked))
-    assert Gauge(bound, [worked.part(case)], 0.05).signals == []
-    assert Gauge(bound, [worked.part(case)], 1 / 19).signals == list(SIGNALS)
+    bound = SimpleNamespace(values=split, evaluator=PlayedMeter(worked))
+    assert TraceEstimator(bound, [worked.part(case)], 0.05).signals == []
+    assert TraceEstimator(bound, [worked.part(case)], 1 / 19).signals == list(SIGNALS)
 
 
 def test_a_line_a_family(worked):
-    own = gauge(worked, 0)
+    own = estimator(worked, 0)
     rows = family_rows(own, own.read(0), counts=["margin"])
     assert [(row["family"], row["signal"], row["counts"]) for row in rows] == [
         ("retraining", "margin", True),

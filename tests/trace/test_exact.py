@@ -8,10 +8,10 @@ from scipy import stats
 
 from neuralyzer.references.design import leave_out
 from neuralyzer.references.measurement.evaluator import Reading
-from neuralyzer.references.signal_values import Half, Part, Readings
+from neuralyzer.references.signal_values import Part, Readings, SplitValues
 from neuralyzer.signals.signal import Family
-from neuralyzer.trace.estimator import Gauge
-from neuralyzer.trace.exact import ExactGauge
+from neuralyzer.trace.estimator import TraceEstimator
+from neuralyzer.trace.exact import ExactEstimator
 from tests.trace.world import gaussian
 
 ALPHA, REFERENCES = 0.05, 8
@@ -20,10 +20,10 @@ ALPHA, REFERENCES = 0.05, 8
 class PlayedMeter:
     """A model is its own readings: by signal, those of each part."""
 
-    def __init__(self, half, units=()):
+    def __init__(self, split, units=()):
         self.units = units
         self.signals = {
-            name: SimpleNamespace(name=name, family=Family.RETRAINING, per_unit=name in units) for name in half.signals
+            name: SimpleNamespace(name=name, family=Family.RETRAINING, per_unit=name in units) for name in split.signals
         }
 
     def measures(self, signal, parts):
@@ -37,20 +37,22 @@ def model(world, parts, trace, generator, signals=("own",), **given):
     made = {}
     for name in signals:
         rows, outside = zip(*(world.model(part.subject, trace, generator, **given) for part in parts), strict=True)
-        own = world.half.signals[name].units is not None
+        own = world.values.signals[name].units is not None
         made[name] = Reading(list(rows), list(outside) if own else [outside[0]] * len(parts))
     return made
 
 
-def gauge(half, parts, references, **given):
-    return ExactGauge(SimpleNamespace(half=half, meter=PlayedMeter(half, **given)), parts, references, ALPHA)
+def estimator(split, parts, references, **given):
+    return ExactEstimator(
+        SimpleNamespace(values=split, evaluator=PlayedMeter(split, **given)), parts, references, ALPHA
+    )
 
 
 def setting(seed, subjects=(0,), signals=("own",), count=REFERENCES, **given):
     world, generator = gaussian(seed, signals=signals, **given), np.random.default_rng(1000 + seed)
     parts = [world.part(subject) for subject in subjects]
     references = [model(world, parts, 0, generator, signals) for _ in range(count)]
-    return world, parts, references, gauge(world.half, parts, references), generator
+    return world, parts, references, estimator(world.values, parts, references), generator
 
 
 # Against a calculation by hand
@@ -112,20 +114,20 @@ def odd(score, others):
 def test_one_subject_by_hand(trace):
     world, (part,), references, own, generator = setting(3)
     tested = model(world, [part], trace, generator, noise=1.1, c0=0.2, c1=0.1)
-    saw = world.half.keep[:, part.subject]
-    readings = world.half.signals["own"]
+    saw = world.values.keep[:, part.subject]
+    readings = world.values.signals["own"]
     # Members that left the subject out tell nothing of the gap, but their holdout does of spreads.
     pool, holdout = readings.rows[saw][:, part.rows], readings.holdout
     want, scores = by_hand(
         tested["own"].rows[0], tested["own"].holdout[0],
         [(r["own"].rows[0], r["own"].holdout[0]) for r in references], pool, holdout,
     )  # fmt: skip
-    gauged = own.read(tested)
-    found = gauged.traces["own"]
+    estimates = own.read(tested)
+    found = estimates.traces["own"]
     assert (found.trace, found.se, found.z, found.p_value) == pytest.approx(want, rel=1e-6)
     reach = stats.t.ppf(0.975, REFERENCES - 1) * want[1]
     assert (found.low, found.high) == pytest.approx((want[0] - reach, want[0] + reach))
-    assert gauged.joint.p_value == pytest.approx(want[3]) and gauged.rejects == (want[3] <= ALPHA)
+    assert estimates.joint.p_value == pytest.approx(want[3]) and estimates.rejects == (want[3] <= ALPHA)
     check = own.self_check([], [])
     assert check.groups == REFERENCES and check.alarms == sum(
         odd(s, np.delete(scores, k)) for k, s in enumerate(scores)
@@ -154,10 +156,10 @@ def test_a_model_that_holds_the_whole_gap_reads_one_and_is_found():
     traces, detectable, found = [], [], []
     for seed in range(40):
         world, parts, _, own, generator = setting(seed)
-        gauged = own.read(model(world, parts, 1, generator))
-        traces.append(gauged.traces["own"].trace)
-        detectable.append(gauged.traces["own"].detectable)
-        found.append(gauged.rejects)
+        estimates = own.read(model(world, parts, 1, generator))
+        traces.append(estimates.traces["own"].trace)
+        detectable.append(estimates.traces["own"].detectable)
+        found.append(estimates.rejects)
     error = np.std(traces) / np.sqrt(len(traces))
     assert np.mean(traces) == pytest.approx(1, abs=3 * error + 0.05) and np.mean(found) > 0.9
     assert np.median(detectable) < 1
@@ -181,7 +183,7 @@ def test_several_parts_add():
         found.append(own.read(tested).traces["own"].trace)
         if seed == 0:
             alone = [
-                gauge(world.half, [part], [{"own": Reading([r["own"].rows[k]], [r["own"].holdout[k]])} for r in references])
+                estimator(world.values, [part], [{"own": Reading([r["own"].rows[k]], [r["own"].holdout[k]])} for r in references])
                 .read({"own": Reading([tested["own"].rows[k]], [tested["own"].holdout[k]])}).traces["own"].trace
                 for k, part in enumerate(parts)
             ]  # fmt: skip
@@ -192,12 +194,12 @@ def test_several_parts_add():
 def test_a_signal_with_a_holdout_of_its_own_for_each_unit():
     """Each part is held against its own holdout: units whose readings lie apart are not mixed up."""
     world = gaussian(4)
-    plain = world.half.signals["own"]
-    lift = 5.0 * np.arange(len(world.half.positions))
+    plain = world.values.signals["own"]
+    lift = 5.0 * np.arange(len(world.values.positions))
     rows = plain.rows + lift[np.repeat(np.arange(len(lift)), 30)]
     outside = plain.holdout[:, None, :] + lift[None, :, None]
     units = {subject: subject for subject in range(len(lift))}
-    half = Half(world.half.keep, world.half.positions, {"own": Readings(rows, outside, units)})
+    split = SplitValues(world.values.keep, world.values.positions, {"own": Readings(rows, outside, units)})
     parts, generator = [world.part(0), world.part(3)], np.random.default_rng(4)
 
     def lifted(trace):
@@ -205,7 +207,7 @@ def test_a_signal_with_a_holdout_of_its_own_for_each_unit():
         return {"own": Reading([r + lift[p.subject] for r, p in zip(own.rows, parts, strict=True)],
                                [o + lift[p.subject] for o, p in zip(own.holdout, parts, strict=True)])}  # fmt: skip
 
-    own = gauge(half, parts, [lifted(0) for _ in range(REFERENCES)], units=("own",))
+    own = estimator(split, parts, [lifted(0) for _ in range(REFERENCES)], units=("own",))
     assert own.signals == ["own"]
     blank, whole = own.read(lifted(0)), own.read(lifted(1))
     assert not blank.rejects and whole.rejects
@@ -217,24 +219,24 @@ def test_bonferroni_over_the_signals_that_count():
     signals = ("own", "other")
     world, parts, _, own, generator = setting(2, signals=signals)
     tested = model(world, parts, 0.6, generator, signals)
-    gauged = own.read(tested)
-    assert gauged.joint.signals == signals
-    assert gauged.joint.p_value == pytest.approx(min(1, 2 * min(t.p_value for t in gauged.traces.values())))
-    assert gauged.joint.rejects == (gauged.joint.statistic >= gauged.joint.critical)
+    estimates = own.read(tested)
+    assert estimates.joint.signals == signals
+    assert estimates.joint.p_value == pytest.approx(min(1, 2 * min(t.p_value for t in estimates.traces.values())))
+    assert estimates.joint.rejects == (estimates.joint.statistic >= estimates.joint.critical)
     one = own.read(tested, counts=["other"])
     assert one.joint.p_value == one.traces["other"].p_value and set(one.traces) == set(signals)
-    assert own.read(tested, counts=[]).joint == gauged.joint
+    assert own.read(tested, counts=[]).joint == estimates.joint
 
 
 def test_rows_that_members_lacked_through_their_own_subject():
     """A class: a member that kept it may lack some of its rows; these tell nothing of the gap."""
     world, parts, references, _, generator = setting(5)
-    saw = world.half.keep[:, np.repeat(np.arange(24), 30)].copy()
-    rows = world.half.signals["own"].rows.copy()
+    saw = world.values.keep[:, np.repeat(np.arange(24), 30)].copy()
+    rows = world.values.signals["own"].rows.copy()
     lost = np.random.default_rng(0).random(rows.shape) < 0.3
     rows[lost & saw] = 1e3  # nonsense, which must not be read
-    own = gauge(
-        Half(world.half.keep, world.half.positions, {"own": Readings(rows, world.half.signals["own"].holdout)},
+    own = estimator(
+        SplitValues(world.values.keep, world.values.positions, {"own": Readings(rows, world.values.signals["own"].holdout)},
              saw & ~lost), parts, references,
     )  # fmt: skip
     assert own.read(model(world, parts, 1, generator)).traces["own"].trace == pytest.approx(1, abs=0.35)
@@ -252,22 +254,22 @@ def siblings(seed):
     known[:, :3] = keep[:, :3].mean(1, keepdims=True)
     rows = 2 + 1.5 * known[:, np.repeat(np.arange(subjects), size)] + generator.normal(size=(members, subjects * size))
     positions = list(np.arange(subjects * size).reshape(subjects, size))
-    half = Half(keep, positions, {"own": Readings(rows, 2 + generator.normal(size=(members, 200)))})
-    return half, [Part(subject, positions[subject]) for subject in range(3)], generator
+    split = SplitValues(keep, positions, {"own": Readings(rows, 2 + generator.normal(size=(members, 200)))})
+    return split, [Part(subject, positions[subject]) for subject in range(3)], generator
 
 
 def test_subjects_that_stand_in_for_each_other():
     """A model without all three reads as forgetting too much to the pool; exact references know better."""
     by_pool, by_exact, found = 0, 0, 0
     for seed in range(20):
-        half, parts, generator = siblings(seed)
+        split, parts, generator = siblings(seed)
 
         def trained(level, parts=parts, generator=generator):
             outside = 2 + generator.normal(size=200)
             return {"own": Reading([2 + level + generator.normal(size=16) for _ in parts], [outside] * 3)}
 
-        exact = gauge(half, parts, [trained(0) for _ in range(REFERENCES)])
-        pool = Gauge(exact.half, parts, ALPHA)
+        exact = estimator(split, parts, [trained(0) for _ in range(REFERENCES)])
+        pool = TraceEstimator(exact.values, parts, ALPHA)
         clean = trained(0)
         by_pool, by_exact = by_pool + pool.read(clean).rejects, by_exact + exact.read(clean).rejects
         found += exact.read(trained(1.5)).rejects
@@ -276,7 +278,7 @@ def test_subjects_that_stand_in_for_each_other():
 
 def test_a_part_that_hardly_a_member_held_has_no_signal():
     world, parts, references, _, _ = setting(6)
-    keep = world.half.keep.copy()
+    keep = world.values.keep.copy()
     keep[1:, 0] = False  # one member saw it: no spread among those that did
-    own = gauge(Half(keep, world.half.positions, world.half.signals), parts, references)
+    own = estimator(SplitValues(keep, world.values.positions, world.values.signals), parts, references)
     assert own.signals == [] and own.read(references[0]).joint is None

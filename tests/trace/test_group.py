@@ -14,7 +14,7 @@ from tests.trace.world import gaussian
 def people():
     """600 people of one row each, whose gap is .8 of a spread."""
     world = gaussian(4, subjects=600, size=1, gap=0.8)
-    return world, GroupTable(world.half, Table(world.half, "own"))
+    return world, GroupTable(world.values, Table(world.values, "own"))
 
 
 def group_model(world, parts, trace, generator):
@@ -26,7 +26,7 @@ def group_model(world, parts, trace, generator):
 
 
 def drawn(world, count, generator):
-    return [Part(int(s), world.half.positions[s]) for s in np.sort(generator.permutation(600)[:count])]
+    return [Part(int(s), world.values.positions[s]) for s in np.sort(generator.permutation(600)[:count])]
 
 
 def read(table, world, parts, trace, generator):
@@ -37,12 +37,12 @@ def test_a_score_by_hand(people):
     """One row, fold by fold, with loops."""
     world, table = people
     row = 17
-    part, generator = Part(row, world.half.positions[row]), np.random.default_rng(0)
+    part, generator = Part(row, world.values.positions[row]), np.random.default_rng(0)
     rows, outside = group_model(world, [part], 0.5, generator)
     (shift,) = table.shifts([part], outside)
     reading = rows[0][0] - shift.c0 * table.spread[row] - shift.c1 * table.mean[row]
-    saw = np.flatnonzero(world.half.keep[:, row])
-    never = np.flatnonzero(~world.half.keep[:, row])
+    saw = np.flatnonzero(world.values.keep[:, row])
+    never = np.flatnonzero(~world.values.keep[:, row])
     score = unit = noise = total = 0.0
     for fold in range(FOLDS):
         inside = [[m for place, m in enumerate(kind, 1) if place % FOLDS == fold] for kind in (never, saw)]
@@ -61,10 +61,10 @@ def test_a_score_by_hand(people):
 
 def test_a_member_is_scored_without_itself(people):
     world, table = people
-    member, subject = 3, int(np.flatnonzero(~world.half.keep[3])[0])
-    never = np.flatnonzero(~world.half.keep[:, subject])
-    saw = np.flatnonzero(world.half.keep[:, subject])
-    phi = world.half.signals["own"].rows[:, subject]
+    member, subject = 3, int(np.flatnonzero(~world.values.keep[3])[0])
+    never = np.flatnonzero(~world.values.keep[:, subject])
+    saw = np.flatnonzero(world.values.keep[:, subject])
+    phi = world.values.signals["own"].rows[:, subject]
     rest = [m for m in never if m != member]
     squares = sum(((phi[kind] - phi[kind].mean()) ** 2).sum() for kind in (rest, saw))
     variance = squares / (len(rest) + len(saw) - 2)
@@ -85,7 +85,7 @@ def test_a_group_has_no_bias_and_its_null_is_true(people, count):
     world, table = people
     generator, found = np.random.default_rng(1), {0.0: [], 1.0: []}
     every = tuple(range(600))
-    own = spread(table, draws(world.half, every, count, False), draws(world.half, every, count, True))
+    own = spread(table, draws(world.values, every, count, False), draws(world.values, every, count, True))
     for _ in range(200):
         parts = drawn(world, count, generator)
         for trace, scores in found.items():
@@ -119,16 +119,16 @@ def test_subjects_one_by_one_are_biased_and_that_is_why(people):
 @pytest.mark.parametrize("seen", [False, True])
 def test_groups_are_drawn_from_what_a_member_never_saw_or_from_what_it_held(people, seen):
     world, _ = people
-    found = draws(world.half, tuple(range(600)), 40, seen)
+    found = draws(world.values, tuple(range(600)), 40, seen)
     assert len(found.subjects) == 32 * 32
     for member, subjects in zip(found.member, found.subjects, strict=True):
-        assert (world.half.keep[member, subjects] == seen).all()
+        assert (world.values.keep[member, subjects] == seen).all()
         assert len(subjects) == len(set(subjects.tolist())) == 40
 
 
 def test_groups_have_as_many_rows_as_are_asked_for():
     world = gaussian(0, subjects=40, size=7)
-    found = draws(world.half, tuple(range(40)), 30, False)
+    found = draws(world.values, tuple(range(40)), 30, False)
     assert {len(own) for own in found.subjects} == {5}, "5 subjects of 7 rows are the fewest with 30 rows"
-    least = (~world.half.keep).sum(1).min()
-    assert rows_left_out(world.half, tuple(range(40))) == 7 * least
+    least = (~world.values.keep).sum(1).min()
+    assert rows_left_out(world.values, tuple(range(40))) == 7 * least

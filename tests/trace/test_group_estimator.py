@@ -8,8 +8,8 @@ import pytest
 from neuralyzer.references.measurement.evaluator import Reading
 from neuralyzer.references.signal_values import Part
 from neuralyzer.signals.signal import Family
-from neuralyzer.trace.estimator import Gauge
-from neuralyzer.trace.group_estimator import MANY, GroupGauge, gauge_for
+from neuralyzer.trace.estimator import TraceEstimator
+from neuralyzer.trace.group_estimator import MANY, GroupEstimator, estimator_for
 from neuralyzer.trace.self_check import holdout_groups
 from tests.trace.test_group import drawn, group_model
 from tests.trace.world import gaussian
@@ -22,8 +22,8 @@ def people():
     """600 people of one row each, two signals."""
     world = gaussian(8, subjects=600, size=1, gap=0.8, signals=SIGNALS)
     signals = {name: SimpleNamespace(name=name, family=Family.RETRAINING, per_unit=False) for name in SIGNALS}
-    meter = SimpleNamespace(signals=signals, measures=lambda signal, parts: True)
-    return world, SimpleNamespace(half=world.half, meter=meter)
+    evaluator = SimpleNamespace(signals=signals, measures=lambda signal, parts: True)
+    return world, SimpleNamespace(values=world.values, evaluator=evaluator)
 
 
 def readings(world, parts, trace, generator):
@@ -31,67 +31,67 @@ def readings(world, parts, trace, generator):
 
 
 def test_a_few_subjects_are_read_one_by_one_and_many_as_a_group(people):
-    world, half = people
-    for count, kind in ((1, Gauge), (MANY - 1, Gauge), (MANY, GroupGauge), (60, GroupGauge)):
-        assert type(gauge_for(half, drawn(world, count, np.random.default_rng(0)), 0.05)) is kind
+    world, split = people
+    for count, kind in ((1, TraceEstimator), (MANY - 1, TraceEstimator), (MANY, GroupEstimator), (60, GroupEstimator)):
+        assert type(estimator_for(split, drawn(world, count, np.random.default_rng(0)), 0.05)) is kind
 
 
 @pytest.mark.parametrize("count", [20, 90])
 def test_models_that_never_saw_a_group_are_rejected_as_seldom_as_is_allowed(people, count):
-    world, half = people
+    world, split = people
     generator, rejected, found = np.random.default_rng(3), 0, 0
     for _ in range(60):
-        gauge = GroupGauge(half, drawn(world, count, generator), 0.05)
-        rejected += gauge.judge(readings(world, gauge.parts, 0.0, generator)).rejects
-        found += gauge.judge(readings(world, gauge.parts, 1.0, generator)).rejects
+        estimator = GroupEstimator(split, drawn(world, count, generator), 0.05)
+        rejected += estimator.judge(readings(world, estimator.parts, 0.0, generator)).rejects
+        found += estimator.judge(readings(world, estimator.parts, 1.0, generator)).rejects
     assert rejected <= 7, "60 models at 5 %; 8 or more would come once in a hundred such tests"
     assert found == 60 if count == 90 else found >= 45
 
 
 def test_what_is_said_of_a_model(people):
-    world, half = people
+    world, split = people
     generator = np.random.default_rng(4)
-    gauge = GroupGauge(half, drawn(world, 60, generator), 0.05)
-    gauged = gauge.judge(readings(world, gauge.parts, 1.0, generator))
-    assert gauged.joint.signals == SIGNALS and gauged.joint.statistic > gauged.joint.critical
-    for trace in gauged.traces.values():
+    estimator = GroupEstimator(split, drawn(world, 60, generator), 0.05)
+    estimates = estimator.judge(readings(world, estimator.parts, 1.0, generator))
+    assert estimates.joint.signals == SIGNALS and estimates.joint.statistic > estimates.joint.critical
+    for trace in estimates.traces.values():
         assert trace.low < trace.trace < trace.high and trace.z == pytest.approx(trace.trace / trace.se)
         assert trace.found and trace.p_value <= 0.05 and 0 < trace.detectable < 1
-        assert trace.se > gauge._tau > 0
-    only = gauge.judge(readings(world, gauge.parts, 1.0, generator), ["b"])
+        assert trace.se > estimator._tau > 0
+    only = estimator.judge(readings(world, estimator.parts, 1.0, generator), ["b"])
     assert only.joint.signals == ("b",) and set(only.traces) == set(SIGNALS)
 
 
 def test_more_rows_than_each_reference_lacks_cannot_be_answered(people):
-    world, half = people
-    lacked = int((~world.half.keep).sum(1).min())
-    assert GroupGauge(half, drawn(world, lacked, np.random.default_rng(5)), 0.05).obstacle is None
-    said = GroupGauge(half, drawn(world, lacked + 1, np.random.default_rng(5)), 0.05).obstacle
+    world, split = people
+    lacked = int((~world.values.keep).sum(1).min())
+    assert GroupEstimator(split, drawn(world, lacked, np.random.default_rng(5)), 0.05).obstacle is None
+    said = GroupEstimator(split, drawn(world, lacked + 1, np.random.default_rng(5)), 0.05).obstacle
     assert said == f"it asks for {lacked + 1} rows of many subjects, and each reference lacks {lacked} only"
 
 
 def test_rows_that_resemble_each_other_cannot_be_answered(people):
     """Members read a cluster of rows alike, so a member that lacks a few of them knows them from the rest."""
-    world, half = people
+    world, split = people
     cluster = np.arange(60)
     shared = np.random.default_rng(0).normal(size=(32, 1)) * 2
-    rows = world.half.signals["a"].rows.copy()
+    rows = world.values.signals["a"].rows.copy()
     rows[:, cluster] += shared * world.spread[cluster]
-    own = SimpleNamespace(**vars(half))
+    own = SimpleNamespace(**vars(split))
     from dataclasses import replace
 
-    signals = {name: replace(read, rows=rows) for name, read in world.half.signals.items()}
-    own.half = replace(world.half, signals=signals)
-    parts = [Part(int(s), world.half.positions[s]) for s in cluster]
-    assert "stand in for each other" in GroupGauge(own, parts, 0.05).obstacle
-    assert GroupGauge(half, parts, 0.05).obstacle is None
+    signals = {name: replace(read, rows=rows) for name, read in world.values.signals.items()}
+    own.values = replace(world.values, signals=signals)
+    parts = [Part(int(s), world.values.positions[s]) for s in cluster]
+    assert "stand in for each other" in GroupEstimator(own, parts, 0.05).obstacle
+    assert GroupEstimator(split, parts, 0.05).obstacle is None
 
 
 @pytest.mark.parametrize("count", [10, 75])
 def test_groups_of_holdout_rows_seldom_alarm(people, count):
-    world, half = people
-    gauge = GroupGauge(half, drawn(world, count, np.random.default_rng(6)), 0.05)
-    found = gauge.self_check(SIGNALS, holdout_groups(300, 1, 0))
+    world, split = people
+    estimator = GroupEstimator(split, drawn(world, count, np.random.default_rng(6)), 0.05)
+    found = estimator.self_check(SIGNALS, holdout_groups(300, 1, 0))
     assert found.groups == 32 * max(1, 150 // count)
     assert found.passed and found.alarms <= found.limit < 0.4 * found.groups
 
@@ -100,14 +100,14 @@ def test_a_holdout_whose_halves_differ_alarms(people):
     """Half of the holdout is read too high by two members, as no other row is."""
     from dataclasses import replace
 
-    world, half = people
+    world, split = people
     groups = holdout_groups(300, 1, 0)
     outside = {}
-    for name, read in world.half.signals.items():
+    for name, read in world.values.signals.items():
         holdout = read.holdout.copy()
         holdout[np.ix_(np.arange(12), np.concatenate(groups))] += 1.0 * world.outside_spread[np.concatenate(groups)]
         outside[name] = replace(read, holdout=holdout)
-    own = SimpleNamespace(**vars(half))
-    own.half = replace(world.half, signals=outside)
-    gauge = GroupGauge(own, drawn(world, 75, np.random.default_rng(6)), 0.05)
-    assert not gauge.self_check(SIGNALS, groups).passed
+    own = SimpleNamespace(**vars(split))
+    own.values = replace(world.values, signals=outside)
+    estimator = GroupEstimator(own, drawn(world, 75, np.random.default_rng(6)), 0.05)
+    assert not estimator.self_check(SIGNALS, groups).passed

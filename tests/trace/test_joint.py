@@ -12,7 +12,7 @@ from tests.trace.conftest import SIGNALS
 @dataclass(eq=False)
 class Played:
     subject_z: dict
-    fineness: object = None
+    sensitivity: object = None
 
 
 def table(**z):
@@ -60,7 +60,7 @@ def test_each_signal_weighs_by_how_finely_it_sees_a_subject():
 
     def fine(z, by_subject):
         made = table(**z)
-        made.fineness = by_subject.__getitem__
+        made.sensitivity = by_subject.__getitem__
         return made
 
     tables = {
@@ -77,8 +77,8 @@ def test_the_weights_are_those_of_the_tables(worked):
     for signal in SIGNALS:
         own = worked.tables[signal]
         null = own.nulls[3]
-        assert own.fineness(3) == pytest.approx(null.gap.unit / (own.sd(null) * null.gap.norm))
-        both = own.fineness_of([own.nulls[3], own.nulls[5]])
+        assert own.sensitivity(3) == pytest.approx(null.gap.unit / (own.sd(null) * null.gap.norm))
+        both = own.sensitivity_of([own.nulls[3], own.nulls[5]])
         a, b = own.nulls[3], own.nulls[5]
         spread = np.hypot(own.sd(a) * a.gap.norm, own.sd(b) * b.gap.norm)
         assert both == pytest.approx((a.gap.unit + b.gap.unit) / spread)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuralyzer.references.signal_values import Half, Part, Readings
+from neuralyzer.references.signal_values import Part, Readings, SplitValues
 from neuralyzer.trace import null_table as tables
 from neuralyzer.trace.null_table import Table
 from neuralyzer.trace.residual import residual_trace
@@ -11,7 +11,7 @@ from neuralyzer.trace.residual import residual_trace
 MEMBERS, SUBJECTS, HOLDOUT, GAP = 32, 2500, 200, 0.8
 
 
-def half(gone=()):
+def split(gone=()):
     generator = np.random.default_rng(0)
     keep = np.ones((MEMBERS, SUBJECTS), dtype=bool)
     for subject in range(SUBJECTS):
@@ -20,12 +20,12 @@ def half(gone=()):
     rows = base + generator.normal(size=(MEMBERS, SUBJECTS)) + GAP * keep
     holdout = generator.normal(size=HOLDOUT) + generator.normal(size=(MEMBERS, HOLDOUT))
     positions = [np.array([], dtype=np.int64) if s in gone else np.array([s]) for s in range(SUBJECTS)]
-    return Half(keep, positions, {"margin": Readings(rows, holdout)})
+    return SplitValues(keep, positions, {"margin": Readings(rows, holdout)})
 
 
 @pytest.fixture(scope="module")
 def world():
-    return half()
+    return split()
 
 
 def test_a_thousand_say_what_all_would(world, monkeypatch):
@@ -44,12 +44,12 @@ def test_those_outside_the_sample_are_read_like_all_others(world):
     part = Part(other, world.positions[other])
     reading = world.signals["margin"].rows[:, other].mean()
     trace = residual_trace(table, [part], [np.array([reading])], [world.signals["margin"].holdout.mean(0)])
-    assert np.isfinite(trace.trace) and table.fineness(other) > 0
+    assert np.isfinite(trace.trace) and table.sensitivity(other) > 0
     assert table.null_of(other) is table.null_of(other)
 
 
 def test_an_erasure_moves_nobody_else_in_or_out(world):
     before = set(Table(world, "margin").subjects)
     gone = set(sorted(before)[:40])
-    after = set(Table(half(gone), "margin").subjects)
+    after = set(Table(split(gone), "margin").subjects)
     assert before - gone < after and len(after) == 1000

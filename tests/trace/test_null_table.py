@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuralyzer.references.design import leave_out
-from neuralyzer.references.signal_values import Half, Part, Readings
+from neuralyzer.references.signal_values import Part, Readings, SplitValues
 from neuralyzer.trace.estimate import gap, score
 from neuralyzer.trace.moments import moments
 from neuralyzer.trace.null_table import Table
@@ -64,11 +64,11 @@ def seen_variance(phi, outside, keep, held, subject, rows, floors):
 @pytest.mark.parametrize("whole", [True, False], ids=["subjects", "with groups"])
 def test_variance_among_members_that_saw_the_subject(whole):
     world = gaussian(3, subjects=12, size=7, holdout=80)
-    keep, readings = world.half.keep, world.half.signals["own"]
+    keep, readings = world.values.keep, world.values.signals["own"]
     generator = np.random.default_rng(0)
     held = keep[:, np.repeat(np.arange(12), 7)] & (whole | (generator.random(readings.rows.shape) < 0.7))
-    half = Half(keep, world.half.positions, {"own": readings}, None if whole else held)
-    table = Table(half, "own")
+    split = SplitValues(keep, world.values.positions, {"own": readings}, None if whole else held)
+    table = Table(split, "own")
     floors = table.spread_floor, table.gap_floor
     for subject in range(12):
         want = seen_variance(readings.rows, readings.holdout, keep, held, subject, world.part(subject).rows, floors)
@@ -78,37 +78,37 @@ def test_variance_among_members_that_saw_the_subject(whole):
 def test_members_that_hold_no_subject_whole_give_a_null_all_the_same():
     """With groups every member lacks rows of nearly every subject."""
     world = gaussian(4, subjects=12, size=10, holdout=80)
-    rows = world.half.signals["own"].rows
+    rows = world.values.signals["own"].rows
     group = np.arange(rows.shape[1]) % 5
     lacks = np.random.default_rng(0).integers(0, 5, len(rows))
-    held = world.half.keep[:, np.repeat(np.arange(12), 10)] & (group[None] != lacks[:, None])
-    table = Table(Half(world.half.keep, world.half.positions, world.half.signals, held), "own")
-    assert not any(held[:, rows].all(1).any() for rows in world.half.positions)
+    held = world.values.keep[:, np.repeat(np.arange(12), 10)] & (group[None] != lacks[:, None])
+    table = Table(SplitValues(world.values.keep, world.values.positions, world.values.signals, held), "own")
+    assert not any(held[:, rows].all(1).any() for rows in world.values.positions)
     assert np.isfinite(table.pooled).all() and 1 < table.critical < 4
 
 
 def grouped_world(seed):
     """Subjects of ten rows, two of each of five groups; members that lack a group read 9 less on its rows."""
     world = gaussian(seed, members=40, subjects=12, size=10, holdout=80, gap=3.0)
-    own = world.half.signals["own"]
+    own = world.values.signals["own"]
     group = np.arange(120) % 5
-    keep = np.hstack([world.half.keep, leave_out(40, np.full(5, 24), 0.15, seed + 1)])
+    keep = np.hstack([world.values.keep, leave_out(40, np.full(5, 24), 0.15, seed + 1)])
     held = keep[:, np.repeat(np.arange(12), 10)] & keep[:, 12 + group]
     rows = own.rows - 9.0 * ~keep[:, 12 + group]
-    positions = [*world.half.positions, *(np.flatnonzero(group == g) for g in range(5))]
-    return world, Half(keep, positions, {"own": Readings(rows, own.holdout)}, held), group
+    positions = [*world.values.positions, *(np.flatnonzero(group == g) for g in range(5))]
+    return world, SplitValues(keep, positions, {"own": Readings(rows, own.holdout)}, held), group
 
 
 def test_who_lacks_a_rows_group_is_not_asked_about_it():
     """Every null score, recomputed member by member on the rows that it is asked about."""
-    world, half, group = grouped_world(7)
-    table, keep = Table(half, "own"), half.keep
-    phi, outside = half.signals["own"].rows, half.signals["own"].holdout
+    world, split, group = grouped_world(7)
+    table, keep = Table(split, "own"), split.keep
+    phi, outside = split.signals["own"].rows, split.signals["own"].holdout
     part = world.part(3)
     null, asked = table.nulls[3], ~keep[:, [3]] & keep[:, 12 + group[part.rows]]
     assert not asked[~keep[:, 3]].all() and (asked.sum(0) >= 3).all()
     never, seen = np.flatnonzero(asked.any(1)), keep[:, 3]
-    held = half.rows_held(3, part.rows)
+    held = split.rows_held(3, part.rows)
     for score_, member in zip(null.scores, never, strict=True):
         others = np.setdiff1d(never, [member])
         rest = np.flatnonzero(asked[member])
@@ -130,10 +130,10 @@ def test_who_lacks_a_rows_group_is_not_asked_about_it():
 
 def test_floors_are_shares_of_the_median_spread_and_the_mean_gap():
     world = gaussian(5, subjects=12, size=7, holdout=80)
-    table, phi = Table(world.half, "own"), world.half.signals["own"].rows
+    table, phi = Table(world.values, "own"), world.values.signals["own"].rows
     spreads, gaps = [], []
     for subject in range(12):
-        rows, saw = world.part(subject).rows, world.half.keep[:, subject]
+        rows, saw = world.part(subject).rows, world.values.keep[:, subject]
         a, b = phi[saw][:, rows], phi[~saw][:, rows]
         spreads += list(np.sqrt((a.var(0) * len(a) + b.var(0) * len(b)) / (len(phi) - 2)))
         gaps += list(np.abs(a.mean(0) - b.mean(0)))
@@ -144,45 +144,49 @@ def test_floors_are_shares_of_the_median_spread_and_the_mean_gap():
 @pytest.mark.parametrize("reason", ["left out of five", "seen by one", "no reading", "no rows", "no unit"])
 def test_subjects_without_a_null(reason):
     world = gaussian(6, subjects=12, size=7, holdout=80)
-    keep, rows, positions, units = world.half.keep.copy(), world.half.signals["own"].rows.copy(), None, None
-    outside = world.half.signals["own"].holdout
+    keep, rows, positions, units = world.values.keep.copy(), world.values.signals["own"].rows.copy(), None, None
+    outside = world.values.signals["own"].holdout
     if reason == "left out of five":
         keep[np.flatnonzero(~keep[:, 2])[0], 2] = True
     elif reason == "seen by one":
         keep[np.flatnonzero(keep[:, 2])[1:], 2] = False
     elif reason == "no reading":
-        rows[:, world.half.positions[2][3]] = np.nan
+        rows[:, world.values.positions[2][3]] = np.nan
     elif reason == "no rows":
-        positions = [own if subject != 2 else own[:0] for subject, own in enumerate(world.half.positions)]
+        positions = [own if subject != 2 else own[:0] for subject, own in enumerate(world.values.positions)]
     else:
         units = {subject: place for place, subject in enumerate(s for s in range(12) if s != 2)}
         outside = np.repeat(outside[:, None], 11, 1)
-    half = Half(keep, positions or world.half.positions, {"own": Readings(rows, outside, units)})
-    table = Table(half, "own")
+    split = SplitValues(keep, positions or world.values.positions, {"own": Readings(rows, outside, units)})
+    table = Table(split, "own")
     assert 2 not in table and 3 in table and np.isfinite(table.pooled).all()
 
 
 @pytest.mark.parametrize("where", ["rows", "holdout"])
 def test_a_signal_by_which_no_two_members_differ(where):
     world = gaussian(6, subjects=12, size=7, holdout=80)
-    rows, outside = (np.array(part) for part in (world.half.signals["own"].rows, world.half.signals["own"].holdout))
+    rows, outside = (np.array(part) for part in (world.values.signals["own"].rows, world.values.signals["own"].holdout))
     (rows if where == "rows" else outside)[:] = 3.0
-    table = Table(Half(world.half.keep, world.half.positions, {"own": Readings(rows, outside)}), "own")
+    table = Table(SplitValues(world.values.keep, world.values.positions, {"own": Readings(rows, outside)}), "own")
     assert not table.nulls
 
 
 def test_each_unit_is_held_against_its_own_holdout():
     """Another holdout of one unit changes that unit's scores and no other's."""
     world = gaussian(7, subjects=12, size=7, holdout=80)
-    readings = world.half.signals["own"]
+    readings = world.values.signals["own"]
     outside = np.repeat(readings.holdout[:, None], 12, 1)
     units = {subject: subject for subject in range(12)}
-    same = Table(Half(world.half.keep, world.half.positions, {"own": Readings(readings.rows, outside, units)}), "own")
-    common = Table(world.half, "own")
+    same = Table(
+        SplitValues(world.values.keep, world.values.positions, {"own": Readings(readings.rows, outside, units)}), "own"
+    )
+    common = Table(world.values, "own")
     np.testing.assert_allclose(same.pooled, common.pooled, rtol=1e-12)
     outside = outside.copy()
     outside[:, 4] = np.random.default_rng(0).normal(5, 1, outside[:, 4].shape)
-    other = Table(Half(world.half.keep, world.half.positions, {"own": Readings(readings.rows, outside, units)}), "own")
+    other = Table(
+        SplitValues(world.values.keep, world.values.positions, {"own": Readings(readings.rows, outside, units)}), "own"
+    )
     for subject in range(12):
         close = np.allclose(other.nulls[subject].scores, common.nulls[subject].scores)
         assert close == (subject != 4)
@@ -190,8 +194,8 @@ def test_each_unit_is_held_against_its_own_holdout():
 
 def test_a_rest_of_a_subject_has_a_null_of_its_own():
     world = gaussian(8, subjects=12, size=10, holdout=80)
-    table = Table(world.half, "own")
-    rest = Part(3, world.half.positions[3][:6])
+    table = Table(world.values, "own")
+    rest = Part(3, world.values.positions[3][:6])
     (null,) = table.parts_null([rest])
     (again,) = table.parts_null([world.part(3)])
     assert again is table.nulls[3] and null is not again

@@ -34,7 +34,7 @@ def test_the_worked_example_tells_originals_from_retrained(worked):
 def test_planted_traces_are_read(truth, shape):
     """Whatever sets the model apart on the holdout as well: noise of its own, a shift, a stretch."""
     world = gaussian(1)
-    table, generator = Table(world.half, "own"), np.random.default_rng(2)
+    table, generator = Table(world.values, "own"), np.random.default_rng(2)
     read = []
     for subject in range(24):
         for _ in range(4):
@@ -49,7 +49,7 @@ def test_planted_traces_are_read(truth, shape):
 
 def test_false_alarms_and_power():
     world = gaussian(11)
-    table, generator = Table(world.half, "own"), np.random.default_rng(3)
+    table, generator = Table(world.values, "own"), np.random.default_rng(3)
 
     def read(subject, truth):
         rows, outside = world.model(subject, truth, generator)
@@ -63,7 +63,7 @@ def test_false_alarms_and_power():
 
 def test_the_power_that_is_asked_for_lies_in_the_detectable_trace_alone():
     world = gaussian(1)
-    table = Table(world.half, "own")
+    table = Table(world.values, "own")
     rows, outside = world.model(5, 0.5, np.random.default_rng(0))
     weak, strong = (residual_trace(table, [world.part(5)], [rows], [outside], found) for found in (1.645, 2.241))
     assert strong.trace == weak.trace and strong.p_value == weak.p_value and strong.low == weak.low
@@ -76,7 +76,7 @@ def test_the_power_that_is_asked_for_lies_in_the_detectable_trace_alone():
 def test_several_subjects_add_as_independent():
     """T = sum (q - ctr) g |d| / sum D; se^2 = sum (sd g |d|)^2 / (sum D)^2 + tau^2, tau once."""
     world = gaussian(2, size=12)
-    table, generator = Table(world.half, "own"), np.random.default_rng(1)
+    table, generator = Table(world.values, "own"), np.random.default_rng(1)
     subjects = [3, 8, 13]
     parts = [world.part(subject) for subject in subjects]
     given = [world.model(subject, 0.7, generator) for subject in subjects]
@@ -90,7 +90,7 @@ def test_several_subjects_add_as_independent():
         unit += null.gap.unit
         noise += (table.sd(null) * g * null.gap.norm) ** 2
         seen += null.seen_variance * (g * null.gap.norm) ** 2
-    tau = (1 - world.half.keep.mean()) / 2
+    tau = (1 - world.values.keep.mean()) / 2
     assert got.trace == pytest.approx(above / unit)
     assert got.se == pytest.approx(np.sqrt(noise / unit**2 + tau**2))
     assert got.z == pytest.approx(got.trace / got.se)
@@ -101,7 +101,7 @@ def test_several_subjects_add_as_independent():
 
 def test_the_estimate_alone_makes_no_null_of_the_parts():
     world = gaussian(5)
-    table, other, generator = Table(world.half, "own"), Table(world.half, "own"), np.random.default_rng(4)
+    table, other, generator = Table(world.values, "own"), Table(world.values, "own"), np.random.default_rng(4)
     read = [world.model(subject, 0.5, generator) for subject in (3, 7, 20)]
     rows, outside = zip(*read, strict=True)
     parts = [world.part(subject) for subject in (3, 7, 20)]
@@ -114,9 +114,9 @@ def test_the_estimate_alone_makes_no_null_of_the_parts():
 
 def test_tau_is_half_the_share_left_out():
     world = gaussian(2)
-    table = Table(world.half, "own")
+    table = Table(world.values, "own")
     rows, outside = world.model(0, 1.0, np.random.default_rng(0))
     wide = residual_trace(table, [world.part(0)], [rows], [outside])
-    object.__setattr__(world.half, "share", 0.0)
+    object.__setattr__(world.values, "share", 0.0)
     exact = residual_trace(table, [world.part(0)], [rows], [outside])
     assert wide.se**2 - exact.se**2 == pytest.approx((6 / 32 / 2) ** 2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuralyzer.references.design import leave_out
-from neuralyzer.references.signal_values import Half, Part, Readings
+from neuralyzer.references.signal_values import Part, Readings, SplitValues
 from neuralyzer.trace.screen import deviations, neighbours_inside, obstacle
 
 SUBJECTS, SIZE, MEMBERS = 12, 16, 32
@@ -20,8 +20,8 @@ def made(seed, alike, count=3):
     errors = generator.normal(size=(MEMBERS, 12))[:, cluster] + 0.5 * generator.normal(size=(MEMBERS, SUBJECTS * SIZE))
     rows = keep[:, np.repeat(np.arange(SUBJECTS), SIZE)] * 1.5 + errors
     positions = list(np.arange(SUBJECTS * SIZE).reshape(SUBJECTS, SIZE))
-    half = Half(keep, positions, {"own": Readings(rows, generator.normal(size=(MEMBERS, 200)))})
-    return half, [Part(subject, half.positions[subject]) for subject in range(count)]
+    split = SplitValues(keep, positions, {"own": Readings(rows, generator.normal(size=(MEMBERS, 200)))})
+    return split, [Part(subject, split.positions[subject]) for subject in range(count)]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -33,34 +33,34 @@ def test_subjects_that_resemble_each_other_are_refused(seed, count):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("count", [2, 3, 6])
 def test_others_are_not(seed, count):
-    half, parts = made(seed, False, count)
-    assert obstacle(half, "own", parts) is None
-    share, expected = neighbours_inside(half, "own", parts)
+    split, parts = made(seed, False, count)
+    assert obstacle(split, "own", parts) is None
+    share, expected = neighbours_inside(split, "own", parts)
     assert expected == pytest.approx((count - 1) / (SUBJECTS - 1))
     assert share == pytest.approx(expected, abs=0.12)
 
 
 def test_one_subject_needs_no_screen():
-    half, parts = made(0, True)
-    assert obstacle(half, "own", parts[:1]) is None
+    split, parts = made(0, True)
+    assert obstacle(split, "own", parts[:1]) is None
 
 
 def test_neighbours_against_a_plain_search():
     """Two rows a subject, by distances computed one by one."""
-    half, parts = made(3, False)
+    split, parts = made(3, False)
     parts = [Part(part.subject, part.rows[:2]) for part in parts]
-    points, asked = deviations(half, "own").T, {int(row): part for part in parts for row in part.rows}
+    points, asked = deviations(split, "own").T, {int(row): part for part in parts for row in part.rows}
     shares = []
     for row, part in asked.items():
         others = [k for k in range(len(points)) if k not in part.rows]
         near = sorted(others, key=lambda k: float(((points[k] - points[row]) ** 2).sum()))[:10]
         shares.append(np.mean([k in asked for k in near]))
-    assert neighbours_inside(half, "own", parts)[0] == pytest.approx(np.mean(shares))
+    assert neighbours_inside(split, "own", parts)[0] == pytest.approx(np.mean(shares))
 
 
 def test_what_members_know_for_having_held_a_row_is_no_resemblance():
-    half, _ = made(0, False)
-    points, held = deviations(half, "own"), half.rows_held_by
+    split, _ = made(0, False)
+    points, held = deviations(split, "own"), split.rows_held_by
     for kind in (held, ~held):
         np.testing.assert_allclose(np.where(kind, points, 0).sum(0), 0, atol=1e-9)
     np.testing.assert_allclose(points.std(0), 1)

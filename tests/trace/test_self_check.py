@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from neuralyzer.references.signal_values import Half, Readings
+from neuralyzer.references.signal_values import Readings, SplitValues
 from neuralyzer.trace.null_table import Table
 from neuralyzer.trace.self_check import SelfCheck, _by_member, binomial_quantile, holdout_groups, most, self_check
 from tests.trace.world import gaussian
 
 
-def checked(half, groups, signals=("own",)):
-    return self_check({signal: Table(half, signal) for signal in signals}, signals, groups, 0.05)
+def checked(split, groups, signals=("own",)):
+    return self_check({signal: Table(split, signal) for signal in signals}, signals, groups, 0.05)
 
 
 GROUPS = holdout_groups(600, 30, 0)
@@ -18,7 +18,7 @@ GROUPS = holdout_groups(600, 30, 0)
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_alarms_on_gaussian_references(seed):
-    found = checked(gaussian(seed, holdout=600).half, GROUPS)
+    found = checked(gaussian(seed, holdout=600).values, GROUPS)
     assert found.groups == 10 * 30  # groups of 30 rows, and 30 of the 32 members in fives of six
     assert 0.005 <= found.alarms / found.groups <= 0.1
 
@@ -26,7 +26,7 @@ def test_alarms_on_gaussian_references(seed):
 def test_alarms_of_several_signals_are_of_the_joint_test():
     """Ten such worlds alarm at .096 on average: a check on half of the holdout errs to the strict side."""
     found = [
-        checked(gaussian(seed, holdout=600, signals=("a", "b", "c")).half, GROUPS, ("a", "b", "c")) for seed in (2, 5)
+        checked(gaussian(seed, holdout=600, signals=("a", "b", "c")).values, GROUPS, ("a", "b", "c")) for seed in (2, 5)
     ]
     assert all(one.groups == 300 for one in found)
     assert 0.005 <= sum(one.alarms for one in found) / 600 <= 0.1
@@ -35,11 +35,13 @@ def test_alarms_of_several_signals_are_of_the_joint_test():
 def test_a_planted_shift_alarms():
     """Two members read the groups' rows three spreads too high, which no other holdout row shows."""
     world = gaussian(0, holdout=600)
-    outside = world.half.signals["own"].holdout.copy()
+    outside = world.values.signals["own"].holdout.copy()
     rows = np.concatenate(GROUPS)
     outside[np.ix_([1, 8], rows)] += 3 * world.outside_spread[rows]
-    half = Half(world.half.keep, world.half.positions, {"own": Readings(world.half.signals["own"].rows, outside)})
-    before, after = checked(world.half, GROUPS), checked(half, GROUPS)
+    split = SplitValues(
+        world.values.keep, world.values.positions, {"own": Readings(world.values.signals["own"].rows, outside)}
+    )
+    before, after = checked(world.values, GROUPS), checked(split, GROUPS)
     assert after.alarms - before.alarms >= 15  # of the 2 x 10 tests of these two
 
 
@@ -47,18 +49,18 @@ def test_a_planted_shift_alarms():
 def test_members_that_play_the_seen_ones_get_gap_and_spread_of_such_rows(monkeypatch, wider):
     """The gap, in spreads, that a line through the training rows' gaps gives for the never-seen mean; and their spread."""
     world = gaussian(0, subjects=12, size=7, holdout=80)
-    rows, held = world.half.signals["own"].rows.copy(), world.half.rows_held_by
+    rows, held = world.values.signals["own"].rows.copy(), world.values.rows_held_by
     mean = np.where(held, rows, 0).sum(0) / held.sum(0)
     rows = np.where(held, mean + wider * (rows - mean), rows)  # members lie apart on rows that they held
-    world.half.signals["own"] = Readings(rows, world.half.signals["own"].holdout)
+    world.values.signals["own"] = Readings(rows, world.values.signals["own"].holdout)
     ratios = [rows[held[:, n], n].std(ddof=1) / rows[~held[:, n], n].std(ddof=1) for n in range(rows.shape[1])]
     assert np.median(ratios) == pytest.approx(wider, rel=0.15)
-    table, groups = Table(world.half, "own"), holdout_groups(80, 7, 0)
+    table, groups = Table(world.values, "own"), holdout_groups(80, 7, 0)
     played = []
 
-    def noting(half, signal, level):
-        played.append(half)
-        return Table(half, signal, level)
+    def noting(split, signal, level):
+        played.append(split)
+        return Table(split, signal, level)
 
     monkeypatch.setattr("neuralyzer.trace.self_check.Table", noting)
     self_check({"own": table}, ["own"], groups, 0.05)
@@ -68,13 +70,13 @@ def test_members_that_play_the_seen_ones_get_gap_and_spread_of_such_rows(monkeyp
     slope, intercept = np.polyfit(x, y, 1)
     if wider == 1:
         assert intercept + slope * x.mean() == pytest.approx(1, abs=0.2)  # as the world was made
-    phi, inside = world.half.signals["own"].holdout, np.concatenate(groups)
+    phi, inside = world.values.signals["own"].holdout, np.concatenate(groups)
     assert len(played) == 5
-    for number, half in enumerate(played):
+    for number, split in enumerate(played):
         never = np.arange(6 * number, 6 * number + 6)
         saw = np.setdiff1d(np.arange(32), never)
-        assert (~half.keep[never]).all() and half.keep[saw].all()
-        own = half.signals["own"]
+        assert (~split.keep[never]).all() and split.keep[saw].all()
+        own = split.signals["own"]
         # what plays subjects plays holdout no more
         assert np.array_equal(own.holdout, phi[:, np.setdiff1d(np.arange(80), inside)])
         lift = own.rows[:, inside] - phi[:, inside]
@@ -96,23 +98,23 @@ def test_groups_are_half_of_the_holdout_cut_without_overlap():
 
 def test_nothing_to_check_with():
     world = gaussian(0, subjects=12, size=7, holdout=80)
-    assert checked(world.half, []) == SelfCheck(0, 0)
-    rows, outside = world.half.signals["own"].rows, world.half.signals["own"].holdout
+    assert checked(world.values, []) == SelfCheck(0, 0)
+    rows, outside = world.values.signals["own"].rows, world.values.signals["own"].holdout
     units = {subject: subject for subject in range(12)}
-    half = Half(
-        world.half.keep, world.half.positions, {"own": Readings(rows, np.repeat(outside[:, None], 12, 1), units)}
+    split = SplitValues(
+        world.values.keep, world.values.positions, {"own": Readings(rows, np.repeat(outside[:, None], 12, 1), units)}
     )
-    assert checked(half, GROUPS) == SelfCheck(0, 0)
+    assert checked(split, GROUPS) == SelfCheck(0, 0)
 
 
 def test_members_alarms_are_those_on_the_subjects_that_each_never_saw():
-    half = gaussian(3, subjects=12, size=7, holdout=80).half
-    table = Table(half, "own")
+    split = gaussian(3, subjects=12, size=7, holdout=80).values
+    table = Table(split, "own")
     alarms = [np.random.default_rng(subject).random(len(table.nulls[subject].scores)) < 0.3 for subject in range(12)]
     shares = _by_member({"own": table}, ["own"], alarms)
-    for member in range(half.members):
-        lacked = np.flatnonzero(~half.keep[member])
-        own = [alarms[subject][list(np.flatnonzero(~half.keep[:, subject])).index(member)] for subject in lacked]
+    for member in range(split.members):
+        lacked = np.flatnonzero(~split.keep[member])
+        own = [alarms[subject][list(np.flatnonzero(~split.keep[:, subject])).index(member)] for subject in lacked]
         assert shares[member] == pytest.approx(np.mean(own))
 
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuralyzer.references.design import leave_out, share_for
-from neuralyzer.references.signal_values import Half, Part, Readings
+from neuralyzer.references.signal_values import Part, Readings, SplitValues
 
 
 @dataclass(frozen=True)
 class World:
     """``phi_m(i) = level_i + gap_i [m saw i] + spread_i noise``; holdout rows are seen by nobody."""
 
-    half: Half
+    split: SplitValues
     level: np.ndarray
     spread: np.ndarray
     gap: np.ndarray
@@ -20,11 +20,11 @@ class World:
     outside_spread: np.ndarray
 
     def part(self, subject):
-        return Part(subject, self.half.positions[subject])
+        return Part(subject, self.values.positions[subject])
 
     def model(self, subject, trace, generator, noise=1.0, c0=0.0, c1=0.0):
         """Readings on a subject's rows and on the holdout of a model that holds ``trace`` of the gap."""
-        rows = self.half.positions[subject]
+        rows = self.values.positions[subject]
         never = self.level[rows] * (1 + c1) + self.spread[rows] * (c0 + noise * generator.normal(size=len(rows)))
         beyond = self.outside_level * (1 + c1) + self.outside_spread * (
             c0 + noise * generator.normal(size=len(self.outside_level))
@@ -48,5 +48,5 @@ def gaussian(seed, members=32, subjects=24, size=30, holdout=300, gap=1.0, signa
             outside_level + outside_spread * generator.normal(size=(members, holdout)),
         )
 
-    half = Half(keep, positions, {name: readings() for name in signals})
-    return World(half, level, spread, lift, outside_level, outside_spread)
+    split = SplitValues(keep, positions, {name: readings() for name in signals})
+    return World(split, level, spread, lift, outside_level, outside_spread)

@@ -56,12 +56,12 @@ def test_a_sequence_stops_when_its_time_is_up(task):
 
 
 def test_memorisation_is_what_seeing_a_row_adds_to_its_class(task):
-    half, found = task.references, memorisation(task)
+    split, found = task.references, memorisation(task)
     row = int(np.argmax(found))
     position = task.positions[row]
     part = next(own for own in task.parts if position in own.rows)
-    saw = half.half.keep[:, part.subject]
-    p = torch.from_numpy(half.outputs[:, position]).double().softmax(1)[:, int(task.forget.y[row])].numpy()
+    saw = split.values.keep[:, part.subject]
+    p = torch.from_numpy(split.outputs[:, position]).double().softmax(1)[:, int(task.forget.y[row])].numpy()
     assert found[row] == pytest.approx(p[saw].mean() - p[~saw].mean(), abs=1e-6)
     assert found.mean() > 0, "models know better what they saw"
 

@@ -75,16 +75,16 @@ def test_utility_is_read_on_rows_that_no_model_saw(tuner):
 
 def test_what_goes_with_the_rows_is_allowed(made_world):
     task = Task(made_world.oracle, ErasureRequest(subjects=["c0"]), made_world.references())
-    half = task.references
-    never = ~half.half.keep[:, task.parts[0].subject]
-    worse = replace(half, utilities=np.where(never, 0.6, 0.8))
+    split = task.references
+    never = ~split.values.keep[:, task.parts[0].subject]
+    worse = replace(split, utilities=np.where(never, 0.6, 0.8))
     task.references = worse
-    assert task.foretold_loss == pytest.approx(worse.utilities.mean() - 0.6)
+    assert task.predicted_loss == pytest.approx(worse.utilities.mean() - 0.6)
     limit = task.objective.max_utility_loss
-    assert Tuner(task).allowed == pytest.approx(2 * limit + task.foretold_loss)
-    assert Tuner(task, repaired=True).allowed == pytest.approx(4 * limit + task.foretold_loss)
-    task.references = replace(half, utilities=np.where(never, 0.8, 0.6))
-    assert task.foretold_loss == 0.0
+    assert Tuner(task).allowed == pytest.approx(2 * limit + task.predicted_loss)
+    assert Tuner(task, repaired=True).allowed == pytest.approx(4 * limit + task.predicted_loss)
+    task.references = replace(split, utilities=np.where(never, 0.8, 0.6))
+    assert task.predicted_loss == 0.0
 
 
 def test_what_is_not_finite_is_ruled_out(tuner):

@@ -7,9 +7,9 @@ import pytest
 
 import neuralyzer as nz
 from neuralyzer.models import weights
-from neuralyzer.references.measurement.evaluator import Meter
+from neuralyzer.references.measurement.evaluator import Evaluator
 from neuralyzer.references.pool import References
-from neuralyzer.trace.estimator import Gauge
+from neuralyzer.trace.estimator import TraceEstimator
 from neuralyzer.verification.attacks import NAMES, REFERENCES, Attacks, attacks
 from neuralyzer.verification.audit import Audit, audit
 from neuralyzer.verification.verify import Verification, verify
@@ -46,27 +46,27 @@ def test_the_audit_reads_the_tuning_half(setting, verified):
     oracle, references = setting
     found = audit(oracle, REQUEST, references).attacks
     assert {s["model"] for s in found.scores} == {REFERENCES, "original"}
-    assert found.members == references.tuning.half.members
+    assert found.members == references.tuning.values.members
     assert line(found, "lira-online", REFERENCES) != line(verified.attacks, "lira-online", REFERENCES)
 
 
 def test_no_model_is_read_for_it_again(setting, retrained, monkeypatch):
     oracle, references = setting
     protocol = audit(oracle, REQUEST, references).protocol
-    calls, asked, read = [], [], Meter._read
+    calls, asked, read = [], [], Evaluator._read
 
     def spied(self, model, parts, names, holdout):
         calls.append(model)
         asked.append((tuple(part.subject for part in parts), tuple(names)))
         return read(self, model, parts, names, holdout)
 
-    monkeypatch.setattr(Meter, "_read", spied)
+    monkeypatch.setattr(Evaluator, "_read", spied)
     model = weights.clone(retrained)  # which no test has read
     assert verify(model, oracle, REQUEST, references, protocol=protocol).attacks is not None
     assert set(map(id, calls)) == {id(model)}, "the original was read by the audit"
     assert len(calls) == len(set(asked)), "on the request once, and once by each signal on who was not asked for"
-    gauge = Gauge(references.judging, references.parts(REQUEST.positions(oracle.data)), 0.05)
-    assert attacks(gauge, {"original": replace(gauge.read(oracle.model), readings={})}) is None
+    estimator = TraceEstimator(references.evaluation, references.parts(REQUEST.positions(oracle.data)), 0.05)
+    assert attacks(estimator, {"original": replace(estimator.read(oracle.model), readings={})}) is None
 
 
 def test_it_can_be_written_down_and_read_back(setting, verified):

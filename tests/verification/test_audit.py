@@ -1,4 +1,4 @@
-"""The audit of the original: its words, what it needs, and that the judging half stays shut."""
+"""The audit of the original: its words, what it needs, and that the evaluation split stays shut."""
 
 import io
 import json
@@ -9,7 +9,7 @@ from rich.console import Console
 
 import neuralyzer as nz
 from neuralyzer.signals.signal import Family
-from neuralyzer.trace.estimator import Gauge
+from neuralyzer.trace.estimator import TraceEstimator
 from neuralyzer.trace.verdict import Verdict
 from neuralyzer.verification.audit import Audit, _sentence, audit, required
 
@@ -52,10 +52,10 @@ def test_the_original_never_saw_rows_of_nobody(setting):
 
 def test_only_the_tuning_half_is_read(setting, monkeypatch):
     oracle, references = setting
-    monkeypatch.setattr(type(references), "judging", property(lambda self: pytest.fail("the judge was asked")))
-    before = references.looks.taken(oracle.lineage, ["c0"])
+    monkeypatch.setattr(type(references), "evaluation", property(lambda self: pytest.fail("the judge was asked")))
+    before = references.access_log.taken(oracle.lineage, ["c0"])
     assert audit(oracle, REQUEST, references).families
-    assert references.looks.taken(oracle.lineage, ["c0"]) == before
+    assert references.access_log.taken(oracle.lineage, ["c0"]) == before
 
 
 def test_it_declares_what_a_verification_will_be_held_to(setting):
@@ -84,7 +84,7 @@ def test_one_row_is_more_than_these_references_can_see(setting):
 
 
 def test_nothing_that_can_be_read_is_inconclusive(setting, monkeypatch):
-    monkeypatch.setattr(Gauge, "signals", property(lambda self: [], lambda self, value: None), raising=False)
+    monkeypatch.setattr(TraceEstimator, "signals", property(lambda self: [], lambda self, value: None), raising=False)
     found = audit(setting[0], REQUEST, setting[1])
     assert found.verdict is Verdict.INCONCLUSIVE and "No signal" in found.sentence
     assert found.protocol.references == setting[1].digest
@@ -94,14 +94,14 @@ def test_nothing_that_can_be_read_is_inconclusive(setting, monkeypatch):
 def test_of_which_groups_one_signal_each_must_count(setting, names):
     oracle, references = setting
     positions = nz.ErasureRequest(subjects=names).positions(oracle.data)
-    gauge = Gauge(references.tuning, references.parts(positions), 0.05)
-    groups = [{gauge.family(signal) for signal in group} for group in required(gauge)]
+    estimator = TraceEstimator(references.tuning, references.parts(positions), 0.05)
+    groups = [{estimator.family(signal) for signal in group} for group in required(estimator)]
     assert groups == [{Family.RETRAINING, Family.ATTACK}, {Family.RELEARNING}]
 
 
 def test_a_request_without_relearning_needs_none(setting):
-    gauge = Gauge(setting[1].tuning, setting[1].parts(np.array([1])), 0.05)
-    assert len(required(gauge)) == 1
+    estimator = TraceEstimator(setting[1].tuning, setting[1].parts(np.array([1])), 0.05)
+    assert len(required(estimator)) == 1
 
 
 @pytest.mark.parametrize("references", [True, False])

@@ -78,7 +78,7 @@ def test_one_row_is_more_than_these_references_can_see(claim_world):
 
 
 def test_the_judge_is_not_asked(claim_world, monkeypatch):
-    monkeypatch.setattr(type(claim_world.references), "judging", property(lambda self: pytest.fail("the judge")))
+    monkeypatch.setattr(type(claim_world.references), "evaluation", property(lambda self: pytest.fail("the judge")))
     assert audit_rows(claim_world.oracle, claim_world.claimed, claim_world.references).families
 
 
@@ -119,9 +119,9 @@ def test_every_verdict_has_a_sentence_of_its_own(verdict, word):
 
 
 def test_closed_cases_are_named_for_their_rows_may_be_the_claimants(claim_world):
-    ids = claim_world.references.roster.ids.copy()
+    ids = claim_world.references.pool_index.ids.copy()
     ids[:7] = ""
-    erased = replace(claim_world.references, roster=replace(claim_world.references.roster, ids=ids))
+    erased = replace(claim_world.references, pool_index=replace(claim_world.references.pool_index, ids=ids))
     (note,) = _notes(erased, 0, (), 0, 0)
     assert note.startswith("7 rows were erased from the register")
 

@@ -11,8 +11,8 @@ from rich.console import Group as RichGroup
 import neuralyzer as nz
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models import weights
-from neuralyzer.references.measurement.evaluator import Meter
-from neuralyzer.trace.group_estimator import gauge_for
+from neuralyzer.references.measurement.evaluator import Evaluator
+from neuralyzer.trace.group_estimator import estimator_for
 from neuralyzer.trace.positive_control import positive_control
 from neuralyzer.trace.self_check import SelfCheck
 from neuralyzer.trace.verdict import Verdict
@@ -55,7 +55,7 @@ def test_the_original_is_found_where_it_must_be(setting):
 def test_it_is_made_once_and_kept_with_the_pool(setting, monkeypatch):
     oracle, references = setting
     first = original_control(references, oracle, (), 0.05, "judging")
-    monkeypatch.setattr(Meter, "read", lambda *given: pytest.fail("read again"))
+    monkeypatch.setattr(Evaluator, "read", lambda *given: pytest.fail("read again"))
     assert original_control(references, oracle, (), 0.05, "judging") == first
     assert references.store.control(oracle.digest, references.digest, 1, 0.05).exists()
     grown = references.store.control(oracle.digest, "the digest of a pool that has grown", 1, 0.05)
@@ -64,10 +64,10 @@ def test_it_is_made_once_and_kept_with_the_pool(setting, monkeypatch):
 
 def test_reading_the_original_is_no_access(setting):
     oracle, references = setting
-    before = references.looks.taken(oracle.lineage, ["c0"])
+    before = references.access_log.taken(oracle.lineage, ["c0"])
     references.store.control(oracle.digest, references.digest, 1, 0.1).unlink(missing_ok=True)
     original_control(references, oracle, (), 0.1, "judging")
-    assert references.looks.taken(oracle.lineage, ["c0"]) == before
+    assert references.access_log.taken(oracle.lineage, ["c0"]) == before
 
 
 def test_a_model_that_was_trained_otherwise_fails_and_nothing_is_called_forgotten(never):
@@ -215,11 +215,11 @@ def test_a_person_can_read_them(setting):
 @pytest.mark.parametrize("whose", ["original", "dull"])
 def test_a_whole_trace_of_the_model_under_test_is_in_its_own_unit(setting, dull, whose):
     """What is promised, by hand: a detectable trace of at most what the model reads of a whole one, but half at least."""
-    oracle, half = setting[0], setting[1].judging
+    oracle, split = setting[0], setting[1].evaluation
     model, groups = dull if whose == "dull" else oracle.model, [[part] for part in setting[1].parts(np.arange(400))]
-    read = module._read(half, model, [part for group in groups for part in group])
-    usual, own = (positive_control(half, groups, read, 0.05, own_unit=unit) for unit in (False, True))
-    seen = [gauge_for(half, group, 0.05).read(model).detectable for group in groups]
+    read = module._read(split, model, [part for group in groups for part in group])
+    usual, own = (positive_control(split, groups, read, 0.05, own_unit=unit) for unit in (False, True))
+    seen = [estimator_for(split, group, 0.05).read(model).detectable for group in groups]
     promised = {
         name: [any(least <= unit[signal] for signal, least in one.items()) for one in seen]
         for name, unit in (

@@ -10,8 +10,8 @@ from torch import nn
 import neuralyzer as nz
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models import weights
-from neuralyzer.trace.estimator import Gauge
-from neuralyzer.trace.verdict import SECOND_LOOK, Verdict
+from neuralyzer.trace.estimator import TraceEstimator
+from neuralyzer.trace.verdict import SECOND_ACCESS, Verdict
 from neuralyzer.verification.audit import audit
 from neuralyzer.verification.controls import groups_of
 from neuralyzer.verification.protocol import Protocol
@@ -52,10 +52,10 @@ def test_a_model_that_was_retrained_is_not_accused(setting, seed):
 def test_a_look_elsewhere_is_accused(setting, retrained):
     """Weights of which half the way back to the original is left."""
     oracle, references = setting
-    half = weights.clone(retrained)
-    for mine, original in zip(half.parameters(), oracle.model.parameters(), strict=True):
+    split = weights.clone(retrained)
+    for mine, original in zip(split.parameters(), oracle.model.parameters(), strict=True):
         mine.data = 0.2 * mine.data + 0.8 * original.data
-    assert verify(half.eval(), oracle, REQUEST, references).verdict is Verdict.NOT_FORGOTTEN
+    assert verify(split.eval(), oracle, REQUEST, references).verdict is Verdict.NOT_FORGOTTEN
 
 
 def test_a_broken_model_is_not_called_forgotten(setting):
@@ -76,13 +76,13 @@ def test_a_module_in_training_mode_reads_the_same(setting, retrained):
 def test_the_judging_half_decides_and_no_model_is_changed(setting, retrained, monkeypatch):
     oracle, references = setting
     before = weights.digest(oracle.model), weights.digest(retrained)
-    halves = []
-    read = Gauge.read
-    monkeypatch.setattr(Gauge, "read", lambda self, *rest: halves.append(self.half) or read(self, *rest))
+    splits = []
+    read = TraceEstimator.read
+    monkeypatch.setattr(TraceEstimator, "read", lambda self, *rest: splits.append(self.values) or read(self, *rest))
     protocol = audit(oracle, REQUEST, references).protocol
-    halves.clear()
+    splits.clear()
     verify(retrained, oracle, REQUEST, references, protocol=protocol)
-    assert set(map(id, halves)) == {id(references.judging)}
+    assert set(map(id, splits)) == {id(references.evaluation)}
     assert (weights.digest(oracle.model), weights.digest(retrained)) == before
 
 
@@ -138,7 +138,7 @@ def test_detectable_is_the_largest_among_those_that_count(setting, retrained):
 def test_a_second_look_must_see_finer(setting, retrained):
     oracle, references = setting
     first = verify(retrained, oracle, REQUEST, references, found=1.96, looks=1)
-    second = verify(retrained, oracle, REQUEST, references, found=SECOND_LOOK, looks=2)
+    second = verify(retrained, oracle, REQUEST, references, found=SECOND_ACCESS, looks=2)
     assert (first.looks, second.looks) == (1, 2)
     for one, two in zip(first.families, second.families, strict=True):
         assert two["detectable"] > one["detectable"] and two["unlearned"] == one["unlearned"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from neuralyzer.attacks.roc import Roc, Scores, joined, roc
 from neuralyzer.attacks.shadows import SIGNAL, Shadows
-from neuralyzer.references.signal_values import Flags, Floats, Half, Indices, Part
+from neuralyzer.references.signal_values import Flags, Floats, Indices, Part, SplitValues
 
 ROW, SUBJECT = "row", "subject"
 LARGEST = 100_000  # (member, row) pairs scored; where there are more, subjects or rows are drawn
@@ -36,13 +36,13 @@ class Attacked:
     percentile: float | None = None
 
 
-def readable(half: Half) -> bool:
+def readable(split: SplitValues) -> bool:
     """Whether the half holds the readings that the attacks are computed from."""
-    return SIGNAL in half.signals and half.signals[SIGNAL].units is None
+    return SIGNAL in split.signals and split.signals[SIGNAL].units is None
 
 
 @lru_cache(maxsize=4)
-def on_members(half: Half, classes: bool) -> tuple[Attacked, ...]:
+def on_members(split: SplitValues, classes: bool) -> tuple[Attacked, ...]:
     """What an attacker can do with models of this kind.
 
     Every member takes its turn as the target and is left out of its own statistics: rows that it held are members,
@@ -50,20 +50,20 @@ def on_members(half: Half, classes: bool) -> tuple[Attacked, ...]:
     drawn.
 
     Args:
-        half: the references.
+        split: the references.
         classes: whether the models are classifiers.
 
     Returns:
         Each attack by row and by subject; empty where no row can be attacked.
     """
-    subjects = _some_subjects(half)
-    owner = np.full(half.signals[SIGNAL].rows.shape[1], -1)
+    subjects = _some_subjects(split)
+    owner = np.full(split.signals[SIGNAL].rows.shape[1], -1)
     for subject in reversed(subjects):  # a row that belongs to a group as well goes with its own subject
-        owner[half.positions[subject]] = subject
-    shadows = Shadows.of(half, np.flatnonzero(owner >= 0), classes)
+        owner[split.positions[subject]] = subject
+    shadows = Shadows.of(split, np.flatnonzero(owner >= 0), classes)
     if not len(shadows.rows):
         return ()
-    by_subject = _Subjects(half, shadows, subjects)
+    by_subject = _Subjects(split, shadows, subjects)
     owners = np.broadcast_to(owner[shadows.rows], shadows.held.shape)
     found = []
     for attack, scores in shadows.of_members().items():
@@ -73,14 +73,14 @@ def on_members(half: Half, classes: bool) -> tuple[Attacked, ...]:
 
 
 def on_request(
-    half: Half, parts: Sequence[Part], rows: Sequence[Floats], holdout: Floats, classes: bool
+    split: SplitValues, parts: Sequence[Part], rows: Sequence[Floats], holdout: Floats, classes: bool
 ) -> tuple[Attacked, ...]:
     """Attack a model on a request's rows, against the members that never held them.
 
     The model's scores are to be told from theirs: an area of .5 says that it knows the rows as a stranger does.
 
     Args:
-        half: the references.
+        split: the references.
         parts: what the request asks for, by subject.
         rows: the model's margins on each part's rows, ``(n,)`` each.
         holdout: its margins on the holdout, ``(H,)``.
@@ -91,11 +91,11 @@ def on_request(
     """
     asked, phi = np.concatenate([part.rows for part in parts]), np.concatenate(list(rows))
     part_of = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])
-    most = max(1, LARGEST // half.members)
+    most = max(1, LARGEST // split.members)
     if len(asked) > most:
         drawn = np.sort(np.random.default_rng(SEED).choice(len(asked), most, replace=False))
         asked, phi, part_of = asked[drawn], phi[drawn], part_of[drawn]
-    shadows = Shadows.of(half, asked, classes)
+    shadows = Shadows.of(split, asked, classes)
     if not len(shadows.rows):
         return ()
     usable = np.isin(asked, shadows.rows)
@@ -136,19 +136,19 @@ class _Subjects:
     """Means over the rows of each subject, and whose they are.
 
     Args:
-        half: the references.
+        split: the references.
         shadows: on rows of ``subjects``.
         subjects: which subjects.
     """
 
-    def __init__(self, half: Half, shadows: Shadows, subjects: Sequence[int]) -> None:
-        place = np.full(half.signals[SIGNAL].rows.shape[1], -1)
+    def __init__(self, split: SplitValues, shadows: Shadows, subjects: Sequence[int]) -> None:
+        place = np.full(split.signals[SIGNAL].rows.shape[1], -1)
         place[shadows.rows] = np.arange(len(shadows.rows))
-        columns = [place[half.positions[subject]] for subject in subjects]
+        columns = [place[split.positions[subject]] for subject in subjects]
         columns = [own[own >= 0] for own in columns]
         there = [subject for subject, own in zip(subjects, columns, strict=True) if len(own)]
         columns = [own for own in columns if len(own)]
-        self.keep = half.keep[:, there]
+        self.keep = split.keep[:, there]
         self.columns = np.concatenate(columns)
         sizes = [len(own) for own in columns]
         self.starts = np.cumsum([0, *sizes[:-1]])
@@ -178,17 +178,17 @@ def _roc(members: Scores, others: Scores) -> Roc:
     return roc(members, others, np.random.default_rng(SEED))
 
 
-def _some_subjects(half: Half) -> list[int]:
+def _some_subjects(split: SplitValues) -> list[int]:
     """Subjects that have rows: all, or as many as ``LARGEST`` allows."""
-    subjects = [subject for subject, own in enumerate(half.positions) if len(own)]
-    rows = sum(len(half.positions[subject]) for subject in subjects)
-    most = LARGEST // half.members
+    subjects = [subject for subject, own in enumerate(split.positions) if len(own)]
+    rows = sum(len(split.positions[subject]) for subject in subjects)
+    most = LARGEST // split.members
     if rows <= most:
         return subjects
     drawn: list[int] = []
     taken = 0
     for subject in np.random.default_rng(SEED).permutation(subjects):
-        taken += len(half.positions[subject])
+        taken += len(split.positions[subject])
         if taken > most and drawn:
             break
         drawn.append(int(subject))

@@ -1,4 +1,4 @@
-"""The members of a half as an attacker's shadow models: every attack's scores of each of them, and of a model."""
+"""The members of a split as an attacker's shadow models: every attack's scores of each of them, and of a model."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +8,7 @@ from scipy import special
 
 from neuralyzer.attacks import lira, rmia
 from neuralyzer.attacks.group import Group
-from neuralyzer.references.signal_values import Flags, Floats, Half, Indices
+from neuralyzer.references.signal_values import Flags, Floats, Indices, SplitValues
 
 SIGNAL = "margin"  # whose reading is LiRA's logit-scaled confidence
 FEWEST = 3  # members that held a row, and that did not: one may be the target, and a variance takes two
@@ -33,11 +33,11 @@ class Shadows:
     classes: bool
 
     @classmethod
-    def of(cls, half: Half, rows: Indices, classes: bool) -> "Shadows":
-        """The members of a half on those of ``rows`` that can be attacked.
+    def of(cls, split: SplitValues, rows: Indices, classes: bool) -> "Shadows":
+        """The members of a split on those of ``rows`` that can be attacked.
 
         Args:
-            half: the references.
+            split: the references.
             rows: positions among the training rows, ``(n,)``.
             classes: whether the models are classifiers.
 
@@ -45,7 +45,7 @@ class Shadows:
             The shadow models; rows without readings, as erased ones are, and rows that too few members held or
             lacked are left away.
         """
-        readings, held = half.signals[SIGNAL], held_rows(half)[:, rows]
+        readings, held = split.signals[SIGNAL], held_rows(split)[:, rows]
         phi = readings.rows[:, rows]
         count = held.sum(0)
         usable = np.isfinite(phi).all(0) & (count >= FEWEST) & (len(held) - count >= FEWEST)
@@ -99,13 +99,13 @@ class Shadows:
         return seen, never
 
 
-def held_rows(half: Half) -> Flags:
+def held_rows(split: SplitValues) -> Flags:
     """Which member held which row, ``(M, N)``."""
-    if half.held is not None:
-        return half.held
-    held = np.ones((half.members, half.signals[SIGNAL].rows.shape[1]), dtype=bool)
-    for subject, own in enumerate(half.positions):
-        held[:, own] = half.keep[:, subject, None]
+    if split.held is not None:
+        return split.held
+    held = np.ones((split.members, split.signals[SIGNAL].rows.shape[1]), dtype=bool)
+    for subject, own in enumerate(split.positions):
+        held[:, own] = split.keep[:, subject, None]
     return held
 
 

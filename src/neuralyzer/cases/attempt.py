@@ -16,15 +16,15 @@ from neuralyzer.models import weights
 from neuralyzer.planning.options import Option
 from neuralyzer.progress import Progress
 from neuralyzer.references.pool import References
-from neuralyzer.references.storage.access_log import MOST_LOOKS
+from neuralyzer.references.storage.access_log import MOST_ACCESSES
 from neuralyzer.references.training.exact import train_exact
 from neuralyzer.trace.left import trace_left
-from neuralyzer.trace.verdict import FIRST_LOOK, SECOND_LOOK, Verdict
+from neuralyzer.trace.verdict import FIRST_ACCESS, SECOND_ACCESS, Verdict
 from neuralyzer.unlearning.method import space
 from neuralyzer.unlearning.repair import Repair
 from neuralyzer.unlearning.search import search
 from neuralyzer.unlearning.task import Task
-from neuralyzer.unlearning.training_audit import Witness
+from neuralyzer.unlearning.training_audit import TrainingAudit
 from neuralyzer.verification.acceptance import Acceptance, run_acceptance
 from neuralyzer.verification.protocol import Protocol
 from neuralyzer.verification.verify import Verification, verify
@@ -47,7 +47,7 @@ class Outcome:
         verification: of the new model; None where it was not judged.
         acceptance: of the team's tests; None where there are none or they were not reached.
         utility: of the new model: ``holdout``, ``retained``, ``by_class``.
-        trials: what was tried to set its hyperparameters, with what the tuning half said of it.
+        trials: what was tried to set its hyperparameters, with what the tuning split said of it.
     """
 
     method: str
@@ -78,8 +78,8 @@ class Setting:
     """What every attempt of a case shares.
 
     Attributes:
-        task: for the algorithms; it has the tuning half alone.
-        references: whose judging half the verdict opens.
+        task: for the algorithms; it has the tuning split alone.
+        references: whose evaluation split the verdict opens.
         protocol: declared before unlearning.
         policy: limits.
         members_utility: what the tuning members predict for the holdout.
@@ -124,7 +124,7 @@ def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any]
     used = catalogue.hyperparameters(method)
     spent = Outcome(option.method, option.guarantee, used, 0.0)
     if not exact and _looks_spent(setting):
-        return _failed(spent, "the judging half was opened twice for these rows; only exact options remain")
+        return _failed(spent, "the evaluation split was opened twice for these rows; only exact options remain")
     try:
         model, record = _unlearned(setting, option, hyperparameters, folder)
     except StorageError:
@@ -140,7 +140,7 @@ def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any]
     if exact and not clean:
         return _failed(spent, "its training record does not show that no forget row was used")
     if not exact and _seen_through(setting, model):
-        return _failed(spent, "the tuning half already sees that it has not forgotten; no look was spent")
+        return _failed(spent, "the tuning split already sees that it has not forgotten; no look was spent")
     verification = folder.stage(
         "verification", lambda: _verified(setting, model, clean, folder), Verification.to_dict, Verification.from_dict
     )
@@ -180,7 +180,7 @@ def _unlearned(
     method = catalogue.make(option.method, **hyperparameters)
     raw, final = folder.path("unlearned.safetensors"), folder.path("weights.safetensors")
     if not folder.has("unlearned"):
-        task.witness, task.tried = Witness(task.witness.forget), []
+        task.training_audit, task.tried = TrainingAudit(task.training_audit.forget), []
         task.start(task.request.budget if option.chosen else None)  # it binds the first choice only
         began = time.perf_counter()
         if space(method) and not hyperparameters and task.traceable:
@@ -193,13 +193,13 @@ def _unlearned(
         seconds = time.perf_counter() - began
         weights.require_finite(dict(module.state_dict()), f"what {method.name} left")
         weights.save(module, raw)
-        witness = task.witness
+        training_audit = task.training_audit
         folder.write(
             "unlearned",
             {
                 "seconds": seconds,
-                "steps": witness.steps or len(witness.rows),
-                "forget_rows": witness.forget_rows,
+                "steps": training_audit.steps or len(training_audit.rows),
+                "forget_rows": training_audit.forget_rows,
                 "hyperparameters": catalogue.hyperparameters(method),
                 "trials": trials,
             },
@@ -220,15 +220,18 @@ def _looks_spent(setting: Setting) -> bool:
     if setting.references is None:
         return False
     oracle = setting.task.oracle
-    return setting.references.looks.taken(oracle.lineage, setting.references.names(setting.task.parts)) >= MOST_LOOKS
+    return (
+        setting.references.access_log.taken(oracle.lineage, setting.references.names(setting.task.parts))
+        >= MOST_ACCESSES
+    )
 
 
 def _seen_through(setting: Setting, model: nn.Module) -> bool:
-    """Whether the tuning half already rejects the model; where the pool cannot answer, it is not heard."""
+    """Whether the tuning split already rejects the model; where the pool cannot answer, it is not heard."""
     task = setting.task
     if setting.answerable is not None or not task.traceable:
         return False
-    return task.gauge.read(model, setting.protocol.counting).rejects
+    return task.estimator.read(model, setting.protocol.counting).rejects
 
 
 def _verified(setting: Setting, model: nn.Module, exact: bool, folder: Folder) -> Verification:
@@ -238,7 +241,7 @@ def _verified(setting: Setting, model: nn.Module, exact: bool, folder: Folder) -
         if not folder.has("look"):
             taker = f"{folder.root.parent.parent.name}/{folder.root.name}"
             names = setting.references.names(task.parts)
-            number = setting.references.looks.take(task.oracle.lineage, names, taker)
+            number = setting.references.access_log.take(task.oracle.lineage, names, taker)
             folder.write("look", {"number": number})
         number = folder.read("look")["number"]
     judges: Sequence[nn.Module] = ()
@@ -249,7 +252,7 @@ def _verified(setting: Setting, model: nn.Module, exact: bool, folder: Folder) -
         )  # fmt: skip
     return verify(
         model, task.oracle, task.request, setting.references, setting.policy, protocol=setting.protocol, exact=exact,
-        found=SECOND_LOOK if number == 2 else FIRST_LOOK, looks=number or None, answerable=setting.answerable,
+        found=SECOND_ACCESS if number == 2 else FIRST_ACCESS, looks=number or None, answerable=setting.answerable,
         exact_references=judges, registered=setting.known,
     )  # fmt: skip
 

@@ -99,7 +99,7 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             guarantee=promised,
             basis=basis,
             hyperparameters={name: value for name, value in final.hyperparameters.items()},
-            seed=facts.wish.seed,
+            seed=facts.options.seed,
             code_digest=code_digest(),
             environment_digest=digests.of_json(environment()),
             versions=versions(),

@@ -16,8 +16,8 @@ from neuralyzer.cases.attempt import Outcome, Setting, attempt
 from neuralyzer.cases.case import Case, succeeded
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.identity import case_of
-from neuralyzer.cases.listener import Unwatched, Watch
-from neuralyzer.cases.options import Wish
+from neuralyzer.cases.listener import NoListener, Watch
+from neuralyzer.cases.options import CaseOptions
 from neuralyzer.certificates.certify import certify
 from neuralyzer.certificates.statement import ProtocolRecord
 from neuralyzer.data.request import ErasureRequest
@@ -55,7 +55,7 @@ def forget(
     workspace: Workspace | Path | str | None = None,
     *,
     method: str | None = None,
-    wish: Wish | None = None,
+    options: CaseOptions | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
 ) -> Case:
@@ -69,7 +69,7 @@ def forget(
         request: whose rows, how strongly, by when.
         references: its pool, or a function that gives it; without one only exact options can be judged.
         workspace: where the case is kept, and the policy; a temporary folder by default.
-        method: the person's own choice of algorithm, short for ``wish``.
+        method: the person's own choice of algorithm, short for ``options``.
         wish: further wishes.
         progress: shown the work.
         watch: told each stage's result.
@@ -83,14 +83,14 @@ def forget(
     """
     began = time.perf_counter()
     place = as_workspace(tempfile.mkdtemp(prefix="neuralyzer-") if workspace is None else workspace)
-    wish = wish or Wish()
-    wish = replace(wish, method=method) if method is not None else wish
+    options = options or CaseOptions()
+    options = replace(options, method=method) if method is not None else options
     lineage = place.locks / f"{oracle.lineage[:16]}.lock"
     with (
         locks.held(lineage, "makes this model forget"),
         threads.using(threads.settled(place.threads, oracle.recipe, oracle.data).count),
     ):
-        return _forget(oracle, request, references, place, wish, watch or Unwatched(), progress or Silent(), began)
+        return _forget(oracle, request, references, place, options, watch or NoListener(), progress or Silent(), began)
 
 
 def _forget(
@@ -98,37 +98,39 @@ def _forget(
     request: ErasureRequest,
     references: References_,
     place: Workspace,
-    wish: Wish,
+    options: CaseOptions,
     watch: Watch,
     progress: Progress,
     began: float,
 ) -> Case:
     positions = request.positions(oracle.data)
-    case = case_of(place, oracle, request, wish)
+    case = case_of(place, oracle, request, options)
     folder = Folder(place.cases / case)
     if folder.has("result"):
         return _closed(folder, oracle, positions, references, case, place)
-    if wish.method is not None:
-        catalogue.make(wish.method, **(wish.hyperparameters or {}))  # a wrong name is told before an audit is paid for
+    if options.method is not None:
+        catalogue.make(
+            options.method, **(options.hyperparameters or {})
+        )  # a wrong name is told before an audit is paid for
     pool = references() if callable(references) else references
-    if wish.exact_references and pool is None:
+    if options.exact_references and pool is None:
         raise UsageError(exact.NO_POOL)
     received = folder.stage("request", lambda: _received(request), lambda r: r, lambda r: r)
-    if wish.timed_budget:
+    if options.timed_budget:
         request = replace(request, budget=received["request"]["budget"])  # as the case began with it
     location = folder.stage(
         "located",
-        lambda: _located(request, place, oracle, wish).to_dict(),
+        lambda: _located(request, place, oracle, options).to_dict(),
         lambda found: found,
         lambda found: found,
     )
     watch.stage("located", location)
     audited = folder.stage("audit", lambda: audit(oracle, request, pool, place.policy), Audit.to_dict, Audit.from_dict)
     watch.stage("audit", audited)
-    task = Task(oracle, request, pool, place.policy.alpha, wish.seed, Placement.of(wish.device))
+    task = Task(oracle, request, pool, place.policy.alpha, options.seed, Placement.of(options.device))
     plan = folder.stage(
         "plan",
-        lambda: _planned(task, place, wish, audited),
+        lambda: _planned(task, place, options, audited),
         Plan.to_dict,
         Plan.from_dict,
     )
@@ -137,31 +139,31 @@ def _forget(
         "protocol", lambda: _declared(audited), lambda p: p.model_dump(), lambda p: ProtocolRecord(**p)
     )
     setting = Setting(
-        task, pool, audited.protocol, place.policy, plan.members_utility, plan.answerable, wish.folder, progress,
-        wish.exact_references, folder.root / EXACT_FOLDER,
+        task, pool, audited.protocol, place.policy, plan.members_utility, plan.answerable, options.folder, progress,
+        options.exact_references, folder.root / EXACT_FOLDER,
         base_saw((Base(**base) for base in location.get("bases", ())), oracle.recipe.base),
     )  # fmt: skip
-    outcomes = _attempts(setting, plan, wish, folder, watch)
+    outcomes = _attempts(setting, plan, options, folder, watch)
     done = folder.stage("answered", _now, lambda moment: {"done": moment}, lambda known: str(known["done"]))
     facts = outcome.Facts(
-        case, oracle, task, pool, place, plan, audited, outcomes, location, received, wish, done, began
+        case, oracle, task, pool, place, plan, audited, outcomes, location, received, options, done, began
     )  # fmt: skip
     _finish(folder, facts, declared)
     return _closed(folder, oracle, positions, pool, case, place)
 
 
-def _planned(task: Task, place: Workspace, wish: Wish, audited: Audit) -> Plan:
+def _planned(task: Task, place: Workspace, options: CaseOptions, audited: Audit) -> Plan:
     record, limit = Record.shipped().with_cases(place.cases), place.policy.max_utility_loss
     doubt = Controls(audited.self_check, audited.positive_control).reason
-    found = make_plan(task, limit, wish.method, wish.hyperparameters, wish.rates, record, doubt)
-    return found if wish.choose is None else found.chosen_by_person(wish.choose(found))
+    found = make_plan(task, limit, options.method, options.hyperparameters, options.rates, record, doubt)
+    return found if options.choose is None else found.chosen_by_person(options.choose(found))
 
 
-def _located(request: ErasureRequest, workspace: Workspace, oracle: TrainedModel, wish: Wish) -> Location:
+def _located(request: ErasureRequest, workspace: Workspace, oracle: TrainedModel, options: CaseOptions) -> Location:
     own = dict.fromkeys([*weights.identities(oracle.model), oracle.lineage])
     return locate(
-        request, workspace, oracle.data, weights=list(own), base=oracle.recipe.bases, also=wish.also,
-        name=wish.named.get("data", GIVEN),
+        request, workspace, oracle.data, weights=list(own), base=oracle.recipe.bases, also=options.also,
+        name=options.named.get("data", GIVEN),
     )  # fmt: skip
 
 
@@ -182,14 +184,14 @@ def _declared(audited: Audit) -> ProtocolRecord:
     )  # fmt: skip
 
 
-def _attempts(setting: Setting, plan: Plan, wish: Wish, folder: Folder, watch: Watch) -> list[Outcome]:
+def _attempts(setting: Setting, plan: Plan, options: CaseOptions, folder: Folder, watch: Watch) -> list[Outcome]:
     """Try the options in order until one is enough."""
     outcomes: list[Outcome] = []
     for number, option in enumerate(plan.order):
         if any(before.method == option.method and before.weights is None for before in outcomes):
             continue  # what crashed in haste would crash again
         own = Folder(folder.root / "attempts" / f"{number}-{option.method}")
-        hyperparameters = (wish.hyperparameters or {}) if option.method == wish.method else {}
+        hyperparameters = (options.hyperparameters or {}) if option.method == options.method else {}
         outcomes.append(attempt(setting, option, hyperparameters, own))
         watch.stage("attempt", outcomes[-1])
         if not outcomes[-1].failures:

@@ -10,7 +10,7 @@ class Watch(Protocol):
         """A stage is finished: ``located``, ``audit``, ``plan``, ``attempt``."""
 
 
-class Unwatched:
+class NoListener:
     """Nobody watches."""
 
     def stage(self, name: str, result: Any) -> None:

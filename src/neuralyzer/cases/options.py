@@ -1,4 +1,4 @@
-"""``Wish``: what a person may ask of a case besides the request itself."""
+"""``CaseOptions``: what a person may ask of a case besides the request itself."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from neuralyzer.unlearning.cost import Rates
 
 
 @dataclass(frozen=True)
-class Wish:
+class CaseOptions:
     """What a person may ask of a case besides the request itself.
 
     Attributes:

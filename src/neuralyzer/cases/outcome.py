@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from neuralyzer.cases.attempt import Outcome
-from neuralyzer.cases.options import Wish
+from neuralyzer.cases.options import CaseOptions
 from neuralyzer.cases.speed import Speed
 from neuralyzer.certificates.statement import LIMITS
 from neuralyzer.models import weights
@@ -46,7 +46,7 @@ class Facts:
     outcomes: list[Outcome]
     location: dict[str, Any]
     received: dict[str, Any]
-    wish: Wish
+    options: CaseOptions
     done: str
     began: float = field(default_factory=time.perf_counter)
 
@@ -55,9 +55,9 @@ class Facts:
         """What it has taken so far; of a case that was killed and goes on, what it takes since."""
         pool, unlearning = self.references, sum(found.seconds for found in self.outcomes)
         seconds = max(time.perf_counter() - self.began, unlearning)
-        served = 1 if pool is None else len(pool.roster.closed) + (self.case not in pool.roster.closed)
+        served = 1 if pool is None else len(pool.pool_index.closed) + (self.case not in pool.pool_index.closed)
         return Speed(
-            self.wish.retrain_seconds, unlearning, seconds, 0.0 if pool is None else pool.store.seconds, served
+            self.options.retrain_seconds, unlearning, seconds, 0.0 if pool is None else pool.store.seconds, served
         )
 
     @property
@@ -105,13 +105,13 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
         "verdict": str(final.verification.verdict),
         "request": asked,
         "policy": facts.workspace.policy.to_dict(),
-        "organisation": facts.wish.named.get("organisation"),
-        "model": facts.wish.named.get("model"),
+        "organisation": facts.options.named.get("organisation"),
+        "model": facts.options.named.get("model"),
         "located": discreet(facts.location, facts.workspace.policy.name_subject),
         "references": {
             "size": pool.size if pool else 0,
-            "tuning": pool.tuning.half.members if pool else 0,
-            "judging": pool.judging.half.members if pool else 0,
+            "tuning": pool.tuning.values.members if pool else 0,
+            "judging": pool.evaluation.values.members if pool else 0,
             "digest": pool.digest if pool else None,
             "folder": str(pool.store.root) if pool else None,
             "backend": pool.head["why"] if pool else None,
@@ -123,7 +123,7 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
             "guarantee": str(final.guarantee),
             "hyperparameters": final.hyperparameters,
             "seconds": sum(found.seconds for found in facts.outcomes),
-            "retrain_seconds": facts.wish.retrain_seconds,
+            "retrain_seconds": facts.options.retrain_seconds,
             "speed": facts.speed.to_dict(),
             "threads": torch.get_num_threads(),
             "attempts": [
@@ -184,15 +184,15 @@ def margins(facts: Facts) -> dict[str, list[float]]:
     assert final.weights is not None
     if facts.references is None:
         return {"original": [], "unlearned": [], "never_saw": [], "saw": []}
-    half = facts.references.judging
+    split = facts.references.evaluation
     rows = Batch(task.forget.x, task.forget.y)
-    context = half.meter.context
+    context = split.evaluator.context
     module = weights.load_into(weights.clone(task.model), final.weights).eval()
     never, saw = [], []
     for part in task.parts:
-        keep, phi = half.half.keep[:, part.subject], half.half.signals["margin"].rows[:, part.rows]
-        never.append(phi[half.half.asked(part.subject, part.rows)])
-        saw.append(phi[keep][half.half.rows_held(part.subject, part.rows)])
+        keep, phi = split.values.keep[:, part.subject], split.values.signals["margin"].rows[:, part.rows]
+        never.append(phi[split.values.asked(part.subject, part.rows)])
+        saw.append(phi[keep][split.values.rows_held(part.subject, part.rows)])
     return {
         "original": margins_of(task.model, rows, context).tolist(),
         "unlearned": margins_of(module, rows, context).tolist(),

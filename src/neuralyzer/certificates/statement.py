@@ -152,7 +152,7 @@ class FamilyRecord(Record):
     signal: str = Field(description="the signal that stands for the family")
     counts: bool = Field(description="whether the family counts for the verdict, as declared in the protocol")
     before: Reading = Field(description="the original model")
-    after: Reading = Field(description="the unlearned model, on the judging half")
+    after: Reading = Field(description="the unlearned model, on the evaluation split")
     detectable: float | None = Field(description="smallest trace that would have been found; null if not measured")
 
 
@@ -170,7 +170,9 @@ class VerificationRecord(Record):
     )
     families: list[FamilyRecord] = Field(description="each family before and after")
     self_check: SelfCheckRecord | None = Field(description="the test's own false alarms; null without a pool")
-    looks: int = Field(ge=0, description="how often the judging half was opened for this subject, this time included")
+    looks: int = Field(
+        ge=0, description="how often the evaluation split was opened for this subject, this time included"
+    )
     positive_control: PositiveControlRecord | None = Field(
         default=None, description="how often the test finds the original; null without a pool and in older records"
     )

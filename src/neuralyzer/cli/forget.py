@@ -62,7 +62,7 @@ def run(
     from rich.console import Console, Group
 
     from neuralyzer.cases.forget import forget
-    from neuralyzer.cases.options import Wish
+    from neuralyzer.cases.options import CaseOptions
     from neuralyzer.cases.screen import Blind, Screen, case_view
     from neuralyzer.cli.choose import choose
     from neuralyzer.cli.project import Project
@@ -72,7 +72,7 @@ def run(
     if interactive and (json or method is not None or not (console.is_terminal and sys.stdin.isatty())):
         raise UsageError("--interactive needs a terminal, and goes with neither --json nor --method")
     own = Project.read(project)
-    wish = Wish(
+    options = CaseOptions(
         method=method, seed=seed, folder=own.root, exact_references=exact_references, device=own.device(device),
         retrain_seconds=own.training_seconds, also=own.rows.searched, named=own.named,
         choose=(lambda plan: choose(plan, console, click.getchar)) if interactive else None,
@@ -91,7 +91,7 @@ def run(
             return
         oracle = own.oracle()
         case = forget(
-            oracle, asked, lambda: own.references(oracle), place, wish=wish, progress=audience, watch=audience
+            oracle, asked, lambda: own.references(oracle), place, options=options, progress=audience, watch=audience
         )
         if case.succeeded:
             own.succeed(oracle, case, asked)

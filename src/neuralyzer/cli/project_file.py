@@ -56,7 +56,7 @@ subject = "{subject}"        # column that says whose row it is; without it each
 # subject = "email"
 
 [references]
-size = 64                    # members of both halves together
+size = 64                    # members of both splits together
 # device = "cuda"            # by default the GPU where there is one
 # engine = "ray"             # trains on a Ray cluster; needs the extra 'ray'
 

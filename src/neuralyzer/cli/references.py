@@ -8,7 +8,7 @@ from neuralyzer.cli.options import PROJECT, Device, Json, ProjectFile
 from neuralyzer.cli.output import announce, answer, progress
 
 EXAMPLE = "Example: neuralyzer references --size 64 --dry-run"
-Size = Annotated[int | None, typer.Option("--size", help="Members of both halves; by default the project file's.")]
+Size = Annotated[int | None, typer.Option("--size", help="Members of both splits; by default the project file's.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it takes and what it buys; train nothing.")]
 
 
@@ -58,10 +58,10 @@ def run(
     alpha = own.workspace.policy.alpha
     controls = {split: original_control(pool, oracle, (), alpha, split) for split in ("tuning", "judging")}
     facts = {
-        "size": pool.size, "tuning": pool.tuning.half.members, "judging": pool.judging.half.members,
+        "size": pool.size, "tuning": pool.tuning.values.members, "judging": pool.evaluation.values.members,
         "digest": pool.digest, "folder": str(pool.store.root), "backend": pool.head["why"],
         "reproduction": pool.head.get("reproduction"), "precision": pool.head.get("precision"),
-        "left_out_share": pool.tuning.half.share, "forecast": ahead.to_dict(),
+        "left_out_share": pool.tuning.values.share, "forecast": ahead.to_dict(),
         "positive_control": {split: control.to_dict() for split, control in controls.items()},
     }  # fmt: skip
     said = [Text(f"{pool.size} references measured ({pool.head['why']}); they lie in {pool.store.root}")]

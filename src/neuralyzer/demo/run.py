@@ -14,7 +14,7 @@ from torch import nn
 from neuralyzer.cases.case import Case
 from neuralyzer.cases.forget import forget
 from neuralyzer.cases.listener import Watch
-from neuralyzer.cases.options import Wish
+from neuralyzer.cases.options import CaseOptions
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.demo import acceptance, digits
@@ -27,8 +27,8 @@ from neuralyzer.references.training import stacked
 from neuralyzer.references.training.backends import Backend
 from neuralyzer.registry.manifests import register_dataset
 from neuralyzer.registry.record import Recorder
-from neuralyzer.trace.estimator import PoolGauge
-from neuralyzer.trace.group_estimator import gauge_for
+from neuralyzer.trace.estimator import PoolEstimator
+from neuralyzer.trace.group_estimator import estimator_for
 from neuralyzer.workspace import atomic
 from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
@@ -103,13 +103,13 @@ def _run(
     request = replace(plain, budget=budget, decided_by="data protection officer")
     # Opened before the case closes and erases what was measured on the rows; the column of really retrained models
     # is read with it afterwards, and nothing of the case depends on that.
-    gauge = gauge_for(references.judging, references.parts(positions), place.policy.alpha)
+    estimator = estimator_for(references.evaluation, references.parts(positions), place.policy.alpha)
     case = forget(
-        oracle, request, references, place, wish=Wish(method=method, retrain_seconds=retrain_seconds, timed_budget=True),
+        oracle, request, references, place, options=CaseOptions(method=method, retrain_seconds=retrain_seconds, timed_budget=True),
         progress=audience, watch=audience,
     )  # fmt: skip
     models = [first, *_retrained(recipe, retain, audience)]
-    result = with_retrained(case.result, gauge, models, recipe, holdout)
+    result = with_retrained(case.result, estimator, models, recipe, holdout)
     atomic.write_json(place.root / FINISHED, {"case": case.id})
     return Shown(case, result)
 
@@ -155,10 +155,10 @@ def _retrained(recipe: Recipe, retain: Data, progress: Progress) -> list[nn.Modu
 
 
 def with_retrained(
-    result: dict[str, Any], gauge: PoolGauge, models: Sequence[nn.Module], recipe: Recipe, holdout: Data
+    result: dict[str, Any], estimator: PoolEstimator, models: Sequence[nn.Module], recipe: Recipe, holdout: Data
 ) -> dict[str, Any]:
     """A case's JSON with what really retrained models read, by family and on the holdout."""
-    read = [gauge.read(model).traces for model in models]
+    read = [estimator.read(model).traces for model in models]
     families = [
         row | {"retrained": [traces[row["signal"]].trace for traces in read]}
         for row in result["verification"]["families"]

@@ -57,7 +57,7 @@ def removal_space(
     return krylov(operator, gradient * (len(forget) / len(retain)), products)
 
 
-def foretold(
+def predicted_outputs(
     module: nn.Module,
     objective: Objective,
     forget: Data,

@@ -114,7 +114,7 @@ class TrainedModel:
 
     @property
     def lineage(self) -> str:
-        """Digest of the first model of the lineage: looks at the judging half are counted by it."""
+        """Digest of the first model of the lineage: looks at the evaluation split are counted by it."""
         return self.parent or self.digest
 
     @cached_property

@@ -32,7 +32,7 @@ class Forecast:
     """What a pool takes and buys.
 
     Attributes:
-        size: members of both halves.
+        size: members of both splits.
         untrained: how many of them are still to be trained.
         seconds: that training and reading what is missing will take; None where nobody can know.
         disk_bytes: on the disk at its most, weights included until they are destroyed.
@@ -114,10 +114,10 @@ def forecast(
 
     Args:
         oracle: the model.
-        size: members of both halves together.
+        size: members of both splits together.
         leave_out: share of the subjects that each member leaves out.
         groups: kinds of rows that are subjects too.
-        workspace: where an existing pool lies, whose tuning half the power is then fitted on.
+        workspace: where an existing pool lies, whose tuning split the power is then fitted on.
         backend: the one asked for; by default the faster.
         seed: of the design.
         alpha: error rate of the joint test.
@@ -158,7 +158,7 @@ def _formula(store: Store, oracle: TrainedModel, alpha: float) -> Formula:
     """Of the pool that there is, where it is finished; of the digits otherwise."""
     if not (store.head.exists() and store.read_head()["finished"]):
         return DIGITS
-    return refit(tables(References.open(store.root, oracle).tuning.half, alpha), alpha) or DIGITS
+    return refit(tables(References.open(store.root, oracle).tuning.values, alpha), alpha) or DIGITS
 
 
 def _seconds(work: Work, trained: int, read: int) -> float | None:

@@ -30,7 +30,7 @@ class Option:
         feasible: whether it satisfies guarantee, budget and policy.
         reason: a sentence.
         chosen: whether it is the one.
-        searched: whether its settings are searched, by the tuning half.
+        searched: whether its settings are searched, by the tuning split.
         runs: how many runs in situations like this one the expectation rests on, as a sum of weights.
         hurried: whether the budget makes it do less than it would with more time.
     """

@@ -134,7 +134,7 @@ def plan(
     Args:
         oracle: the model.
         request: whose rows, which guarantee, how many seconds.
-        references: its pool; the plan sees its tuning half alone.
+        references: its pool; the plan sees its tuning split alone.
         policy: error rate and largest loss of utility.
         record: of earlier runs; the one that ships with the package where None.
         doubt: why no statistical verdict can be had from the references, such as a control that failed.
@@ -159,7 +159,7 @@ def make_plan(
     """Predict every option and choose.
 
     Args:
-        task: the request, with the tuning half.
+        task: the request, with the tuning split.
         max_utility_loss: largest loss of holdout utility against what the tuning members predict; the objective's
             default where None.
         method: the person's own choice, which is then taken if it is possible at all.
@@ -179,7 +179,7 @@ def make_plan(
     members = task.predicted_utility
     answerable = None
     if task.traceable:
-        answerable = task.gauge.obstacle
+        answerable = task.estimator.obstacle
     asked = () if method is None else (method,)  # a sequence of methods stands in no list
     made = {
         name: catalogue.make(name, **((hyperparameters or {}) if name == method else {}))

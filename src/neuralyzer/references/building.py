@@ -20,7 +20,7 @@ from neuralyzer.progress import Progress
 from neuralyzer.references import design
 from neuralyzer.references.measurement import all_members
 from neuralyzer.references.measurement.copies import count
-from neuralyzer.references.storage.index import Roster
+from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training import backends, pilot_run
 from neuralyzer.references.training.backends import Backend, Timing
@@ -70,17 +70,17 @@ def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) ->
     head = _begun(store, oracle, plan)
     if head["finished"] and head["size"] >= plan.size:
         return
-    roster = Roster.read(store.root)
-    roster.places(oracle.data)  # refuses data of which rows were erased
+    pool_index = PoolIndex.read(store.root)
+    pool_index.places(oracle.data)  # refuses data of which rows were erased
     if head["size"] < plan.size:
-        head = _grown(store, oracle, roster, head, plan)
-    held = roster.held(store.load("keep.npy")[: head["size"]])
+        head = _grown(store, oracle, pool_index, head, plan)
+    held = pool_index.held(store.load("keep.npy")[: head["size"]])
     head = pilot_run.rehearsed(store, oracle, head, held, plan.how, plan.unchecked, progress)
     _train(store, oracle, head, held, plan.how, progress)
     if not head["settings"]:
-        head |= _settings(store, oracle, roster, held, int(head["seed"]))
+        head |= _settings(store, oracle, pool_index, held, int(head["seed"]))
         atomic.write_json(store.head, head)
-    all_members.measure(store, oracle, roster, head, progress)
+    all_members.measure(store, oracle, pool_index, head, progress)
     if not head["keep_weights"]:
         store.destroy_weights()
     store.spent(time.perf_counter() - began)
@@ -90,7 +90,7 @@ def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) ->
 def _begun(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str, Any]:
     if store.head.exists():
         return same_design(store, plan)
-    Roster.of(oracle.data, plan.groups).write(store.root)
+    PoolIndex.of(oracle.data, plan.groups).write(store.root)
     x = (
         batches.join([x for x, _ in oracle.data.chunks()])
         if len(oracle.data) <= 100_000
@@ -138,7 +138,7 @@ def designed(keep: np.ndarray, rows: np.ndarray, plan: Plan) -> np.ndarray:
     """
     have, added = len(keep), plan.size - len(keep)
     if added % 2:
-        raise ReferencesError(f"references come in two halves: {plan.size} is odd")
+        raise ReferencesError(f"references come in two splits: {plan.size} is odd")
     share = plan.leave_out if plan.leave_out is not None else design.share_for(added // 2)
     fewest = design.FEWEST_NEVER
     if have:  # the new members are as the old ones, which have left every subject out often enough
@@ -150,20 +150,22 @@ def designed(keep: np.ndarray, rows: np.ndarray, plan: Plan) -> np.ndarray:
                 f"subjects ({share:.2f}), so it takes {2 * least} or more; ask for {have + 2 * least}"
             )
     grown = np.concatenate([keep, np.ones((added, len(rows)), dtype=bool)])
-    for half in (0, 1):
-        grown[have + half :: 2] = design.leave_out(added // 2, rows, share, plan.seed + 2 * have + half, fewest)
+    for split in (0, 1):
+        grown[have + split :: 2] = design.leave_out(added // 2, rows, share, plan.seed + 2 * have + split, fewest)
     return grown
 
 
-def _grown(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, Any], plan: Plan) -> dict[str, Any]:
+def _grown(
+    store: Store, oracle: TrainedModel, pool_index: PoolIndex, head: dict[str, Any], plan: Plan
+) -> dict[str, Any]:
     """Add members."""
     have = int(head["size"])
-    rows = np.array([len(own) for own in roster.positions])
+    rows = np.array([len(own) for own in pool_index.positions])
     # keep.npy is longer where an earlier growth was cut off
-    so_far = store.load("keep.npy")[:have] if have else np.ones((0, roster.subjects), dtype=bool)
+    so_far = store.load("keep.npy")[:have] if have else np.ones((0, pool_index.subjects), dtype=bool)
     keep = designed(so_far, rows, plan)
-    kept = [np.flatnonzero(line) for line in roster.held(keep[have:])]
-    design.require_rows([len(own) for own in kept], roster.subjects)
+    kept = [np.flatnonzero(line) for line in pool_index.held(keep[have:])]
+    design.require_rows([len(own) for own in kept], pool_index.subjects)
     timing = plan.timing
     if timing is None and plan.backend is None:
         timing = backends.timed(oracle.recipe, oracle.data, kept, how=plan.how)
@@ -208,7 +210,7 @@ def _train(
     progress.finish()
 
 
-def _settings(store: Store, oracle: TrainedModel, roster: Roster, held: np.ndarray, seed: int) -> dict[str, Any]:
+def _settings(store: Store, oracle: TrainedModel, pool_index: PoolIndex, held: np.ndarray, seed: int) -> dict[str, Any]:
     """What the signals need to know, from tuning members alone."""
     recipe, holdout = oracle.recipe, oracle.require_holdout()
     members = [
@@ -225,7 +227,7 @@ def _settings(store: Store, oracle: TrainedModel, roster: Roster, held: np.ndarr
     )
     samples = []
     for number, module in members:
-        whole = [own for own in roster.owned if len(own)]
+        whole = [own for own in pool_index.owned if len(own)]
         never = [own for own in whole if not held[number, own].any()]
         seen = [own[held[number, own]] for own in whole if held[number, own].any()][: max(len(never), 1)]
         samples.append(Sample(module, [_batch(oracle, own) for own in seen], [_batch(oracle, own) for own in never]))

@@ -14,7 +14,7 @@ from neuralyzer.references import building
 from neuralyzer.references.measurement import copies
 from neuralyzer.references.measurement.evaluator import units_of
 from neuralyzer.references.signal_values import Indices
-from neuralyzer.references.storage.index import Roster
+from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training import backends
 from neuralyzer.references.training.backends import Backend, Timing
@@ -72,14 +72,14 @@ def foresee(store: Store, oracle: TrainedModel, plan: building.Plan, retrain: fl
     """
     head: dict[str, Any] = building.same_design(store, plan) if store.head.exists() else {"size": 0}
     made = store.head.exists()
-    roster = Roster.read(store.root) if made else Roster.of(oracle.data, plan.groups)
+    pool_index = PoolIndex.read(store.root) if made else PoolIndex.of(oracle.data, plan.groups)
     if made:
-        roster.places(oracle.data)
-    have, rows = int(head["size"]), np.array([len(own) for own in roster.positions])
-    keep = store.load("keep.npy")[:have] if have else np.ones((0, roster.subjects), dtype=bool)
+        pool_index.places(oracle.data)
+    have, rows = int(head["size"]), np.array([len(own) for own in pool_index.positions])
+    keep = store.load("keep.npy")[:have] if have else np.ones((0, pool_index.subjects), dtype=bool)
     if have < plan.size:
         keep = building.designed(keep, rows, plan)
-    held = roster.held(keep)
+    held = pool_index.held(keep)
     kept = [np.flatnonzero(line) for line in held]
     measured = [store.measured(member) for member in range(len(keep))]
     untrained = [m for m, done in enumerate(measured) if not (done or store.weights(m).exists())]
@@ -94,7 +94,7 @@ def foresee(store: Store, oracle: TrainedModel, plan: building.Plan, retrain: fl
     if train is None and own and retrain is not None:  # several at a time
         train = retrain / backends.workers(plan.how)
     unread = measured.count(False)
-    disk, memory = _bytes(oracle, len(keep), roster, timing, head)
+    disk, memory = _bytes(oracle, len(keep), pool_index, timing, head)
     share = float(1 - held.mean())
     sizes = tuple(int(n) for n in rows if n)
     return Work(
@@ -104,7 +104,7 @@ def foresee(store: Store, oracle: TrainedModel, plan: building.Plan, retrain: fl
         unread,
         timing,
         train,
-        reading_seconds(oracle, roster.owned),
+        reading_seconds(oracle, pool_index.owned),
         retrain,
         disk,
         memory,
@@ -148,13 +148,13 @@ def reading_seconds(oracle: TrainedModel, owned: Sequence[Indices]) -> float:
 
 
 def _bytes(
-    oracle: TrainedModel, members: int, roster: Roster, timing: Timing | None, head: dict[str, Any]
+    oracle: TrainedModel, members: int, pool_index: PoolIndex, timing: Timing | None, head: dict[str, Any]
 ) -> tuple[int, int]:
     """Bytes on the disk and in memory, each at its most."""
     rows, outside = len(oracle.data), len(oracle.require_holdout())
     first, _ = oracle.data.gather([0])
     width = int(head.get("outputs") or oracle.recipe.objective.outputs(oracle.model, first).shape[1])
-    units = len(units_of(roster.owned))
+    units = len(units_of(pool_index.owned))
     beyond = sum(
         units * min(HOLDOUT_ROWS, outside) if one.per_unit else outside
         for one in signals_of(oracle.recipe.kind).values()
@@ -167,6 +167,6 @@ def _bytes(
         trained = min(members, backends.LARGEST_STACK) * TRAINED_COPIES * weights
     else:
         trained = backends.workers() * (TRAINED_COPIES * weights + INTERPRETER)
-    half = (members // 2) * (8 * readings + FLOAT * outputs)  # readings are opened in float64
+    split = (members // 2) * (8 * readings + FLOAT * outputs)  # readings are opened in float64
     held = (rows + outside) * sum(own.numel() * own.element_size() for own in batches.tensors(first))
-    return disk, max(trained, half) + held
+    return disk, max(trained, split) + held

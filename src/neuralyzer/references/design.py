@@ -7,7 +7,7 @@ import numpy as np
 from neuralyzer.errors import ReferencesError
 from neuralyzer.references.signal_values import Flags
 
-FEWEST_NEVER = 6  # members of a half that must have left a subject out
+FEWEST_NEVER = 6  # members of a split that must have left a subject out
 
 
 def share_for(members: int) -> float:
@@ -35,7 +35,7 @@ def leave_out(members: int, rows: np.ndarray, share: float, seed: int, fewest: i
     count = round(share * members)
     if count < fewest or count > members - 2:
         raise ReferencesError(
-            f"with {members} members a half and a share of {share:.2f}, {count} would leave a subject out; "
+            f"with {members} members a split and a share of {share:.2f}, {count} would leave a subject out; "
             f"it takes {fewest} to {members - 2}: use more references or another leave_out"
         )
     generator = np.random.default_rng(seed)

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import warnings
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,13 +19,13 @@ from neuralyzer.models.placement import Placement
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.references import building
-from neuralyzer.references.measurement.evaluator import Meter, units_of
-from neuralyzer.references.measurement.split import ReferenceHalf
-from neuralyzer.references.opening import load_half, load_meter, outputs_of, unit_shape
+from neuralyzer.references.measurement.evaluator import Evaluator, units_of
+from neuralyzer.references.measurement.split import ReferenceSplit
+from neuralyzer.references.opening import load_evaluator, load_split, outputs_of, unit_shape
 from neuralyzer.references.signal_values import Indices, Part
-from neuralyzer.references.storage.access_log import Looks
+from neuralyzer.references.storage.access_log import AccessLog
 from neuralyzer.references.storage.erased import Memory, remember
-from neuralyzer.references.storage.index import Roster
+from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training.backends import Backend, Timing, as_backend
 from neuralyzer.references.training.processes import How, as_engine
@@ -50,12 +51,12 @@ class References:
     Attributes:
         store: its folder.
         oracle: the model.
-        roster: the rows and subjects that it was made of.
+        pool_index: the rows and subjects that it was made of.
     """
 
     store: Store
     oracle: TrainedModel
-    roster: Roster
+    pool_index: PoolIndex
     _temporary: "_Temporary | None" = None
 
     @classmethod
@@ -81,7 +82,7 @@ class References:
 
         Args:
             oracle: the model that they are references for; its recipe, data and holdout are used.
-            size: members of both halves together; more than an existing pool has makes it grow in place.
+            size: members of both splits together; more than an existing pool has makes it grow in place.
             leave_out: share of the subjects that each member leaves out; by default 6 members' worth.
             groups: kinds of rows that are subjects too; ``class`` is known.
             workspace: where they are kept; a temporary folder by default.
@@ -143,14 +144,14 @@ class References:
             raise ReferencesError(
                 f"the references in {path} were read on another holdout; make new ones or give that one"
             )
-        roster = Roster.read(store.root)
-        roster.places(oracle.data)  # refuses other data
-        return cls(store, oracle, roster)
+        pool_index = PoolIndex.read(store.root)
+        pool_index.places(oracle.data)  # refuses other data
+        return cls(store, oracle, pool_index)
 
     @staticmethod
     def closed(path: Path | str, case: str) -> bool:
         """Whether a case's rows were erased from the pool in a folder."""
-        return case in Roster.read(Path(path)).closed
+        return case in PoolIndex.read(Path(path)).closed
 
     @cached_property
     def head(self) -> dict[str, Any]:
@@ -159,7 +160,7 @@ class References:
 
     @property
     def size(self) -> int:
-        """Members of both halves together."""
+        """Members of both splits together."""
         return int(self.head["size"])
 
     @cached_property
@@ -168,25 +169,31 @@ class References:
         return digests.of_texts([digests.of_json(self.head), digests.of_file(self.store.root / "keep.npy")])
 
     @cached_property
-    def meter(self) -> Meter:
-        """What any model is read with, beside either half."""
-        return load_meter(self.store, self.oracle, self.roster, self.head)
+    def evaluator(self) -> Evaluator:
+        """What any model is read with, beside either split."""
+        return load_evaluator(self.store, self.oracle, self.pool_index, self.head)
 
     @cached_property
-    def tuning(self) -> ReferenceHalf:
-        """The coach: targets, damping, stopping and choice see only this."""
-        return load_half(self.store, self.oracle, self.roster, self.head, 0, self.meter)
+    def tuning(self) -> ReferenceSplit:
+        """The tuning split: targets, damping, stopping and choice see only this."""
+        return load_split(self.store, self.oracle, self.pool_index, self.head, 0, self.evaluator)
 
     @cached_property
-    def judging(self) -> ReferenceHalf:
-        """The judge: opened for the verdict alone, and each look is counted."""
-        return load_half(self.store, self.oracle, self.roster, self.head, 1, self.meter)
+    def evaluation(self) -> ReferenceSplit:
+        """The split that judges: opened for the verdict alone, and each look is counted."""
+        return load_split(self.store, self.oracle, self.pool_index, self.head, 1, self.evaluator)
 
     @property
-    def looks(self) -> Looks:
-        """Looks at the judging half."""
+    def judging(self) -> ReferenceSplit:
+        """The evaluation split by its old name."""
+        warnings.warn("References.judging is now References.evaluation", DeprecationWarning, stacklevel=2)
+        return self.evaluation
+
+    @property
+    def access_log(self) -> AccessLog:
+        """Accesses to the evaluation split."""
         workspace = Workspace(self.store.root.parent.parent)
-        return Looks(self.store.root / "looks.json", lambda: commitments.key(workspace))
+        return AccessLog(self.store.root / "looks.json", lambda: commitments.key(workspace))
 
     def parts(self, positions: Indices) -> list[Part]:
         """A request's rows by subject, as positions among the model's present rows.
@@ -197,14 +204,14 @@ class References:
         Returns:
             The parts.
         """
-        owners, present = self.owners[positions], self.roster.present(self.roster.places(self.oracle.data))
+        owners, present = self.owners[positions], self.pool_index.present(self.pool_index.places(self.oracle.data))
         parts = [Part(int(owner), positions[owners == owner]) for owner in np.unique(owners)]
-        if not self.roster.groups or all(len(part.rows) == len(present[part.subject]) for part in parts):
+        if not self.pool_index.groups or all(len(part.rows) == len(present[part.subject]) for part in parts):
             return parts
         asked = set(positions.tolist())
         whole = [
             Part(subject, present[subject])
-            for subject in range(int(self.roster.owner.max()) + 1, self.roster.subjects)
+            for subject in range(int(self.pool_index.owner.max()) + 1, self.pool_index.subjects)
             if len(present[subject]) and asked.issuperset(present[subject].tolist())
         ]
         rest = np.setdiff1d(positions, np.concatenate([np.empty(0, np.int64), *(part.rows for part in whole)]))
@@ -213,7 +220,7 @@ class References:
 
     def names(self, parts: Sequence[Part]) -> list[str]:
         """Under which names looks are counted: a subject's own, a group's by its place."""
-        owners = int(self.roster.owner.max()) + 1
+        owners = int(self.pool_index.owner.max()) + 1
         return [
             str(self.oracle.data.subjects[part.rows[0]]) if part.subject < owners else f"group {part.subject - owners}"
             for part in parts
@@ -222,7 +229,7 @@ class References:
     @cached_property
     def owners(self) -> Indices:
         """Each present row's subject, ``(N,)``."""
-        return self.roster.owner[self.roster.places(self.oracle.data)]
+        return self.pool_index.owner[self.pool_index.places(self.oracle.data)]
 
     def member(self, number: int) -> nn.Module:
         """A member whose weights were kept.
@@ -240,8 +247,8 @@ class References:
 
     def saw(self, positions: Indices) -> list[int]:
         """Numbers of the members that saw any of the rows at ``positions``; what they read of other rows remains."""
-        places = self.roster.places(self.oracle.data)[positions]
-        held = self.roster.held(self.store.load("keep.npy")[: self.size])[:, places]
+        places = self.pool_index.places(self.oracle.data)[positions]
+        held = self.pool_index.held(self.store.load("keep.npy")[: self.size])[:, places]
         return [int(number) for number in np.flatnonzero(held.any(1))]
 
     def erase(self, positions: Indices, case: str, memory: Memory | None = None) -> None:
@@ -258,23 +265,23 @@ class References:
     def _erase(self, positions: Indices, case: str, memory: Memory | None) -> None:
         if memory is not None:
             remember(self.store.root, memory)  # first: once the rows are gone it cannot be computed
-        places = self.roster.places(self.oracle.data)[positions]
-        units = {subject: place for place, subject in enumerate(units_of(self.roster.owned))}
+        places = self.pool_index.places(self.oracle.data)[positions]
+        units = {subject: place for place, subject in enumerate(units_of(self.pool_index.owned))}
         for name, signal in signals_of(self.oracle.recipe.kind).items():
-            rows = self.store.array(f"{name}.rows", (self.size, len(self.roster.owner)), write=True)
+            rows = self.store.array(f"{name}.rows", (self.size, len(self.pool_index.owner)), write=True)
             rows[:, places] = np.nan
             if signal.per_unit:  # a unit is read as a whole; what is left of it has no reading
                 outside = self.store.array(
                     f"{name}.holdout", unit_shape(self.oracle, self.head, len(units)), write=True
                 )
-                for subject in np.unique(self.roster.owner[places]):
-                    rows[:, self.roster.positions[subject]] = np.nan
+                for subject in np.unique(self.pool_index.owner[places]):
+                    rows[:, self.pool_index.positions[subject]] = np.nan
                     if subject in units:
                         outside[:, units[int(subject)]] = np.nan
                 outside.flush()  # type: ignore[attr-defined]
             rows.flush()  # type: ignore[attr-defined]
-        for outputs in outputs_of(self.store, self.roster, self.head, write=True):
+        for outputs in outputs_of(self.store, self.pool_index, self.head, write=True):
             outputs[:, places] = np.nan
             outputs.flush()  # type: ignore[attr-defined]
         self.store.curvature.unlink(missing_ok=True)
-        self.roster.erase(places, case, self.store.root)
+        self.pool_index.erase(places, case, self.store.root)

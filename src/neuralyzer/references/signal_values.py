@@ -91,8 +91,8 @@ class Remembered:
 
 
 @dataclass(frozen=True, eq=False)
-class Half:
-    """The tuning or the judging half of the references.
+class SplitValues:
+    """The tuning or the evaluation split of the references.
 
     Attributes:
         keep: which member saw which subject, ``(M, S)``.

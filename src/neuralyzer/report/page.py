@@ -112,7 +112,7 @@ def _families(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     for signal in [*verified, *(signal for signal in audited if signal not in verified)]:
         before, after = audited.get(signal, {}), verified.get(signal, {})
         latest = after or before
-        # The audit reads the original on its own half, with an interval; the verdict's half only repeats the trace.
+        # The audit reads the original on its own split, with an interval; the verdict's split only repeats the trace.
         original = _reading(before, "trace") if before.get("trace") is not None else _reading(after, "original")
         if "trace" not in before:
             original |= {"low": None, "high": None}

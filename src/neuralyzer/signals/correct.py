@@ -21,7 +21,7 @@ LARGEST_NOISE = 8.0
 class Correct:
     """Log-odds of being right over 16 copies (label-only attack, Choquette-Choo et al. 2021, arXiv 2007.14321).
 
-    The plain share of right answers saturates at 1; so the noise is set on the tuning half such that members which
+    The plain share of right answers saturates at 1; so the noise is set on the tuning split such that members which
     never saw the rows are right four times in five. Where ``correct`` is no count (regression), its mean is read.
     """
 

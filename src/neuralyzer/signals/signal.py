@@ -50,7 +50,7 @@ class Context:
             training rows, shaped like one row; of tokens how often each stands there.
         augment: the recipe's augmentation, or None.
         seed: of perturbations; the same copies for every model.
-        settings: by signal, what its ``prepare`` found on the tuning half.
+        settings: by signal, what its ``prepare`` found on the tuning split.
         chunk: rows read at once.
     """
 
@@ -102,7 +102,7 @@ class Signal(Protocol):
     needs: ClassVar[frozenset[Capability]]
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
-        """Settings of this signal, from the tuning half alone; empty where it has none."""
+        """Settings of this signal, from the tuning split alone; empty where it has none."""
 
     def measure(self, model: nn.Module, rows: Batch, holdout: Batch, context: Context) -> tuple[Tensor, Tensor]:
         """Read a model, in evaluation mode and without changing it.

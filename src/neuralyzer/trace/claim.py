@@ -25,7 +25,7 @@ class Claimed:
     """One signal, read on ``n`` rows of a claimant.
 
     Attributes:
-        members: by all members of the half, ``(M, n)``.
+        members: by all members of the split, ``(M, n)``.
         model: by the model under test, ``(n,)``.
         holdout: by the model under test, on the pool's holdout, ``(H,)``.
     """
@@ -126,7 +126,7 @@ def claim_trace(table: Table, claimed: Claimed, found: float = FOUND) -> Trace:
     unit = shift.noise * stranger.gap.norm / (seen.share * stranger.gap.unit)  # of a score, in traces
     sd = float(scores.std(ddof=1)) * unit
     trace = (stranger.score(claimed.model, shift) - float(scores.mean())) * unit
-    se = float(np.hypot(sd, table.half.share / 2))
+    se = float(np.hypot(sd, table.values.share / 2))
     z, reach = trace / se, table.critical * se
     scatter = float(np.sqrt(seen.widening * sd**2 + seen.misfit))
     return Trace(trace, trace - reach, trace + reach, se, z, p_above(table.pooled, z), reach + found * scatter)

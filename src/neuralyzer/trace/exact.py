@@ -12,21 +12,21 @@ from scipy.special import stdtr, stdtrit
 from torch import nn
 
 from neuralyzer.references.measurement.evaluator import Reading
-from neuralyzer.references.measurement.split import ReferenceHalf
-from neuralyzer.references.signal_values import Floats, Half, Indices, Part, Readings
+from neuralyzer.references.measurement.split import ReferenceSplit
+from neuralyzer.references.signal_values import Floats, Indices, Part, Readings, SplitValues
 from neuralyzer.trace.estimate import score
-from neuralyzer.trace.estimator import Gauged, Signals, readable
+from neuralyzer.trace.estimator import Estimates, Signals, readable
 from neuralyzer.trace.joint import Joint
 from neuralyzer.trace.null_table import Table
 from neuralyzer.trace.residual import FOUND, Trace
 from neuralyzer.trace.self_check import SelfCheck, binomial_quantile
 
 
-class ExactGauge(Signals):
-    """Reads models for one request, as ``Gauge`` does, against exact references.
+class ExactEstimator(Signals):
+    """Reads models for one request, as ``TraceEstimator`` does, against exact references.
 
     Args:
-        half: of a pool: its meter reads, its members that held the rows give the gap.
+        split: of a pool: its evaluator reads, its members that held the rows give the gap.
         parts: what the request asks for, by subject.
         references: models trained on exactly the retain set, ``n`` of them.
         alpha: error rate of the joint test.
@@ -36,24 +36,24 @@ class ExactGauge(Signals):
 
     def __init__(
         self,
-        half: ReferenceHalf,
+        split: ReferenceSplit,
         parts: Sequence[Part],
         references: Sequence[nn.Module],
         alpha: float,
         found: float = FOUND,
         weights: bool = True,
     ) -> None:
-        self.half, self.parts, self.alpha, self.found, self.count = half, list(parts), alpha, found, len(references)
-        names = readable(half, weights)
-        read = [half.meter.read(module, self.parts, names) for module in references]
+        self.split, self.parts, self.alpha, self.found, self.count = split, list(parts), alpha, found, len(references)
+        names = readable(split, weights)
+        read = [split.evaluator.read(module, self.parts, names) for module in references]
         self.tables: dict[str, Table] = {}
         for name in read[0]:
-            table = _table(half, self.parts, name, [found_[name] for found_ in read])
+            table = _table(split, self.parts, name, [found_[name] for found_ in read])
             if table is not None:
                 self.tables[name] = table
         self.signals = list(self.tables)
 
-    def read(self, model: nn.Module, counts: Sequence[str] | None = None) -> Gauged:
+    def read(self, model: nn.Module, counts: Sequence[str] | None = None) -> Estimates:
         """Read a model.
 
         Args:
@@ -64,18 +64,18 @@ class ExactGauge(Signals):
             Traces and joint test: the smallest p-value times the number of signals (Bonferroni), since eight models
             do not tell how signals go together.
         """
-        return self.judge(self.half.meter.read(model, self.parts, self.signals), counts)
+        return self.judge(self.split.evaluator.read(model, self.parts, self.signals), counts)
 
-    def judge(self, readings: Mapping[str, Reading], counts: Sequence[str] | None = None) -> Gauged:
-        """The result for a model that was read already: ``readings`` by signal, as the half's meter gives them."""
+    def judge(self, readings: Mapping[str, Reading], counts: Sequence[str] | None = None) -> Estimates:
+        """The result for a model that was read already: ``readings`` by signal, as the split's evaluator gives them."""
         traces = {name: self._trace(table, readings[name]) for name, table in self.tables.items()}
         if not traces:
-            return Gauged({}, None, readings)
+            return Estimates({}, None, readings)
         taken = self.taken(counts)
         statistic = max(abs(traces[name].z) for name in taken)
         p = min(1.0, len(taken) * min(traces[name].p_value for name in taken))
         critical = float(stdtrit(self.count - 1, 1 - self.alpha / (2 * len(taken))))
-        return Gauged(traces, Joint(tuple(taken), statistic, critical, p, p <= self.alpha), readings)
+        return Estimates(traces, Joint(tuple(taken), statistic, critical, p, p <= self.alpha), readings)
 
     def self_check(self, signals: Sequence[str], groups: Sequence[Indices]) -> SelfCheck:
         """Each exact reference, which never saw the rows, judged by the others; no holdout rows are needed."""
@@ -118,9 +118,9 @@ def _weighted(table: Table, scales: Sequence[float]) -> Floats:
     )
 
 
-def _table(half: ReferenceHalf, parts: Sequence[Part], name: str, read: Sequence[Reading]) -> Table | None:
+def _table(split: ReferenceSplit, parts: Sequence[Part], name: str, read: Sequence[Reading]) -> Table | None:
     """A half of exact references, which saw no part, and of the pool's members, which saw all that they held."""
-    pool, members, count = half.half.signals[name], half.half.members, len(read)
+    pool, members, count = split.values.signals[name], split.values.members, len(read)
     chosen = np.concatenate([part.rows for part in parts])
     rows = np.vstack([*(np.concatenate(reading.rows) for reading in read), pool.rows[:, chosen]])
     if pool.units is None:
@@ -130,13 +130,13 @@ def _table(half: ReferenceHalf, parts: Sequence[Part], name: str, read: Sequence
         outside = np.vstack([own, np.stack([pool.holdout_of(part.subject) for part in parts], axis=1)])
         units = {place: place for place in range(len(parts))}
     held = np.zeros((count + members, len(chosen)), dtype=bool)
-    whole = half.half.held
+    whole = split.values.held
     for place, at in enumerate(_ranges(parts)):
         part = parts[place]
-        held[count:, at] = half.half.keep[:, [part.subject]] if whole is None else whole[:, part.rows]
+        held[count:, at] = split.values.keep[:, [part.subject]] if whole is None else whole[:, part.rows]
     keep = np.zeros((count + members, len(parts)), dtype=bool)
     keep[count:] = True
-    joined = Half(keep, _ranges(parts), {"own": Readings(rows, outside, units)}, held, share=0.0)
+    joined = SplitValues(keep, _ranges(parts), {"own": Readings(rows, outside, units)}, held, share=0.0)
     table = Table(joined, "own")
     return table if len(table.subjects) == len(parts) and len(table.nulls) == len(parts) else None
 

@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from neuralyzer.references.signal_values import Flags, Floats, Half, Indices, Part
+from neuralyzer.references.signal_values import Flags, Floats, Indices, Part, SplitValues
 from neuralyzer.trace import moments as _moments
 from neuralyzer.trace.estimate import SMALLEST_UNIT
 from neuralyzer.trace.null_table import Table
@@ -80,14 +80,14 @@ class GroupTable:
     """One signal on one half, ready for requests of many subjects.
 
     Args:
-        half: the references.
+        split: the references.
         table: of the same signal, for its floors and its holdout.
     """
 
-    def __init__(self, half: Half, table: Table) -> None:
-        self.half, self.table, self.readings = half, table, half.signals[table.signal]
-        self.held: Flags = half.rows_held_by
-        self.never: Flags = half.rows_asked_of
+    def __init__(self, split: SplitValues, table: Table) -> None:
+        self.values, self.table, self.readings = split, table, split.signals[table.signal]
+        self.held: Flags = split.rows_held_by
+        self.never: Flags = split.rows_asked_of
         phi = np.nan_to_num(self.readings.rows)
         whole = _moments.moments(phi, phi, self.held, table.spread_floor, self.never)
         self.mean, self.spread, self._gap = whole.never, whole.spread, whole.seen - whole.never
@@ -111,7 +111,8 @@ class GroupTable:
         if self.readings.units is None:
             return [(np.arange(self.readings.rows.shape[1]), self.readings.holdout)]
         return [
-            (self.half.positions[subject], self.readings.holdout_of(subject)) for subject in sorted(self.table.readable)
+            (self.values.positions[subject], self.readings.holdout_of(subject))
+            for subject in sorted(self.table.readable)
         ]
 
     def _spread_without(self, member: int) -> Floats:
@@ -166,7 +167,7 @@ class GroupTable:
     @cached_property
     def of_members(self) -> Sums:
         """What each subject adds to each member's score, everything computed without that member, ``(M, S)``."""
-        subjects = len(self.half.positions)
+        subjects = len(self.values.positions)
         found = []
         for member, tilde in enumerate(self.tilde):
             fold, without = self._fold[member], dict[str, tuple[Floats, Floats]]()
@@ -177,7 +178,7 @@ class GroupTable:
                 count[fold[own], own] -= 1
                 without[kind] = total, count
             sums = self._add(tilde, self._noise[member], without, self._spread_without(member))
-            found.append(sums.by(self.half.owners, subjects))
+            found.append(sums.by(self.values.owners, subjects))
         return Sums(*(np.stack([getattr(own, name) for own in found]) for name in Sums.__dataclass_fields__))
 
     def _add(self, tilde: Floats, noise: Floats, folds: dict[str, tuple[Floats, Floats]], spread: Floats) -> Sums:
@@ -223,11 +224,11 @@ def _within(phi: Floats, held: Flags, never: Flags) -> tuple[Floats, Floats]:
 
 
 @lru_cache(maxsize=64)
-def draws(half: Half, usable: tuple[int, ...], rows: int, seen: bool) -> Draws:
+def draws(split: SplitValues, usable: tuple[int, ...], rows: int, seen: bool) -> Draws:
     """Groups of subjects with as many rows as a request has, for each member ``DRAWS`` of them.
 
     Args:
-        half: the references.
+        split: the references.
         usable: subjects that may be drawn.
         rows: of the request.
         seen: whether each member is given subjects that it held, or such as it never saw.
@@ -236,9 +237,9 @@ def draws(half: Half, usable: tuple[int, ...], rows: int, seen: bool) -> Draws:
         The groups; where a member has not so many rows, a group is all that it has.
     """
     generator, every = np.random.default_rng([rows, seen]), np.asarray(usable)
-    sizes = np.array([len(own) for own in half.positions])
+    sizes = np.array([len(own) for own in split.positions])
     members, groups = [], []
-    for member, keep in enumerate(half.keep):
+    for member, keep in enumerate(split.keep):
         own = every[keep[every] == seen]
         for _ in range(DRAWS if len(own) else 0):
             order = generator.permutation(own)
@@ -248,16 +249,16 @@ def draws(half: Half, usable: tuple[int, ...], rows: int, seen: bool) -> Draws:
     return Draws(np.array(members), tuple(groups))
 
 
-def rows_left_out(half: Half, usable: Sequence[int]) -> int:
+def rows_left_out(split: SplitValues, usable: Sequence[int]) -> int:
     """The largest group that every member can be scored on: the fewest rows that any of them never saw."""
-    sizes = np.array([len(own) for own in half.positions])[list(usable)]
-    return int((~half.keep[:, list(usable)] @ sizes).min())
+    sizes = np.array([len(own) for own in split.positions])[list(usable)]
+    return int((~split.keep[:, list(usable)] @ sizes).min())
 
 
 @lru_cache(maxsize=16)
-def group_table(half: Half, table: Table) -> GroupTable:
-    """The table of a half's signal, made once."""
-    return GroupTable(half, table)
+def group_table(split: SplitValues, table: Table) -> GroupTable:
+    """The table of a split's signal, made once."""
+    return GroupTable(split, table)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from neuralyzer.references.signal_values import Floats, Half
+from neuralyzer.references.signal_values import Floats, SplitValues
 from neuralyzer.trace.estimator import tables
 from neuralyzer.trace.group import FOLDS, GroupTable, draws, group_table, spread
 from neuralyzer.trace.prediction import shifts_apart
@@ -19,11 +19,11 @@ from neuralyzer.trace.self_check import SelfCheck, most
 
 
 @lru_cache(maxsize=8)
-def without_rows(half: Half, played: tuple[int, ...]) -> Half:
-    """The half without some rows of a holdout that all subjects share; signals that have others are left out."""
-    shared = {name: read for name, read in half.signals.items() if read.units is None}
+def without_rows(split: SplitValues, played: tuple[int, ...]) -> SplitValues:
+    """The split without some rows of a holdout that all subjects share; signals that have others are left out."""
+    shared = {name: read for name, read in split.signals.items() if read.units is None}
     kept = np.delete(np.arange(next(iter(shared.values())).holdout.shape[1]), list(played))
-    return replace(half, signals={name: read.on_holdout(kept) for name, read in shared.items()})
+    return replace(split, signals={name: read.on_holdout(kept) for name, read in shared.items()})
 
 
 def scores_on(table: GroupTable, phi: Floats, sizes: Sequence[int]) -> Floats:
@@ -65,7 +65,7 @@ def scores_on(table: GroupTable, phi: Floats, sizes: Sequence[int]) -> Floats:
 
 @lru_cache(maxsize=16)
 def group_self_check(
-    half: Half,
+    split: SplitValues,
     alpha: float,
     signals: tuple[str, ...],
     subjects: tuple[int, ...],
@@ -76,7 +76,7 @@ def group_self_check(
     """The self-check of all requests of so many rows, none of which it reads.
 
     Args:
-        half: the references.
+        split: the references.
         alpha: error rate of the joint test.
         signals: which take part; they share a holdout.
         subjects: that groups of the null are made of.
@@ -87,7 +87,7 @@ def group_self_check(
     Returns:
         Alarms and tests, one for each member and group.
     """
-    without = without_rows(half, played)
+    without = without_rows(split, played)
     made = tables(without, alpha)
     null, seen = (draws(without, subjects, rows, saw) for saw in (False, True))
     sizes = [len(own) for own in np.array_split(np.arange(len(played)), max(1, len(played) // rows))]
@@ -96,7 +96,7 @@ def group_self_check(
         table = group_table(without, made[name])
         scale = spread(table, null, seen)
         scored.append(np.abs(scale.null) / scale.sd)
-        phi = half.signals[name].holdout[:, list(played)]
+        phi = split.signals[name].holdout[:, list(played)]
         found.append(np.abs(scores_on(table, phi, sizes)) / scale.sd)
     every, alarm = np.max(scored, axis=0), np.max(found, axis=0)
     critical = float(np.quantile(every, 1 - alpha)) * widening

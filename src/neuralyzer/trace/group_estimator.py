@@ -7,9 +7,9 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from neuralyzer.references.measurement.evaluator import Reading
-from neuralyzer.references.measurement.split import ReferenceHalf
+from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.signal_values import Indices, Part
-from neuralyzer.trace.estimator import Gauge, PoolGauge
+from neuralyzer.trace.estimator import PoolEstimator, TraceEstimator
 from neuralyzer.trace.group import Draws, GroupTable, Spread, draws, group_table, rows_left_out, spread
 from neuralyzer.trace.group_check import group_self_check
 from neuralyzer.trace.joint import Joint, p_above, weights
@@ -19,8 +19,8 @@ from neuralyzer.trace.self_check import SelfCheck
 MANY = 8  # subjects; fewer are read one by one, and their scores added
 
 
-class GroupGauge(PoolGauge):
-    """Reads models for a request of many subjects, as one group. See ``PoolGauge``."""
+class GroupEstimator(PoolEstimator):
+    """Reads models for a request of many subjects, as one group. See ``PoolEstimator``."""
 
     @property
     def rows(self) -> int:
@@ -30,7 +30,7 @@ class GroupGauge(PoolGauge):
     @cached_property
     def usable(self) -> tuple[int, ...]:
         """Subjects that own rows and that every one of the request's signals reads."""
-        owners = np.unique(self.half.half.owners)
+        owners = np.unique(self.split.values.owners)
         return tuple(int(s) for s in owners if all(int(s) in self.tables[name] for name in self.signals))
 
     @property
@@ -38,22 +38,22 @@ class GroupGauge(PoolGauge):
         """Why these references cannot answer the request; None where they can, or where nothing is read anyway."""
         if not self.signals:
             return None
-        most = rows_left_out(self.half.half, self.usable)
+        most = rows_left_out(self.split.values, self.usable)
         if self.rows > most:
             return f"it asks for {self.rows} rows of many subjects, and each reference lacks {most} only"
         return super().obstacle
 
     @cached_property
     def _null(self) -> Draws:
-        return draws(self.half.half, self.usable, self.rows, False)
+        return draws(self.split.values, self.usable, self.rows, False)
 
     @cached_property
     def _spreads(self) -> dict[str, Spread]:
-        seen = draws(self.half.half, self.usable, self.rows, True)
+        seen = draws(self.split.values, self.usable, self.rows, True)
         return {name: spread(self._table(name), self._null, seen) for name in self.signals}
 
     def _table(self, signal: str) -> GroupTable:
-        return group_table(self.half.half, self.tables[signal])
+        return group_table(self.split.values, self.tables[signal])
 
     @property
     def _widening(self) -> float:
@@ -64,8 +64,8 @@ class GroupGauge(PoolGauge):
     @property
     def _tau(self) -> float:
         """What no pool can see finer that was trained on less data than the model: half of what it has less."""
-        half = self.half.half
-        return max(0.0, half.share - self.rows / len(half.owners)) / 2
+        split = self.split.values
+        return max(0.0, split.share - self.rows / len(split.owners)) / 2
 
     def _joint(self, traces: Mapping[str, Trace], taken: list[str]) -> Joint:
         own = weights(taken, {name: 1 / traces[name].se for name in taken})
@@ -90,7 +90,7 @@ class GroupGauge(PoolGauge):
         if not usable or not len(played):
             return SelfCheck(0, 0)
         return group_self_check(
-            self.half.half, self.alpha, usable, self.usable, self.rows, tuple(played.tolist()), self._widening
+            self.split.values, self.alpha, usable, self.usable, self.rows, tuple(played.tolist()), self._widening
         )
 
     def _trace(self, name: str, reading: Reading) -> Trace:
@@ -106,9 +106,9 @@ class GroupGauge(PoolGauge):
         return Trace(trace, trace - reach, trace + reach, se, trace / se, p, detectable)
 
 
-def gauge_for(
-    half: ReferenceHalf, parts: Sequence[Part], alpha: float, found: float = FOUND, weights: bool = True
-) -> PoolGauge:
-    """Who reads a request: one by one where it has a few subjects, as a group where it has many; see ``Gauge``."""
-    kind = GroupGauge if len(parts) >= MANY else Gauge
-    return kind(half, parts, alpha, found, weights)
+def estimator_for(
+    split: ReferenceSplit, parts: Sequence[Part], alpha: float, found: float = FOUND, weights: bool = True
+) -> PoolEstimator:
+    """Who reads a request: one by one where it has a few subjects, as a group where it has many; see ``TraceEstimator``."""
+    kind = GroupEstimator if len(parts) >= MANY else TraceEstimator
+    return kind(split, parts, alpha, found, weights)

@@ -31,7 +31,7 @@ class Joint:
     rejects: bool
 
 
-def weights(signals: Sequence[str], fineness: Fineness | None) -> Floats:
+def weights(signals: Sequence[str], sensitivity: Fineness | None) -> Floats:
     """How much each signal's ``|z|`` weighs: as finely as it sees this request, beside the finest of them.
 
     A family that could hardly find the whole trace makes noise alone: under the plain maximum it raises the critical
@@ -40,9 +40,9 @@ def weights(signals: Sequence[str], fineness: Fineness | None) -> Floats:
     Returns:
         Weights ``(signals,)``, 1 for the finest; all 1 without a fineness.
     """
-    if fineness is None:
+    if sensitivity is None:
         return np.ones(len(signals))
-    fine = np.array([fineness[signal] for signal in signals])
+    fine = np.array([sensitivity[signal] for signal in signals])
     return np.asarray(fine / fine.max())
 
 
@@ -76,8 +76,8 @@ def _joint_nulls(tables: tuple[Table, ...], weighted: bool) -> tuple[Floats, ...
     for subject in shared(tables):
         own = np.ones(len(tables))
         if weighted:
-            fineness = np.array([table.fineness(subject) for table in tables])
-            own = fineness / fineness.max()
+            sensitivity = np.array([table.sensitivity(subject) for table in tables])
+            own = sensitivity / sensitivity.max()
         z = np.stack([np.abs(table.subject_z[subject]) for table in tables])
         found.append((own[:, None] * z).max(0))
     return tuple(found)
@@ -93,7 +93,7 @@ def joint_test(
     z: Mapping[str, float],
     signals: Sequence[str],
     alpha: float,
-    fineness: Fineness | None = None,
+    sensitivity: Fineness | None = None,
 ) -> Joint:
     """Test a model.
 
@@ -107,8 +107,8 @@ def joint_test(
     Returns:
         The test.
     """
-    null = joint_null(tables, signals, weighted=fineness is not None)
-    own = weights(signals, fineness)
+    null = joint_null(tables, signals, weighted=sensitivity is not None)
+    own = weights(signals, sensitivity)
     statistic = max(float(weight * abs(z[signal])) for weight, signal in zip(own, signals, strict=True))
     p = p_above(null, statistic)
     return Joint(tuple(signals), statistic, float(np.quantile(null, 1 - alpha)), p, p <= alpha)

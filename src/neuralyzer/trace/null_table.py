@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from neuralyzer.references.signal_values import Flags, Floats, Half, Part, Remembered
+from neuralyzer.references.signal_values import Flags, Floats, Part, Remembered, SplitValues
 from neuralyzer.trace import moments as _moments
 from neuralyzer.trace.estimate import Gap, gap, score
 from neuralyzer.trace.moments import Moments, floored
@@ -63,20 +63,20 @@ class Null(Contrast):
 
 
 class Table:
-    """The null distribution of one signal over all subjects of a half.
+    """The null distribution of one signal over all subjects of a split.
 
     Args:
-        half: the references.
+        split: the references.
         signal: name of the signal.
         level: error rate of the critical value.
     """
 
-    def __init__(self, half: Half, signal: str, level: float = 0.05) -> None:
-        self.half, self.signal, self.readings, self.level = half, signal, half.signals[signal], level
+    def __init__(self, split: SplitValues, signal: str, level: float = 0.05) -> None:
+        self.values, self.signal, self.readings, self.level = split, signal, split.signals[signal], level
         self._others: dict[int, Null] = {}
         self.readable = self._readable()
         self.subjects = self._sample()
-        plain = [self._moments(Part(subject, half.positions[subject])) for subject in self.subjects]
+        plain = [self._moments(Part(subject, split.positions[subject])) for subject in self.subjects]
         self.spread_floor = _moments.smallest_spread(np.concatenate([m.spread for m in plain])) if plain else 0.0
         if not self.spread_floor or not self.readings.holdout.std(0).any():
             self.subjects, self.readable = [], frozenset()  # a signal by which no two members differ says nothing
@@ -88,16 +88,16 @@ class Table:
 
     def _readable(self) -> frozenset[int]:
         """Subjects that can be read: left out and seen by enough members, with readings on all of their rows."""
-        half, finite = self.half, np.all(np.isfinite(self.readings.rows), axis=0)
-        never, saw = np.sum(~half.keep, axis=0), np.sum(half.keep, axis=0)
+        split, finite = self.values, np.all(np.isfinite(self.readings.rows), axis=0)
+        never, saw = np.sum(~split.keep, axis=0), np.sum(split.keep, axis=0)
         return frozenset(
             subject
-            for subject, own in enumerate(half.positions)
+            for subject, own in enumerate(split.positions)
             if len(own)
             and self.readings.reads(subject)
             and never[subject] >= FEWEST_NEVER
             and finite[own].all()
-            and (saw[subject] if half.held is None else half.rows_held(subject, own).sum(0).min()) >= 2
+            and (saw[subject] if split.held is None else split.rows_held(subject, own).sum(0).min()) >= 2
         )
 
     def _sample(self) -> list[int]:
@@ -105,20 +105,20 @@ class Table:
         if len(self.readable) <= MOST_SUBJECTS:
             return sorted(self.readable)
         # Each subject's place in the draw is its own: the erasure of some moves no other.
-        draw = np.random.default_rng(0).random((self.half.keep.shape[1],))
-        whole = {s: all(own.reads(s) for own in self.half.signals.values()) for s in self.readable}
+        draw = np.random.default_rng(0).random((self.values.keep.shape[1],))
+        whole = {s: all(own.reads(s) for own in self.values.signals.values()) for s in self.readable}
         return sorted(sorted(self.readable, key=lambda s: (not whole[s], draw[s]))[:MOST_SUBJECTS])
 
     def _never_seen(self, part: Part) -> tuple[Flags, Flags, Flags]:
         """Who never saw the part and is asked about some of its rows, who saw it, and which rows the former are asked."""
-        asked = self.half.asked(part.subject, part.rows)
+        asked = self.values.asked(part.subject, part.rows)
         never = np.asarray(asked.any(1))
-        return never, self.half.keep[:, part.subject], asked[never]
+        return never, self.values.keep[:, part.subject], asked[never]
 
     def _moments(self, part: Part) -> Moments:
         never, saw, asked = self._never_seen(part)
         phi = self.readings.rows[:, part.rows]
-        return _moments.moments(phi[never], phi[saw], self.half.rows_held(part.subject, part.rows), asked=asked)
+        return _moments.moments(phi[never], phi[saw], self.values.rows_held(part.subject, part.rows), asked=asked)
 
     def holdout(self, subject: int) -> Holdout:
         """Mean and spread of all members on the holdout that goes with ``subject``."""
@@ -136,7 +136,7 @@ class Table:
 
     def _contrast(self, part: Part, never: Flags, saw: Flags, asked: Flags) -> Contrast:
         phi, outside = self.readings.rows[:, part.rows], self.readings.holdout_of(part.subject)
-        held = self.half.rows_held(part.subject, part.rows)
+        held = self.values.rows_held(part.subject, part.rows)
         whole = _moments.moments(phi[never], phi[saw], held, self.spread_floor, asked)
         seen_mean, never_mean = outside[saw].mean(0), outside[never].mean(0)
         found = gap(whole, self.holdout(part.subject), seen_mean, never_mean, self.gap_floor)
@@ -155,7 +155,7 @@ class Table:
         """
         never, saw, asked = self._never_seen(part)
         phi, holdout_phi = self.readings.rows[:, part.rows], self.readings.holdout_of(part.subject)
-        held, holdout = self.half.rows_held(part.subject, part.rows), self.holdout(part.subject)
+        held, holdout = self.values.rows_held(part.subject, part.rows), self.holdout(part.subject)
         own = self._contrast(part, never, saw, asked)
         count, total = int(never.sum()), holdout_phi[never].sum(0)
         without = _moments.without_each(phi[never], phi[saw], held, self.spread_floor, asked)
@@ -174,8 +174,8 @@ class Table:
         Returns:
             Which members, and their excess.
         """
-        saw = self.half.keep[:, part.subject]
-        held = self.half.rows_held(part.subject, part.rows)
+        saw = self.values.keep[:, part.subject]
+        held = self.values.rows_held(part.subject, part.rows)
         phi, outside = self.readings.rows[:, part.rows][saw], self.readings.holdout_of(part.subject)[saw]
         any_, count = held.any(1), held.sum(0)
         total = np.where(held, phi, 0.0).sum(0)
@@ -188,12 +188,12 @@ class Table:
     @cached_property
     def nulls(self) -> dict[int, Null]:
         """Each whole subject's null."""
-        return {subject: self.null(Part(subject, self.half.positions[subject])) for subject in self.subjects}
+        return {subject: self.null(Part(subject, self.values.positions[subject])) for subject in self.subjects}
 
     @cached_property
     def everyone(self) -> dict[int, Null]:
         """The like, with subjects that were erased: how models lie apart is learned from all that ever were."""
-        erased = self.half.remembered.get(self.signal, {})
+        erased = self.values.remembered.get(self.signal, {})
         return self.nulls | {subject: Null.of(own) for subject, own in erased.items() if subject not in self.nulls}
 
     @cached_property
@@ -216,11 +216,11 @@ class Table:
         variance = float(np.var(null.scores, ddof=1))
         return float(np.sqrt(self.prior.shrink(variance, len(null.scores) - 1, np.array(null.seen_variance))))
 
-    def fineness(self, subject: int) -> float:
+    def sensitivity(self, subject: int) -> float:
         """The score that a whole subject's trace is worth, in standard deviations of scores: ``D / (sd |d|)``."""
-        return self.fineness_of([self.everyone.get(subject) or self.null_of(subject)])
+        return self.sensitivity_of([self.everyone.get(subject) or self.null_of(subject)])
 
-    def fineness_of(self, nulls: Sequence[Null]) -> float:
+    def sensitivity_of(self, nulls: Sequence[Null]) -> float:
         """The like of several parts together: ``sum D / |(sd |d|)|``."""
         spread = np.sqrt(sum((self.sd(null) * null.gap.norm) ** 2 for null in nulls))
         return float(sum(null.gap.unit for null in nulls) / spread)
@@ -252,14 +252,14 @@ class Table:
         """A whole subject's null, computed once."""
         known = self.nulls.get(subject) or self._others.get(subject)
         if known is None:
-            known = self._others[subject] = self.null(Part(subject, self.half.positions[subject]))
+            known = self._others[subject] = self.null(Part(subject, self.values.positions[subject]))
         return known
 
     def parts_null(self, parts: Sequence[Part]) -> list[Null]:
         """The nulls of a request's parts; whole subjects' are not computed twice."""
         return [
             self.null_of(part.subject)
-            if part.subject in self.readable and np.array_equal(part.rows, self.half.positions[part.subject])
+            if part.subject in self.readable and np.array_equal(part.rows, self.values.positions[part.subject])
             else self.null(part)
             for part in parts
         ]

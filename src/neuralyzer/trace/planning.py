@@ -84,8 +84,8 @@ def refit(tables: Mapping[str, Table], alpha: float = 0.05) -> Formula | None:
     critical = float(np.quantile(joint_null(usable, list(usable), weighted=True), 1 - alpha))
     formulas = [_fitted(name, table, critical) for name, table in usable.items()]
     first = next(iter(usable.values()))
-    rows = int(np.median([len(first.half.positions[subject]) for subject in first.subjects]))
-    return max(formulas, key=lambda formula: formula.power(rows, first.half.members, share=first.half.share))
+    rows = int(np.median([len(first.values.positions[subject]) for subject in first.subjects]))
+    return max(formulas, key=lambda formula: formula.power(rows, first.values.members, share=first.values.share))
 
 
 def _fitted(name: str, table: Table, critical: float) -> Formula:
@@ -109,7 +109,7 @@ def _fitted(name: str, table: Table, critical: float) -> Formula:
     return Formula(name, float(c0), float(rho), tuple(float(gap) for gap in gaps), critical, never, True)
 
 
-# Refitted on the demo's digits (python -m benchmarks power): 30 customers of 22 to 100 rows, 32 members a half.
+# Refitted on the demo's digits (python -m benchmarks power): 30 customers of 22 to 100 rows, 32 members a split.
 DIGITS = Formula(
     "fisher", 3.34, 0.0, (0.379, 0.535, 0.717, 1.04, 1.30, 1.70, 2.06, 2.73, 3.20, 5.54), 1.97, 6.0, refitted=False
 )

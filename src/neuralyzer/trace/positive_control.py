@@ -15,9 +15,9 @@ import numpy as np
 from scipy.special import bdtr
 
 from neuralyzer.references.measurement.evaluator import Reading
-from neuralyzer.references.measurement.split import ReferenceHalf
+from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.signal_values import Floats, Part
-from neuralyzer.trace.group_estimator import gauge_for
+from neuralyzer.trace.group_estimator import estimator_for
 from neuralyzer.trace.residual import Trace
 from neuralyzer.trace.verdict import counting
 
@@ -118,7 +118,7 @@ class PositiveControl:
 
 
 def positive_control(
-    half: ReferenceHalf,
+    split: ReferenceSplit,
     groups: Sequence[Sequence[Part]],
     readings: Mapping[str, Mapping[int, Reading]],
     alpha: float,
@@ -128,7 +128,7 @@ def positive_control(
     """Count how often a model is found that saw the rows, such as the original.
 
     Args:
-        half: the references that read.
+        split: the references that read.
         groups: whole subjects that it saw, each to be judged as a request.
         readings: of the model, by signal and subject.
         alpha: error rate of the joint test.
@@ -142,17 +142,17 @@ def positive_control(
     """
     rejected, detectable, traces = [], list[Mapping[str, float]](), dict[str, list[Trace]]()
     for parts in groups:
-        gauge = gauge_for(half, parts, alpha, weights=weights)
-        if not gauge.signals:
+        estimator = estimator_for(split, parts, alpha, weights=weights)
+        if not estimator.signals:
             continue
-        own = {name: _together([readings[name][part.subject] for part in parts]) for name in gauge.signals}
-        gauged = gauge.judge(own)
-        counts = counting(gauged.detectable)
+        own = {name: _together([readings[name][part.subject] for part in parts]) for name in estimator.signals}
+        estimates = estimator.judge(own)
+        counts = counting(estimates.detectable)
         if counts:
-            gauged = gauge.counted(gauged, counts)
-        rejected.append(gauged.rejects)
-        detectable.append(gauged.detectable)
-        for name, trace in gauged.traces.items():
+            estimates = estimator.counted(estimates, counts)
+        rejected.append(estimates.rejects)
+        detectable.append(estimates.detectable)
+        for name, trace in estimates.traces.items():
             traces.setdefault(name, []).append(trace)
     signals = {name: _signal(own) for name, own in traces.items()}
     units = {name: max(own.scale, LEAST_UNIT) if own_unit else 1.0 for name, own in signals.items()}

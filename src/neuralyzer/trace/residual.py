@@ -90,7 +90,7 @@ def residual_trace(
     scales = [shift.noise * null.gap.norm for null, shift in zip(nulls, found_shifts, strict=True)]
     variance = sum((table.sd(null) * scale) ** 2 for null, scale in zip(nulls, scales, strict=True))
     seen = sum(null.seen_variance * scale**2 for null, scale in zip(nulls, scales, strict=True))
-    tau = table.half.share / 2
+    tau = table.values.share / 2
     trace = sum(_excesses(table, nulls, found_shifts, rows)) / unit
     se = float(np.sqrt(variance / unit**2 + tau**2))
     z = trace / se

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from neuralyzer.references.signal_values import Floats, Half, Part
+from neuralyzer.references.signal_values import Floats, Part, SplitValues
 
 NEIGHBOURS = 10
 MOST_ROWS = 1000  # of a request that are looked at, drawn: their share is then known to .02
@@ -20,11 +20,11 @@ CHUNK = 200  # rows whose distances to all others are held at once
 ALIKE = "the requested subjects stand in for each other: {share:.0f} % of their rows' nearest neighbours are theirs too"
 
 
-def obstacle(half: Half, signal: str, parts: Sequence[Part]) -> str | None:
+def obstacle(split: SplitValues, signal: str, parts: Sequence[Part]) -> str | None:
     """Why the pool cannot answer a request of several subjects; None where it can.
 
     Args:
-        half: readings of the tuning half.
+        split: readings of the tuning split.
         signal: one that reads rows one by one.
         parts: what the request asks for, by subject.
 
@@ -33,22 +33,22 @@ def obstacle(half: Half, signal: str, parts: Sequence[Part]) -> str | None:
     """
     if len(parts) < 2:
         return None
-    share, expected = neighbours_inside(half, signal, parts)
+    share, expected = neighbours_inside(split, signal, parts)
     return ALIKE.format(share=100 * share) if share - expected > MOST_SHARE else None
 
 
-def neighbours_inside(half: Half, signal: str, parts: Sequence[Part]) -> tuple[float, float]:
+def neighbours_inside(split: SplitValues, signal: str, parts: Sequence[Part]) -> tuple[float, float]:
     """How many of the nearest neighbours of a request's rows, among other subjects' rows, are in the request.
 
     Args:
-        half: readings and who held what.
+        split: readings and who held what.
         signal: one that reads rows one by one.
         parts: of the request.
 
     Returns:
         Their share, and the share that rows drawn at random would have.
     """
-    points = deviations(half, signal)
+    points = deviations(split, signal)
     count = points.shape[1]
     subject = np.full(count, -1)  # part of each requested row
     for place, part in enumerate(parts):
@@ -71,9 +71,9 @@ def neighbours_inside(half: Half, signal: str, parts: Sequence[Part]) -> tuple[f
     return float(np.mean(found)), float(np.mean(expected))
 
 
-def deviations(half: Half, signal: str) -> Floats:
+def deviations(split: SplitValues, signal: str) -> Floats:
     """How far each member reads each row from what its kind reads, in spreads, ``(M, N)``; kinds: held it, or not."""
-    phi, held = half.signals[signal].rows, half.rows_held_by
+    phi, held = split.signals[signal].rows, split.rows_held_by
     apart = np.zeros_like(phi)
     for kind in (held, ~held):
         count = np.maximum(kind.sum(0), 1)

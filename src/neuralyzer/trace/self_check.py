@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtr
 
-from neuralyzer.references.signal_values import Flags, Floats, Half, Indices, Part, Readings
+from neuralyzer.references.signal_values import Flags, Floats, Indices, Part, Readings, SplitValues
 from neuralyzer.trace.joint import joint_nulls, shared
 from neuralyzer.trace.null_table import FEWEST_NEVER, Table
 
@@ -47,7 +47,7 @@ def self_check(
     """Count false alarms.
 
     Args:
-        tables: null distributions by signal, of the judging half.
+        tables: null distributions by signal, of the evaluation split.
         signals: which take part; those with a holdout of their own for each subject cannot and are left out.
         groups: positions of each group's rows in the holdout.
         alpha: error rate of the joint test.
@@ -61,7 +61,7 @@ def self_check(
     nulls = joint_nulls(tables, usable, weighted=True)
     critical = float(np.quantile(np.concatenate(nulls), 1 - alpha))
     found = [_scores(tables[signal], groups) for signal in usable]
-    z, fine = np.stack([scores for scores, _ in found]), np.stack([fineness for _, fineness in found])
+    z, fine = np.stack([scores for scores, _ in found]), np.stack([sensitivity for _, sensitivity in found])
     weighted = np.abs(z) * fine / fine.max(0)
     alarms, tests = int((weighted.max(0) > critical).sum()), z.shape[1]
     by_subject = [float((own > critical).mean()) for own in nulls]
@@ -74,7 +74,7 @@ def _by_member(tables: Mapping[str, Table], signals: Sequence[str], alarms: Sequ
     """How many of the subjects that it never saw each member alarms on; an odd one alarms on many, and on groups too."""
     order = shared([tables[signal] for signal in signals])
     table = tables[signals[0]]
-    found, asked = np.zeros(table.half.members), np.zeros(table.half.members)
+    found, asked = np.zeros(table.values.members), np.zeros(table.values.members)
     for subject, own in zip(order, alarms, strict=True):
         members = table.everyone[subject].members.astype(int)
         if len(members):  # of an erased subject nobody knows any more which they were
@@ -126,8 +126,8 @@ def _scores(table: Table, groups: Sequence[Indices]) -> tuple[Floats, Floats]:
             mean = phi[:, group].mean(0)
             apart = wider * (phi[np.ix_(keep[:, 0], group)] - mean)
             lifted[np.ix_(keep[:, 0], group)] = mean + apart + a * spread + b * never.mean(0)
-        half = Half(keep, list(groups), {"own": Readings(lifted, phi[:, outside])}, share=table.half.share)
-        played = Table(half, "own", table.level)
+        split = SplitValues(keep, list(groups), {"own": Readings(lifted, phi[:, outside])}, share=table.values.share)
+        played = Table(split, "own", table.level)
         played.spread_floor, played.gap_floor = table.spread_floor, table.gap_floor
         for index, group in enumerate(groups):
             null = played.null(Part(index, group))
@@ -137,13 +137,13 @@ def _scores(table: Table, groups: Sequence[Indices]) -> tuple[Floats, Floats]:
                     float(np.var(others, ddof=1)), len(others) - 1, np.array(null.seen_variance)
                 )
                 found.append((null.scores[place] - table.centre) / np.sqrt(variance))
-                fine.append(table.fineness_of([null]))
+                fine.append(table.sensitivity_of([null]))
     return np.array(found), np.array(fine)
 
 
 def _wider(table: Table) -> float:
     """How much farther apart members read rows that they held than rows that they never saw: the median ratio."""
-    phi, held, never = table.readings.rows, table.half.rows_held_by, table.half.rows_asked_of
+    phi, held, never = table.readings.rows, table.values.rows_held_by, table.values.rows_asked_of
     with np.errstate(invalid="ignore", divide="ignore"):
         seen, unseen = (np.nanstd(np.where(kind, phi, np.nan), 0, ddof=1) for kind in (held, never))
         ratio = seen / unseen

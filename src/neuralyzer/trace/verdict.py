@@ -13,11 +13,11 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-FIRST_LOOK, SECOND_LOOK = 1.960, 2.241  # normal quantiles at 2.5 % and 1.25 % misses
+FIRST_ACCESS, SECOND_ACCESS = 1.960, 2.241  # normal quantiles at 2.5 % and 1.25 % misses
 
 
 def counting(detectable: Mapping[str, float], limit: float = 1.0) -> tuple[str, ...]:
-    """The signals whose detectable trace, on the tuning half, would have found the original's whole trace."""
+    """The signals whose detectable trace, on the tuning split, would have found the original's whole trace."""
     return tuple(signal for signal, value in detectable.items() if value <= limit)
 
 
@@ -56,8 +56,8 @@ def decide(
 
     Args:
         rejects: whether the joint test rejects that the model never saw the rows.
-        original_rejected: whether the joint test rejects it of the original: on the tuning half, or where it judges.
-        detectable: detectable trace by signal, on the half that decides.
+        original_rejected: whether the joint test rejects it of the original: on the tuning split, or where it judges.
+        detectable: detectable trace by signal, on the split that decides.
         counts: signals that count, declared before unlearning.
         required: groups of signals of which one each must count.
         max_trace: largest trace that may have been missed: of each required group, the finest counting signal finds it.

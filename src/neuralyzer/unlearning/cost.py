@@ -40,7 +40,7 @@ class Rates:
         solve: what a step of a linear solve takes beside: a product with one row, and those with the factors.
         factoring: a making of the curvature's factors; 0 where they are kept.
         forward: a row read among many.
-        reading: one reading of the coach's trace.
+        reading: one reading of the tuning split's trace.
     """
 
     step: float

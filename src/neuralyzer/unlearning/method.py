@@ -37,7 +37,7 @@ class Passes:
         solves: steps of a linear solve: what a product takes of however few rows, and those with the factors.
         factorings: makings of the curvature's factors.
         forwards: rows read in large chunks.
-        readings: readings of the coach's trace.
+        readings: readings of the tuning split's trace.
     """
 
     steps: float = 0
@@ -134,7 +134,7 @@ def obstacle(method: Method, task: Task) -> str | None:
     missing = sorted(own for own in method.needs if isinstance(own, Capability) and own not in task.capabilities)
     if missing:
         return f"needs {' and '.join(missing)}, which a {task.oracle.recipe.kind.name} does not have"
-    if Need.REFERENCES in method.needs and (wrong := unaimed(task)) is not None:
+    if Need.REFERENCES in method.needs and (wrong := missing_target(task)) is not None:
         return wrong
     if Need.CLASSES in method.needs and not task.objective.counted:
         return f"{method.name} works on classes, and this model predicts real numbers"
@@ -144,7 +144,7 @@ def obstacle(method: Method, task: Task) -> str | None:
     return None if own is None else own(task)
 
 
-def unaimed(task: Task) -> str | None:
+def missing_target(task: Task) -> str | None:
     """Why references give nothing to aim at; None where they do."""
     if task.references is None:
         return "there are no references to aim at"

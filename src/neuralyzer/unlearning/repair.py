@@ -18,13 +18,13 @@ from neuralyzer.unlearning.task import Task
 
 @dataclass(frozen=True)
 class Repair:
-    """Rounds of steps on retained rows; each is kept only if it helps and the coach sees no trace come back.
+    """Rounds of steps on retained rows; each is kept only if it helps and the tuning split sees no trace come back.
 
     Attributes:
         rounds: most rounds.
         share: passes over the retained rows that a round takes.
         rate: learning rate, as a multiple of the recipe's.
-        slack: how much the joint z on the tuning half may grow, as a share of its critical value.
+        slack: how much the joint z on the tuning split may grow, as a share of its critical value.
         patience: rounds in a row that may fail to lower the loss before it stops.
     """
 
@@ -35,7 +35,7 @@ class Repair:
     patience: int = 2
 
     def passes(self, task: Task) -> Passes:
-        """Its rounds' steps, with the held-back rows and the coach read after each."""
+        """Its rounds' steps, with the held-back rows and the tuning split read after each."""
         steps = self._steps(task)
         return Passes(
             steps=self.rounds * steps, forwards=(self.rounds + 1) * len(task.held_back), readings=self.rounds + 1
@@ -49,7 +49,7 @@ class Repair:
 
         Args:
             model: what an algorithm left.
-            task: gives retained rows and the coach.
+            task: gives retained rows and the tuning split.
             progress: shown each round.
 
         Returns:

@@ -1,6 +1,6 @@
-"""The search shared by all algorithms: their strength, set by what the coach alone can see.
+"""The search shared by all algorithms: their strength, set by what the tuning split alone can see.
 
-The states of every trial are judged by ``Tuner``: the trace of every family on the tuning half, relearning included,
+The states of every trial are judged by ``Tuner``: the trace of every family on the tuning split, relearning included,
 the loss on retained rows held back, and utility on half of the holdout. As a look may take longer than a pass, it looks
 after passes 1, 2, 4, 8 and so on, and after the last. The samplers are Optuna's: a tree of Parzen estimators proposes
 settings (Bergstra et al. 2011), the paper's defaults come first, and a trial that stands worse than the median of those
@@ -36,7 +36,7 @@ class Tried:
 
     Attributes:
         settings: by hyperparameter; ``epochs`` is how many passes its best state took, where it has passes.
-        z: of its best state, the joint statistic on the tuning half over its critical value.
+        z: of its best state, the joint statistic on the tuning split over its critical value.
         loss: of that state on retained rows held back.
         scores: of each state that was looked at, smaller is better.
         seconds: of the search, when the trial was over.
@@ -93,7 +93,7 @@ def looks(method: Any) -> list[int]:
 
 
 def passes(method: Method, task: Task, trials: int = TRIALS) -> Passes:
-    """The work of a search: each trial's, and the coach's readings."""
+    """The work of a search: each trial's, and the tuning split's readings."""
     judged = len(looks(method))
     own = method.passes(task) + Passes(forwards=2 * judged * len(task.held_back), readings=judged)
     # The first trial, of the defaults, is never given up.
@@ -117,7 +117,7 @@ def search(
 
     Args:
         method: with the hyperparameters that the first trial takes and that no ``space`` names.
-        task: with the tuning half.
+        task: with the tuning split.
         progress: shown each trial.
         trials: how many.
         notes: a folder in which each finished trial is written down: killed and called again, the search goes on from
@@ -135,7 +135,7 @@ def search(
     for tried in done:
         if tried.score < best:
             best, settings = tried.score, tried.settings
-    progress.start(f"{method.name}: settings, by the tuning half", trials)
+    progress.start(f"{method.name}: settings, by the tuning split", trials)
     progress.advance(len(done))
     for number in range(len(done), trials):
         trial = _Trial(method, task, tuner, done, number)

@@ -13,11 +13,11 @@ from neuralyzer.data import batches
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.holding import ArrayRows
 from neuralyzer.data.rows import Data
-from neuralyzer.influence.removal import foretold
+from neuralyzer.influence.removal import predicted_outputs
 from neuralyzer.models import reading
 from neuralyzer.models.objective import Objective
 from neuralyzer.references.measurement.copies import copies
-from neuralyzer.references.measurement.split import Asked, ReferenceHalf
+from neuralyzer.references.measurement.split import Asked, ReferenceSplit
 from neuralyzer.references.signal_values import Part
 from neuralyzer.signals.margin import Margin
 from neuralyzer.trace import estimator
@@ -64,7 +64,7 @@ class Aims:
     @classmethod
     def of_references(cls, task: Task) -> "Aims":
         """What members that never saw a row output on it, of a task's forget rows."""
-        never = _said(task, ReferenceHalf.never_saw)
+        never = _said(task, ReferenceSplit.never_saw)
         return cls._of(task, never, _own(task, _read(task)) if task.oracle.recipe.augment else None)
 
     def led(self, task: Task, module: nn.Module) -> "Aims":
@@ -94,16 +94,16 @@ class Aims:
         Returns:
             The aims.
         """
-        never, share = _said(task, ReferenceHalf.never_saw), torch.full((len(task.positions), 1), remembered(task))
+        never, share = _said(task, ReferenceSplit.never_saw), torch.full((len(task.positions), 1), remembered(task))
         if task.oracle.recipe.augment:
             share *= torch.where(_crowded(task), 1.0, BEYOND)[:, None]
-        return cls._of(task, never, _said(task, ReferenceHalf.saw, never), share)
+        return cls._of(task, never, _said(task, ReferenceSplit.saw, never), share)
 
     @classmethod
     def of_influence(cls, task: Task, damping: float) -> "Aims":
         """What influence functions say that a model without a task's forget rows outputs on them."""
         x, y = task.oracle.data.gather(task.positions)
-        outputs = foretold(task.model, task.objective, task.forget, len(task.retain), task.factors, damping, x)
+        outputs = predicted_outputs(task.model, task.objective, task.forget, len(task.retain), task.factors, damping, x)
         never = task.objective.target(outputs[None], y)
         return cls._of(task, never, _own(task, [x]) if task.oracle.recipe.augment else None)
 
@@ -150,9 +150,9 @@ class Aims:
 
 
 def remembered(task: Task) -> float:
-    """The original's own trace by ``margin``, as the coach reads it; 1 where it cannot be read."""
-    half = task.references
-    found = None if half is None else estimator.alone(half.thinned, task.parts, task.alpha, Margin.name, task.model)
+    """The original's own trace by ``margin``, as the tuning split reads it; 1 where it cannot be read."""
+    split = task.references
+    found = None if split is None else estimator.alone(split.thinned, task.parts, task.alpha, Margin.name, task.model)
     return 1.0 if found is None else max(0.0, found)
 
 
@@ -164,10 +164,10 @@ def leads(task: Task, module: nn.Module) -> np.ndarray:
         module: the model.
 
     Returns:
-        ``(F,)``, in the order of the task's rows, as the coach tells it from the holdout; 0 where it cannot be read.
+        ``(F,)``, in the order of the task's rows, as the tuning split tells it from the holdout; 0 where it cannot be read.
     """
-    half, found = task.references, np.zeros(len(task.positions))
-    own = half and estimator.lead(half.thinned, task.parts, task.alpha, Margin.name, module)
+    split, found = task.references, np.zeros(len(task.positions))
+    own = split and estimator.lead(split.thinned, task.parts, task.alpha, Margin.name, module)
     if own:
         found[_places(task)] = np.concatenate(own)
     return found
@@ -180,8 +180,10 @@ def round_size(task: Task) -> int:
 
 def _read(task: Task) -> Iterable[Inputs]:
     """The copies of the rows that members were read on; the rows where there are none."""
-    half, x = task.references, task.oracle.data.gather(task.positions)[0]
-    return [x] if half is None or not half.copies.shape[2] else copies(x, half.copies.shape[2], half.meter.context)
+    split, x = task.references, task.oracle.data.gather(task.positions)[0]
+    return (
+        [x] if split is None or not split.copies.shape[2] else copies(x, split.copies.shape[2], split.evaluator.context)
+    )
 
 
 def _own(task: Task, shown: Iterable[Inputs]) -> Tensor:
@@ -191,7 +193,7 @@ def _own(task: Task, shown: Iterable[Inputs]) -> Tensor:
 
 
 def _said(
-    task: Task, asked: Callable[[ReferenceHalf, Sequence[Part]], list[Asked]], otherwise: Tensor | None = None
+    task: Task, asked: Callable[[ReferenceSplit, Sequence[Part]], list[Asked]], otherwise: Tensor | None = None
 ) -> Tensor:
     """What the members that are asked about each row say together, of it or of its copies, as one target each.
 
@@ -200,12 +202,12 @@ def _said(
     Returns:
         ``(F, C)``, in the order of the task's rows; ``otherwise`` where nobody can be asked.
     """
-    half, places, lacking = task.references, _places(task), _lacking(task)
-    assert half is not None
+    split, places, lacking = task.references, _places(task), _lacking(task)
+    assert split is not None
     y = task.oracle.data.gather(task.positions)[1]
     said = None if otherwise is None else otherwise.clone()
-    blocks = asked(half, task.parts)
-    for (rows, shown), (_, members) in zip(half.shown(task.parts, blocks), blocks, strict=True):
+    blocks = asked(split, task.parts)
+    for (rows, shown), (_, members) in zip(split.shown(task.parts, blocks), blocks, strict=True):
         if lacking is not None:
             shown = [filled_in(outputs, lacking[torch.from_numpy(members)]) for outputs in shown]
         found = task.objective.target(torch.cat(shown[1:] or shown), y[places[rows]])
@@ -217,12 +219,12 @@ def _said(
 
 def _lacking(task: Task) -> Tensor | None:
     """Which members hold no row of which class, ``(M, C)``; None where the pool has no classes as groups."""
-    half, labels = task.references, task.oracle.data.y.numpy()
-    if half is None or half.half.held is None or not task.objective.counted or labels.ndim > 1:
+    split, labels = task.references, task.oracle.data.y.numpy()
+    if split is None or split.values.held is None or not task.objective.counted or labels.ndim > 1:
         return None
-    lacking = np.zeros((half.half.members, half.outputs.shape[2]), dtype=bool)
+    lacking = np.zeros((split.values.members, split.outputs.shape[2]), dtype=bool)
     for label in np.unique(labels).astype(int):
-        lacking[:, label] = ~half.half.held[:, labels == label].any(1)
+        lacking[:, label] = ~split.values.held[:, labels == label].any(1)
     return torch.from_numpy(lacking)
 
 

@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+import warnings
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -22,12 +23,12 @@ from neuralyzer.models.objective import Objective
 from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
-from neuralyzer.references.measurement.split import ReferenceHalf
+from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.pool import References
 from neuralyzer.registry.history import Checkpoint, History, foreign
-from neuralyzer.trace.estimator import Gauged, PoolGauge
-from neuralyzer.trace.group_estimator import gauge_for
-from neuralyzer.unlearning.training_audit import Witness
+from neuralyzer.trace.estimator import Estimates, PoolEstimator
+from neuralyzer.trace.group_estimator import estimator_for
+from neuralyzer.unlearning.training_audit import TrainingAudit
 
 HELD_BACK = 0.1  # of the retained rows: what repair stops by
 MOST_HELD_BACK = 1000
@@ -35,21 +36,21 @@ FEWEST_NEVER = 3  # members whose mean utility says something
 
 
 class Task:
-    """A model, a request, and the tuning half of the references.
+    """A model, a request, and the tuning split of the references.
 
     Args:
         oracle: the model; never changed.
         request: what shall be forgotten.
-        references: a pool; only its tuning half is kept here. None where there are none.
-        alpha: error rate of the coach's joint test.
+        references: a pool; only its tuning split is kept here. None where there are none.
+        alpha: error rate of the tuning split's joint test.
         seed: of whatever the algorithm draws.
         placement: where whole trainings run; all else is on the CPU.
 
     Attributes:
-        references: the tuning half, or None.
+        references: the tuning split, or None.
         positions: of the forget rows among the oracle's data, ``(F,)``.
-        witness: what exact algorithms are watched by.
-        tried: what a tuner tried, with what the coach said of it.
+        training_audit: what exact algorithms are watched by.
+        tried: what a tuner tried, with what the tuning split said of it.
     """
 
     def __init__(
@@ -64,9 +65,9 @@ class Task:
         self.oracle, self.request, self.alpha, self.seed = oracle, request, alpha, seed
         self.placement = placement
         self.positions = request.positions(oracle.data)
-        self.references: ReferenceHalf | None = None if references is None else references.tuning
+        self.references: ReferenceSplit | None = None if references is None else references.tuning
         self.parts = [] if references is None else references.parts(self.positions)
-        self.witness, self.tried = Witness(frozenset(self.forget.ids.tolist())), list[dict[str, Any]]()
+        self.training_audit, self.tried = TrainingAudit(frozenset(self.forget.ids.tolist())), list[dict[str, Any]]()
         self._kept = None if references is None else references.store.curvature
         self.start(request.budget)
 
@@ -91,7 +92,7 @@ class Task:
     def going_on_from(self, module: nn.Module) -> "Task":
         """The like with another model to begin with: for an algorithm that takes up what another left.
 
-        Its time, its coach and its record of trials are this task's own; the curvature is still the original's.
+        Its time, its tuning split and its record of trials are this task's own; the curvature is still the original's.
 
         Args:
             module: that model.
@@ -102,7 +103,7 @@ class Task:
         if module is self.model:
             return self
         other, factors = copy.copy(self), self.factors if "factors" in self.__dict__ else None
-        for name in ("factors", "learned_by_heart"):
+        for name in ("factors", "generalisation_gap"):
             other.__dict__.pop(name, None)
         other.oracle, other._kept = replace(self.oracle, model=module), None
         if factors is not None:
@@ -119,7 +120,7 @@ class Task:
             The task.
         """
         other = copy.copy(self)
-        for name in ("forget", "gauge", "never_seen_loss", "predicted_utility"):
+        for name in ("forget", "estimator", "never_seen_loss", "predicted_utility"):
             other.__dict__.pop(name, None)
         other.__dict__["retain"] = self.retain
         other.positions = np.sort(positions)
@@ -131,6 +132,12 @@ class Task:
     def model(self) -> nn.Module:
         """The original."""
         return self.oracle.model
+
+    @property
+    def witness(self) -> TrainingAudit:
+        """The training audit by its old name."""
+        warnings.warn("Task.witness is now Task.training_audit", DeprecationWarning, stacklevel=2)
+        return self.training_audit
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -188,27 +195,27 @@ class Task:
         return np.setdiff1d(self.forget.y.numpy(), retained)
 
     @cached_property
-    def gauge(self) -> PoolGauge:
-        """Reads the coach's trace.
+    def estimator(self) -> PoolEstimator:
+        """Reads the tuning split's trace.
 
         Raises:
             ReferencesError: if there are no references.
         """
         if self.references is None:
             raise ReferencesError("this task has no references, so no trace can be read")
-        return gauge_for(self.references.thinned, self.parts, self.alpha)
+        return estimator_for(self.references.thinned, self.parts, self.alpha)
 
     @property
     def traceable(self) -> bool:
         """Whether any signal of the references reads the request's rows."""
-        return self.references is not None and bool(self.gauge.signals)
+        return self.references is not None and bool(self.estimator.signals)
 
-    def trace(self, model: nn.Module) -> Gauged:
-        """The coach's residual trace of a model on the forget rows, over all families that the request has."""
-        return self.gauge.read(model)
+    def trace(self, model: nn.Module) -> Estimates:
+        """The tuning split's residual trace of a model on the forget rows, over all families that the request has."""
+        return self.estimator.read(model)
 
     @cached_property
-    def learned_by_heart(self) -> float:
+    def generalisation_gap(self) -> float:
         """By how much the original's utility on retained rows is above that on others; 0 without a holdout."""
         if self.oracle.holdout is None:
             return 0.0
@@ -266,7 +273,7 @@ class Task:
 
     @cached_property
     def predicted_utility(self) -> float | None:
-        """What the coach predicts for the holdout once the rows are gone; None without references.
+        """What the tuning split predicts for the holdout once the rows are gone; None without references.
 
         It is the mean over the tuning members that never saw any of the requested subjects, or over all of them where
         fewer than three are so.
@@ -276,12 +283,12 @@ class Task:
     @property
     def _never_utilities(self) -> np.ndarray:
         assert self.references is not None
-        keep = self.references.half.keep[:, [part.subject for part in self.parts]]
+        keep = self.references.values.keep[:, [part.subject for part in self.parts]]
         never = ~keep.any(1)
         return self.references.utilities[never if never.sum() >= FEWEST_NEVER else slice(None)]
 
     @property
-    def foretold_loss(self) -> float:
+    def predicted_loss(self) -> float:
         """Utility that goes with the rows: how much worse those members are than all; 0 where they aren't."""
         if self.references is None:
             return 0.0

@@ -1,4 +1,4 @@
-"""``Witness``: what an exact training is watched by."""
+"""``TrainingAudit``: what an exact training is watched by."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from neuralyzer.data.rows import Data
 
 
 @dataclass
-class Witness:
+class TrainingAudit:
     """Sees every step of an exact training and counts forget rows in it.
 
     Attributes:
@@ -37,9 +37,9 @@ class Witness:
 
 @dataclass
 class Watch:
-    """Tells the witness which rows of ``data`` each step was taken on."""
+    """Tells the training audit which rows of ``data`` each step was taken on."""
 
-    witness: Witness
+    training_audit: TrainingAudit
     data: Data
 
     def begin(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -47,5 +47,5 @@ class Watch:
 
     def step(self, positions: np.ndarray) -> None:
         """Note the rows of a step."""
-        self.witness.steps += 1
-        self.witness.told(set(self.data.ids[positions].tolist()))
+        self.training_audit.steps += 1
+        self.training_audit.told(set(self.data.ids[positions].tolist()))

@@ -1,7 +1,7 @@
-"""The one tuner: sets an algorithm's strength by what the coach alone can see.
+"""The one tuner: sets an algorithm's strength by what the tuning split alone can see.
 
-It sees the trace of every family on the tuning half, the loss on retained rows held back, and utility on half of the
-holdout: never a retrained model, never the judging half.
+It sees the trace of every family on the tuning split, the loss on retained rows held back, and utility on half of the
+holdout: never a retrained model, never the evaluation split.
 """
 
 import math
@@ -26,7 +26,7 @@ class Trial:
 
     Attributes:
         settings: by hyperparameter.
-        z: largest ``|z|`` over all families on the tuning half; infinite where the model gives nothing finite.
+        z: largest ``|z|`` over all families on the tuning split; infinite where the model gives nothing finite.
         loss: mean loss on retained rows held back.
         lost: utility lost beyond what is allowed, in multiples of what is; 0 where it is within.
         module: what it gave.
@@ -40,7 +40,7 @@ class Trial:
 
 
 class Tuner:
-    """Tries settings and keeps the best: no trace that the coach sees, and of those the least harm.
+    """Tries settings and keeps the best: no trace that the tuning split sees, and of those the least harm.
 
     A joint z under a quarter of its critical value is within what never-seen members show too, so such trials count as
     equal in it and the one with the smallest loss on retained rows held back is the best. Where there is none, the
@@ -51,13 +51,13 @@ class Tuner:
     there than the others, as without a whole class, that much more is allowed.
 
     Args:
-        task: gives the coach.
+        task: gives the tuning split.
         repaired: whether a repair follows, which makes good some of what is lost: twice as much is allowed.
     """
 
     def __init__(self, task: Task, repaired: bool = False) -> None:
         self.task = task
-        self.allowed = ALLOWED * (2 if repaired else 1) * task.objective.max_utility_loss + task.foretold_loss
+        self.allowed = ALLOWED * (2 if repaired else 1) * task.objective.max_utility_loss + task.predicted_loss
         self.trials: list[Trial] = []
         self.critical = 0.0
         self._before = reading.utility(task.model, task.objective, task.outside)
@@ -72,7 +72,7 @@ class Tuner:
             self.trials = [t if t is best else replace(t, module=self.task.model) for t in self.trials]
 
     def judge(self, settings: dict[str, Any], module: nn.Module) -> Trial:
-        """What the coach says of what a setting gave."""
+        """What the tuning split says of what a setting gave."""
         z, loss, lost = math.inf, math.inf, math.inf
         try:
             after = reading.utility(module, self.task.objective, self.task.outside)

@@ -11,7 +11,7 @@ from rich.text import Text
 from neuralyzer.attacks.evaluation import Attacked, on_members, on_request, readable
 from neuralyzer.attacks.shadows import SIGNAL
 from neuralyzer.models.objective import Classification
-from neuralyzer.trace.estimator import Gauged, Signals
+from neuralyzer.trace.estimator import Estimates, Signals
 
 NAMES = {
     "lira-online": "LiRA, online",
@@ -27,7 +27,7 @@ class Attacks:
     """What membership inference achieves on one half of the references.
 
     Attributes:
-        members: of the half: the attacker's shadow models.
+        members: of the split: the attacker's shadow models.
         scores: a line for each attack, unit and model: attack, unit (row or subject), model (references, original,
             unlearned), positives, negatives, auc, auc_low, auc_high, tpr (by false positive rate: fpr, tpr, low, high;
             None where the negatives are too few), score and percentile (of the requested subjects among members that
@@ -52,31 +52,31 @@ class Attacks:
         return attacks_view(self)
 
 
-def attacks(gauge: Signals, read: Mapping[str, Gauged]) -> Attacks | None:
-    """Attack the half that a gauge reads with, and the models that it read.
+def attacks(estimator: Signals, read: Mapping[str, Estimates]) -> Attacks | None:
+    """Attack the split that an estimator reads with, and the models that it read.
 
     Args:
-        gauge: of the request.
+        estimator: of the request.
         read: what it read, by model: original, unlearned.
 
     Returns:
         The attacks; None where no requested row can be attacked. RMIA speaks of probabilities, so that models of real
         targets have LiRA alone.
     """
-    half = gauge.half.half
-    if not readable(half) or not all(SIGNAL in gauged.readings for gauged in read.values()):
+    split = estimator.split.values
+    if not readable(split) or not all(SIGNAL in estimates.readings for estimates in read.values()):
         return None
-    classes = isinstance(gauge.half.meter.context.objective, Classification)
+    classes = isinstance(estimator.split.evaluator.context.objective, Classification)
     found: dict[str, tuple[Attacked, ...]] = {}
-    for model, gauged in read.items():
-        margin = gauged.readings[SIGNAL]
-        found[model] = on_request(half, gauge.parts, margin.rows, margin.holdout[0], classes)
+    for model, estimates in read.items():
+        margin = estimates.readings[SIGNAL]
+        found[model] = on_request(split, estimator.parts, margin.rows, margin.holdout[0], classes)
     if not any(found.values()):
         return None
-    every = [(model, own) for model, each in {REFERENCES: on_members(half, classes), **found}.items() for own in each]
+    every = [(model, own) for model, each in {REFERENCES: on_members(split, classes), **found}.items() for own in each]
     every.sort(key=lambda pair: (list(NAMES).index(pair[1].attack), pair[1].unit))
     return Attacks(
-        half.members,
+        split.members,
         tuple(_line(model, own) for model, own in every),
         tuple(
             {"attack": own.attack, "model": model, "points": [list(point) for point in own.roc.curve]}

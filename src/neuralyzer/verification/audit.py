@@ -1,4 +1,4 @@
-"""The audit: how much of the requested rows the original remembers. It is read on the tuning half."""
+"""The audit: how much of the requested rows the original remembers. It is read on the tuning split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.pool import References
 from neuralyzer.signals.signal import Family
 from neuralyzer.trace.estimator import Signals, family_rows
-from neuralyzer.trace.group_estimator import gauge_for
+from neuralyzer.trace.group_estimator import estimator_for
 from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.self_check import SelfCheck
 from neuralyzer.trace.verdict import Verdict, counting, decide
@@ -89,7 +89,7 @@ def audit(
     Args:
         oracle: the model.
         request: whose rows.
-        references: its pool; only the tuning half is read. Without one the audit is inconclusive.
+        references: its pool; only the tuning split is read. Without one the audit is inconclusive.
         policy: error rate and largest trace.
 
     Returns:
@@ -99,36 +99,40 @@ def audit(
     positions = request.positions(oracle.data)
     if references is None:
         return _unread(len(positions), policy, None, "Without references nobody can say what the model remembers.")
-    gauge = gauge_for(references.tuning, references.parts(positions), policy.alpha)
-    if not gauge.signals:
+    estimator = estimator_for(references.tuning, references.parts(positions), policy.alpha)
+    if not estimator.signals:
         return _unread(len(positions), policy, references.digest, "No signal of these references reads these rows.")
-    positive = original_control(references, oracle, gauge.parts, policy.alpha, "tuning")
-    gauged = gauge.read(oracle.model)
-    detectable = Controls(positive=positive).corrected(gauged.detectable)
-    counts = counting(gauged.detectable)
+    positive = original_control(references, oracle, estimator.parts, policy.alpha, "tuning")
+    estimates = estimator.read(oracle.model)
+    detectable = Controls(positive=positive).corrected(estimates.detectable)
+    counts = counting(estimates.detectable)
     if counts:
-        gauged = gauge.counted(gauged, counts)
-    assert gauged.joint is not None
-    negative = gauge.self_check(gauged.joint.signals, groups_of(references))
+        estimates = estimator.counted(estimates, counts)
+    assert estimates.joint is not None
+    negative = estimator.self_check(estimates.joint.signals, groups_of(references))
     controls = Controls(negative, positive)
     verdict = decide(
-        rejects=gauged.rejects,
-        original_rejected=gauged.rejects,
+        rejects=estimates.rejects,
+        original_rejected=estimates.rejects,
         detectable=detectable,
         counts=counts,
-        required=required(gauge),
+        required=required(estimator),
         max_trace=policy.max_trace,
         alarmed=controls.alarmed,
         missed=controls.missed,
     )
-    families = tuple(row | {"detectable": detectable[row["signal"]]} for row in family_rows(gauge, gauged, counts))
-    protocol = Protocol(tuple(gauge.signals), counts, policy.alpha, policy.max_trace, references.digest, gauged.rejects)
+    families = tuple(
+        row | {"detectable": detectable[row["signal"]]} for row in family_rows(estimator, estimates, counts)
+    )
+    protocol = Protocol(
+        tuple(estimator.signals), counts, policy.alpha, policy.max_trace, references.digest, estimates.rejects
+    )
     largest = max((detectable[signal] for signal in counts), default=None)
-    p = gauged.joint.p_value
-    why = _why(controls, counts, gauged.rejects) if verdict is Verdict.INCONCLUSIVE else None
-    said, known = _sentence(verdict, families, p, why=why), attacks(gauge, {"original": gauged})
+    p = estimates.joint.p_value
+    why = _why(controls, counts, estimates.rejects) if verdict is Verdict.INCONCLUSIVE else None
+    said, known = _sentence(verdict, families, p, why=why), attacks(estimator, {"original": estimates})
     return Audit(
-        verdict, p, largest, len(positions), families, protocol, said, known, gauge.not_measured, negative, positive
+        verdict, p, largest, len(positions), families, protocol, said, known, estimator.not_measured, negative, positive
     )
 
 
@@ -137,10 +141,10 @@ def _why(controls: Controls, counts: Sequence[str], rejects: bool) -> str | None
     return controls.reason or (UNSEEN if counts and not rejects else None)
 
 
-def required(gauge: Signals) -> list[list[str]]:
+def required(estimator: Signals) -> list[list[str]]:
     """Of which groups of signals one each must count: retraining or attack, and relearning where the request has it."""
-    groups = [[s for s in gauge.signals if gauge.family(s) in (Family.RETRAINING, Family.ATTACK)]]
-    relearning = [s for s in gauge.signals if gauge.family(s) is Family.RELEARNING]
+    groups = [[s for s in estimator.signals if estimator.family(s) in (Family.RETRAINING, Family.ATTACK)]]
+    relearning = [s for s in estimator.signals if estimator.family(s) is Family.RELEARNING]
     return [*groups, relearning] if relearning else groups
 
 

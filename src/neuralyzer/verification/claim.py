@@ -1,4 +1,4 @@
-"""The audit of a claim: was the model trained on rows that no register holds? It is read on the tuning half."""
+"""The audit of a claim: was the model trained on rows that no register holds? It is read on the tuning split."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import ForgetSetError, ReferencesError, UsageError
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.references.measurement.split import ReferenceHalf
+from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.pool import References
 from neuralyzer.signals.signal import Batch, Family
 from neuralyzer.trace.claim import Claimed, claim_test, claim_trace
@@ -109,7 +109,7 @@ def audit_rows(oracle: TrainedModel, rows: Data, references: References | None, 
         oracle: the model, with the training rows that are known.
         rows: the claimant's rows, shaped as the training rows are; their ids and subjects are not used.
         references: the model's pool, made with ``keep_weights``: its members read these rows now. Only the tuning
-            half is asked.
+            split is asked.
         policy: error rate and largest trace.
 
     Returns:
@@ -123,15 +123,15 @@ def audit_rows(oracle: TrainedModel, rows: Data, references: References | None, 
         raise ReferencesError("a claim needs references with their weights kept; make them with keep_weights = true")
     _fitting(oracle, rows, references)
     tested, counts_left = _unknown(oracle, rows)
-    half = references.tuning
-    own = _usable(half, policy.alpha)
+    split = references.tuning
+    own = _usable(split, policy.alpha)
     read = _read(references, oracle, tested, list(own))
     traces = {name: claim_trace(table, read[name]) for name, table in own.items()}
     positive = original_control(references, oracle, (), policy.alpha, "tuning")
     plain = {name: trace.detectable for name, trace in traces.items()}
     detectable, counts = Controls(positive=positive).corrected(plain), counting(plain)
     joint = claim_test(own, {name: trace.z for name, trace in traces.items()}, counts or list(own), policy.alpha)
-    signals = half.meter.signals
+    signals = split.evaluator.signals
     negative = self_check(own, joint.signals, groups_of(references), policy.alpha)
     controls = Controls(negative, positive)
     verdict = decide(
@@ -203,14 +203,16 @@ def _unknown(oracle: TrainedModel, rows: Data) -> tuple[Data, dict[str, Any]]:
     return rows.select(left), left_out
 
 
-def _usable(half: ReferenceHalf, alpha: float) -> dict[str, Table]:
+def _usable(split: ReferenceSplit, alpha: float) -> dict[str, Table]:
     """Tables of the signals that read rows one by one and tell members apart."""
-    if half.half.members < MEMBERS_FEW:
-        raise ReferencesError(f"a claim needs {MEMBERS_FEW} references in a half; this pool has {half.half.members}")
-    made = tables(half.half, alpha)
+    if split.values.members < MEMBERS_FEW:
+        raise ReferencesError(
+            f"a claim needs {MEMBERS_FEW} references in a split; this pool has {split.values.members}"
+        )
+    made = tables(split.values, alpha)
     found = {
         name: made[name]
-        for name, signal in half.meter.signals.items()
+        for name, signal in split.evaluator.signals.items()
         if not signal.per_unit and made[name].subjects and 1 / (1 + len(made[name].pooled)) <= alpha
     }
     if not found:
@@ -220,10 +222,12 @@ def _usable(half: ReferenceHalf, alpha: float) -> dict[str, Table]:
 
 def _read(references: References, oracle: TrainedModel, rows: Data, signals: Sequence[str]) -> dict[str, Claimed]:
     """Every tuning member and the model on the rows."""
-    meter, batch = references.tuning.meter, Batch(rows.x, rows.y)
-    few = meter.holdout.take(slice(1))  # members read the holdout when the pool was made
-    members = [meter.read_rows(references.member(number).eval(), batch, few) for number in range(0, references.size, 2)]
-    model = meter.read_rows(oracle.model, batch)
+    evaluator, batch = references.tuning.evaluator, Batch(rows.x, rows.y)
+    few = evaluator.holdout.take(slice(1))  # members read the holdout when the pool was made
+    members = [
+        evaluator.read_rows(references.member(number).eval(), batch, few) for number in range(0, references.size, 2)
+    ]
+    model = evaluator.read_rows(oracle.model, batch)
     return {name: Claimed(np.stack([read[name][0] for read in members]), *model[name]) for name in signals}
 
 
@@ -250,7 +254,7 @@ def _sentence(verdict: Verdict, families: Sequence[dict[str, Any]], p: float, wh
 def _notes(
     references: References, registered: int, subjects: Sequence[str], holdout: int, repeated: int
 ) -> tuple[str, ...]:
-    erased = int((references.roster.ids == "").sum())
+    erased = int((references.pool_index.ids == "").sum())
     told = {
         f"{registered} of these rows are in the training data, {_named(subjects)}: use --subject.": registered,
         f"{holdout} of these rows are in the holdout; they were left out.": holdout,

@@ -15,7 +15,7 @@ from torch import nn
 from neuralyzer.models.black_box import BlackBox
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.measurement.evaluator import Reading
-from neuralyzer.references.measurement.split import ReferenceHalf
+from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.pool import References
 from neuralyzer.references.signal_values import Indices, Part
 from neuralyzer.trace.estimator import readable, tables
@@ -103,7 +103,7 @@ def original_control(
     size = _size(references, parts)
     path = references.store.control(oracle.digest, references.digest, size, alpha)
     if not path.exists():
-        splits = {"tuning": references.tuning, "judging": references.judging}
+        splits = {"tuning": references.tuning, "judging": references.evaluation}
         groups = {name: _groups(references, own, size, alpha) for name, own in splits.items()}
         every = {part.subject: part for own in groups.values() for group in own for part in group}
         read = _read(references.tuning, oracle.model, list(every.values()))
@@ -130,7 +130,7 @@ def retained_control(
     Returns:
         The control; None where no other subject is there to be read.
     """
-    split, weights = references.judging, not isinstance(model, BlackBox)
+    split, weights = references.evaluation, not isinstance(model, BlackBox)
     gone = np.concatenate([part.rows for part in parts])
     chosen = _groups(references, split, _size(references, parts), alpha, gone, MOST_RETAINED)
     if not chosen:
@@ -144,14 +144,14 @@ def _size(references: References, parts: Sequence[Part]) -> int:
     """Subjects of a control's groups: as many as have as many rows as the request, which may ask for a few of each."""
     if len(parts) < MANY:
         return 1
-    usual = float(np.median([len(own) for own in references.roster.owned if len(own)]))
+    usual = float(np.median([len(own) for own in references.pool_index.owned if len(own)]))
     size = min(len(parts), round(sum(len(part.rows) for part in parts) / usual))
     return size if size >= MANY else 1
 
 
 def _groups(
     references: References,
-    split: ReferenceHalf,
+    split: ReferenceSplit,
     size: int,
     alpha: float,
     gone: Indices | None = None,
@@ -171,11 +171,15 @@ def _groups(
     Returns:
         The groups; single subjects besides where there are a few only.
     """
-    own, left, kept = tables(split.half, alpha).values(), dict[int, Indices](), np.ones(len(split.half.owners), bool)
+    own, left, kept = (
+        tables(split.values, alpha).values(),
+        dict[int, Indices](),
+        np.ones(len(split.values.owners), bool),
+    )
     if gone is not None:
         kept[gone] = False
-    for subject in range(int(references.roster.owner.max()) + 1):
-        rows = split.half.positions[subject]
+    for subject in range(int(references.pool_index.owner.max()) + 1):
+        rows = split.values.positions[subject]
         if 2 * int(kept[rows].sum()) >= max(1, len(rows)):
             left[subject] = rows[kept[rows]]
     generator, cut = np.random.default_rng(0), list[Indices]()
@@ -190,14 +194,14 @@ def _groups(
 
 
 def _read(
-    half: ReferenceHalf, model: nn.Module, parts: Sequence[Part], weights: bool = True
+    split: ReferenceSplit, model: nn.Module, parts: Sequence[Part], weights: bool = True
 ) -> dict[str, dict[int, Reading]]:
     """What each signal reads of a model on each subject that has it; without ``weights``, by its answers alone."""
     found: dict[str, dict[int, Reading]] = {}
-    for name in readable(half, weights):
-        signal = half.meter.signals[name]
-        own = [part for part in parts if half.meter.measures(signal, [part])]
-        read = half.meter.read(model, own, [name])[name] if own else None
+    for name in readable(split, weights):
+        signal = split.evaluator.signals[name]
+        own = [part for part in parts if split.evaluator.measures(signal, [part])]
+        read = split.evaluator.read(model, own, [name])[name] if own else None
         found[name] = {}
         for place, part in enumerate(own):
             assert read is not None
@@ -208,7 +212,7 @@ def _read(
 def groups_of(references: References | None) -> list[Any]:
     """The holdout's groups for the self-check, cut when the pool is made: by its seed and its median subject."""
     assert references is not None
-    sizes = [len(own) for own in references.roster.positions if len(own)]
+    sizes = [len(own) for own in references.pool_index.positions if len(own)]
     size = max(1, int(sorted(sizes)[len(sizes) // 2]))
     return holdout_groups(len(references.oracle.require_holdout()), size, int(references.head["seed"]))
 

@@ -11,7 +11,7 @@ class Protocol:
 
     Attributes:
         signals: signals that the request has.
-        counting: those that count: able, on the tuning half, to find the original's whole trace.
+        counting: those that count: able, on the tuning split, to find the original's whole trace.
         alpha: error rate of the joint test.
         max_trace: largest detectable trace with which a family may say ``forgotten``.
         references: digest of the references; None without.

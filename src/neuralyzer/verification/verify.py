@@ -1,4 +1,4 @@
-"""The verdict on a model: does it still hold the requested rows? Read on the judging half."""
+"""The verdict on a model: does it still hold the requested rows? Read on the evaluation split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,9 +15,9 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.pool import References
 from neuralyzer.references.signal_values import Part
 from neuralyzer.references.training.exact import NO_POOL
-from neuralyzer.trace.estimator import Gauged
-from neuralyzer.trace.exact import ExactGauge
-from neuralyzer.trace.group_estimator import gauge_for
+from neuralyzer.trace.estimator import Estimates
+from neuralyzer.trace.exact import ExactEstimator
+from neuralyzer.trace.group_estimator import estimator_for
 from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.residual import FOUND
 from neuralyzer.trace.self_check import SelfCheck
@@ -26,7 +26,7 @@ from neuralyzer.verification.attacks import Attacks, attacks
 from neuralyzer.verification.audit import audit, required
 from neuralyzer.verification.controls import Controls, groups_of, original_control, retained_control
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.settling import JUDGES, RETRAIN, AnyGauge, rows_needed
+from neuralyzer.verification.settling import JUDGES, RETRAIN, AnyEstimator, rows_needed
 from neuralyzer.verification.words import NOT_FOUND, OTHERWISE, TRAINED, remaining, sentence
 from neuralyzer.workspace.policy import Policy
 
@@ -35,7 +35,7 @@ POOL, EXACT = "pool", "exact references"
 
 @dataclass(frozen=True)
 class Verification:
-    """What the judging half says of a model.
+    """What the evaluation split says of a model.
 
     Attributes:
         verdict: one of the four words.
@@ -46,7 +46,7 @@ class Verification:
         families: a line a signal: family, signal, original, unlearned, low, high, detectable, counts, null_low,
             null_high (where models that never saw the rows lie), p_value, retrained (filled in by the demo alone).
         self_check: false alarms of the same test on holdout rows: the negative control.
-        looks: how often the judging half was opened for this request, this time included.
+        looks: how often the evaluation split was opened for this request, this time included.
         sentence: the verdict in plain words.
         judges: what the model was held against: ``pool``, or ``exact references`` trained on just the retain set.
         attacks: LiRA and RMIA on the original and on the model; None where they cannot be computed.
@@ -159,9 +159,9 @@ def verify(
         exact: whether a training record shows that no forget row was trained on: that then decides, unless the weights
             are known to be trained on the rows all the same.
         found: normal quantile of the power that detectable traces speak of, higher at a second look.
-        looks: how often the judging half was opened, this time included; by default as the pool's store says.
+        looks: how often the evaluation split was opened, this time included; by default as the pool's store says.
         answerable: why the pool cannot answer the request; its verdict is then inconclusive. By default the screen
-            on the tuning half says it.
+            on the tuning split says it.
         exact_references: models trained on exactly the retain set after ``model`` was final: they judge in the
             pool's place, which gives the gap alone, and can answer any request.
         registered: why it is known that ``model`` was trained on rows of the request, such as "they are registered
@@ -181,19 +181,19 @@ def verify(
     positions = request.positions(oracle.data)
     protocol = protocol or audit(oracle, request, references, policy).protocol
     basis = "exact" if exact else "statistical"
-    gauge: AnyGauge | None = None
+    estimator: AnyEstimator | None = None
     if references is not None:
         parts, inside = references.parts(positions), not isinstance(model, BlackBox)
         if exact_references:
-            gauge = ExactGauge(references.judging, parts, exact_references, protocol.alpha, found, inside)
+            estimator = ExactEstimator(references.evaluation, parts, exact_references, protocol.alpha, found, inside)
             answerable = None
         else:
-            gauge = gauge_for(references.judging, parts, protocol.alpha, found, inside)
+            estimator = estimator_for(references.evaluation, parts, protocol.alpha, found, inside)
             answerable = answerable or screened(references, parts, protocol.alpha)
         if looks is None:
-            looks = references.looks.taken(oracle.lineage, references.names(gauge.parts))
+            looks = references.access_log.taken(oracle.lineage, references.names(estimator.parts))
     known = registered or _known(model, oracle)
-    if gauge is None or not gauge.signals:
+    if estimator is None or not estimator.signals:
         clean = exact and known is None
         verdict = Verdict.FORGOTTEN if clean else Verdict.INCONCLUSIVE
         why = f"{TRAINED}: {known}" if exact and not clean else None
@@ -202,25 +202,25 @@ def verify(
         return Verification(
             verdict, basis, None, protocol.alpha, None, (), None, looks or 0, said, settled_by=settled_by
         )
-    counts = [signal for signal in gauge.signals if signal in protocol.counting]
+    counts = [signal for signal in estimator.signals if signal in protocol.counting]
     assert references is not None
-    before = gauge.read(oracle.model, counts)
-    after = gauge.read(model, counts)
+    before = estimator.read(oracle.model, counts)
+    after = estimator.read(model, counts)
     assert after.joint is not None
     controls = Controls(
-        gauge.self_check(after.joint.signals, groups_of(references)),
-        original_control(references, oracle, gauge.parts, protocol.alpha, "judging"),
-        None if exact else retained_control(references, model, gauge.parts, protocol.alpha),
+        estimator.self_check(after.joint.signals, groups_of(references)),
+        original_control(references, oracle, estimator.parts, protocol.alpha, "judging"),
+        None if exact else retained_control(references, model, estimator.parts, protocol.alpha),
     )
     detectable = controls.corrected(after.detectable)
-    # Where no family counts, what was declared of the tuning half decides; where one does, either half may find it.
+    # Where no family counts, what was declared of the tuning split decides; where one does, either split may find it.
     original_rejected = protocol.original_rejected or (bool(exact_references or counts) and before.rejects)
     verdict = decide(
         rejects=after.rejects,
         original_rejected=original_rejected,
         detectable=detectable,
         counts=counts,
-        required=required(gauge),
+        required=required(estimator),
         max_trace=protocol.max_trace,
         alarmed=controls.alarmed,
         missed=controls.missed,
@@ -238,10 +238,10 @@ def verify(
     elif verdict is Verdict.INCONCLUSIVE:
         settling = (RETRAIN,) if exact_references or unsound else (JUDGES, RETRAIN)
     largest = max((detectable[signal] for signal in counts), default=None)
-    limit = bound(detectable, counts, required(gauge))
+    limit = bound(detectable, counts, required(estimator))
     open_ = verdict is Verdict.INCONCLUSIVE and why is None
-    settled = rows_needed(gauge, detectable, counts, protocol.max_trace) if open_ else ""
-    families = tuple(_rows(gauge, before, after, counts, detectable))
+    settled = rows_needed(estimator, detectable, counts, protocol.max_trace) if open_ else ""
+    families = tuple(_rows(estimator, before, after, counts, detectable))
     remains = remaining(families)
     return Verification(
         verdict,
@@ -254,8 +254,8 @@ def verify(
         looks or 0,
         sentence(verdict, exact, after.joint.p_value, why, len(exact_references), limit, remains) + settled,
         EXACT if exact_references else POOL,
-        attacks(gauge, {"original": before, "unlearned": after}),
-        gauge.not_measured,
+        attacks(estimator, {"original": before, "unlearned": after}),
+        estimator.not_measured,
         controls.positive,
         limit,
         controls.retained,
@@ -272,19 +272,19 @@ def _known(model: nn.Module, oracle: TrainedModel) -> str | None:
 
 
 def screened(references: References, parts: Sequence[Part], alpha: float) -> str | None:
-    """Why a pool cannot answer a request, as its tuning half tells; None where it can, or where nothing reads."""
-    return gauge_for(references.tuning, parts, alpha).obstacle
+    """Why a pool cannot answer a request, as its tuning split tells; None where it can, or where nothing reads."""
+    return estimator_for(references.tuning, parts, alpha).obstacle
 
 
 def _rows(
-    gauge: AnyGauge, before: Gauged, after: Gauged, counts: Sequence[str], detectable: Mapping[str, float]
+    estimator: AnyEstimator, before: Estimates, after: Estimates, counts: Sequence[str], detectable: Mapping[str, float]
 ) -> list[dict[str, Any]]:
     rows = []
     for name, trace in after.traces.items():
         reach = trace.high - trace.trace
         rows.append(
             {
-                "family": str(gauge.family(name)),
+                "family": str(estimator.family(name)),
                 "signal": name,
                 "original": before.traces[name].trace,
                 "unlearned": trace.trace,

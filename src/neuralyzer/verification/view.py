@@ -22,7 +22,7 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
     Returns:
         What Rich prints.
     """
-    table = RichTable(title="verification, on the judging half", title_justify="left")
+    table = RichTable(title="verification, on the evaluation split", title_justify="left")
     heads = ["family", "signal", "original", "unlearned", "interval", "models that never saw the rows", "ok"]
     for head in [*heads, *(["really retrained, mean (range)"] if retrained else [])]:
         table.add_column(head, justify="left" if head in ("family", "signal") else "right")
@@ -60,6 +60,6 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
     parts += not_measured_view(verification.not_measured)
     parts += controls_view(verification.self_check, verification.positive_control, verification.retained_control)
     if verification.looks:
-        parts.append(Text(f"looks at the judging half for these rows: {verification.looks}"))
+        parts.append(Text(f"looks at the evaluation split for these rows: {verification.looks}"))
     parts.append(Text(verification.sentence, style=f"bold {colour(verification.verdict)}"))
     return Group(*parts)

@@ -63,7 +63,7 @@ def test_the_tuning_member_that_lacks_the_rows_and_the_fewest_others(pool, task)
 
 def test_no_way_to_the_judging_half(task, pool):
     assert [path.name for path in task.references.kept] == [f"{m:04d}.safetensors" for m in range(0, MEMBERS, 2)]
-    assert [path.name for path in pool.judging.kept] == [f"{m:04d}.safetensors" for m in range(1, MEMBERS, 2)]
+    assert [path.name for path in pool.evaluation.kept] == [f"{m:04d}.safetensors" for m in range(1, MEMBERS, 2)]
 
 
 @pytest.mark.parametrize("mix", [0.0, 1e9])
@@ -85,7 +85,7 @@ def test_half_the_rows_of_a_pass_were_had(pool, task):
     chosen = adopt_reference.adoptable(task)
     method = catalogue.make("adopt-reference", epochs=4)
     passes, made = [], SimpleNamespace(step=lambda positions: None)
-    task.witness.watch = lambda data: passes.append(data.ids) or made
+    task.training_audit.watch = lambda data: passes.append(data.ids) or made
     method.unlearn(task)
     had, lacked = (set(pool.oracle.data.ids[rows]) for rows in (chosen.had, chosen.lacked))
     assert len(passes) == 4
@@ -96,8 +96,8 @@ def test_half_the_rows_of_a_pass_were_had(pool, task):
 
 def test_the_witness_sees_every_retained_row_and_no_other(pool, task):
     made = catalogue.make("adopt-reference", epochs=2).unlearn(task)
-    assert task.witness.rows == set(task.retain.ids.tolist()) and task.witness.forget_rows == 0
-    assert task.witness.steps == catalogue.make("adopt-reference", epochs=2).passes(task).steps == 2
+    assert task.training_audit.rows == set(task.retain.ids.tolist()) and task.training_audit.forget_rows == 0
+    assert task.training_audit.steps == catalogue.make("adopt-reference", epochs=2).passes(task).steps == 2
     chosen = adopt_reference.adoptable(task)
     lacked = pool.oracle.data.select(chosen.lacked)
     before = reading.mean_loss(pool.member(2 * chosen.number), task.objective, lacked)
@@ -153,9 +153,9 @@ def test_contract(shape, monkeypatch, tmp_path):
     task = contract.world(replace(RECIPE if shape == (5,) else IMAGES, batch_size=5), shape=shape)
     assert contract.steps_taken(monkeypatch, method, task) == method.method.passes(task).steps == 8
     contract.is_heard(method, task)
-    task.witness.steps = 0
+    task.training_audit.steps = 0
     task.start(0.0)
-    assert contract.steps_taken(monkeypatch, method, task) == task.witness.steps == 1
+    assert contract.steps_taken(monkeypatch, method, task) == task.training_audit.steps == 1
 
 
 def test_a_member_that_lacked_nothing_else_is_taken_as_it_is(tmp_path):
@@ -166,7 +166,7 @@ def test_a_member_that_lacked_nothing_else_is_taken_as_it_is(tmp_path):
         weights.digest(made) == weights.digest(RECIPE.module(7))
         and catalogue.make("adopt-reference").passes(task).steps == 0
     )
-    assert task.witness.rows == set(task.retain.ids.tolist()) and task.witness.steps == 0
+    assert task.training_audit.rows == set(task.retain.ids.tolist()) and task.training_audit.steps == 0
 
 
 def test_what_it_cannot_do_is_one_line(pool, task, made_world, tmp_path):
@@ -175,8 +175,8 @@ def test_what_it_cannot_do_is_one_line(pool, task, made_world, tmp_path):
     bare = Task(made_world.oracle, ErasureRequest(subjects=["c0"]), made_world.references(made_world.oracle))
     assert "make them with keep_weights" in obstacle(method, bare)
     everyone = Task(pool.oracle, ErasureRequest(subjects=sorted(set(pool.oracle.data.subjects) - {"c9"})), pool)
-    assert obstacle(method, everyone).startswith("no reference of the tuning half")
-    with pytest.raises(UsageError, match="adopt-reference is not possible: no reference of the tuning half"):
+    assert obstacle(method, everyone).startswith("no reference of the tuning split")
+    with pytest.raises(UsageError, match="adopt-reference is not possible: no reference of the tuning split"):
         method.unlearn(everyone)
     with pytest.raises(UsageError, match="adopt-reference is not possible: there are no references"):
         method.unlearn(contract.world())

@@ -71,7 +71,7 @@ def test_it_is_the_loop_without_the_rows(tmp_path):
     loop(expected, sgd(expected.parameters()), kept)
     for name, value in expected.state_dict().items():
         torch.testing.assert_close(got.state_dict()[name], value, rtol=0, atol=1e-6)
-    assert asked.witness.forget_rows == 0 and asked.witness.steps == 44 - 16
+    assert asked.training_audit.forget_rows == 0 and asked.training_audit.steps == 44 - 16
 
 
 def scaled(optimizer, steps):

@@ -97,8 +97,8 @@ def test_only_what_saw_the_rows_is_trained_again(tmp_path, part):
     gone = set(task.forget.ids.tolist())
     sizes = np.cumsum([len(set(ids) - gone) for ids in record.slices[shard]])[part:]
     expected = 2 * sum(-(-int(size) // 7) for size in sizes)  # 2 of 4 / 4 passes a stage
-    assert task.witness.steps == method.passes(task).steps == expected
-    assert task.witness.rows == set(task.retain.ids.tolist()) and task.witness.forget_rows == 0
+    assert task.training_audit.steps == method.passes(task).steps == expected
+    assert task.training_audit.rows == set(task.retain.ids.tolist()) and task.training_audit.forget_rows == 0
 
 
 def test_some_rows_of_a_subject(tmp_path):

@@ -11,7 +11,7 @@ from neuralyzer.methods import catalogue
 from neuralyzer.methods.strong import datamodel_matching
 from neuralyzer.methods.strong.datamodel_matching import BESIDE, DAMPINGS, FEWEST_EPOCHS, NEAR, WEIGHT, _Course
 from neuralyzer.models import reading, weights
-from neuralyzer.references.measurement.split import ReferenceHalf
+from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.method import obstacle
 from neuralyzer.unlearning.targets import Aims, remembered, round_size
@@ -71,7 +71,7 @@ def test_it_stops_where_its_budget_is_spent(made_world, task):
 def test_few_rows_get_three_steps_and_many_get_fewer_and_fine_tuning(task):
     ids, method = task.oracle.data.ids, catalogue.make("datamodel-matching")
     many, few = (Task(task.oracle, ErasureRequest(rows=ids[:count].tolist())) for count in (len(ids) // 3, 2))
-    few.__dict__["learned_by_heart"] = 0.0
+    few.__dict__["generalisation_gap"] = 0.0
     passes = min(3, max(1, round(task.oracle.recipe.epochs / 20)))
     assert method._course(few) == _Course(3, passes, 0, cheap=True, near=False)
     assert method._course(many) == _Course(1, passes, passes, cheap=False, near=True)
@@ -97,7 +97,7 @@ def learned(task, made_world, by_heart, **request):
     """The like with so much more utility on retained rows than on others."""
     ids = task.oracle.data.ids[task.positions[:2]].tolist()
     own = Task(task.oracle, ErasureRequest(rows=ids, **request), made_world.references())
-    own.__dict__["learned_by_heart"] = by_heart
+    own.__dict__["generalisation_gap"] = by_heart
     return own
 
 
@@ -105,16 +105,19 @@ def test_what_is_learned_by_heart_is_utility_on_retained_rows_above_others(task)
     def right(rows):
         return float((task.model(rows.x).argmax(1) == rows.y).float().mean())
 
-    assert task.learned_by_heart == pytest.approx(max(0.0, right(task.held_back) - right(task.outside)), abs=1e-6)
+    assert task.generalisation_gap == pytest.approx(max(0.0, right(task.held_back) - right(task.outside)), abs=1e-6)
     alone = Task(replace(task.oracle, holdout=None), ErasureRequest(subjects=["c0"]))
-    assert alone.learned_by_heart == 0.0
+    assert alone.generalisation_gap == 0.0
 
 
 def test_passes_follow_few_rows_steps_where_there_is_something_to_mend(task, made_world, monkeypatch):
     most = task.objective.max_utility_loss * datamodel_matching.BY_HEART
     method = catalogue.make("datamodel-matching")
     known, not_known, harmed = (learned(task, made_world, own) for own in (most + 0.01, most, most))
-    assert method._course(known).cheap and method._course(known).foretold > method._course(not_known).foretold == 0
+    assert (
+        method._course(known).cheap
+        and method._course(known).predicted_outputs > method._course(not_known).predicted_outputs == 0
+    )
     assert method.passes(known).steps > method.passes(not_known).steps == 0
     monkeypatch.setattr(datamodel_matching, "DISPLACED", 100.0)
     alone, mended = method.unlearn(not_known), method.unlearn(known)
@@ -153,7 +156,7 @@ def test_where_passes_follow_steps_are_doubled_only_if_the_coach_tells(task, mad
     long = replace(hurried.oracle, recipe=replace(hurried.oracle.recipe, epochs=60))
     asked = ErasureRequest(rows=task.oracle.data.ids[task.positions[:2]].tolist(), budget=600.0)
     longer = Task(long, asked, made_world.references())
-    longer.__dict__["learned_by_heart"] = 1.0
+    longer.__dict__["generalisation_gap"] = 1.0
     assert method.passes(longer).steps == 1.5 * training_loop.steps(longer, len(longer.retain), FEWEST_EPOCHS)
 
 
@@ -188,7 +191,7 @@ def test_steps_are_doubled_as_long_as_they_help(task, monkeypatch, z, tried, lim
 
     monkeypatch.setattr(datamodel_matching.Tuner, "judge", judge)
     some = task.part(task.positions[:2])
-    some.__dict__["learned_by_heart"] = 0.0
+    some.__dict__["generalisation_gap"] = 0.0
     some.start(600.0 if limited else None)
     catalogue.make("datamodel-matching", damping=DAMPINGS[0], epochs=None).unlearn(some)
     assert seen == (tried[:2] if limited else tried)
@@ -281,7 +284,7 @@ def test_what_no_member_held_is_left_as_the_model_says(made_world):
     """And what a model doesn't remember at all: its trace is 0, or less."""
     own = Task(made_world.oracle, ErasureRequest(subjects=["c0"]), made_world.references())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ReferenceHalf, "saw", lambda half, part: [])
+        patch.setattr(ReferenceSplit, "saw", lambda split, part: [])
         aims = Aims.near(own)
     known = own.objective.target(reading.outputs(own.model, own.objective, aims.x)[None], aims.y)
     torch.testing.assert_close(aims.outputs, known)

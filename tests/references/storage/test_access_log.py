@@ -1,4 +1,4 @@
-"""Looks at the judging half are counted by subject and lineage, twice at most."""
+"""Looks at the evaluation split are counted by subject and lineage, twice at most."""
 
 import concurrent.futures
 import hashlib
@@ -8,20 +8,20 @@ import multiprocessing
 import pytest
 
 from neuralyzer.errors import LooksSpentError
-from neuralyzer.references.storage.access_log import Looks
+from neuralyzer.references.storage.access_log import AccessLog
 
 KEY = bytes(range(32))
 
 
 @pytest.fixture
 def looks(tmp_path):
-    return Looks(tmp_path / "looks.json", lambda: KEY)
+    return AccessLog(tmp_path / "looks.json", lambda: KEY)
 
 
 def test_two_looks_and_no_third(looks):
     assert looks.taken("model", ["anna"]) == 0
     assert looks.take("model", ["anna"]) == 1 and looks.taken("model", ["anna"]) == 1
-    assert Looks(looks.path, lambda: KEY).take("model", ["anna"]) == 2  # counted on the disk, not in the object
+    assert AccessLog(looks.path, lambda: KEY).take("model", ["anna"]) == 2  # counted on the disk, not in the object
     with pytest.raises(LooksSpentError, match="opened 2 times for these rows; only exact options remain"):
         looks.take("model", ["anna"])
     assert looks.taken("model", ["anna"]) == 2
@@ -58,7 +58,7 @@ def test_nobody_can_guess_a_name_from_what_is_written(looks):
     looks.take("model", ["anna"])
     plain = hashlib.sha256(b"model\0anna").hexdigest()[:24]
     assert plain not in looks.path.read_text()
-    assert Looks(looks.path, lambda: bytes(32)).taken("model", ["anna"]) == 0  # another key knows nobody
+    assert AccessLog(looks.path, lambda: bytes(32)).taken("model", ["anna"]) == 0  # another key knows nobody
 
 
 def test_what_an_early_version_counted_is_still_counted_and_gets_a_key(looks):
@@ -71,7 +71,7 @@ def test_what_an_early_version_counted_is_still_counted_and_gets_a_key(looks):
 
 
 def _counted(path, first):
-    looks = Looks(path, lambda: KEY)
+    looks = AccessLog(path, lambda: KEY)
     return [looks.take("model", [f"s{first + k}"], f"case-{first + k}") for k in range(15)]
 
 

@@ -86,7 +86,7 @@ def test_processes_train_the_first_member_once(tmp_path):
     oracle = elsewhere(recipe, recipe)
     pool = References.fit(oracle, 32, leave_out=0.4, workspace=tmp_path, backend="processes", keep_weights=True)
     keep = np.load(pool.store.root / "keep.npy")[0]
-    rows = np.flatnonzero(pool.roster.held(keep[None])[0])
+    rows = np.flatnonzero(pool.pool_index.held(keep[None])[0])
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     alone = training.train(recipe, ROWS[0].select(rows), 10_001)

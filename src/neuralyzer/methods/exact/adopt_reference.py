@@ -26,12 +26,12 @@ class AdoptReference:
     Each pass is over the retained rows that the member lacked and a new draw of ``mix`` times as many that it had, so
     that it does not lose these. The rate falls evenly from pass to pass. Neither the member nor a step ever saw
     a forget row, nor a row that was erased on an earlier request: the weights come from retained rows alone, though not
-    with retraining's distribution. The judging half stays out of it: its members judge the result.
+    with retraining's distribution. The evaluation split stays out of it: its members judge the result.
 
     Ours. It is what leaving out a shard is to SISA (Bourtoule et al. 2021), with models that were trained for another
     purpose.
 
-    Its settings are not searched: the coach's null has the adopted member in it, so that it cannot judge what became of it.
+    Its settings are not searched: the tuning split's null has the adopted member in it, so that it cannot judge what became of it.
 
     Attributes:
         epochs: passes over the lacked rows.
@@ -61,7 +61,7 @@ class AdoptReference:
         if not any(task.references.kept):
             return "no references' weights were kept from which erased rows are absent; make them with keep_weights"
         if adoptable(task) is None:
-            return "no reference of the tuning half whose weights were kept lacks all the rows to forget"
+            return "no reference of the tuning split whose weights were kept lacks all the rows to forget"
         return None
 
     def passes(self, task: Task) -> Passes:
@@ -72,7 +72,7 @@ class AdoptReference:
         return Passes(steps=self._steps(task, chosen))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Adopt a member and train it on; the witness knows the rows that it saw and sees each step."""
+        """Adopt a member and train it on; the training audit knows the rows that it saw and sees each step."""
         return training_loop.last(self.states(task, progress or Silent()))
 
     def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
@@ -94,7 +94,7 @@ class AdoptReference:
         path = task.references.kept[chosen.number]
         assert path is not None
         module = weights.load_into(task.oracle.recipe.module(), path).eval()
-        task.witness.told(set(task.oracle.data.ids[chosen.had].tolist()))
+        task.training_audit.told(set(task.oracle.data.ids[chosen.had].tolist()))
         if not len(chosen.lacked):
             yield module
             return
@@ -116,7 +116,7 @@ class AdoptReference:
         seed = training_loop.seed_of(task, turn)
         again = np.random.default_rng(seed).permutation(chosen.had)[: self._repeated(chosen)]
         rows: Data = task.oracle.data.select(np.sort(np.concatenate([chosen.lacked, again])))
-        watch = task.witness.watch(rows)
+        watch = task.training_audit.watch(rows)
         for positions, (x, y) in training_loop.numbered_batches(task.oracle.recipe, module, rows, 1, seed):
             step.begins(watch, positions)
             yield task.objective.losses(task.objective.outputs(module, x), y).mean()
@@ -126,7 +126,7 @@ class Member(NamedTuple):
     """A reference that may be adopted.
 
     Attributes:
-        number: its place in the tuning half.
+        number: its place in the tuning split.
         had: positions of the retained rows that it was trained on.
         lacked: positions of the other retained rows.
     """
@@ -150,7 +150,7 @@ def adoptable(task: Task) -> Member | None:
 
 
 class _Step:
-    """The step that is being taken, for the witness to see once it was."""
+    """The step that is being taken, for the training audit to see once it was."""
 
     def begins(self, watch: Watch, positions: np.ndarray) -> None:
         """A loss on these rows is about to be stepped down."""

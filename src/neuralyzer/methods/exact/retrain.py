@@ -37,9 +37,9 @@ class Retrain:
         return Passes(steps=task.oracle.recipe.epochs * math.ceil(len(task.retain) / task.oracle.recipe.batch_size))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Train; the witness sees each step."""
+        """Train; the training audit sees each step."""
         recipe = task.oracle.recipe
         if not recipe.stepwise:
-            task.witness.rows |= set(task.retain.ids.tolist())  # the rows that were handed over, and no others
-        watch = task.witness.watch(task.retain)
+            task.training_audit.rows |= set(task.retain.ids.tolist())  # the rows that were handed over, and no others
+        watch = task.training_audit.watch(task.retain)
         return training.train(recipe, task.retain, self.seed, progress, watch, task.placement)

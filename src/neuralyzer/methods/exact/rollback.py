@@ -46,7 +46,7 @@ class Rollback:
         return Passes(steps=task.history.steps - task.checkpoint.step)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Load and replay; the witness sees each step.
+        """Load and replay; the training audit sees each step.
 
         Args:
             task: with a recorded training.
@@ -73,7 +73,7 @@ class Rollback:
                     yield batch[left[batch]]
 
         progress.start("replaying", history.steps - checkpoint.step)
-        observer = task.witness.watch(task.oracle.data)
+        observer = task.training_audit.watch(task.oracle.data)
         module = _replay(history, checkpoint, task.oracle.recipe, task.oracle.data, steps(), observer)
         progress.finish()
         return module.eval()

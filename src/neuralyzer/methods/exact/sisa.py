@@ -60,7 +60,7 @@ class Sisa:
         return Passes(steps=sum(sharded.steps(own.left, own.begin) for own in shards if own.begin is not None))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Train the shards again that held a forget row; the witness knows what the others saw and sees each step.
+        """Train the shards again that held a forget row; the training audit knows what the others saw and sees each step.
 
         Args:
             task: of a model that was trained in shards.
@@ -82,13 +82,13 @@ class Sisa:
                 begin = sharded.slices if own.begin is None else own.begin
                 for stage in range(begin):
                     writer.take_over(record, number, stage)
-                task.witness.told({name for part in record.slices[number][:begin] for name in part})
+                task.training_audit.told({name for part in record.slices[number][:begin] for name in part})
                 if own.begin is None:
                     continue
                 module = weights.load_into(sharded.first(number, record.seed), record.checkpoint(number, begin))
                 for _ in sharded.grow(
                     module, task.retain, own.left, number, record.seed, begin, task.placement, writer.keep,
-                    task.witness.watch,
+                    task.training_audit.watch,
                 ):  # fmt: skip
                     progress.advance()
                 put(ensemble, number, module, own.left)

@@ -17,16 +17,20 @@ from neuralyzer.models import reading, weights
 from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
-from neuralyzer.unlearning.method import Expectation, Need, Passes, unaimed
+from neuralyzer.unlearning.method import Expectation, Need, Passes, missing_target
 from neuralyzer.unlearning.repair import reestimated
 from neuralyzer.unlearning.targets import Aims, round_size
 from neuralyzer.unlearning.task import Task
 from neuralyzer.unlearning.tuner import ENOUGH, Tuner
 
-DAMPINGS = (3e-4, 3e-5, 3e-3)  # of the curvature's largest eigenvalue; the next where the coach still tells the model
+DAMPINGS = (
+    3e-4,
+    3e-5,
+    3e-3,
+)  # of the curvature's largest eigenvalue; the next where the tuning split still tells the model
 NEAR = (3e-5, 3e-4, 3e-3)  # the like where aims begin at the model's own outputs: less far to go, less held back
 FEW = 3  # Newton steps before the first look, where they are cheap
-MORE = 2  # times as many where the coach still sees much
+MORE = 2  # times as many where the tuning split still sees much
 MOST = 16  # times as many at most; where time is limited MORE
 WORTH = 0.85  # of the score before: what doubling the steps must come to for them to be doubled again
 SHARE, MOST_EPOCHS = 0.05, 3  # passes of fine-tuning, of the recipe's
@@ -49,7 +53,7 @@ class DatamodelMatching:
     known there; that is from memory. Here they are, for few rows, what tuning members that never saw a row say of it
     together, as much surer as the model is on rows that nobody saw; for many, as the paper has it, the model's own outputs
     less what these rows do to them, which tells members that held a row from others (``aims``); or, without references,
-    what influence functions say (``influence.removal.foretold``). The way there begins with Newton steps in the metric of
+    what influence functions say (``influence.removal.predicted_outputs``). The way there begins with Newton steps in the metric of
     the whole data's curvature (``influence.matching``), so that what moves is what other rows leave free: features forget,
     not outputs alone. Where the recipe augments, new copies are matched in place of rows. Fine-tuning follows, where it
     is cheaper than three steps or has something to mend, on retained rows by their labels and matched rows beside them,
@@ -59,7 +63,7 @@ class DatamodelMatching:
         source: of the outputs that are aimed at: ``references`` or ``influence``.
         damping: ``lambda`` as a share of the curvature's largest eigenvalue; searched where None.
         steps: Newton steps; where None as many as cost what the fine-tuning would, three at most, and twice as many,
-            again and again, where the coach still sees much and they help.
+            again and again, where the tuning split still sees much and they help.
         epochs: passes over the retained rows; where None a twentieth of the recipe's, three at most. Where three steps
             are cheaper than these, they follow the last step alone, and only where the model knows retained rows better
             than others or steps did them harm: else there is nothing to mend.
@@ -91,19 +95,19 @@ class DatamodelMatching:
 
     def obstacle(self, task: Task) -> str | None:
         """Only references can be missing."""
-        return unaimed(task) if self.source == REFERENCES else None
+        return missing_target(task) if self.source == REFERENCES else None
 
     def passes(self, task: Task) -> Passes:
         """The factors, then steps and a look, once or twice: what the first look shows decides, and nobody knows it yet.
 
-        Where passes follow, once: there are more only if the coach still tells the model.
+        Where passes follow, once: there are more only if the tuning split still tells the model.
 
         Returns:
             In limited time without the last of the passes, and without a look where steps are dearer than passes; where
             steps are cheap what lies midway between one round and two.
         """
         course = self._course(task)
-        epochs = min(course.foretold, FEWEST_EPOCHS) if task.limited else course.foretold
+        epochs = min(course.predicted_outputs, FEWEST_EPOCHS) if task.limited else course.predicted_outputs
         batches, own = training_loop.steps(task, len(task.retain), epochs), task.oracle.recipe.augment is not None
         finetuning = Passes(
             steps=(1 + BESIDE) * batches, forwards=own * BESIDE * batches * task.oracle.recipe.batch_size
@@ -112,7 +116,7 @@ class DatamodelMatching:
         look, factors = Passes(forwards=2 * len(task.held_back), readings=1), Passes(factorings=not task.factors_kept)
         if task.references is None or (task.limited and not course.cheap):  # the first is taken, unseen
             return factors + stepping + finetuning
-        rounds = 1 if course.foretold else (1 + MORE) / 2 if task.limited else MORE
+        rounds = 1 if course.predicted_outputs else (1 + MORE) / 2 if task.limited else MORE
         if course.cheap:
             return factors + (stepping + look) * rounds + finetuning
         return factors + (stepping + finetuning + look) * rounds
@@ -123,18 +127,18 @@ class DatamodelMatching:
         cost = training_loop.steps(task, len(task.retain), most) * max(task.oracle.recipe.batch_size, SMALLEST_STEP)
         affordable = round(cost / (PRODUCT * PRODUCTS * round_size(task)))
         cheap = affordable >= FEW and not self.epochs
-        by_heart = task.learned_by_heart > BY_HEART * task.objective.max_utility_loss
+        by_heart = task.generalisation_gap > BY_HEART * task.objective.max_utility_loss
         epochs = most if self.epochs is None else self.epochs
         near = self.source == REFERENCES and (not cheap or len(task.forget) >= MANY)
         steps = self.steps or min(FEW, max(1, affordable))
         return _Course(steps, epochs, epochs if by_heart or not cheap else 0, cheap, near)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Step with each damping, fine-tune and look, until the coach sees little or the time is spent; the coach chooses.
+        """Step with each damping, fine-tune and look, until the tuning split sees little or the time is spent; the tuning split chooses.
 
         Returns:
             The best; where steps are cheap fine-tuned once it is chosen. Where time is limited there are two looks at
-            most then, one where passes follow and the coach no longer tells the model, and none where steps are dear: a
+            most then, one where passes follow and the tuning split no longer tells the model, and none where steps are dear: a
             look may take as long as all the rest, and whether there is time for it should not decide what a case that
             was killed comes to.
         """
@@ -154,7 +158,7 @@ class DatamodelMatching:
                 break
         if tuner is not None:
             damping, reached = tuner.best.settings["damping"], tuner.best.module
-        if course.cheap and course.epochs and (course.foretold or self._displaced(task, reached)):
+        if course.cheap and course.epochs and (course.predicted_outputs or self._displaced(task, reached)):
             aims = self._present(task, aimed[damping], course, reached)
             reached = self._finetuned(task, reached, aims, course.epochs, progress)
         return reached
@@ -189,7 +193,7 @@ class DatamodelMatching:
     def _walked(
         self, task: Task, damping: float, aims: Aims, course: "_Course", tuner: Tuner | None, progress: Progress
     ) -> nn.Module:
-        """Step and look, and go on where the coach still sees much and it helps.
+        """Step and look, and go on where the tuning split still sees much and it helps.
 
         Args:
             task: what it is about.
@@ -203,7 +207,7 @@ class DatamodelMatching:
             Where it ended.
         """
         most = course.steps * (1 if self.steps else MORE if task.limited else MOST)
-        enough = 1.0 if course.foretold else ENOUGH  # passes follow, and more steps cost accuracy
+        enough = 1.0 if course.predicted_outputs else ENOUGH  # passes follow, and more steps cost accuracy
         shift, pull = damping * task.factors.largest, PULL * len(task.forget) / round_size(task)
         here = task.model
 
@@ -278,6 +282,6 @@ class _Course:
 
     steps: int
     epochs: int
-    foretold: int
+    predicted_outputs: int
     cheap: bool
     near: bool

@@ -1,4 +1,4 @@
-"""Influence: one removal update with the curvature of the retained rows, its damping and step set by the coach."""
+"""Influence: one removal update with the curvature of the retained rows, its damping and step set by the tuning split."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,7 +24,7 @@ class Influence:
     """``theta + s (H_R + lambda I)^-1 (1/n_R) sum of forget gradients`` (Koh and Liang 2017, arXiv 1703.04730).
 
     ``H_R`` is the generalised Gauss-Newton matrix over the retained rows. ``lambda`` and ``s`` are searched on the
-    tuning half alone, by its joint z over all families: by the mean forget loss a fifth to a half of the trace
+    tuning split alone, by its joint z over all families: by the mean forget loss a fifth to a half of the trace
     would stay. One Krylov space serves every damping, so the search costs no further products. The
     equation is from memory.
 
@@ -71,7 +71,7 @@ class Influence:
         steps = STEPS if self.step is None else [self.step]
         first = 1.0 if self.step is None else self.step
         tuner = Tuner(task, self.repaired)
-        progress.start("influence: damping and step, by the tuning half", TRIALS)
+        progress.start("influence: damping and step, by the tuning split", TRIALS)
         tuner.attempt(({"damping": damping, "step": first} for damping in dampings), make)
         best = tuner.best.settings["damping"]
         tuner.attempt(({"damping": damping, "step": first} for damping in beside(dampings, best)), make)

@@ -84,16 +84,16 @@ def memorisation(task: Task) -> np.ndarray:
         ``(F,)``, in the order of ``task.positions``; 0 where no member did or all did see the row.
     """
     assert task.references is not None
-    half, found = task.references, np.zeros(len(task.positions))
+    split, found = task.references, np.zeros(len(task.positions))
     places = {int(position): place for place, position in enumerate(task.positions)}
     for part in task.parts:
-        saw = half.half.keep[:, part.subject]
+        saw = split.values.keep[:, part.subject]
         if saw.all() or not saw.any():
             continue
         y = task.oracle.data.gather(part.rows)[1]
-        outputs = torch.from_numpy(half.outputs[:, part.rows])
+        outputs = torch.from_numpy(split.outputs[:, part.rows])
         right = np.stack([torch.exp(-task.objective.losses(own, y)).double().numpy() for own in outputs])
-        held, asked = half.half.rows_held(part.subject, part.rows), half.half.asked(part.subject, part.rows)
+        held, asked = split.values.rows_held(part.subject, part.rows), split.values.asked(part.subject, part.rows)
         seen, never = (right[saw] * held).sum(0) / np.maximum(held.sum(0), 1), (right * asked).sum(0) / asked.sum(0)
         found[[places[int(row)] for row in part.rows]] = np.where(held.any(0), seen - never, 0.0)
     return found

@@ -15,9 +15,9 @@ from neuralyzer.models.objective import Objective
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
 from neuralyzer.references.measurement.copies import copies
-from neuralyzer.references.measurement.evaluator import Meter, units_of
+from neuralyzer.references.measurement.evaluator import Evaluator, units_of
 from neuralyzer.references.signal_values import Indices
-from neuralyzer.references.storage.index import Roster
+from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training import backends, processes
 from neuralyzer.signals.catalogue import signals_of
@@ -33,7 +33,7 @@ def scaled(objective: Objective, scale: float | None) -> Objective:
     return objective if scale is None else objective.scaled(torch.tensor([scale]))
 
 
-def meter_of(store: Store, oracle: TrainedModel, head: dict[str, Any], units: dict[int, Indices]) -> Meter:
+def evaluator_of(store: Store, oracle: TrainedModel, head: dict[str, Any], units: dict[int, Indices]) -> Evaluator:
     """What the pool's members were read with; every model that is held against them is read by the same."""
     recipe, holdout = oracle.recipe, oracle.require_holdout()
     context = Context(
@@ -46,7 +46,7 @@ def meter_of(store: Store, oracle: TrainedModel, head: dict[str, Any], units: di
     few = np.arange(len(holdout))
     if head["version"] > 1:  # a holdout that is sorted by class must not leave classes out
         few = np.random.default_rng(int(head["seed"])).permutation(few)
-    return Meter(
+    return Evaluator(
         signals_of(recipe.kind),
         context,
         oracle.data,
@@ -56,9 +56,11 @@ def meter_of(store: Store, oracle: TrainedModel, head: dict[str, Any], units: di
     )
 
 
-def measure(store: Store, oracle: TrainedModel, roster: Roster, head: dict[str, Any], progress: Progress) -> None:
+def measure(
+    store: Store, oracle: TrainedModel, pool_index: PoolIndex, head: dict[str, Any], progress: Progress
+) -> None:
     """Read all members; in worker processes where the first shows that it takes long."""
-    units = units_of(roster.owned)
+    units = units_of(pool_index.owned)
     todo = [member for member in range(head["size"]) if not store.measured(member)]
     progress.start(f"measuring {len(todo)} references", len(todo))
     began = time.perf_counter()
@@ -87,48 +89,48 @@ def _measure_alone(*given: Any) -> None:
 def _measure_one(
     store: Store, oracle: TrainedModel, units: dict[int, Indices], head: dict[str, Any], member: int
 ) -> None:
-    meter, recipe = meter_of(store, oracle, head, units), oracle.recipe
+    evaluator, recipe = evaluator_of(store, oracle, head, units), oracle.recipe
     module = weights.load_into(recipe.module(), store.weights(member)).eval()
-    _read(store, meter, head, member, module)
+    _read(store, evaluator, head, member, module)
     utility = reading.utility(module, recipe.objective, oracle.require_holdout())
     atomic.write_json(store.mark(member), {"utility": utility, "member": member})
 
 
-def _read(store: Store, meter: Meter, head: dict[str, Any], member: int, module: torch.nn.Module) -> None:
-    size, rows = head["size"], len(meter.data)
+def _read(store: Store, evaluator: Evaluator, head: dict[str, Any], member: int, module: torch.nn.Module) -> None:
+    size, rows = head["size"], len(evaluator.data)
 
     def line(name: str, shape: tuple[int, ...]) -> np.ndarray:
         return store.array(name, (size, *shape), write=True)
 
-    for name, signal in meter.signals.items():
+    for name, signal in evaluator.signals.items():
         found = line(f"{name}.rows", (rows,))
         if signal.per_unit:
-            few = meter.holdout_few
-            outside = line(f"{name}.holdout", (len(meter.units), len(few)))
+            few = evaluator.holdout_few
+            outside = line(f"{name}.holdout", (len(evaluator.units), len(few)))
             found[member] = np.nan
-            own = list(meter.units.values())
+            own = list(evaluator.units.values())
             for start in range(0, len(own), UNITS):
                 units = own[start : start + UNITS]
-                read = measure_units(signal, module, [meter.batch(rows) for rows in units], few, meter.context)
+                read = measure_units(signal, module, [evaluator.batch(rows) for rows in units], few, evaluator.context)
                 for place, (values, beyond) in enumerate(read, start):
                     found[member, own[place]], outside[member, place] = values.numpy(), beyond.numpy()
         else:
-            outside = line(f"{name}.holdout", (len(meter.holdout),))
-            everything = meter.batch(np.arange(rows))
-            values, beyond = signal.measure(module, everything, meter.holdout, meter.context)
+            outside = line(f"{name}.holdout", (len(evaluator.holdout),))
+            everything = evaluator.batch(np.arange(rows))
+            values, beyond = signal.measure(module, everything, evaluator.holdout, evaluator.context)
             found[member], outside[member] = values.numpy(), beyond.numpy()
         found.flush()  # type: ignore[attr-defined]
         outside.flush()  # type: ignore[attr-defined]
-    objective, copied = meter.context.objective, head.get("copies", 0)
+    objective, copied = evaluator.context.objective, head.get("copies", 0)
     outputs = line("outputs.rows", (rows, head["outputs"]))
     of_copies = line("outputs.copies", (rows, copied, head["outputs"]))
     for start in range(0, rows, reading.CHUNK):
-        x, _ = meter.data.gather(np.arange(start, min(start + reading.CHUNK, rows)))
+        x, _ = evaluator.data.gather(np.arange(start, min(start + reading.CHUNK, rows)))
         chunk = slice(start, start + batches.count(x))
         outputs[member, chunk] = reading.outputs(module, objective, x).numpy()
-        for place, copy in enumerate(copies(x, copied, meter.context)):
+        for place, copy in enumerate(copies(x, copied, evaluator.context)):
             of_copies[member, chunk, place] = reading.outputs(module, objective, copy).numpy()
-    beyond_outputs = line("outputs.holdout", (len(meter.holdout), head["outputs"]))
-    beyond_outputs[member] = reading.outputs(module, objective, meter.holdout.x).numpy()
+    beyond_outputs = line("outputs.holdout", (len(evaluator.holdout), head["outputs"]))
+    beyond_outputs[member] = reading.outputs(module, objective, evaluator.holdout.x).numpy()
     for written in (outputs, of_copies, beyond_outputs):  # before the member is marked as measured
         written.flush()  # type: ignore[attr-defined]

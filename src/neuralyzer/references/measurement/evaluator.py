@@ -62,7 +62,7 @@ class Known:
 
 
 @dataclass(frozen=True, eq=False)
-class Meter:
+class Evaluator:
     """What every model of a lineage is read with.
 
     Attributes:

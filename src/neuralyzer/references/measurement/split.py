@@ -1,4 +1,4 @@
-"""One half of a pool: what its members read, and what reads a model the same way."""
+"""One split of a pool: what its members read, and what reads a model the same way."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from neuralyzer.references.measurement.evaluator import Meter
-from neuralyzer.references.signal_values import Flags, Half, Indices, Part
+from neuralyzer.references.measurement.evaluator import Evaluator
+from neuralyzer.references.signal_values import Flags, Indices, Part, SplitValues
 
 THINNED = 256  # holdout rows
 
@@ -17,20 +17,20 @@ Asked = tuple[Indices, Indices]  # n rows, and the m members that are asked abou
 
 
 @dataclass(frozen=True, eq=False)
-class ReferenceHalf:
-    """One half of a pool, bound to a model of its lineage.
+class ReferenceSplit:
+    """One split of a pool, bound to a model of its lineage.
 
     Attributes:
-        half: readings and who saw what, in the model's present rows.
-        meter: reads any model the way these members were read.
+        values: readings and who saw what, in the model's present rows.
+        evaluator: reads any model the way these members were read.
         utilities: each member's utility on the holdout, ``(M,)``.
         outputs: of each member on each present row, ``(M, N, C)``.
         copies: the like on each row's augmented copies, ``(M, N, K, C)``; ``K`` is 0 where the recipe has none.
         kept: the weights' file of each member that held no row that was erased since; None where there is no such file.
     """
 
-    half: Half
-    meter: Meter
+    values: SplitValues
+    evaluator: Evaluator
     utilities: np.ndarray
     outputs: np.ndarray
     copies: np.ndarray
@@ -38,9 +38,9 @@ class ReferenceHalf:
 
     def held(self, member: int) -> Flags:
         """Which of the present rows a member held, ``(N,)``."""
-        if self.half.held is not None:
-            return np.asarray(self.half.held[member])
-        return np.asarray(self.half.keep[member, self.half.owners])
+        if self.values.held is not None:
+            return np.asarray(self.values.held[member])
+        return np.asarray(self.values.keep[member, self.values.owners])
 
     def never_saw(self, parts: Sequence[Part]) -> list[Asked]:
         """Who can say how a model without a row's subject sees it.
@@ -51,15 +51,15 @@ class ReferenceHalf:
         Returns:
             Blocks: rows among the parts' own, counted through, and the members that are asked about them; every row once.
         """
-        return _blocks(np.concatenate([self.half.asked(part.subject, part.rows) for part in parts], 1))
+        return _blocks(np.concatenate([self.values.asked(part.subject, part.rows) for part in parts], 1))
 
     def saw(self, parts: Sequence[Part]) -> list[Asked]:
         """Who can say how a model that held a row sees it: blocks as above, with every row once that any member held."""
-        held = np.zeros((self.half.members, sum(len(part.rows) for part in parts)), dtype=bool)
+        held = np.zeros((self.values.members, sum(len(part.rows) for part in parts)), dtype=bool)
         first = 0
         for part in parts:
             own = slice(first, first := first + len(part.rows))
-            held[self.half.keep[:, part.subject], own] = self.half.rows_held(part.subject, part.rows)
+            held[self.values.keep[:, part.subject], own] = self.values.rows_held(part.subject, part.rows)
         return [(rows, members) for rows, members in _blocks(held) if len(members)]
 
     def never_outputs(self, parts: Sequence[Part]) -> Iterator[tuple[Indices, torch.Tensor]]:
@@ -82,24 +82,26 @@ class ReferenceHalf:
             yield rows, [torch.from_numpy(self.outputs[index]), *torch.from_numpy(self.copies[index]).movedim(2, 0)]
 
     @cached_property
-    def thinned(self) -> "ReferenceHalf":
+    def thinned(self) -> "ReferenceSplit":
         """The like with fewer holdout rows, where there are many: what a tuner reads a dozen times must be cheap.
 
         Every model is read on the rows of the request and on the holdout, which is often twenty times as many; how a
         model differs from the members at large is told well by a part of it. Its rows are drawn.
 
         Returns:
-            A half on 256 holdout rows, or this one where there are fewer than twice as many.
+            A split on 256 holdout rows, or this one where there are fewer than twice as many.
         """
-        if len(self.meter.holdout.y) < 2 * THINNED:
+        if len(self.evaluator.holdout.y) < 2 * THINNED:
             return self
-        chosen, first = self.meter.few[:THINNED], np.arange(THINNED)
+        chosen, first = self.evaluator.few[:THINNED], np.arange(THINNED)
         signals = {
-            name: own.on_holdout(chosen if own.units is None else first) for name, own in self.half.signals.items()
+            name: own.on_holdout(chosen if own.units is None else first) for name, own in self.values.signals.items()
         }
-        holdout = self.meter.holdout.take(chosen)
+        holdout = self.evaluator.holdout.take(chosen)
         return replace(
-            self, half=replace(self.half, signals=signals), meter=replace(self.meter, holdout=holdout, few=first)
+            self,
+            values=replace(self.values, signals=signals),
+            evaluator=replace(self.evaluator, holdout=holdout, few=first),
         )
 
 

@@ -1,4 +1,4 @@
-"""How often the judging half was opened, by subject and model lineage, across cases."""
+"""How often the evaluation split was opened, by subject and model lineage, across cases."""
 
 import hashlib
 import hmac
@@ -10,12 +10,12 @@ from pathlib import Path
 from neuralyzer.errors import LooksSpentError
 from neuralyzer.workspace import atomic, locks
 
-MOST_LOOKS = 2
+MOST_ACCESSES = 2
 KEYED = "keyed"  # a mark of files whose digests have a key
 
 
 @dataclass(frozen=True)
-class Looks:
+class AccessLog:
     """The count, kept beside the pool; subjects stand in it by keyed digests only, which nobody can guess names from.
 
     Attributes:
@@ -56,9 +56,9 @@ class Looks:
         if taker is not None and taker in takers:
             return takers[taker]
         number = self.taken(lineage, subjects) + 1
-        if number > MOST_LOOKS:
+        if number > MOST_ACCESSES:
             raise LooksSpentError(
-                f"the judging half was opened {MOST_LOOKS} times for these rows; only exact options remain"
+                f"the evaluation split was opened {MOST_ACCESSES} times for these rows; only exact options remain"
             )
         counts = content.setdefault(lineage, {})
         for subject in subjects:

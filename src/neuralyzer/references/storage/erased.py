@@ -7,20 +7,20 @@ from pathlib import Path
 from neuralyzer.references.signal_values import Remembered
 from neuralyzer.workspace import atomic
 
-HALVES = ("tuning", "judging")
+SPLITS = ("tuning", "judging")
 FILE = "remembered.json"
-Memory = Mapping[str, Mapping[str, Mapping[int, Remembered]]]  # by half, signal and subject
+Memory = Mapping[str, Mapping[str, Mapping[int, Remembered]]]  # by split, signal and subject
 
 
 def remembered(root: Path) -> dict[str, dict[str, dict[int, Remembered]]]:
     """What is kept in a pool's folder."""
     content = atomic.read_json(root / FILE) if (root / FILE).exists() else {}
     return {
-        half: {
+        split: {
             signal: {int(subject): Remembered(**own) for subject, own in by_subject.items()}
-            for signal, by_subject in content.get(half, {}).items()
+            for signal, by_subject in content.get(split, {}).items()
         }
-        for half in HALVES
+        for split in SPLITS
     }
 
 
@@ -28,10 +28,10 @@ def remember(root: Path, memory: Memory) -> None:
     """Add to it; what was kept of a subject already stands, since an erasure that was killed is done again."""
     known = remembered(root)
     joined = {
-        half: {
-            signal: {subject: asdict(own) for subject, own in ({**new, **known[half].get(signal, {})}).items()}
-            for signal, new in memory[half].items()
+        split: {
+            signal: {subject: asdict(own) for subject, own in ({**new, **known[split].get(signal, {})}).items()}
+            for signal, new in memory[split].items()
         }
-        for half in HALVES
+        for split in SPLITS
     }
     atomic.write_json(root / FILE, joined)

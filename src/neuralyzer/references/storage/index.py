@@ -19,7 +19,7 @@ CLOSED = b"closed cases"
 
 
 @dataclass(frozen=True, eq=False)
-class Roster:
+class PoolIndex:
     """The pool's rows, in the order in which they are measured.
 
     Attributes:
@@ -39,11 +39,11 @@ class Roster:
     closed: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, data: Data, groups: tuple[str, ...]) -> "Roster":
-        """The roster of training rows.
+    def of(cls, data: Data, groups: tuple[str, ...]) -> "PoolIndex":
+        """The index of training rows.
 
         Returns:
-            The roster.
+            The index.
 
         Raises:
             UsageError: if a group is asked for that is not known.
@@ -58,8 +58,8 @@ class Roster:
         return cls(data.ids.copy(), data.row_digests.copy(), owner, group, count)
 
     @classmethod
-    def read(cls, root: Path) -> "Roster":
-        """The roster of a pool's folder."""
+    def read(cls, root: Path) -> "PoolIndex":
+        """The index of a pool's folder."""
         try:
             table = parquet.read_table(root / "rows.parquet")
         except (OSError, pa.ArrowException) as error:
@@ -73,7 +73,7 @@ class Roster:
         return cls(texts.of_column(table["id"]), _contents(table["digest"]), owner, group, subjects, closed)
 
     def write(self, root: Path) -> None:
-        """Keep the roster in a pool's folder."""
+        """Keep the index in a pool's folder."""
         contents = pa.array(self.digests.tolist(), pa.binary(digests.ROW.itemsize))
         columns = {"id": texts.to_arrow(self.ids), "digest": contents, "owner": self.owner}
         if self.group is not None:
@@ -87,12 +87,12 @@ class Roster:
         return self.group is not None
 
     def groups_of(self, rows: Data, data: Data, places: Indices) -> Indices | None:
-        """The group that other rows would belong to, as a subject; None where the roster has no groups.
+        """The group that other rows would belong to, as a subject; None where the index has no groups.
 
         Args:
             rows: such as a holdout's, ``N'`` of them.
-            data: rows of the roster.
-            places: of these in the roster.
+            data: rows of the index.
+            places: of these in the index.
 
         Returns:
             ``(N',)``; -1 where none of ``data`` is of a row's group.
@@ -104,7 +104,7 @@ class Roster:
 
     @cached_property
     def positions(self) -> list[Indices]:
-        """Each subject's rows, ``S`` arrays of places in the roster."""
+        """Each subject's rows, ``S`` arrays of places in the index."""
         if self.group is not None:
             groups = _by_subject(self.group, self.subjects)
             return [a if len(a) else b for a, b in zip(self.owned, groups, strict=True)]
@@ -121,7 +121,7 @@ class Roster:
         return held & keep[:, self.group] if self.group is not None else held
 
     def places(self, data: Data) -> Indices:
-        """Where each row of ``data`` stands in the roster.
+        """Where each row of ``data`` stands in the index.
 
         Returns:
             Places ``(N',)``.
@@ -163,7 +163,7 @@ class Roster:
         return {subject for subject, rows in enumerate(present) if len(rows) and np.isin(rows, positions).all()}
 
     def erase(self, places: Indices, case: str, root: Path) -> None:
-        """Take rows off the roster for good: neither id nor digest stays. With the same write their case is closed."""
+        """Take rows off the index for good: neither id nor digest stays. With the same write their case is closed."""
         self.ids[places] = ""
         self.digests[places] = digests.ERASED
         replace(self, closed=(*self.closed, case)).write(root)
