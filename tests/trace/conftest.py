@@ -16,7 +16,7 @@ class Worked:
     """The worked example: readings of 32 members, 40 models under test, and what another program computed of them."""
 
     want: dict
-    split: SplitValues
+    values: SplitValues
     tables: dict
 
     def part(self, case):

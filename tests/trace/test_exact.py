@@ -269,7 +269,7 @@ def test_subjects_that_stand_in_for_each_other():
             return {"own": Reading([2 + level + generator.normal(size=16) for _ in parts], [outside] * 3)}
 
         exact = estimator(split, parts, [trained(0) for _ in range(REFERENCES)])
-        pool = TraceEstimator(exact.values, parts, ALPHA)
+        pool = TraceEstimator(exact.split, parts, ALPHA)
         clean = trained(0)
         by_pool, by_exact = by_pool + pool.read(clean).rejects, by_exact + exact.read(clean).rejects
         found += exact.read(trained(1.5)).rejects

@@ -12,7 +12,7 @@ from neuralyzer.references.signal_values import Part, Readings, SplitValues
 class World:
     """``phi_m(i) = level_i + gap_i [m saw i] + spread_i noise``; holdout rows are seen by nobody."""
 
-    split: SplitValues
+    values: SplitValues
     level: np.ndarray
     spread: np.ndarray
     gap: np.ndarray

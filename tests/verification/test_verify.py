@@ -78,7 +78,7 @@ def test_the_judging_half_decides_and_no_model_is_changed(setting, retrained, mo
     before = weights.digest(oracle.model), weights.digest(retrained)
     splits = []
     read = TraceEstimator.read
-    monkeypatch.setattr(TraceEstimator, "read", lambda self, *rest: splits.append(self.values) or read(self, *rest))
+    monkeypatch.setattr(TraceEstimator, "read", lambda self, *rest: splits.append(self.split) or read(self, *rest))
     protocol = audit(oracle, REQUEST, references).protocol
     splits.clear()
     verify(retrained, oracle, REQUEST, references, protocol=protocol)
