@@ -26,11 +26,11 @@ from tests.rates import RATES
 REQUEST = nz.ErasureRequest(subjects=["c0"], budget=2.0)
 
 
-def go(world, request=REQUEST, references="pool", **options):
-    oracle = options.pop("oracle", None) or world.oracle
+def go(world, request=REQUEST, references="pool", **given):
+    oracle = given.pop("oracle", None) or world.oracle
     pool = (lambda: world.references(oracle)) if references == "pool" else references
-    options = options.pop("wish", CaseOptions(rates=RATES))
-    return nz.forget(oracle, request, pool, options.pop("workspace", world.workspace), options=options, **options)
+    options = given.pop("options", CaseOptions(rates=RATES))
+    return nz.forget(oracle, request, pool, given.pop("workspace", world.workspace), options=options, **given)
 
 
 def loose(world, **policy):
@@ -273,3 +273,11 @@ def test_the_curvature_is_kept_for_the_next_request_without_the_rows_that_went(w
         again = ekfac(case.model, case.oracle.recipe.objective, case.oracle.data, kept.ROWS, kept.SEED)
     read = kept.factors(case.oracle, pool.store.curvature)
     assert all(torch.equal(a.values, b.values) for a, b in zip(again.blocks, read.blocks, strict=True))
+
+
+def test_options_by_their_old_name(world):
+    with pytest.warns(DeprecationWarning, match="wish=. is now forget.options=."):
+        case = nz.forget(
+            world.oracle, REQUEST, world.references(), loose(world), wish=CaseOptions(method="retrain", rates=RATES)
+        )
+    assert case.result["unlearning"]["method"] == "retrain"

@@ -3,6 +3,7 @@
 import datetime as dt
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,7 @@ def forget(
     options: CaseOptions | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
+    wish: CaseOptions | None = None,
 ) -> Case:
     """Make a model forget, and prove it.
 
@@ -70,20 +72,23 @@ def forget(
         references: its pool, or a function that gives it; without one only exact options can be judged.
         workspace: where the case is kept, and the policy; a temporary folder by default.
         method: the person's own choice of algorithm, short for ``options``.
-        wish: further wishes.
+        options: of the case.
         progress: shown the work.
         watch: told each stage's result.
+        wish: ``options`` by its old name, which goes with the next version.
 
     Returns:
         The finished case.
 
     Raises:
-        UsageError: if there is no such method, if it cannot be used on this request, or if exact references are wished
+        UsageError: if there is no such method, if it cannot be used on this request, or if exact references are asked
             for where there is no pool.
     """
     began = time.perf_counter()
     place = as_workspace(tempfile.mkdtemp(prefix="neuralyzer-") if workspace is None else workspace)
-    options = options or CaseOptions()
+    if wish is not None:
+        warnings.warn("forget(wish=) is now forget(options=)", DeprecationWarning, stacklevel=2)
+    options = options or wish or CaseOptions()
     options = replace(options, method=method) if method is not None else options
     lineage = place.locks / f"{oracle.lineage[:16]}.lock"
     with (

@@ -15,7 +15,7 @@ def case_of(place: Workspace, oracle: TrainedModel, request: ErasureRequest, opt
         place: where cases are kept; its policy is part of the name.
         oracle: the model, with its rows.
         request: whose rows.
-        wish: the person's further wishes.
+        options: of the case.
 
     Returns:
         ``case-`` and twelve digits; that of an early workspace where such a case was begun there.
