@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from neuralyzer.cases.folder import Folder
+from neuralyzer.cases.utilities import utilities
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import NeuralyzerError, StorageError, first_line
 from neuralyzer.methods import catalogue
@@ -144,7 +145,7 @@ def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any]
     verification = folder.stage(
         "verification", lambda: _verified(setting, model, clean, folder), Verification.to_dict, Verification.from_dict
     )
-    utility = folder.stage("utility", lambda: setting.task.utilities(model), lambda u: u, lambda u: u)
+    utility = folder.stage("utility", lambda: utilities(setting.task, model), lambda u: u, lambda u: u)
     acceptance = None
     if setting.policy.acceptance is not None:
         command = setting.policy.acceptance

@@ -11,6 +11,7 @@ import torch
 
 import neuralyzer
 from neuralyzer.cases.outcome import NOT_TESTED, Facts
+from neuralyzer.cases.utilities import utilities
 from neuralyzer.certificates import controls
 from neuralyzer.certificates import statement as cert
 from neuralyzer.models import weights
@@ -242,7 +243,7 @@ def _family(row: dict[str, Any]) -> cert.FamilyRecord:
 
 
 def _utility(facts: Facts) -> cert.UtilityRecord | None:
-    before, after = facts.task.utilities(facts.task.model), facts.final.utility
+    before, after = utilities(facts.task, facts.task.model), facts.final.utility
     if before["holdout"] is None:
         return None
 

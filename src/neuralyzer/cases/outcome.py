@@ -11,6 +11,7 @@ import torch
 from neuralyzer.cases.attempt import Outcome
 from neuralyzer.cases.options import CaseOptions
 from neuralyzer.cases.speed import Speed
+from neuralyzer.cases.utilities import utilities
 from neuralyzer.certificates.statement import LIMITS
 from neuralyzer.models import weights
 from neuralyzer.models.trained import TrainedModel
@@ -83,7 +84,7 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
     """The case as ``--json`` prints it; traces are fractions, 1.0 = 100 %."""
     request, final, pool = facts.task.request, facts.final, facts.references
     assert final.verification is not None and final.weights is not None
-    before, after = facts.task.utilities(facts.task.model), final.utility
+    before, after = utilities(facts.task, facts.task.model), final.utility
     name = facts.task.objective.utility_name
     both = {key: {"original": before[key], "unlearned": after[key], "retrained": []} for key in ("holdout", "retained")}
     asked = {

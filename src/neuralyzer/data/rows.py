@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from neuralyzer.data import batches, texts
+from neuralyzer.data import batches, row_digests, texts
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.columns import Columns, TableColumns
 from neuralyzer.data.holding import ArrayRows, DatasetRows, Rows
@@ -281,18 +281,7 @@ class Data:
 
     @cached_property
     def _digests(self) -> tuple[np.ndarray, np.ndarray]:
-        contents, values = np.empty(len(self), digests.ROW), np.empty(len(self), digests.ROW)
-        start = 0
-        for x, y in self.chunks():
-            for own in batches.tensors(x):  # of rows that are read when asked for
-                require_finite(own, "the features", start)
-            require_finite(y, "the targets", start)
-            part = slice(start, start + len(y))
-            inputs = batches.arrays(x)
-            contents[part] = digests.of_rows(*inputs, y.numpy())
-            values[part] = digests.of_values(inputs, y.numpy(), contents[part])
-            start += len(y)
-        return contents, values
+        return row_digests.of(self.chunks(), len(self))
 
     @cached_property
     def digest(self) -> str:

@@ -13,8 +13,9 @@ from pyarrow import parquet
 from neuralyzer.data import texts
 from neuralyzer.data.columns import Columns, FileColumns, HubColumns, ParquetColumns, TableColumns, TextColumns
 from neuralyzer.data.holding import ArrayRows, MappedRows, Rows, Spool, TableRows
-from neuralyzer.data.layout import Layout, Targets
+from neuralyzer.data.layout import Layout
 from neuralyzer.data.rows import Data
+from neuralyzer.data.targets import Targets
 from neuralyzer.data.text_files import CsvFormat, JsonFormat
 from neuralyzer.errors import UnreadableError, UsageError, first_line
 

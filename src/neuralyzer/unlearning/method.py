@@ -11,6 +11,7 @@ from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
 from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.progress import Progress, Silent
+from neuralyzer.unlearning import replay
 from neuralyzer.unlearning.task import Task
 
 
@@ -138,8 +139,8 @@ def obstacle(method: Method, task: Task) -> str | None:
         return wrong
     if Need.CLASSES in method.needs and not task.objective.counted:
         return f"{method.name} works on classes, and this model predicts real numbers"
-    if Need.CHECKPOINTS in method.needs and task.checkpoint_obstacle is not None:
-        return task.checkpoint_obstacle
+    if Need.CHECKPOINTS in method.needs and (wrong := replay.obstacle(task)) is not None:
+        return wrong
     own: Callable[[Task], str | None] | None = getattr(method, "obstacle", None)
     return None if own is None else own(task)
 

@@ -25,7 +25,7 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
 from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.pool import References
-from neuralyzer.registry.history import Checkpoint, History, foreign
+from neuralyzer.registry.history import History
 from neuralyzer.trace.estimator import Estimates, PoolEstimator
 from neuralyzer.trace.group_estimator import estimator_for
 from neuralyzer.unlearning.training_audit import TrainingAudit
@@ -247,15 +247,6 @@ class Task:
             found["holdout"] = reading.mean_loss(model, self.objective, self.oracle.holdout)
         return found
 
-    def utilities(self, model: nn.Module) -> dict[str, Any]:
-        """A model's utility on ``retained`` rows, on the ``holdout``, and there ``by_class``; None without a holdout."""
-        retained = reading.utility(model, self.objective, self.retain)
-        found: dict[str, Any] = {"holdout": None, "by_class": {}, "retained": retained}
-        if self.oracle.holdout is not None:
-            found["holdout"] = reading.utility(model, self.objective, self.oracle.holdout)
-            found["by_class"] = reading.utility_by_class(model, self.objective, self.oracle.holdout)
-        return found
-
     def show(self, progress: Progress, model: nn.Module) -> None:
         """Show these losses."""
         progress.show(**self.losses(model))
@@ -299,23 +290,3 @@ class Task:
     def history(self) -> History | None:
         """The recorded training of the original, if there is one."""
         return None if self.oracle.run is None else History.read(self.oracle.run)
-
-    @cached_property
-    def checkpoint(self) -> Checkpoint | None:
-        """The newest checkpoint with an optimizer's state that never saw a forget row."""
-        if self.history is None or foreign(self.history, self.oracle) or not self.history.whole:
-            return None
-        whole = [checkpoint for checkpoint in self.history.clean(self.positions) if checkpoint.has_optimizer]
-        return whole[-1] if whole else None
-
-    @property
-    def checkpoint_obstacle(self) -> str | None:
-        """Why no rollback is possible; None where one is."""
-        wrong = foreign(self.history, self.oracle)
-        if wrong is not None or self.history is None:
-            return wrong
-        if not self.history.whole or self.oracle.recipe.average is not None:
-            return "the record of the training is not whole (or lacks its averages), so its steps cannot be replayed"
-        if self.checkpoint is None:
-            return "no checkpoint with an optimizer's state precedes the first step on these rows"
-        return None

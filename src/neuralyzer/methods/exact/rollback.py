@@ -15,6 +15,7 @@ from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.registry.history import Checkpoint, History
+from neuralyzer.unlearning import replay
 from neuralyzer.unlearning.method import Expectation, Need, Passes
 from neuralyzer.unlearning.replay import repeats
 from neuralyzer.unlearning.task import Task
@@ -41,9 +42,10 @@ class Rollback:
 
     def passes(self, task: Task) -> Passes:
         """The recorded steps after the checkpoint."""
-        if task.history is None or task.checkpoint is None:
+        checkpoint = replay.clean_checkpoint(task)
+        if task.history is None or checkpoint is None:
             return Passes()
-        return Passes(steps=task.history.steps - task.checkpoint.step)
+        return Passes(steps=task.history.steps - checkpoint.step)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Load and replay; the training audit sees each step.
@@ -59,9 +61,9 @@ class Rollback:
             UsageError: if there is no such checkpoint, or the recipe does not repeat a recorded loop.
         """
         progress = progress or Silent()
-        history, checkpoint = task.history, task.checkpoint
+        history, checkpoint = task.history, replay.clean_checkpoint(task)
         if history is None or checkpoint is None:
-            raise UsageError(f"rollback is not possible: {task.checkpoint_obstacle}")
+            raise UsageError(f"rollback is not possible: {replay.obstacle(task)}")
         if history.recipe is None:
             _require_the_recipe_repeats(history, task.oracle.recipe, task.oracle.data)
         left = ~np.isin(np.arange(len(task.oracle.data)), task.positions)
