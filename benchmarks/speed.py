@@ -25,7 +25,7 @@ from neuralyzer.methods import catalogue
 from neuralyzer.models import reading, threads, training, weights
 from neuralyzer.unlearning.repair import Repair
 from neuralyzer.unlearning.task import Task
-from neuralyzer.verification.verify import Verification
+from neuralyzer.verification.verification import Verification
 
 MEMBERS = {"cifar10": 32, "adult": 64}
 REQUESTS = {"cifar10": 5, "adult": 3}

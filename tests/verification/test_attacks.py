@@ -12,7 +12,8 @@ from neuralyzer.references.pool import References
 from neuralyzer.trace.estimator import TraceEstimator
 from neuralyzer.verification.attacks import NAMES, REFERENCES, Attacks, attacks
 from neuralyzer.verification.audit import Audit, audit
-from neuralyzer.verification.verify import Verification, verify
+from neuralyzer.verification.verification import Verification
+from neuralyzer.verification.verify import verify
 from tests.references import world
 from tests.verification.test_audit import render
 

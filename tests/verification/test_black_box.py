@@ -6,7 +6,7 @@ import pytest
 import neuralyzer as nz
 from neuralyzer.errors import UsageError
 from neuralyzer.trace.verdict import Verdict
-from neuralyzer.verification.verify import Verification
+from neuralyzer.verification.verification import Verification
 from tests.verification.test_audit import render
 
 REQUEST = nz.ErasureRequest(subjects=["c0"])

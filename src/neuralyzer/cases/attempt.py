@@ -28,7 +28,8 @@ from neuralyzer.unlearning.task import Task
 from neuralyzer.unlearning.training_audit import TrainingAudit
 from neuralyzer.verification.acceptance import Acceptance, run_acceptance
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.verify import Verification, verify
+from neuralyzer.verification.verification import Verification
+from neuralyzer.verification.verify import verify
 from neuralyzer.workspace.policy import Policy
 
 CRASHES = (NeuralyzerError, ArithmeticError, RuntimeError, ValueError)  # what an algorithm may fail with
@@ -155,18 +156,23 @@ def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any]
             Acceptance.to_dict,
             Acceptance.from_dict,
         )
+    failures = _failures(verification, acceptance, None if exact else _lost(setting, utility))
+    return replace(spent, failures=failures, verification=verification, acceptance=acceptance, utility=utility)
+
+
+def _failures(verification: Verification, acceptance: Acceptance | None, lost: str | None) -> tuple[str, ...]:
+    """Why an attempt is not enough; what an exact option loses, every exact option loses."""
     failures = []
     if verification.verdict is Verdict.NOT_FORGOTTEN:
         failures.append("not forgotten")
     kept = verification.retained_control
     if verification.verdict is Verdict.INCONCLUSIVE and kept is not None and not kept.passed:
         failures.append("it shows too little of the rows that it kept to be judged")  # another option's may show it
-    lost = None if exact else _lost(setting, utility)  # what an exact option loses, every exact option loses
     if lost is not None:
         failures.append(lost)
     if acceptance is not None and acceptance.failed:
         failures.append(f"{acceptance.failed} acceptance tests failed")
-    return replace(spent, failures=tuple(failures), verification=verification, acceptance=acceptance, utility=utility)
+    return tuple(failures)
 
 
 def _failed(spent: Outcome, reason: str) -> Outcome:

@@ -13,7 +13,7 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.planning.plan import Plan
 from neuralyzer.trace.verdict import Verdict
 from neuralyzer.verification.audit import Audit
-from neuralyzer.verification.verify import Verification
+from neuralyzer.verification.verification import Verification
 from neuralyzer.verification.words import colour
 
 

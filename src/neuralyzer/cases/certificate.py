@@ -19,7 +19,7 @@ from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.sharded import Sharded
 from neuralyzer.registry.location import Base
 from neuralyzer.trace.positive_control import PositiveControl
-from neuralyzer.verification.verify import EXACT, Verification
+from neuralyzer.verification.verification import EXACT, Verification
 from neuralyzer.workspace import digests
 
 NAMED = ("torch", "numpy", "scipy", "safetensors", "curvlinops-for-pytorch")

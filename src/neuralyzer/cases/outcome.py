@@ -82,29 +82,15 @@ class Facts:
 
 def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
     """The case as ``--json`` prints it; traces are fractions, 1.0 = 100 %."""
-    request, final, pool = facts.task.request, facts.final, facts.references
+    final, pool = facts.final, facts.references
     assert final.verification is not None and final.weights is not None
     before, after = utilities(facts.task, facts.task.model), final.utility
     name = facts.task.objective.utility_name
     both = {key: {"original": before[key], "unlearned": after[key], "retrained": []} for key in ("holdout", "retained")}
-    asked = {
-        "id": facts.case,
-        "reason": request.reason,
-        "received": facts.received["received"],
-        "done": facts.done,
-        "due": request.due,
-        "decided_by": request.decided_by,
-        "guarantee": str(request.guarantee),
-        "budget": request.budget,
-        "rows": len(facts.task.positions),
-        "commitment": facts.commitment,
-    }
-    if facts.workspace.policy.name_subject:
-        asked["subjects"] = facts.names
     return {
         "case": facts.case,
         "verdict": str(final.verification.verdict),
-        "request": asked,
+        "request": _asked(facts),
         "policy": facts.workspace.policy.to_dict(),
         "organisation": facts.options.named.get("organisation"),
         "model": facts.options.named.get("model"),
@@ -150,6 +136,26 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
         "certificate": str(certificate.absolute()),
         "report": str(report.absolute()),
     }
+
+
+def _asked(facts: Facts) -> dict[str, Any]:
+    """The request; whose it is, where the policy allows a name."""
+    request = facts.task.request
+    asked: dict[str, Any] = {
+        "id": facts.case,
+        "reason": request.reason,
+        "received": facts.received["received"],
+        "done": facts.done,
+        "due": request.due,
+        "decided_by": request.decided_by,
+        "guarantee": str(request.guarantee),
+        "budget": request.budget,
+        "rows": len(facts.task.positions),
+        "commitment": facts.commitment,
+    }
+    if facts.workspace.policy.name_subject:
+        asked["subjects"] = facts.names
+    return asked
 
 
 def _predicted(plan: Plan, outcomes: list[Outcome]) -> list[dict[str, float | None]]:

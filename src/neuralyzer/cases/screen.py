@@ -12,7 +12,7 @@ from neuralyzer.cases.speed import Speed
 from neuralyzer.progress import Silent, Terminal
 from neuralyzer.registry.location import Base
 from neuralyzer.verification.audit import audit_view
-from neuralyzer.verification.verify import Verification
+from neuralyzer.verification.verification import Verification
 from neuralyzer.verification.view import verification_view
 from neuralyzer.verification.words import colour
 

@@ -126,15 +126,7 @@ def run_steps(
     Raises:
         UsageError: if the recipe averages its weights and steps were taken already.
     """
-    if recipe.schedule is not None and done:
-        for group in optimizer.param_groups:  # a recorded state has the rate that its schedule had come to
-            group["lr"] = group.get("initial_lr", group["lr"])
-    schedule = None if recipe.schedule is None else recipe.schedule(optimizer, steps_of(recipe, len(data)))
-    if schedule is not None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # torch wants an optimizer step before each
-            for _ in range(done):
-                schedule.step()  # brings the rate to where the steps already taken left it
+    schedule = _scheduled(recipe, optimizer, len(data), done)
     if recipe.average is not None and done:
         raise UsageError("the recipe averages its weights, and no record has the average: it cannot be gone on with")
     if recipe.precision == Precision.BF16:
@@ -167,6 +159,23 @@ def run_steps(
             yield loss.detach()
     if mean is not None:
         module.load_state_dict(mean.state_dict())
+
+
+def _scheduled(
+    recipe: "Recipe", optimizer: torch.optim.Optimizer, rows: int, done: int
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    """The recipe's schedule, where ``done`` steps left it; None where the rate is constant."""
+    if recipe.schedule is None:
+        return None
+    if done:
+        for group in optimizer.param_groups:  # a recorded state has the rate that its schedule had come to
+            group["lr"] = group.get("initial_lr", group["lr"])
+    schedule = recipe.schedule(optimizer, steps_of(recipe, rows))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch wants an optimizer step before each
+        for _ in range(done):
+            schedule.step()
+    return schedule
 
 
 @torch.no_grad()

@@ -107,18 +107,21 @@ def predict(
         reasons.append("without references nothing but an exact option can be judged")
     feasible = not reasons
     if feasible:
-        reasons.append(_praise(method, expected, seconds, budget))
-        if not exact and doubt is not None:
-            reasons.append(f"but it would end inconclusive: {doubt}")
-        elif not exact and answerable is not None:
-            reasons.append(
-                f"but it would end inconclusive: {answerable}; {EXACT_REFERENCES} exact references would judge it, and "
-                f"retraining costs 1/{EXACT_REFERENCES} of them"
-            )
+        reasons += [_praise(method, expected, seconds, budget), *([] if exact else _inconclusive(doubt, answerable))]
     return Option(
         method.name, method.guarantee, seconds, 0.0 if exact else expected.trace, utility, feasible, "; ".join(reasons),
         searched=searched, runs=runs, hurried=budget is not None and (effort is Effort.WITHIN or hurries(method)),
     )  # fmt: skip
+
+
+def _inconclusive(doubt: str | None, answerable: str | None) -> list[str]:
+    """Why a statistical verdict would say nothing; empty where it would."""
+    if doubt is not None:
+        return [f"but it would end inconclusive: {doubt}"]
+    if answerable is None:
+        return []
+    judged = f"{EXACT_REFERENCES} exact references would judge it, and retraining costs 1/{EXACT_REFERENCES} of them"
+    return [f"but it would end inconclusive: {answerable}; {judged}"]
 
 
 def _seconds(method: Method, task: Task, rates: Rates, searched: bool) -> tuple[float | None, Effort]:

@@ -79,8 +79,7 @@ def locate(
     histories, models = runs(workspace), registered(workspace)
     hits, unreachable, counts = _runs(holding, versions, histories)
     held = {hit.name for hit in hits}
-    own = [] if not base else [(base,)] if isinstance(base, str) else [tuple(base)]
-    bases = [*own, *((run.base,) for run in histories if run.name in held and run.base not in (None, *sum(own, ())))]
+    bases = _bases(base, [run.base for run in histories if run.name in held])
     return Location(
         rows=_distinct((version, rows) for version, rows in holding if version.role == "training"),
         datasets=tuple(DatasetHit(v.name, v.digest, len(rows), v.role) for v, rows in holding),
@@ -93,6 +92,12 @@ def locate(
         seconds=time.perf_counter() - began,
         near=_near(request, versions),
     )
+
+
+def _bases(base: str | Sequence[str] | None, of_runs: Sequence[str | None]) -> list[tuple[str, ...]]:
+    """The digests of each base that a model or a run started from, the model's own first."""
+    own = [] if not base else [(base,)] if isinstance(base, str) else [tuple(base)]
+    return [*own, *((one,) for one in of_runs if one is not None and one not in sum(own, ()))]
 
 
 def _near(request: ErasureRequest, versions: Sequence[DatasetVersion]) -> tuple[NearName, ...]:

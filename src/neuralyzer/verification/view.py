@@ -8,7 +8,7 @@ from rich.text import Text
 
 from neuralyzer.verification.audit import not_measured_view, trace_cells
 from neuralyzer.verification.controls import controls_view
-from neuralyzer.verification.verify import Verification
+from neuralyzer.verification.verification import Verification
 from neuralyzer.verification.words import bar, colour, percent, speaks, telling
 
 
