@@ -129,7 +129,7 @@ def _words(words: dict[str, float]) -> str:
 def _alarms(found: dict[str, Any]) -> str:
     rows = [
         [
-            label, _share(own["evaluation split"]), str(own["evaluation split"]["cases"]), _share(own["both splits"]),
+            label, _share(own["judging half"]), str(own["judging half"]["cases"]), _share(own["both halves"]),
             _share(own["as the verdict takes it"]), _words(own["words"]),
         ]
         for label, own in found.items()

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from neuralyzer.registry.manifests import register_dataset
 from neuralyzer.signals import catalogue as signal_catalogue
 from neuralyzer.signals.signal import Batch, Context
 from neuralyzer.workspace import plugins
+from tests.cli.conftest import in_folder  # noqa: F401  a fixture
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -172,7 +174,9 @@ def python_blocks() -> Iterator[object]:
     for page in IN_ORDER:
         for block in blocks(page):
             if block.language == "python" and block.title is None:
-                slow = "plan(" in block.body  # the whole way, timed: about 20 s on a busy machine
+                slow = (
+                    "plan(" in block.body or "forget(" in block.body
+                )  # the whole way: 20 s and more on a busy machine
                 yield pytest.param(block, id=str(block), marks=[pytest.mark.slow] if slow else [])
 
 
@@ -258,12 +262,16 @@ def fresh(page: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("page", [*IN_ORDER, DOCS / "cli.md"], ids=lambda page: page.name)
-def test_quick_commands_run(page, tmp_path):
+def test_quick_commands_run(page, tmp_path, request):
     chosen = [(command, code) for command, code in commands(page) if verb(command) in QUICK | {"rows.py"}]
     assert len(chosen) > 1
-    fresh(page, tmp_path)
+    project = request.getfixturevalue("in_folder")(fresh(page, tmp_path))
     for command, code in chosen:
-        must(command, tmp_path, code)
+        if command.startswith("python "):
+            must(command, tmp_path, code)
+        else:  # in this process: torch is imported once
+            said = project(*shlex.split(command, comments=True)[1:])
+            assert said.code == code, f"{command}\n{said.out}\n{said.err}"
 
 
 @pytest.mark.slow

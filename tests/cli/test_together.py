@@ -4,6 +4,8 @@ import json
 import signal
 import time
 
+import pytest
+
 import neuralyzer as nz
 from neuralyzer.cli.project import Project as Read
 
@@ -25,6 +27,7 @@ def test_two_requests_at_once_both_leave_the_model(project):
     assert {models[0]["original"], models[1]["original"]} != {models[0]["original"]}, "one began with the other's end"
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_keeps_nobody_waiting(project):
     first = project.process("forget", "--subject", "c0", *FORGET)
     for _ in range(300):

@@ -14,7 +14,7 @@ Y = np.array([0, 1, 2])
 
 
 def of(x, y):
-    return digests.of_values(x, y, digests.of_rows(x, y)).tolist()
+    return digests.of_values([x], y, digests.of_rows(x, y)).tolist()
 
 
 STORED = {

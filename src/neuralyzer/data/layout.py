@@ -111,8 +111,7 @@ class Layout:
         made = as_features(self.transform(table))
         if any(own.ndim == 0 or len(own) != len(table) for own in batches.tensors(made)):
             raise UsageError(
-                f"{what}: transform made features of {batches.described(made)} of {len(table)} rows; it must give one "
-                "entry a row"
+                f"{what}: transform made features of {_shape(made)} of {len(table)} rows; it must give one entry a row"
             )
         return made
 
@@ -139,6 +138,10 @@ def keyed(key: Callable[[str], str], name: str) -> str:
     if not isinstance(made, str):
         raise UsageError(f"subject_key= makes a {type(made).__name__} of {name!r}; it must give text")
     return made
+
+
+def _shape(made: Inputs) -> str:
+    return f"shape {tuple(made.shape)}" if isinstance(made, Tensor) else batches.described(made)
 
 
 def as_features(x: Any) -> Inputs:

@@ -116,13 +116,13 @@ class Aims:
     @cached_property
     def outputs(self) -> Tensor:
         """What is aimed at on the rows themselves, ``(F, C)``."""
-        return self._aimed(self.x, torch.arange(len(self.y)))
+        return self._aimed(self.x, torch.arange(batches.count(self.x)))
 
     def round(self, number: int) -> tuple[Data, Tensor]:
         """What a Newton step matches: the rows, or ``PAIR`` copies of each, others in each round."""
         if self.augment is None:
             return Data(ArrayRows(self.x, self.y)), self.outputs
-        places = torch.arange(len(self.y)).repeat(PAIR)
+        places = torch.arange(batches.count(self.x)).repeat(PAIR)
         x, outputs = self._copied(places, torch.Generator().manual_seed(self.seed + number))
         return Data(ArrayRows(x, self.y[places])), outputs
 
@@ -130,7 +130,7 @@ class Aims:
         """Rows or copies and their aims, of ``size`` rows at a time or all, in a new order each time that all were drawn."""
         turn, generator = 0, torch.Generator().manual_seed(seed + 1)
         while True:
-            order = np.random.default_rng(seed + turn).permutation(len(self.y))
+            order = np.random.default_rng(seed + turn).permutation(batches.count(self.x))
             for first in range(0, len(order), size):
                 places = torch.from_numpy(order[first : first + size])
                 own = self.augment is None

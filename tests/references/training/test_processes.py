@@ -62,6 +62,7 @@ def test_members_of_a_killed_worker_are_trained_again(tmp_path):
     assert len(made) == 6 and all(same(module, alone(seed)) for seed, module in enumerate(made))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_again_and_again(tmp_path):
     made = processes.train_each(
         dying(tmp_path, 99), DATA, KEPT, range(6), 2, names=[f"reference {k}" for k in range(6)]

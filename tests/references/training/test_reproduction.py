@@ -81,6 +81,7 @@ def test_a_model_that_was_trained_here_needs_no_check(tmp_path, trainings):
     assert sorted(trainings) == list(range(10_001, 10_033)) and pool.head["reproduction"] is None
 
 
+@pytest.mark.slow
 def test_processes_train_the_first_member_once(tmp_path):
     recipe = small_recipe()  # with 10 epochs it is refused, falsely: decision 0020
     oracle = elsewhere(recipe, recipe)
