@@ -30,11 +30,14 @@ test-slow: .venv/.dev  ## the slow tests: kills, soak, Ray, and those on the ben
 	$(BIN)/pip install -q -c constraints.txt -e '.[ray]'
 	$(BIN)/pytest -m slow $(ARGS)
 
-lint: .venv/.dev  ## ruff, mypy --strict, the layers
+# Words that say something only to those who were there; CONTRIBUTING.md has those to use.
+REFUSED := the like\b|foretold|by heart|in haste|unaimed|the coach|who is asked
+lint: .venv/.dev  ## ruff, mypy --strict, the layers, the words
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	! grep -rniE '$(REFUSED)' src docs README.md CONTRIBUTING.md --include='*.py' --include='*.md' --include='*.j2'
 
 bench: .venv/.dev  ## speed and memory, as ratios in one run
 	$(BIN)/python -m benchmarks $(ARGS)

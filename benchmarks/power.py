@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         estimator = TraceEstimator(pool.tuning, pool.parts(positions), 0.05)
         found = float(np.mean([estimator.read(oracle.model).rejects for oracle in oracles]))
         lines.append((len(positions), found, formula.power(len(positions), split.members, share=split.share)))
-    rows, found, predicted_outputs = (np.array(column) for column in zip(*lines, strict=True))
+    rows, found, predicted = (np.array(column) for column in zip(*lines, strict=True))
     fewer = rows <= np.median(rows)
     results.write(
         "power",
@@ -54,11 +54,11 @@ def main(argv: list[str] | None = None) -> None:
             "seed": SEED,
             "formula": formula.to_dict(),
             "found": float(found.mean()),
-            "foretold": float(predicted_outputs.mean()),
+            "foretold": float(predicted.mean()),
             "found_and_foretold_by_rows": {
                 f"{rows[own].min()} to {rows[own].max()}": [
                     float(found[own].mean()),
-                    float(predicted_outputs[own].mean()),
+                    float(predicted[own].mean()),
                 ]
                 for own in (fewer, ~fewer)
             },

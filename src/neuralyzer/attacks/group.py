@@ -44,7 +44,7 @@ class Group:
 
         Args:
             readings: those that the group was made of, ``(M, n)``.
-            belongs: the like; at least two members a row.
+            belongs: values of members that held it; at least two members a row.
 
         Returns:
             The group, ``(M, n)``; where a member does not belong, nothing changes.

@@ -86,7 +86,7 @@ class Case:
         )
 
     def _attempts(self) -> RenderableType:
-        """What the plan foretold of each attempt, and what was measured."""
+        """What the plan predicted of each attempt, and what was measured."""
         table = Table(title="predicted / measured", title_justify="left")
         for name, side in (("method", "left"), ("seconds", "right"), ("trace left", "right"), ("utility", "right"),
                            ("outcome", "left")):  # fmt: skip

@@ -194,7 +194,7 @@ def _attempts(setting: Setting, plan: Plan, options: CaseOptions, folder: Folder
     outcomes: list[Outcome] = []
     for number, option in enumerate(plan.order):
         if any(before.method == option.method and before.weights is None for before in outcomes):
-            continue  # what crashed in haste would crash again
+            continue  # what crashed within the budget would crash again
         own = Folder(folder.root / "attempts" / f"{number}-{option.method}")
         hyperparameters = (options.hyperparameters or {}) if option.method == options.method else {}
         outcomes.append(attempt(setting, option, hyperparameters, own))

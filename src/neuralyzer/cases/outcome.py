@@ -159,7 +159,7 @@ def _asked(facts: Facts) -> dict[str, Any]:
 
 
 def _predicted(plan: Plan, outcomes: list[Outcome]) -> list[dict[str, float | None]]:
-    """What the plan foretold of each attempt; of one that comes again without the budget it foretold no seconds."""
+    """What the plan predicted of each attempt; of one that comes again without the budget it predicted no seconds."""
     found, before = [], set[str]()
     for own in outcomes:
         option = next(option for option in plan.options if option.method == own.method)

@@ -50,7 +50,7 @@ def as_names(values: Sequence[Any] | np.ndarray, what: str = "the subjects") -> 
         Text ``(N,)``, each value as it is written; empty where one is missing.
 
     Raises:
-        UsageError: if one is a list or the like, bytes that are not UTF-8, or a floating-point number so large that
+        UsageError: if one is a list or another container, bytes that are not UTF-8, or a floating-point number so large that
             it stands for several whole numbers.
     """
     given = np.asarray(values) if isinstance(values, np.ndarray) else values

@@ -1,6 +1,6 @@
 r"""Removing or adding a group of rows: the change of the parameters to second order.
 
-Rows' weights ``w`` become ``v``, both of sum 1: the rest's ``1/n`` becomes ``1/(n - |U|)`` and the group's 0, or the like
+Rows' weights ``w`` become ``v``, both of sum 1: the rest's ``1/n`` becomes ``1/(n - |U|)`` and the group's 0, or the other way round
 for rows that are added. The new parameters solve ``F(theta) = sum v_i g_i(theta) = 0``. Along ``F(theta(t)) = (1 - t)
 F(theta(0))``, differentiated once and twice, with ``H`` and ``T`` the second and third derivative of the new mean loss,
 

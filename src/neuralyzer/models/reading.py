@@ -14,7 +14,7 @@ from neuralyzer.errors import NotFiniteError
 from neuralyzer.models.objective import Objective
 
 CHUNK = 4096  # rows whose outputs are held at once
-IMAGES = 512  # the like for images: their activations are large, and fit the caches so
+IMAGES = 512  # the same for images: their activations are large, and fit the caches so
 GRADIENT_CHUNK = 64  # rows whose whole gradients are held at once
 
 

@@ -59,7 +59,7 @@ class Plan:
         return [self.chosen, *again, *sorted(possible, key=lambda o: (o.method == "retrain", _rank(o)))]
 
     def chosen_by_person(self, method: str) -> "Plan":
-        """The like with another choice, and in its note what that costs.
+        """This plan with another choice, and in its note what that costs.
 
         Args:
             method: one of the options.

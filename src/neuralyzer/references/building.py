@@ -131,7 +131,7 @@ def designed(keep: np.ndarray, rows: np.ndarray, plan: Plan) -> np.ndarray:
         plan: what is asked for.
 
     Returns:
-        The like for all members, ``(size, S)``.
+        Which member keeps which subject, ``(size, S)``.
 
     Raises:
         ReferencesError: if members cannot be added so.

@@ -45,13 +45,13 @@ class Readings:
         return np.where(self.groups == subject, self.read, self.holdout)
 
     def on_holdout(self, rows: Indices) -> "Readings":
-        """The like on some of the holdout rows."""
+        """Return these values on some of the holdout rows."""
         groups = None if self.groups is None else self.groups[rows]
         read = None if self.read is None else self.read[..., rows]
         return replace(self, holdout=self.holdout[..., rows], groups=groups, read=read)
 
     def filled(self, keep: Flags, groups: Indices) -> "Readings":
-        """The like, with the holdout rows of groups that a member lacks filled in with the other members' mean.
+        """Return these values, with the holdout rows of groups that a member lacks filled in with the other members' mean.
 
         How a model differs from the members is learned on the holdout. A member that lacks a class is wrong about the
         class there, as no model will be that is trained without some person: every such model would seem better than
@@ -79,7 +79,7 @@ class Remembered:
 
     Attributes:
         scores: their null scores, ``(n_never,)``.
-        seen_variance: variance of the like among the members that saw it.
+        seen_variance: variance of the same scores among the members that saw it.
         norm: ``|d|`` of its gap.
         unit: ``D``, what its whole trace was worth.
     """

@@ -29,7 +29,7 @@ class Difference:
         added: rows that are new.
         removed: rows that are gone.
         changed: rows with other content under the same id; always 0 where ids were only counted.
-        moved: rows of the same content that belong to another subject now; the like.
+        moved: rows of the same content that belong to another subject now, likewise.
     """
 
     added: int

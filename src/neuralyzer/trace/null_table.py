@@ -26,7 +26,7 @@ class Contrast:
         moments: on the part's rows.
         gap: of the part.
         never: holdout mean over the members that never saw the subject, ``(H,)``.
-        seen: the like over those that saw it.
+        seen: the same mean over those that saw it.
     """
 
     moments: Moments
@@ -37,12 +37,12 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Null(Contrast):
-    """The like, with the part's scores under the null and what follows from them.
+    """A contrast with the part's scores under the null and what follows from them.
 
     Attributes:
         members: which members those are, ``(n_never,)``.
         scores: each of their scores, everything recomputed without it, ``(n_never,)``.
-        seen_variance: variance of the like among the members that saw the subject.
+        seen_variance: variance of the same scores among the members that saw the subject.
         seen_members: which members those are, ``(n_seen,)``.
         seen_scores: their weighted excess over one another, ``(n_seen,)``.
     """
@@ -127,7 +127,7 @@ class Table:
 
     @cached_property
     def holdout_all(self) -> Holdout:
-        """The like where all subjects share one."""
+        """Mean and spread on the holdout where all subjects share one."""
         return _holdout(self.readings.holdout)
 
     def contrast(self, part: Part) -> Contrast:
@@ -192,7 +192,7 @@ class Table:
 
     @cached_property
     def everyone(self) -> dict[int, Null]:
-        """The like, with subjects that were erased: how models lie apart is learned from all that ever were."""
+        """Each whole subject's null, with those of subjects that were erased: how models lie apart is learned from all that ever were."""
         erased = self.values.remembered.get(self.signal, {})
         return self.nulls | {subject: Null.of(own) for subject, own in erased.items() if subject not in self.nulls}
 
@@ -221,7 +221,7 @@ class Table:
         return self.sensitivity_of([self.everyone.get(subject) or self.null_of(subject)])
 
     def sensitivity_of(self, nulls: Sequence[Null]) -> float:
-        """The like of several parts together: ``sum D / |(sd |d|)|``."""
+        """The same of several parts together: ``sum D / |(sd |d|)|``."""
         spread = np.sqrt(sum((self.sd(null) * null.gap.norm) ** 2 for null in nulls))
         return float(sum(null.gap.unit for null in nulls) / spread)
 

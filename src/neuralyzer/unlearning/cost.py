@@ -33,7 +33,7 @@ class Rates:
 
     Attributes:
         step: a training step of one batch.
-        partial: the like where the last layer alone is trained.
+        partial: a training step where the last layer alone is trained.
         gradient: a row's part in a gradient over many rows.
         single: a gradient of one row's loss among many.
         product: a row's part in a product with the curvature.

@@ -31,7 +31,7 @@ class Passes:
 
     Attributes:
         steps: training steps of one batch each.
-        partial: the like where the last layer alone is trained.
+        partial: training steps where the last layer alone is trained.
         gradients: rows whose gradient is taken in large chunks.
         singles: rows of whose losses each is differentiated by itself.
         products: rows times products with the curvature.

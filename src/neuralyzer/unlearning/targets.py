@@ -43,7 +43,7 @@ class Aims:
         y: their targets.
         never: what the objective's ``target`` would give of the outputs of a model that never saw them, ``(F, C)``; of
             each row's copies together, where there are any.
-        seen: the like of one that did; None where ``never`` itself is the aim.
+        seen: what a model that did says of each; None where ``never`` itself is the aim.
         share: of the difference, that is taken off, ``(F, 1)``.
         model: the original.
         objective: its own.
@@ -68,7 +68,7 @@ class Aims:
         return cls._of(task, never, _own(task, _read(task)) if task.oracle.recipe.augment else None)
 
     def led(self, task: Task, module: nn.Module) -> "Aims":
-        """The like, as much surer of each row as a model leads members on rows that neither saw.
+        """These targets, as much surer of each row as a model leads members on rows that neither saw.
 
         Args:
             task: of the aims.

@@ -90,7 +90,7 @@ class Task:
         return time.perf_counter() > self._ends
 
     def going_on_from(self, module: nn.Module) -> "Task":
-        """The like with another model to begin with: for an algorithm that takes up what another left.
+        """This task with another model to begin with: for an algorithm that takes up what another left.
 
         Its time, its tuning split and its record of trials are this task's own; the curvature is still the original's.
 
@@ -111,7 +111,7 @@ class Task:
         return other
 
     def part(self, positions: np.ndarray) -> "Task":
-        """The like for some of the forget rows; all the others of the request are not retained either.
+        """This task for some of the forget rows; all the others of the request are not retained either.
 
         Args:
             positions: of them, among the oracle's data.

@@ -46,7 +46,7 @@ class Tuner:
     equal in it and the one with the smallest loss on retained rows held back is the best. Where there is none, the
     smallest z is. Utility that is lost beyond what is allowed counts like a z: a critical value for as much again.
 
-    Utility is read on rows that no model saw. On retained rows an Oracle shows what it learned by heart, and whatever
+    Utility is read on rows that no model saw. On retained rows an Oracle is better than elsewhere, since it was trained on them, and whatever
     fine-tunes it would seem to do harm (decision 25). Where the tuning members that never saw the subjects are worse
     there than the others, as without a whole class, that much more is allowed.
 

@@ -28,7 +28,7 @@ DAMPINGS = (
     3e-5,
     3e-3,
 )  # of the curvature's largest eigenvalue; the next where the tuning split still tells the model
-NEAR = (3e-5, 3e-4, 3e-3)  # the like where aims begin at the model's own outputs: less far to go, less held back
+NEAR = (3e-5, 3e-4, 3e-3)  # the same where aims begin at the model's own outputs: less far to go, less held back
 FEW = 3  # Newton steps before the first look, where they are cheap
 MORE = 2  # times as many where the tuning split still sees much
 MOST = 16  # times as many at most; where time is limited MORE
@@ -275,7 +275,7 @@ class _Course:
     Attributes:
         steps: Newton steps.
         epochs: passes of fine-tuning after them, where they are needed.
-        foretold: the like where it is known beforehand that they are; else 0.
+        planned: passes of fine-tuning where it is known beforehand that they are; else 0.
         cheap: whether the steps are cheaper than the passes, which then follow only once a state is chosen.
         near: whether the aims are ``Aims.near``.
     """

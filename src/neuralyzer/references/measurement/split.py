@@ -25,7 +25,7 @@ class ReferenceSplit:
         evaluator: reads any model the way these members were read.
         utilities: each member's utility on the holdout, ``(M,)``.
         outputs: of each member on each present row, ``(M, N, C)``.
-        copies: the like on each row's augmented copies, ``(M, N, K, C)``; ``K`` is 0 where the recipe has none.
+        copies: outputs on each row's augmented copies, ``(M, N, K, C)``; ``K`` is 0 where the recipe has none.
         kept: the weights' file of each member that held no row that was erased since; None where there is no such file.
     """
 
@@ -83,7 +83,7 @@ class ReferenceSplit:
 
     @cached_property
     def thinned(self) -> "ReferenceSplit":
-        """The like with fewer holdout rows, where there are many: what a tuner reads a dozen times must be cheap.
+        """This split with fewer holdout rows, where there are many: what a tuner reads a dozen times must be cheap.
 
         Every model is read on the rows of the request and on the holdout, which is often twenty times as many; how a
         model differs from the members at large is told well by a part of it. Its rows are drawn.

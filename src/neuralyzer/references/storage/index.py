@@ -112,7 +112,7 @@ class PoolIndex:
 
     @cached_property
     def owned(self) -> list[Indices]:
-        """The like, empty for groups: a row is relearned with its subject alone."""
+        """Each subject's rows, empty for groups: a row is relearned with its subject alone."""
         return _by_subject(self.owner, self.subjects)
 
     def held(self, keep: Flags) -> Flags:
