@@ -222,6 +222,7 @@ def test_plan_times_this_machine(setting):
 
 def test_a_plan_sees_the_tuning_half_alone(setting, monkeypatch):
     oracle, references = setting
+    nz.plan(oracle, nz.ErasureRequest(subjects=["c0"]), references)  # makes the original's control, which is no access
     monkeypatch.setattr(type(references), "evaluation", property(lambda self: pytest.fail("the judge was asked")))
     assert nz.plan(oracle, nz.ErasureRequest(subjects=["c0"]), references).options
 

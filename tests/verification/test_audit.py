@@ -52,6 +52,7 @@ def test_the_original_never_saw_rows_of_nobody(setting):
 
 def test_only_the_tuning_half_is_read(setting, monkeypatch):
     oracle, references = setting
+    audit(oracle, REQUEST, references)  # makes the original's control, which is no access
     monkeypatch.setattr(type(references), "evaluation", property(lambda self: pytest.fail("the judge was asked")))
     before = references.access_log.taken(oracle.lineage, ["c0"])
     assert audit(oracle, REQUEST, references).families
