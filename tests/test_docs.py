@@ -161,7 +161,9 @@ def test_make_targets_exist():
     assert not [target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)]
 
 
-@pytest.mark.parametrize(("script", "picture"), [("draw", "trace.svg"), ("power", "power.svg")])
+@pytest.mark.parametrize(
+    ("script", "picture"), [("draw", "trace.svg"), ("power", "power.svg"), ("layers", "layers.svg")]
+)
 def test_picture_is_drawn_by_its_script(script, picture, tmp_path):
     load(DOCS / "img" / f"{script}.py").picture().save(tmp_path / picture)
     assert (tmp_path / picture).read_bytes() == (DOCS / "img" / picture).read_bytes()

@@ -1,6 +1,6 @@
-"""Unlearning algorithms, one file each, and what they share: the task, the tuner, the repair.
+"""Unlearning algorithms, one file each, in folders by what they promise.
 
-A new algorithm is a file with a class here, or an entry point in the group ``neuralyzer.methods``.
+A new algorithm is a file with a class in one of them, or an entry point in the group ``neuralyzer.methods``.
 """
 
 from typing import Any
