@@ -54,7 +54,8 @@ def run(
         progress=progress(json), timing=ahead.timing, device=device, precision=table.get("precision"),
         engine=table.get("engine"), unchecked=unchecked,
     )  # fmt: skip
-    kept.factors(oracle, pool.store.curvature)  # so that a request pays a solve only
+    if kept.possible(oracle):
+        kept.factors(oracle, pool.store.curvature)  # so that a request pays a solve only
     alpha = own.workspace.policy.alpha
     controls = {split: original_control(pool, oracle, (), alpha, split) for split in ("tuning", "judging")}
     facts = {

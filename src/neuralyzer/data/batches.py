@@ -124,6 +124,13 @@ def shapes(x: Inputs) -> tuple[Any, ...]:
     return tuple((name, own.shape, own.dtype) for name, own in zip(names, tensors(x), strict=True))
 
 
+def width(x: Inputs) -> str:
+    """Return how much a row holds, in a few words."""
+    if isinstance(x, dict) and MASK in x:
+        return "tokens, of different lengths"
+    return f"{sum(own.numel() for own in tensors(x)) // count(x):,} features"
+
+
 def described(x: Inputs) -> str:
     """Return what a row is, for an error line."""
     if isinstance(x, Tensor):

@@ -300,4 +300,4 @@ class Data:
         own = batches.tensors(x)
         content = len(self) * sum(values.numel() * values.element_size() for values in (*own, y))
         place = "read from disk in batches" if self._rows.on_disk else "in memory"
-        return f"{len(self):,} rows of {sum(values.numel() for values in own):,} features, {content / 1e6:,.1f} MB, {place}"
+        return f"{len(self):,} rows of {batches.width(x)}, {content / 1e6:,.1f} MB, {place}"

@@ -12,6 +12,7 @@ import safetensors
 import safetensors.torch
 
 from neuralyzer.influence.ekfac import Block, Ekfac, ekfac
+from neuralyzer.influence.layers import covered
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.workspace import atomic
 
@@ -40,6 +41,11 @@ def factors(oracle: TrainedModel, path: Path | None = None) -> Ekfac:
     if path is not None:
         _write(made, path, oracle.digest)
     return made
+
+
+def possible(oracle: TrainedModel) -> bool:
+    """Return whether a model has layers that factors can be made of; an estimator or a bare embedding has none."""
+    return bool(covered(oracle.model))
 
 
 def ready(oracle: TrainedModel, path: Path | None) -> bool:

@@ -20,9 +20,9 @@ from sklearn.tree import DecisionTreeClassifier
 import neuralyzer as nz
 from neuralyzer.certificates.check import check
 from neuralyzer.errors import UsageError, WeightsError
-from neuralyzer.models import reading, weights
-from neuralyzer.models.kinds.estimator import SMALLEST, _packed
-from neuralyzer.references.training import backends
+from neuralyzer.models import reading, training, weights
+from neuralyzer.models.kinds.estimator import FLOOR, _packed
+from neuralyzer.references.training import backends, reproduction
 from tests.conftest import small_digits
 
 CLASSES = 10
@@ -54,7 +54,8 @@ def test_it_is_what_scikit_learn_fits_and_says(make):
     chances = own.fit(data.x.numpy().astype(np.float64), data.y.numpy()).predict_proba(
         holdout.x.numpy().astype(np.float64)
     )
-    chances = np.maximum(chances, SMALLEST)
+    known = own.predict_proba(data.x.numpy().astype(np.float64))
+    chances = np.maximum(chances, np.clip(known[known > 0].min() / 2, *FLOOR))
     wanted = np.log(chances / chances.sum(1, keepdims=True))
     np.testing.assert_allclose(reading.outputs(model, recipe(make).objective, holdout.x).numpy(), wanted, rtol=1e-5)
 
@@ -85,7 +86,7 @@ def test_a_class_that_no_row_has_gets_the_smallest_probability():
     model = nz.TrainedModel.fit(recipe(GaussianNB), rest).model
     said = model(holdout.x)
     assert said.shape == (len(holdout), CLASSES)
-    assert torch.allclose(said[:, 3].exp(), torch.tensor(SMALLEST), rtol=1e-2)
+    assert torch.allclose(said[:, 3].exp().double(), model.floor, rtol=1e-2) and FLOOR[0] <= model.floor <= FLOOR[1]
     np.testing.assert_allclose(said.exp().sum(1).numpy(), 1, rtol=1e-5)
 
 
@@ -126,14 +127,18 @@ def odd_type():
     with zipfile.ZipFile(changed, "w") as archive:
         for name, own in (parts | {"schema.json": json.dumps(schema).encode()}).items():
             archive.writestr(name, own)
-    return {"fitted": torch.frombuffer(bytearray(changed.getvalue()), dtype=torch.uint8)}
+    archive = torch.frombuffer(bytearray(changed.getvalue()), dtype=torch.uint8)
+    return {"fitted": archive, "floor": torch.tensor(0.1)}
 
 
 @pytest.mark.parametrize(
     ("state", "wrong"),
     [
         (lambda: {"0.weight": torch.zeros(2, 2)}, "it holds no scikit-learn estimator"),
-        (lambda: {"fitted": torch.zeros(9, dtype=torch.uint8)}, "holds no whole scikit-learn estimator"),
+        (
+            lambda: {"fitted": torch.zeros(9, dtype=torch.uint8), "floor": torch.tensor(0.1)},
+            "holds no whole scikit-learn estimator",
+        ),
         (odd_type, "no type of scikit-learn and could run code"),
     ],
     ids=["tensors", "no archive", "another type"],
@@ -149,6 +154,27 @@ def test_an_estimator_of_more_classes_is_refused(tmp_path):
     path = weights.save(nz.TrainedModel.fit(recipe(), data, holdout).model, tmp_path / "own.safetensors")
     with pytest.raises(WeightsError, match="its classes are not 0 to 4"):
         weights.load_into(recipe(classes=5).module(), path)
+
+
+# Does a recipe reproduce its model?
+
+
+def compared(made, said):
+    """A model of one recipe beside a member of another, which lacks two fifths of its rows."""
+    data, holdout = small_digits()
+    oracle = nz.TrainedModel.fit(recipe(made), data, holdout)
+    kept = np.sort(np.random.default_rng(1).permutation(500)[:300])
+    return reproduction.compare(oracle, training.train(recipe(said), data.select(kept), 101), kept).reason
+
+
+@pytest.mark.parametrize("make", [forest, tree, scaled, GaussianNB])
+def test_the_models_own_recipe_passes_though_votes_are_few(make):
+    assert compared(make, make) is None
+
+
+@pytest.mark.parametrize("other", [lambda: DecisionTreeClassifier(max_depth=3), GaussianNB, scaled])
+def test_another_recipe_does_not(other):
+    assert compared(other, forest) is not None
 
 
 # A whole case

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from neuralyzer.models.recipe import Recipe
     from neuralyzer.models.training import Observer
 
-SMALLEST = 1e-6  # a probability below it is raised to it: a forest says 0 where none of its trees says otherwise
+FLOOR = (
+    1e-6,
+    1e-2,
+)  # within which lies what probabilities are raised to: a forest says 0 where none of its trees disagrees
 OWN = "sklearn."  # the types that a file may hold besides plain ones
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every part of an archive, so that equal models have equal bytes
 
@@ -36,7 +39,7 @@ class Estimator:
 
     Attributes:
         make: gives a new estimator that was not fitted; a ``random_state`` in it is set to the seed.
-        classes: how many classes there are; a class that is not in the training rows gets the smallest probability.
+        classes: how many classes there are; a class that is not in the training rows gets the smallest probability that others get.
     """
 
     make: Callable[[], Any]
@@ -94,7 +97,8 @@ class Estimator:
         progress.advance()
         progress.finish()
         found = Fitted(self.classes)
-        found.restore({"fitted": torch.frombuffer(bytearray(_packed(estimator)), dtype=torch.uint8)}, "the estimator")
+        archive = torch.frombuffer(bytearray(_packed(estimator)), dtype=torch.uint8)
+        found.restore({"fitted": archive, "floor": _floor(estimator.predict_proba(x))}, "the estimator")
         return found.eval()
 
     def described(self, recipe: "Recipe") -> dict[str, Any]:
@@ -110,44 +114,48 @@ class Estimator:
 
 
 class Fitted(nn.Module):
-    """A fitted estimator as a module; its one tensor is the archive that skops writes of it, byte by byte.
+    """A fitted estimator as a module; its tensors are the archive that skops writes of it, byte by byte, and the floor.
 
     Attributes:
         classes: ``C``.
         fitted: the archive, ``(bytes,)``; empty before it is fitted.
+        floor: what its probabilities are raised to, in float64: half of the smallest that it gives a training row.
     """
 
     fitted: Tensor
+    floor: Tensor
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.classes = classes
         self.register_buffer("fitted", torch.empty(0, dtype=torch.uint8))
+        self.register_buffer("floor", torch.tensor(FLOOR[0], dtype=torch.float64))
         self._estimator: Any = None
 
     def restore(self, state: Mapping[str, Tensor], name: str) -> None:
         """Take over an archive.
 
         Args:
-            state: has ``fitted``, ``(bytes,)``.
+            state: has ``fitted``, ``(bytes,)``, and ``floor``.
             name: what an error calls it.
 
         Raises:
             WeightsError: if it is none of a fitted classifier with these classes.
         """
-        if set(state) != {"fitted"} or state["fitted"].dtype != torch.uint8:
+        if set(state) != {"fitted", "floor"} or state["fitted"].dtype != torch.uint8:
             raise WeightsError(f"{name} does not fit the recipe: it holds no scikit-learn estimator")
         estimator = _unpacked(state["fitted"].numpy().tobytes(), name)
         known = np.asarray(getattr(estimator, "classes_", []))
         if not len(known) or known.min() < 0 or known.max() >= self.classes:
             raise WeightsError(f"{name} does not fit the recipe: its classes are not 0 to {self.classes - 1}")
-        self.fitted, self._estimator = state["fitted"].clone(), estimator
+        self.fitted, self.floor, self._estimator = state["fitted"].clone(), state["floor"].clone(), estimator
 
     def forward(self, x: Tensor) -> Tensor:
         """Return log-probabilities ``(n, C)`` of rows ``x (n, ...)``; the same of all classes before it is fitted."""
-        found = np.full((len(x), self.classes), SMALLEST)
+        floor = float(self.floor)
+        found = np.full((len(x), self.classes), floor)
         if self._estimator is not None:
-            found[:, self._estimator.classes_] = np.maximum(self._estimator.predict_proba(_table(x)), SMALLEST)
+            found[:, self._estimator.classes_] = np.maximum(self._estimator.predict_proba(_table(x)), floor)
         if not np.isfinite(found).all():
             raise NotFiniteError("the estimator gives NaN or infinite probabilities; it cannot be judged")
         return torch.from_numpy(np.log(found / found.sum(1, keepdims=True))).float()
@@ -156,6 +164,11 @@ class Fitted(nn.Module):
 def _table(x: Inputs) -> np.ndarray:
     own = batches.features(x)
     return np.asarray(own.reshape(len(own), -1).double().numpy())
+
+
+def _floor(chances: np.ndarray) -> Tensor:
+    """Half of the smallest probability above 0, within ``FLOOR``: what votes cannot tell from 0 is not told apart."""
+    return torch.tensor(np.clip(chances[chances > 0].min() / 2, *FLOOR), dtype=torch.float64)
 
 
 def _packed(estimator: Any) -> bytes:

@@ -8,7 +8,8 @@ the seed. Four things are compared, each by the mean of paired differences over 
 - *fit*: on rows that both were trained on, the losses differ by at most half of the smaller gap between holdout and
   training loss. That gap is what every trace is measured in: a model that fits its rows otherwise than the members
   do has traces of no meaning, such as one whose training was cut off.
-- *margins*, on rows that both were trained on and on the holdout: their spreads (by the interquartile range) differ by a
+- *margins*, on rows that both were trained on and on the holdout: their spreads (by the interquartile range, or the standard
+  deviation where many rows have one value) differ by a
   factor of 1.5 at most, and their medians by half of the spread of both together, more where the member lacks much:
   1 / (1 - s) times as much. Traces are read from margins, and much that does not show in a
   loss shows in them: smoothed labels, averaged weights, a larger batch.
@@ -36,6 +37,7 @@ ERRORS = 3.0  # standard errors of a mean of paired differences
 RATIO = 1.5  # of holdout losses
 POINTS = 0.05  # of accuracy
 GAP = 0.5  # of the gap between holdout and training loss
+STEPS = 0.1  # of the rows with one value: quartiles then stand on steps
 ROWS = 5_000  # training rows that are read at most
 
 
@@ -115,7 +117,9 @@ def _distribution(
     for name, own in margins.items():
         large, small = max(own.spreads), min(own.spreads)
         # The standard error of the logarithm of two interquartile ranges' ratio, where values are about normal.
-        if np.log(large / max(small, 1e-12)) > np.log(max(RATIO, more)) + ERRORS * np.sqrt(2.7 / own.rows):
+        if large > 0 and np.log(large / max(small, 1e-12)) > np.log(max(RATIO, more)) + ERRORS * np.sqrt(
+            2.7 / own.rows
+        ):
             return f"its margins {where[name]} spread by {own.spreads[1]:.3g} and the model's by {own.spreads[0]:.3g}"
         allowed = more * GAP * float(np.sqrt(np.square(own.spreads).mean()))
         if abs(own.medians[1] - own.medians[0]) > allowed + ERRORS * own.error:
@@ -181,15 +185,29 @@ def _paired(
         for module in (model, member)
     ]
     difference = values[1] - values[0]
+    steps = any(np.unique(own, return_counts=True)[1].max() > STEPS * len(own) for own in values)
     return _Pair(
         (float(values[0].mean()), float(values[1].mean())), float(difference.std(ddof=1) / np.sqrt(len(difference))),
-        (float(np.median(values[0])), float(np.median(values[1]))), (_spread(values[0]), _spread(values[1])),
+        (float(np.median(values[0])), float(np.median(values[1]))), (_spread(values[0], steps), _spread(values[1], steps)),
         len(difference),
     )  # fmt: skip
 
 
-def _spread(values: np.ndarray) -> float:
-    """Standard deviation as the interquartile range tells it: a few odd rows do not rule it."""
+def _spread(values: np.ndarray, steps: bool) -> float:
+    """Standard deviation as the interquartile range tells it: a few odd rows do not rule it.
+
+    Where many rows have the same value, as the votes of ten trees give them, a quartile moves by a whole step; there it is
+    the plain one.
+
+    Args:
+        values: of all rows.
+        steps: whether many have the same.
+
+    Returns:
+        The spread.
+    """
+    if steps:
+        return float(values.std(ddof=1))
     low, high = np.quantile(values, [0.25, 0.75])
     return float(high - low) / 1.349
 
