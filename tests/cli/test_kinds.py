@@ -37,7 +37,12 @@ recipe = nz.Recipe(Bare, optimizer=lambda parameters: torch.optim.AdamW(paramete
 def test_it_goes_the_whole_way(files, recipe, monkeypatch):
     monkeypatch.setattr("neuralyzer.references.training.backends.workers", lambda *_: 1)
     files.path("oracle.py").write_text(recipe)
-    for verb in (("init", "--id", "row_id"), ("train",), ("references", "--size", "32", "--unchecked"), ("audit", "--subject", "c0")):
+    for verb in (
+        ("init", "--id", "row_id"),
+        ("train",),
+        ("references", "--size", "32", "--unchecked"),
+        ("audit", "--subject", "c0"),
+    ):
         said = files(*verb, "--json")
         assert said.code == 0, said
     asked = ("forget", "--subject", "c0", "--method", "retrain", "--json")
