@@ -119,12 +119,12 @@ def _figures(worlds: list[dict]) -> dict:
     reads = {
         name: [float(np.mean(_reads(traces, flat, name, which))) for which in (True, False)] for name in traces[0][0]
     }
-    split = float(np.median(rows))
+    middle = float(np.median(rows))
     return {
         "power": _rate(alarms, saw), "false_alarms": _rate(alarms, unseen),
         "false_alarms_register_whole": _rate(alarms, whole),
         "power_by_rows": {
-            f"up to {split:.0f}": float(found[rows <= split].mean()), f"over {split:.0f}": float(found[rows > split].mean()),
+            f"up to {middle:.0f}": float(found[rows <= middle].mean()), f"over {middle:.0f}": float(found[rows > middle].mean()),
         },
         "rows": sorted(int(n) for world in worlds for n in world["rows"]),
         "trace_seen_and_unseen": reads, "seconds_a_claim": float(np.median([s for w in worlds for s in w["seconds"]])),

@@ -41,7 +41,7 @@ class Court:
         self.rows = sum(len(part.rows) for part in parts)
         splits: dict[str, ReferenceSplit] = {"tuning": made.references.tuning, "judging": made.references.evaluation}
         self.estimators = {name: estimator_for(split, parts, ALPHA, FIRST_ACCESS) for name, split in splits.items()}
-        self.coaches = {name: estimator_for(split, parts, ALPHA) for name, split in splits.items()}
+        self.declaring = {name: estimator_for(split, parts, ALPHA) for name, split in splits.items()}
         self.positive = {name: original_control(made.references, made.oracle, parts, ALPHA, name) for name in splits}
 
     def judge(self, split: str, readings: Cached, original: Cached) -> dict[str, Any]:
@@ -55,10 +55,10 @@ class Court:
         Returns:
             The line.
         """
-        estimator, coach = self.estimators[split], self.coaches["tuning" if split == "judging" else "judging"]
-        audited = coach.judge(original)
+        estimator, declaring = self.estimators[split], self.declaring["tuning" if split == "judging" else "judging"]
+        audited = declaring.judge(original)
         counts = counting(audited.detectable)
-        found_it = coach.judge(original, counts).rejects
+        found_it = declaring.judge(original, counts).rejects
         every = estimator.judge(readings)
         taken = estimator.judge(readings, counts)
         assert every.joint is not None and taken.joint is not None

@@ -58,12 +58,12 @@ def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
             found[name]["share_of_retraining_median"] = float(
                 np.median([one["seconds"] / one["retraining_seconds"] for one in timed])
             )
-        predicted_outputs = [one["seconds"] / one["predicted_seconds"] for one in timed if one.get("predicted_seconds")]
-        if predicted_outputs:
+        ratios = [one["seconds"] / one["predicted_seconds"] for one in timed if one.get("predicted_seconds")]
+        if ratios:
             found[name]["seconds_over_predicted"] = [
-                float(np.median(predicted_outputs)),
-                float(min(predicted_outputs)),
-                float(max(predicted_outputs)),
+                float(np.median(ratios)),
+                float(min(ratios)),
+                float(max(ratios)),
             ]
     return {"entrants": found, "regret": regret(lines)}
 
@@ -84,12 +84,12 @@ def left(own: dict[str, Any], retrained: dict[str, Any]) -> float | None:
     """
     families = []
     for name, trace in own["traces"].items():
-        split, shown = (trace["high"] - trace["low"]) / 2, retrained["traces"][name]
+        half, shown = (trace["high"] - trace["low"]) / 2, retrained["traces"][name]
         spread = (shown["high"] - shown["low"]) / mean_range(retrained["models"])
         families.append(
             {
                 "unlearned": trace["trace"], "low": trace["low"], "high": trace["high"],
-                "counts": split * (1 + FOUND / NORMAL) <= 1, "shown": (shown["low"] + shown["high"]) ** 2 / 4 + spread**2,
+                "counts": half * (1 + FOUND / NORMAL) <= 1, "shown": (shown["low"] + shown["high"]) ** 2 / 4 + spread**2,
             }
         )  # fmt: skip
     return trace_left(families)

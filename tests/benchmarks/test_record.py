@@ -14,7 +14,7 @@ def line(entrant, worst, scenario="ten", **more):
 
 def traces(**own):
     """Trace and half-width of the interval, by family."""
-    return {name: {"trace": trace, "low": trace - split, "high": trace + split} for name, (trace, split) in own.items()}
+    return {name: {"trace": trace, "low": trace - half, "high": trace + half} for name, (trace, half) in own.items()}
 
 
 def shown(**own):

@@ -1,4 +1,4 @@
-"""Inputs by name and tokens: taken, joined, trimmed and told apart as plain lists are."""
+"""Inputs by name and tokens: what is done with a batch, held against plain lists."""
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,7 @@ def test_tokens_are_the_lists_that_they_were_made_of(first, second, pad):
     some = batches.trimmed(batches.take(one, chosen))
     assert lists(some) == [first[k] for k in chosen]
     assert some["input_ids"].shape[1] == max(len(first[k]) for k in chosen)
-    assert [lists(batches.mapped(row, lambda own: own[None]))[0] for row in batches.each(one)] == first
+    assert [lists(batches.alone(row))[0] for row in batches.each(one)] == first
 
 
 @given(ROWS)
@@ -99,3 +99,16 @@ def test_distances_are_taken_in_counts_of_tokens():
     table = batches.table(x)
     assert torch.equal(table[0], table[1]) and table[0].sum() == 3 and not torch.equal(table[0], table[2])
     assert batches.table({"b": torch.ones(2, 3), "a": torch.zeros(2)}).shape == (2, 4)
+
+
+def test_an_input_beside_tokens_that_has_one_entry_a_row_stays_as_it_is():
+    rows, age = [[1, 2, 3], [4]], np.array([[20.0, 1.0, 5.0], [30.0, 2.0, 6.0]], np.float32)
+    kinds = {"token_type_ids": np.array([[1, 2, 3], [4, 0, 0]]), "age": age}  # as wide as the tokens, by chance
+    data = Data.from_arrays(batches.tokens(rows) | kinds, [0, 1])
+    one, other = (data.gather([row])[0] for row in (0, 1))
+    assert other["input_ids"].tolist() == [[4]] and other["age"].tolist() == age[1:].tolist()
+    assert other["token_type_ids"].tolist() == [[4]]
+    both = batches.join([other, one])
+    assert lists(both) == [[4], [1, 2, 3]] and both["age"].tolist() == age[::-1].tolist()
+    changed = Data.from_arrays(batches.tokens(rows) | kinds | {"age": age + np.array([[0], [1]], np.float32)}, [0, 1])
+    assert (data.value_digests == changed.value_digests).tolist() == [True, False]

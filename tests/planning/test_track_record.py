@@ -67,11 +67,11 @@ def test_the_situation_of_a_task(task):
 def test_half_of_a_class_is_not_like_a_whole_one(made_world):
     labels = made_world.oracle.data.labels
     own = np.flatnonzero(labels == labels[0])
-    whole, split = (
+    whole, half = (
         Situation.of(Task(made_world.oracle, ErasureRequest(rows=made_world.oracle.data.ids[rows].tolist())))
         for rows in (own, own[: len(own) // 2])
     )
-    assert (whole.whole, split.whole) == (1.0, 0.0) and whole.concentration == split.concentration == 1.0
+    assert (whole.whole, half.whole) == (1.0, 0.0) and whole.concentration == half.concentration == 1.0
     assert whole.apart({**whole.to_dict(), "whole": 0.0}) > 3  # such runs do not speak
 
 

@@ -83,13 +83,13 @@ _RESULT: dict[str, Any] = {
                 "family": family,
                 "signal": signal,
                 "trace": original,
-                "low": original - split,
-                "high": original + split,
+                "low": original - half,
+                "high": original + half,
                 "p_value": 0.0061,
                 "detectable": detectable,
                 "counts": counts,
             }
-            for family, signal, original, _, split, detectable, counts in _FAMILIES
+            for family, signal, original, _, half, detectable, counts in _FAMILIES
         ],
     },
     "plan": {
@@ -188,13 +188,13 @@ _RESULT: dict[str, Any] = {
                 "signal": signal,
                 "original": original + 0.02,
                 "unlearned": unlearned,
-                "low": unlearned - split,
-                "high": unlearned + split,
+                "low": unlearned - half,
+                "high": unlearned + half,
                 "detectable": detectable,
                 "counts": counts,
-                "retrained": [round(split * step, 3) for step in (-0.7, -0.45, -0.2, -0.05, 0.1, 0.3, 0.42, 0.8)],
+                "retrained": [round(half * step, 3) for step in (-0.7, -0.45, -0.2, -0.05, 0.1, 0.3, 0.42, 0.8)],
             }
-            for family, signal, original, unlearned, split, detectable, counts in _FAMILIES
+            for family, signal, original, unlearned, half, detectable, counts in _FAMILIES
         ],
     },
     "acceptance": {

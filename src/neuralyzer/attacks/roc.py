@@ -168,9 +168,9 @@ def _few(cuts: Floats) -> Floats:
     """At most ``CUTS`` cuts: all of the highest, which low false positive rates rest on, and some of the others."""
     if len(cuts) <= CUTS:
         return cuts
-    split = CUTS // 2
-    rest = np.linspace(0, len(cuts) - split - 1, split).astype(int)
-    return np.concatenate([cuts[rest], cuts[-split:]])
+    half = CUTS // 2
+    rest = np.linspace(0, len(cuts) - half - 1, half).astype(int)
+    return np.concatenate([cuts[rest], cuts[-half:]])
 
 
 def _slots(values: Floats, cuts: Floats) -> Indices:

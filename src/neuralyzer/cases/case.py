@@ -92,11 +92,10 @@ class Case:
                            ("outcome", "left")):  # fmt: skip
             table.add_column(name, justify=side)  # type: ignore[arg-type]
         for tried in self.result["unlearning"]["attempts"]:
-            predicted_outputs = tried.get("predicted", {})  # cases of earlier versions have none
+            predicted = tried.get("predicted", {})  # cases of earlier versions have none
             cells = (
                 " / ".join(
-                    "-" if value is None else form.format(value)
-                    for value in (predicted_outputs.get(key), tried.get(key))
+                    "-" if value is None else form.format(value) for value in (predicted.get(key), tried.get(key))
                 )
                 for key, form in (("seconds", "{:.2f}"), ("trace", "{:.0%}"), ("utility", "{:.4f}"))
             )

@@ -114,9 +114,8 @@ def _forget(
     if folder.has("result"):
         return _closed(folder, oracle, positions, references, case, place)
     if options.method is not None:
-        catalogue.make(
-            options.method, **(options.hyperparameters or {})
-        )  # a wrong name is told before an audit is paid for
+        # a wrong name is told before an audit is paid for
+        catalogue.make(options.method, **(options.hyperparameters or {}))
     pool = references() if callable(references) else references
     if options.exact_references and pool is None:
         raise UsageError(exact.NO_POOL)

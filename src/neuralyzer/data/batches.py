@@ -2,7 +2,8 @@
 
 What is done with inputs anywhere is done by these functions, so that nothing else needs to know what they are. Names
 are those of the arguments that the model's ``forward`` has. Where one is ``attention_mask`` the inputs are tokens: 1
-where a row has one, 0 where it is padded.
+where a row has one, 0 where it is padded. What else is padded with them has a name of ``BY_TOKEN``: shapes alone cannot
+tell it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from neuralyzer.errors import UsageError
 
 Inputs = Tensor | dict[str, Tensor]
 IDS, MASK = "input_ids", "attention_mask"
+BY_TOKEN = {IDS, MASK, "token_type_ids", "position_ids"}  # have an entry a token; other inputs have theirs a row
 BINS = 256  # that tokens are counted in
 
 
@@ -52,6 +54,16 @@ def each(x: Inputs) -> Iterator[Inputs]:
     return (take(x, row) for row in range(count(x)))
 
 
+def alone(row: Inputs) -> Inputs:
+    """Return a row without its first axis as a batch of one."""
+    return mapped(row, lambda own: own[None])
+
+
+def chunked(x: Inputs, size: int) -> Iterator[Inputs]:
+    """Yield the rows in order, ``size`` at a time."""
+    return (take(x, slice(start, start + size)) for start in range(0, count(x), size))
+
+
 def join(parts: Sequence[Inputs]) -> Inputs:
     """Return several batches as one; tokens are padded to the widest.
 
@@ -64,10 +76,10 @@ def join(parts: Sequence[Inputs]) -> Inputs:
     first = parts[0]
     if isinstance(first, Tensor):
         return torch.cat([part for part in parts if isinstance(part, Tensor)])
+    named = [part for part in parts if isinstance(part, dict)]
     if MASK in first:
-        width = max(part[MASK].shape[1] for part in parts if isinstance(part, dict))
-        parts = [mapped(part, lambda own: _padded(own, width)) for part in parts]
-    return {name: torch.cat([part[name] for part in parts if isinstance(part, dict)]) for name in first}
+        named = [_padded(part, max(part[MASK].shape[1] for part in named)) for part in named]
+    return {name: torch.cat([part[name] for part in named]) for name in first}
 
 
 def trimmed(x: Inputs) -> Inputs:
@@ -76,7 +88,7 @@ def trimmed(x: Inputs) -> Inputs:
         return x
     used = torch.nonzero(x[MASK].any(0))
     width = int(used[-1]) + 1 if len(used) else 1
-    return {name: own[:, :width] if own.shape[:2] == x[MASK].shape else own for name, own in x.items()}
+    return {name: own[:, :width] if name in BY_TOKEN else own for name, own in x.items()}
 
 
 def real(x: Inputs) -> bool:
@@ -177,10 +189,9 @@ def arrays(x: Inputs) -> list[np.ndarray]:
     if MASK not in x:
         return [own.numpy() for own in tensors(x)]
     mask = x[MASK].bool()
+    inputs = [(name.encode(), own, name in BY_TOKEN) for name, own in sorted(x.items()) if name != MASK]
     rows = [
-        b"".join(
-            name.encode() + own[row][mask[row]].numpy().tobytes() for name, own in sorted(x.items()) if name != MASK
-        )
+        b"".join(name + own[row][mask[row] if by_token else ...].numpy().tobytes() for name, own, by_token in inputs)
         for row in range(count(x))
     ]
     return [np.array(rows, dtype=object)]
@@ -206,6 +217,10 @@ def as_mapping(x: Mapping[str, Any], make: Callable[[Any], Tensor]) -> dict[str,
     return made
 
 
-def _padded(own: Tensor, width: int) -> Tensor:
-    missing = width - own.shape[1]
-    return torch.nn.functional.pad(own, (0, missing)) if missing > 0 else own
+def _padded(x: dict[str, Tensor], width: int) -> dict[str, Tensor]:
+    missing = width - x[MASK].shape[1]
+
+    def pad(own: Tensor) -> Tensor:
+        return torch.cat([own, own.new_zeros(len(own), missing, *own.shape[2:])], 1)
+
+    return {name: pad(own) if missing and name in BY_TOKEN else own for name, own in x.items()}

@@ -55,7 +55,7 @@ def fisher_squares(module: nn.Module, objective: Objective, x: Inputs, y: Tensor
         roots = (vectors * eigenvalues.clamp_min(0).sqrt().unsqueeze(1)).to(outputs.dtype)
 
     def along(values: dict[str, Tensor], one: Inputs, root: Tensor) -> Tensor:
-        return objective.outputs(called(module, values), batches.mapped(one, lambda own: own[None]))[0] @ root
+        return objective.outputs(called(module, values), batches.alone(one))[0] @ root
 
     total = {name: torch.zeros_like(value) for name, value in values.items()}
     for column in roots.unbind(2):

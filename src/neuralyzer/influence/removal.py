@@ -87,8 +87,7 @@ def predicted_outputs(
     gradient = mean_gradient(module, objective, forget) * (len(forget) / retained)
     change = parameters.tree(factors.solve(parameters, gradient, damping))
     found = []
-    parts = (batches.take(x, slice(first, first + CHUNK)) for first in range(0, batches.count(x), CHUNK))
-    for part in parts:
+    for part in batches.chunked(x, CHUNK):
         outputs = lambda values, own=part: objective.outputs(called(module, values), own)
         value, along = pushed(outputs, parameters.values, change)
         found.append(value + along)

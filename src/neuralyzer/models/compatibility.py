@@ -88,7 +88,7 @@ def require_readable(module: nn.Module, objective: Objective, data: Data, per_ro
             raise UsageError(
                 "the model gives other outputs for the same rows in evaluation mode: it draws random numbers"
             )
-        pairs = (batches.trimmed(batches.take(x, slice(at, at + 2))) for at in range(0, len(y), 2))
+        pairs = (batches.trimmed(pair) for pair in batches.chunked(x, 2))
         alone = torch.cat([objective.outputs(copied, pair) for pair in pairs])
         if not torch.allclose(whole, alone, rtol=APART, atol=APART * float(whole.abs().max())):
             raise UsageError(

@@ -31,8 +31,7 @@ def outputs(module: nn.Module, objective: Objective, x: Inputs, chunk: int = CHU
     module.eval()
     if isinstance(x, Tensor) and x.ndim == 4:  # channels last: convolutions are twice as fast on processors so
         x, chunk = x.contiguous(memory_format=torch.channels_last), min(chunk, IMAGES)
-    parts = (batches.take(x, slice(start, start + chunk)) for start in range(0, batches.count(x), chunk))
-    found = torch.cat([objective.outputs(module, part) for part in parts])
+    found = torch.cat([objective.outputs(module, part) for part in batches.chunked(x, chunk)])
     if not torch.isfinite(found).all():
         raise NotFiniteError("the model gives NaN or infinite outputs; it cannot be judged")
     return found
@@ -100,8 +99,8 @@ def row_gradients(module: nn.Module, objective: Objective, x: Inputs, y: Tensor)
     """Each row's loss gradient by trained parameter, ``(n, ...)``, of a module in evaluation mode."""
 
     def loss(parameters: dict[str, Tensor], one: Inputs, target: Tensor) -> Tensor:
-        row = batches.mapped(one, lambda own: own[None])
-        return objective.losses(objective.outputs(called(module, parameters), row), target[None])[0]
+        given = objective.outputs(called(module, parameters), batches.alone(one))
+        return objective.losses(given, target[None])[0]
 
     return gradients_by_row(module, loss, x, y)
 

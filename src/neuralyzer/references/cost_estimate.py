@@ -167,6 +167,6 @@ def _bytes(
         trained = min(members, backends.LARGEST_STACK) * TRAINED_COPIES * weights
     else:
         trained = backends.workers() * (TRAINED_COPIES * weights + INTERPRETER)
-    split = (members // 2) * (8 * readings + FLOAT * outputs)  # readings are opened in float64
+    half = (members // 2) * (8 * readings + FLOAT * outputs)  # readings are opened in float64
     held = (rows + outside) * sum(own.numel() * own.element_size() for own in batches.tensors(first))
-    return disk, max(trained, split) + held
+    return disk, max(trained, half) + held

@@ -35,9 +35,7 @@ def copies(x: Inputs, count: int, context: Context, noise: float) -> Iterator[In
             generator = torch.Generator()
             yield batches.join(
                 [
-                    context.augment(
-                        batches.mapped(row, lambda own: own[None]), generator.manual_seed(context.seed + copy)
-                    )
+                    context.augment(batches.alone(row), generator.manual_seed(context.seed + copy))
                     for row in batches.each(x)
                 ]
             )

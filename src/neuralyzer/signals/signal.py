@@ -46,7 +46,7 @@ class Context:
 
     Attributes:
         objective: of the models.
-        spread: what rows are perturbed by, see ``perturbations.spread``: of features their standard deviation over the
+        spread: what rows are perturbed by, see ``spread``: of features their standard deviation over the
             training rows, shaped like one row; of tokens how often each stands there.
         augment: the recipe's augmentation, or None.
         seed: of perturbations; the same copies for every model.

@@ -45,8 +45,8 @@ def prior(variance: Floats, freedom: Floats, seen: Floats) -> Prior:
         The prior. With fewer than three subjects no trend is fitted. Members agree on some subjects by a discrete
         signal: their variance of 0 counts as the smallest that there is.
     """
-    split, least = freedom / 2, _least(seen)
-    e = np.log(np.maximum(variance, _least(variance))) - digamma(split) + np.log(split)
+    half, least = freedom / 2, _least(seen)
+    e = np.log(np.maximum(variance, _least(variance))) - digamma(half) + np.log(half)
     x = np.log(np.maximum(seen, least))
     centred = x - x.mean()
     spread = float(centred @ centred)
@@ -55,7 +55,7 @@ def prior(variance: Floats, freedom: Floats, seen: Floats) -> Prior:
     count = len(e)
     excess = 0.0
     if count > 1:
-        excess = float(np.square(e - intercept - slope * x).mean() * count / (count - 1) - polygamma(1, split).mean())
+        excess = float(np.square(e - intercept - slope * x).mean() * count / (count - 1) - polygamma(1, half).mean())
     return Prior(intercept, slope, _freedom(excess), least)
 
 

@@ -63,9 +63,9 @@ def probe(task: Task) -> Rates:
     """Time each kind of work; the model is not changed."""
     recipe, objective = task.oracle.recipe, task.objective
     # A copy: what a model at hand reads is known after the first time, and would be timed as nothing.
-    reading_ = _seconds(lambda: task.trace(weights.clone(task.model))) if task.traceable else 0.0
+    trace_seconds = _seconds(lambda: task.trace(weights.clone(task.model))) if task.traceable else 0.0
     if not task.capabilities >= {Capability.GRADIENTS, Capability.ROW_GRADIENTS, Capability.CONTINUED}:
-        return _without_gradients(task, reading_)
+        return _without_gradients(task, trace_seconds)
     rows = _probed_rows(task)
     parameters, few = Parameters(task.model), rows.select(np.arange(min(len(rows), 2 * GRADIENT_CHUNK)))
     vector = torch.ones(sum(parameters.sizes))
@@ -87,15 +87,15 @@ def probe(task: Task) -> Rates:
         solve=_seconds(solve),
         factoring=factoring,
         forward=_seconds(lambda: reading.outputs(task.model, objective, rows.x)) / len(rows),
-        reading=reading_,
+        reading=trace_seconds,
     )
 
 
-def _without_gradients(task: Task, reading_: float) -> Rates:
+def _without_gradients(task: Task, trace_seconds: float) -> Rates:
     """Rates of a model that can be trained anew and read: whatever needs more takes for ever."""
     rows, never = task.retain.select(np.arange(min(PROBED_ROWS[0], len(task.retain)))), float("inf")
     forward = _seconds(lambda: reading.outputs(task.model, task.objective, rows.x)) / len(rows)
-    return Rates(_own_step_seconds(task), never, never, never, never, never, never, forward, reading_)
+    return Rates(_own_step_seconds(task), never, never, never, never, never, never, forward, trace_seconds)
 
 
 def _probed_rows(task: Task) -> Data:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from neuralyzer.registry.history import Checkpoint, foreign
+from neuralyzer.registry.history import foreign
 from neuralyzer.unlearning.task import Task
 
 REPEATED = 0.01  # of the way between two checkpoints: how far a replay may end from the second
@@ -24,14 +24,6 @@ def repeats(was: Tensor, became: Tensor, again: Tensor) -> bool:
     return float((again - became).norm()) <= REPEATED * float((became - was).norm())
 
 
-def clean_checkpoint(task: Task) -> Checkpoint | None:
-    """Return the newest checkpoint with an optimizer's state that never saw a forget row; None where there is none."""
-    if task.history is None or foreign(task.history, task.oracle) or not task.history.whole:
-        return None
-    whole = [checkpoint for checkpoint in task.history.clean(task.positions) if checkpoint.has_optimizer]
-    return whole[-1] if whole else None
-
-
 def obstacle(task: Task) -> str | None:
     """Return why no rollback is possible; None where one is."""
     wrong = foreign(task.history, task.oracle)
@@ -39,6 +31,6 @@ def obstacle(task: Task) -> str | None:
         return wrong
     if not task.history.whole or task.oracle.recipe.average is not None:
         return "the record of the training is not whole (or lacks its averages), so its steps cannot be replayed"
-    if clean_checkpoint(task) is None:
+    if task.checkpoint is None:
         return "no checkpoint with an optimizer's state precedes the first step on these rows"
     return None

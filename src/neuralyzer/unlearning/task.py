@@ -25,7 +25,7 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
 from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.pool import References
-from neuralyzer.registry.history import History
+from neuralyzer.registry.history import Checkpoint, History, foreign
 from neuralyzer.trace.estimator import Estimates, PoolEstimator
 from neuralyzer.trace.group_estimator import estimator_for
 from neuralyzer.unlearning.training_audit import TrainingAudit
@@ -290,3 +290,11 @@ class Task:
     def history(self) -> History | None:
         """The recorded training of the original, if there is one."""
         return None if self.oracle.run is None else History.read(self.oracle.run)
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint with an optimizer's state that never saw a forget row."""
+        if self.history is None or foreign(self.history, self.oracle) or not self.history.whole:
+            return None
+        whole = [checkpoint for checkpoint in self.history.clean(self.positions) if checkpoint.has_optimizer]
+        return whole[-1] if whole else None

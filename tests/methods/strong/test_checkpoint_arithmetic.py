@@ -15,7 +15,6 @@ from neuralyzer.models.regression import Regression
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.registry.record import Recorder
 from neuralyzer.unlearning.method import obstacle
-from neuralyzer.unlearning.replay import clean_checkpoint
 from neuralyzer.unlearning.task import Task
 from tests.methods.contract import FORGOTTEN, RATE, RECIPE, ROWS, Tied, frozen
 from tests.methods.small import recorded, rows
@@ -112,9 +111,7 @@ def test_steps_are_counted_and_stop_where_the_time_is_up(tmp_path, monkeypatch):
 
 def test_obstacles_name_what_is_missing(tmp_path):
     method, task = catalogue.make("checkpoint-arithmetic"), delivered_late(tmp_path / "run")
-    assert (
-        obstacle(method, task) is None and clean_checkpoint(task) is None
-    )  # there is no optimizer's state, nor need of one
+    assert obstacle(method, task) is None and task.checkpoint is None  # there is no optimizer's state, nor need of one
     bare = Task(replace(task.oracle, run=None), task.request)
     assert obstacle(method, bare) == "the training was not recorded, so there is no checkpoint"
     with pytest.raises(UsageError, match="checkpoint-arithmetic is not possible: the training was not recorded"):

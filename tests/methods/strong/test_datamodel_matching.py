@@ -114,10 +114,7 @@ def test_passes_follow_few_rows_steps_where_there_is_something_to_mend(task, mad
     most = task.objective.max_utility_loss * datamodel_matching.BY_HEART
     method = catalogue.make("datamodel-matching")
     known, not_known, harmed = (learned(task, made_world, own) for own in (most + 0.01, most, most))
-    assert (
-        method._course(known).cheap
-        and method._course(known).predicted_outputs > method._course(not_known).predicted_outputs == 0
-    )
+    assert method._course(known).cheap and method._course(known).planned > method._course(not_known).planned == 0
     assert method.passes(known).steps > method.passes(not_known).steps == 0
     monkeypatch.setattr(datamodel_matching, "DISPLACED", 100.0)
     alone, mended = method.unlearn(not_known), method.unlearn(known)

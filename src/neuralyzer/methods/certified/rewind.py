@@ -59,9 +59,8 @@ class Rewind:
     summary: ClassVar[str] = "back to an earlier checkpoint, descend on the retained rows, certified noise"
     paper: ClassVar[str] = "Mu and Klabjan 2024, arXiv 2409.09778"
     guarantee: ClassVar[Guarantee] = Guarantee.CERTIFIED
-    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
-        {Need.RETAIN, Capability.CONTINUED}
-    )  # and checkpoints, which may be dirty: see obstacle
+    # And checkpoints, which may be dirty: see obstacle.
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Capability.CONTINUED})
     expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"share": Range(0.05, 1, even=True)}

@@ -42,10 +42,9 @@ class Rollback:
 
     def passes(self, task: Task) -> Passes:
         """The recorded steps after the checkpoint."""
-        checkpoint = replay.clean_checkpoint(task)
-        if task.history is None or checkpoint is None:
+        if task.history is None or task.checkpoint is None:
             return Passes()
-        return Passes(steps=task.history.steps - checkpoint.step)
+        return Passes(steps=task.history.steps - task.checkpoint.step)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Load and replay; the training audit sees each step.
@@ -61,7 +60,7 @@ class Rollback:
             UsageError: if there is no such checkpoint, or the recipe does not repeat a recorded loop.
         """
         progress = progress or Silent()
-        history, checkpoint = task.history, replay.clean_checkpoint(task)
+        history, checkpoint = task.history, task.checkpoint
         if history is None or checkpoint is None:
             raise UsageError(f"rollback is not possible: {replay.obstacle(task)}")
         if history.recipe is None:

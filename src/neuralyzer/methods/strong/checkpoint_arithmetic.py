@@ -47,9 +47,8 @@ class CheckpointArithmetic:
     summary: ClassVar[str] = "subtract what the forget rows teach a checkpoint that never saw them"
     paper: ClassVar[str] = "Rezaei et al. 2025, arXiv 2506.20941"
     guarantee: ClassVar[Guarantee] = Guarantee.STRONG
-    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
-        {Need.RETAIN, Need.FORGET, Capability.CONTINUED}
-    )  # and a checkpoint: see obstacle
+    # And a checkpoint: see obstacle.
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Need.FORGET, Capability.CONTINUED})
     expected: ClassVar[Expectation] = Expectation(trace=1.09, utility_loss=0.012)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {

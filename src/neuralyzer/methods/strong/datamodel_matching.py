@@ -23,11 +23,8 @@ from neuralyzer.unlearning.targets import Aims, round_size
 from neuralyzer.unlearning.task import Task
 from neuralyzer.unlearning.tuner import ENOUGH, Tuner
 
-DAMPINGS = (
-    3e-4,
-    3e-5,
-    3e-3,
-)  # of the curvature's largest eigenvalue; the next where the tuning split still tells the model
+# Of the curvature's largest eigenvalue; the next where the tuning split still tells the model.
+DAMPINGS = (3e-4, 3e-5, 3e-3)
 NEAR = (3e-5, 3e-4, 3e-3)  # the same where aims begin at the model's own outputs: less far to go, less held back
 FEW = 3  # Newton steps before the first look, where they are cheap
 MORE = 2  # times as many where the tuning split still sees much
@@ -107,7 +104,7 @@ class DatamodelMatching:
             steps are cheap what lies midway between one round and two.
         """
         course = self._course(task)
-        epochs = min(course.predicted_outputs, FEWEST_EPOCHS) if task.limited else course.predicted_outputs
+        epochs = min(course.planned, FEWEST_EPOCHS) if task.limited else course.planned
         batches, own = training_loop.steps(task, len(task.retain), epochs), task.oracle.recipe.augment is not None
         finetuning = Passes(
             steps=(1 + BESIDE) * batches, forwards=own * BESIDE * batches * task.oracle.recipe.batch_size
@@ -116,7 +113,7 @@ class DatamodelMatching:
         look, factors = Passes(forwards=2 * len(task.held_back), readings=1), Passes(factorings=not task.factors_kept)
         if task.references is None or (task.limited and not course.cheap):  # the first is taken, unseen
             return factors + stepping + finetuning
-        rounds = 1 if course.predicted_outputs else (1 + MORE) / 2 if task.limited else MORE
+        rounds = 1 if course.planned else (1 + MORE) / 2 if task.limited else MORE
         if course.cheap:
             return factors + (stepping + look) * rounds + finetuning
         return factors + (stepping + finetuning + look) * rounds
@@ -158,7 +155,7 @@ class DatamodelMatching:
                 break
         if tuner is not None:
             damping, reached = tuner.best.settings["damping"], tuner.best.module
-        if course.cheap and course.epochs and (course.predicted_outputs or self._displaced(task, reached)):
+        if course.cheap and course.epochs and (course.planned or self._displaced(task, reached)):
             aims = self._present(task, aimed[damping], course, reached)
             reached = self._finetuned(task, reached, aims, course.epochs, progress)
         return reached
@@ -207,7 +204,7 @@ class DatamodelMatching:
             Where it ended.
         """
         most = course.steps * (1 if self.steps else MORE if task.limited else MOST)
-        enough = 1.0 if course.predicted_outputs else ENOUGH  # passes follow, and more steps cost accuracy
+        enough = 1.0 if course.planned else ENOUGH  # passes follow, and more steps cost accuracy
         shift, pull = damping * task.factors.largest, PULL * len(task.forget) / round_size(task)
         here = task.model
 
@@ -282,6 +279,6 @@ class _Course:
 
     steps: int
     epochs: int
-    predicted_outputs: int
+    planned: int
     cheap: bool
     near: bool

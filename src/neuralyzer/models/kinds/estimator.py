@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from neuralyzer.models.recipe import Recipe
     from neuralyzer.models.training import Observer
 
-FLOOR = (
-    1e-6,
-    1e-2,
-)  # within which lies what probabilities are raised to: a forest says 0 where none of its trees disagrees
+# Within these lies what probabilities are raised to: a forest says 0 of a class that none of its trees votes for.
+FLOOR = (1e-6, 1e-2)
 OWN = "sklearn."  # the types that a file may hold besides plain ones
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every part of an archive, so that equal models have equal bytes
 
@@ -39,7 +37,7 @@ class Estimator:
 
     Attributes:
         make: gives a new estimator that was not fitted; a ``random_state`` in it is set to the seed.
-        classes: how many classes there are; a class that is not in the training rows gets the smallest probability that others get.
+        classes: how many classes there are; one that is not in the training rows gets the smallest probability.
     """
 
     make: Callable[[], Any]
@@ -167,7 +165,7 @@ def _table(x: Inputs) -> np.ndarray:
 
 
 def _floor(chances: np.ndarray) -> Tensor:
-    """Half of the smallest probability above 0, within ``FLOOR``: what votes cannot tell from 0 is not told apart."""
+    """Half of the smallest probability above 0, within ``FLOOR``: votes tell nothing smaller from 0."""
     return torch.tensor(np.clip(chances[chances > 0].min() / 2, *FLOOR), dtype=torch.float64)
 
 

@@ -161,17 +161,19 @@ def _light() -> Iterator[None]:
 def _by_function(recipe: "Recipe", data: Data, seed: int, progress: Progress, placement: Placement) -> nn.Module:
     """Train by the recipe's function and check what comes back."""
     assert recipe.train is not None
+    expected = recipe.module(seed)  # first: a build that fails is told before a training is paid for
     module = recipe.train(data, seed, placement.device, progress)
     if not isinstance(module, nn.Module):
         raise UsageError(f"the recipe's train gave a {type(module).__name__}, not a torch.nn.Module")
     module = module.cpu()
-    weights.fill(recipe.module(seed), dict(module.state_dict()), "what the recipe's train returned")
+    weights.fill(expected, dict(module.state_dict()), "what the recipe's train returned")
     return module.eval()
 
 
 def _by_command(recipe: "Recipe", data: Data, seed: int) -> nn.Module:
     """Train by the recipe's command and check what it wrote."""
     assert recipe.command is not None
+    expected = recipe.module(seed)
     with tempfile.TemporaryDirectory() as folder:
         rows, made = Path(folder) / "rows.parquet", Path(folder) / "weights.safetensors"
         parquet.write_table(pa.table({"id": texts.to_arrow(data.ids)}), rows)
@@ -185,4 +187,4 @@ def _by_command(recipe: "Recipe", data: Data, seed: int) -> nn.Module:
             raise UsageError(f"the training command {words[0]!r} exited {done.returncode}: {last}")
         if not made.exists():
             raise WeightsError(f"the training command {words[0]!r} wrote no weights to the path it was given")
-        return weights.load_into(recipe.module(seed), made, f"what the training command {words[0]!r} wrote").eval()
+        return weights.load_into(expected, made, f"what the training command {words[0]!r} wrote").eval()

@@ -115,10 +115,10 @@ def _precision(
     recipe, holdout = oracle.recipe, oracle.require_holdout()
     if recipe.train is None and recipe.command is None:
         # A few steps first: without hardware for it bf16 can take ten times as long.
-        plain, split = (backends.timed(recipe, oracle.data, [kept], None, h).single for h in (_plain(how), how))
-        assert plain is not None and split is not None
-        if split >= plain:
-            return ["float32", f"bf16 takes {split / plain:.1f} times as long a step here"]
+        plain, half = (backends.timed(recipe, oracle.data, [kept], None, h).single for h in (_plain(how), how))
+        assert plain is not None and half is not None
+        if half >= plain:
+            return ["float32", f"bf16 takes {half / plain:.1f} times as long a step here"]
     other = _trained(oracle, kept, seed, how, number, False, Silent())
     before, after = (reading.utility(module, recipe.objective, holdout) for module in (member, other))
     lost = abs(recipe.objective.utility_loss(before, after))
