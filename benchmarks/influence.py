@@ -24,7 +24,7 @@ from neuralyzer.demo import digits
 from neuralyzer.influence.ekfac import ekfac
 from neuralyzer.influence.scores import row_scores
 from neuralyzer.models import training, weights
-from neuralyzer.models.objective import Classification
+from neuralyzer.models.classification import Classification
 from neuralyzer.models.recipe import Recipe
 
 SEED, REPEATS, DRAWS = 2, 3, 16

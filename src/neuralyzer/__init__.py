@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from neuralyzer.data.request import Guarantee as Guarantee
     from neuralyzer.data.rows import Data as Data
     from neuralyzer.errors import NeuralyzerError as NeuralyzerError
-    from neuralyzer.models.objective import Classification as Classification
+    from neuralyzer.models.classification import Classification as Classification
     from neuralyzer.models.objective import Objective as Objective
     from neuralyzer.models.recipe import Recipe as Recipe
     from neuralyzer.models.regression import Regression as Regression
@@ -42,7 +42,7 @@ _moved.install()
 
 _HOMES = {
     "Case": "cases.case",
-    "Classification": "models.objective",
+    "Classification": "models.classification",
     "Data": "data.rows",
     "ErasureRequest": "data.request",
     "Guarantee": "data.request",

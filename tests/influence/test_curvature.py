@@ -10,7 +10,7 @@ from torch.func import functional_call, jacrev
 from neuralyzer.data.rows import Data
 from neuralyzer.influence import curvature
 from neuralyzer.influence.curvature import GaussNewton, Parameters, directional_losses, mean_gradient, pushed
-from neuralyzer.models.objective import Classification
+from neuralyzer.models.classification import Classification
 from neuralyzer.models.regression import Regression
 from tests.models.cases import CASES, Double
 

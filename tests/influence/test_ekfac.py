@@ -11,7 +11,7 @@ from neuralyzer.influence import kept
 from neuralyzer.influence.curvature import GaussNewton, Parameters
 from neuralyzer.influence.ekfac import ekfac
 from neuralyzer.influence.layers import covered
-from neuralyzer.models.objective import Classification
+from neuralyzer.models.classification import Classification
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.regression import Regression
 from neuralyzer.models.trained import TrainedModel

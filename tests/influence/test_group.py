@@ -12,7 +12,7 @@ from neuralyzer.influence.curvature import GaussNewton
 from neuralyzer.influence.group import added, removed
 from neuralyzer.influence.removal import moved, removal_space
 from neuralyzer.models import reading
-from neuralyzer.models.objective import Classification
+from neuralyzer.models.classification import Classification
 from neuralyzer.models.regression import Regression
 from tests.models.cases import Double
 

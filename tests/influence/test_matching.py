@@ -9,7 +9,7 @@ from neuralyzer.errors import NotFiniteError
 from neuralyzer.influence.conjugate import conjugate_gradients
 from neuralyzer.influence.ekfac import ekfac
 from neuralyzer.influence.matching import matching
-from neuralyzer.models.objective import Classification
+from neuralyzer.models.classification import Classification
 from neuralyzer.models.regression import Regression
 
 

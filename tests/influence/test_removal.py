@@ -13,7 +13,7 @@ from neuralyzer.data.rows import Data
 from neuralyzer.influence.curvature import directional_losses
 from neuralyzer.influence.ekfac import ekfac
 from neuralyzer.influence.removal import moved, predicted_outputs, removal_space, row_influence
-from neuralyzer.models.objective import Classification
+from neuralyzer.models.classification import Classification
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.regression import Regression
 from neuralyzer.progress import Silent

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from neuralyzer.models.objective import Classification, Objective
+from neuralyzer.models.classification import Classification
+from neuralyzer.models.objective import Objective
 from neuralyzer.models.regression import Regression
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from neuralyzer.errors import UsageError
-from neuralyzer.models.objective import LOG_ODDS, Classification
+from neuralyzer.models.classification import LOG_ODDS, Classification
 from neuralyzer.models.regression import Regression
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0], [-3.0, 4.0, 1.0]], dtype=torch.float64)

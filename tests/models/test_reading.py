@@ -8,7 +8,7 @@ from torch import nn
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.models import reading
-from neuralyzer.models.objective import Classification
+from neuralyzer.models.classification import Classification
 from tests.models.cases import CASES, Double
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.models import removable, training, weights
-from neuralyzer.models.objective import Classification
+from neuralyzer.models.classification import Classification
 from neuralyzer.models.regression import Regression
 from neuralyzer.models.removable import RemovableLinear
 

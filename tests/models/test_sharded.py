@@ -11,8 +11,8 @@ from torch import nn
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UnreadableError, UsageError
 from neuralyzer.models import reading, sharded, training, weights
+from neuralyzer.models.classification import Classification
 from neuralyzer.models.ensemble import Ensemble
-from neuralyzer.models.objective import Classification
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.regression import Regression
 from neuralyzer.models.shard_record import HEAD, Record, erase

@@ -10,7 +10,7 @@ from torch import nn
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UsageError, WeightsError
 from neuralyzer.models import training, weights
-from neuralyzer.models.objective import Classification
+from neuralyzer.models.classification import Classification
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.registry.history import History
 from neuralyzer.registry.record import Recorder

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from neuralyzer.data import batches
-from neuralyzer.models.objective import Classification
+from neuralyzer.models.classification import Classification
 from neuralyzer.signals.perturbations import copies, noisy
 from neuralyzer.signals.signal import Context, spread
 

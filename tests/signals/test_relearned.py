@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neuralyzer.errors import NotFiniteError
-from neuralyzer.models.objective import Classification
+from neuralyzer.models.classification import Classification
 from neuralyzer.signals import relearning
 from neuralyzer.signals.relearned import RATES, Relearned
 from neuralyzer.signals.relearning import STEPS

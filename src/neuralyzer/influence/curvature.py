@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
-from neuralyzer.models.objective import Objective
+from neuralyzer.models.objective import Objective, curved
 from neuralyzer.models.reading import called, gradients
 
 CHUNK = 2048  # rows whose outputs are differentiated at once
@@ -95,7 +95,7 @@ class GaussNewton:
     """
 
     def __init__(self, module: nn.Module, objective: Objective, data: Data) -> None:
-        self.module, self.objective, self.data = module.eval(), objective, data
+        self.module, self.objective, self.data = module.eval(), curved(objective), data
         self.parameters = Parameters(module)
 
     def __matmul__(self, vector: Tensor) -> Tensor:

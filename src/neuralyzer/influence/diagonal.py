@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from neuralyzer.data import batches
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
-from neuralyzer.models.objective import Objective
+from neuralyzer.models.objective import Objective, curved
 from neuralyzer.models.reading import GRADIENT_CHUNK, called, gradients_by_row, row_gradients
 
 
@@ -47,10 +47,11 @@ def fisher_squares(module: nn.Module, objective: Objective, x: Inputs, y: Tensor
     """
     module.eval()
     values = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+    with_curvature = curved(objective)
     with torch.no_grad():
         outputs = objective.outputs(module, x)
         unit = torch.eye(outputs.shape[1], dtype=outputs.dtype, device=outputs.device)
-        hessian = torch.stack([objective.curvature(outputs, y, row.expand_as(outputs)) for row in unit], 2)
+        hessian = torch.stack([with_curvature.curvature(outputs, y, row.expand_as(outputs)) for row in unit], 2)
         eigenvalues, vectors = torch.linalg.eigh(hessian.double())
         roots = (vectors * eigenvalues.clamp_min(0).sqrt().unsqueeze(1)).to(outputs.dtype)
 

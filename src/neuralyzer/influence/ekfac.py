@@ -15,7 +15,7 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UsageError
 from neuralyzer.influence.curvature import Parameters
 from neuralyzer.influence.layers import biased, covered, flows, products
-from neuralyzer.models.objective import Objective
+from neuralyzer.models.objective import Objective, curved
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ def ekfac(module: nn.Module, objective: Objective, data: Data, rows: int | None 
 
     def drawn() -> Callable[[Tensor, Tensor], Tensor]:
         generator = torch.Generator().manual_seed(seed)  # both passes draw the same
-        return lambda outputs, _: objective.drawn_gradients(outputs, generator)
+        return lambda outputs, _: curved(objective).drawn_gradients(outputs, generator)
 
     moments: dict[str, tuple[Tensor, Tensor]] = {}
     for captured in flows(module, objective, data, layers, drawn()):

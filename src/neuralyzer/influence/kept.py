@@ -13,6 +13,7 @@ import safetensors.torch
 
 from neuralyzer.influence.ekfac import Block, Ekfac, ekfac
 from neuralyzer.influence.layers import covered
+from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.workspace import atomic
 
@@ -44,8 +45,8 @@ def factors(oracle: TrainedModel, path: Path | None = None) -> Ekfac:
 
 
 def possible(oracle: TrainedModel) -> bool:
-    """Return whether a model has layers that factors can be made of; an estimator or a bare embedding has none."""
-    return bool(covered(oracle.model))
+    """Return whether factors can be made: of layers, which an estimator or a bare embedding lacks, and curvature."""
+    return Capability.CURVATURE in oracle.recipe.capabilities and bool(covered(oracle.model))
 
 
 def ready(oracle: TrainedModel, path: Path | None) -> bool:

@@ -13,7 +13,7 @@ from neuralyzer.influence.conjugate import conjugate_gradients
 from neuralyzer.influence.curvature import Parameters, pushed
 from neuralyzer.influence.ekfac import Ekfac
 from neuralyzer.influence.removal import moved
-from neuralyzer.models.objective import Objective
+from neuralyzer.models.objective import Objective, matchable
 from neuralyzer.models.reading import called
 
 PULL = 25.0  # how many retained rows a matched row weighs as much as
@@ -71,7 +71,7 @@ class _Here:
     """The mismatch of some rows where a module now stands: summed gradient and curvature, flat ``(P,)``."""
 
     def __init__(self, module: nn.Module, objective: Objective, rows: Data, target: Tensor) -> None:
-        self.module, self.objective, self.rows, self.target = module, objective, rows, target
+        self.module, self.objective, self.rows, self.target = module, matchable(objective), rows, target
         self.parameters = Parameters(module)
         self.kept: tuple[Tensor, Pull] | None = None
 

@@ -12,9 +12,10 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError, first_line
 from neuralyzer.models import reading
 from neuralyzer.models.calling import call
+from neuralyzer.models.classification import Classification
+from neuralyzer.models.classification import labels as class_labels
 from neuralyzer.models.named import FAILURES
-from neuralyzer.models.objective import Classification, Objective
-from neuralyzer.models.objective import labels as class_labels
+from neuralyzer.models.objective import Objective
 
 ROWS = 64  # that are looked at
 FAR = 1000.0  # inputs are scaled by this: what is bounded then, a softmax or sigmoid bounds

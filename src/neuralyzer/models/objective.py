@@ -1,21 +1,21 @@
 """What a model is trained for: methods and signals speak to models only through an ``Objective``."""
 
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Protocol, Self
+from dataclasses import fields, is_dataclass
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuralyzer.data.batches import Inputs
 from neuralyzer.errors import UsageError
-from neuralyzer.models.calling import by_row, call
-
-LOG_ODDS = 0.1  # ``c``, weight of squared log-odds beside cross-entropy where outputs are matched
+from neuralyzer.models.kinds.kind import Capability
 
 
 class Objective(Protocol):
     """Per-row readings of a model's outputs.
+
+    What more an objective can do are protocols of their own: ``CurvedObjective``, ``MatchableObjective`` and
+    ``ScaledObjective``. Algorithms name what they need of them among their ``needs``.
 
     Attributes:
         name: of the kind of task.
@@ -34,183 +34,104 @@ class Objective(Protocol):
     def max_utility_loss(self) -> float: ...  # noqa: D102
 
     def outputs(self, model: nn.Module, x: Inputs) -> Tensor:
-        """The model's outputs ``(N, C)`` on ``x (N, ...)``."""
+        """Return the model's outputs ``(N, C)`` on ``x (N, ...)``."""
 
     def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Each row's loss ``(N,)``; training minimises its mean."""
+        """Return each row's loss ``(N,)``; training minimises its mean."""
 
     def margin(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """How surely the model knows each row ``(N,)``; higher is surer, unbounded."""
+        """Return how surely the model knows each row ``(N,)``; higher is surer, unbounded."""
 
     def correct(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """How right the model is on each row ``(N,)``; higher is righter."""
-
-    def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
-        """Each row's loss Hessian with respect to its outputs, applied to ``tangents (N, C)``."""
-
-    def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Loss gradients ``(N, C)`` at targets drawn from the model, weighted: their second moment is ``curvature``."""
-
-    def target(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """What ``M`` models say together of each row, ``(N, K)`` from their outputs ``(M, N, C)``."""
-
-    def surer(self, target: Tensor, y: Tensor, by: Tensor) -> Tensor:
-        """A target ``(N, K)`` with the ``margin`` of each row larger by so much, ``(N,)``."""
-
-    def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float | Tensor) -> Tensor:
-        """A target ``(N, K)``: outputs ``(N, C)`` less ``share``, of all or ``(N, 1)``, of what tells ``seen`` from ``never``."""
-
-    def mismatch(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Gradient with respect to outputs ``(N, C)`` of the loss against what ``target`` gave, ``(N, C)``."""
-
-    def halfway(self, outputs: Tensor, target: Tensor, tangents: Tensor) -> Tensor:
-        """Hessian of that loss half-way from ``outputs`` to where they match, applied to ``tangents (N, C)``."""
+        """Return how right the model is on each row ``(N,)``; higher is righter."""
 
     def utility(self, outputs: Tensor, y: Tensor) -> float:
-        """One figure for the model's use on ``N`` rows."""
+        """Return one figure for the model's use on ``N`` rows."""
 
     def utility_loss(self, before: float, after: float) -> float:
-        """How much utility was lost, in the unit of ``max_utility_loss``; negative where it was won."""
+        """Return how much utility was lost, in the unit of ``max_utility_loss``; negative where it was won."""
+
+
+@runtime_checkable
+class CurvedObjective(Objective, Protocol):
+    """An objective whose loss has a Hessian by the outputs: what influence functions and Fisher matrices need."""
+
+    def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
+        """Return each row's loss Hessian with respect to its outputs, applied to ``tangents (N, C)``."""
+
+    def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Return loss gradients ``(N, C)`` at targets drawn from the model: their second moment is ``curvature``."""
+
+
+@runtime_checkable
+class MatchableObjective(Objective, Protocol):
+    """An objective whose outputs can be matched to those of other models (``datamodel-matching``)."""
+
+    def target(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return what ``M`` models say together of each row, ``(N, K)`` from their outputs ``(M, N, C)``."""
+
+    def surer(self, target: Tensor, y: Tensor, by: Tensor) -> Tensor:
+        """Return a target ``(N, K)`` with the ``margin`` of each row larger by so much, ``(N,)``."""
+
+    def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float | Tensor) -> Tensor:
+        """Return a target ``(N, K)``: outputs ``(N, C)`` less a share of the difference between ``seen`` and ``never``.
+
+        Args:
+            outputs: of the model, ``(N, C)``.
+            seen: what models that saw the rows say together, ``(N, K)``.
+            never: what models that never saw them say together, ``(N, K)``.
+            share: of the difference, of all rows or of each, ``(N, 1)``.
+        """
+
+    def mismatch(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return the gradient by outputs ``(N, C)`` of the loss against what ``target`` gave, ``(N, C)``."""
+
+    def halfway(self, outputs: Tensor, target: Tensor, tangents: Tensor) -> Tensor:
+        """Return the Hessian of that loss half-way from ``outputs`` to a match, applied to ``tangents (N, C)``."""
+
+
+@runtime_checkable
+class ScaledObjective(Objective, Protocol):
+    """An objective whose readings have a unit, which is set when references are made."""
 
     def scaled(self, residuals: Tensor) -> Self:
-        """The objective with its scale set from residuals of models on rows that they never saw."""
+        """Return the objective with its scale set from residuals of models on rows that they never saw."""
 
 
-@dataclass(frozen=True)
-class Classification:
-    """One of ``C`` classes by softmax cross-entropy, or one of two by a single logit.
+_PROTOCOLS: dict[Capability, type] = {
+    Capability.CURVATURE: CurvedObjective,
+    Capability.MATCHING: MatchableObjective,
+}
 
-    Attributes:
-        label_smoothing: share of each target that is spread over all classes, as in ``torch.nn.CrossEntropyLoss``
-            (Szegedy et al. 2016, arXiv 1512.00567, section 7).
-        class_weights: what a row's loss counts, by its class, ``C`` numbers; all alike where None. Losses are averaged
-            over rows, not over their weights as torch does it: divide yours by their mean over the training rows.
+
+def capabilities(objective: Objective) -> frozenset[Capability]:
+    """Return what an objective has beyond its readings."""
+    return frozenset(capability for capability, protocol in _PROTOCOLS.items() if isinstance(objective, protocol))
+
+
+def curved(objective: Objective) -> CurvedObjective:
+    """Return the objective as one that has curvature.
+
+    Raises:
+        UsageError: if it has none.
     """
+    if not isinstance(objective, CurvedObjective):
+        raise UsageError(f"the objective {objective.name!r} has no curvature: it lacks curvature or drawn_gradients")
+    return objective
 
-    name: str = "classification"
-    counted: bool = True
-    utility_name: str = "accuracy"
-    max_utility_loss: float = 0.01
-    label_smoothing: float = 0.0
-    class_weights: tuple[float, ...] | None = None
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise UsageError(f"label_smoothing is {self.label_smoothing}; it must be at least 0 and below 1")
-        if self.class_weights is not None:
-            object.__setattr__(self, "class_weights", tuple(float(weight) for weight in self.class_weights))
-            if not self.class_weights or min(self.class_weights) <= 0:
-                raise UsageError(f"class_weights are {self.class_weights}; each must be above 0")
+def matchable(objective: Objective) -> MatchableObjective:
+    """Return the objective as one whose outputs can be matched.
 
-    def _weights(self, outputs: Tensor) -> Tensor | None:
-        if self.class_weights is None:
-            return None
-        if len(self.class_weights) != outputs.shape[-1]:
-            raise UsageError(f"there are {len(self.class_weights)} class_weights and {outputs.shape[-1]} classes")
-        return torch.tensor(self.class_weights, dtype=outputs.dtype, device=outputs.device)
-
-    def _counted(self, own: Tensor, weights: Tensor) -> Tensor:
-        """What the log-probabilities of a row count together, where its own class has weights ``own (N,)``."""
-        return (1 - self.label_smoothing) * own + self.label_smoothing * weights.mean()
-
-    def outputs(self, model: nn.Module, x: Inputs) -> Tensor:
-        """Logits ``(N, C)``; a single logit ``z`` becomes ``(0, z)``."""
-        logits = by_row(call(model, x), x)
-        if logits.ndim != 2:
-            raise UsageError(f"Classification needs outputs (N, C); the model gave {tuple(logits.shape)}")
-        return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
-
-    def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Cross-entropy ``-log p_y``, smoothed and weighted where that is declared."""
-        return F.cross_entropy(
-            outputs, labels(y), self._weights(outputs), reduction="none", label_smoothing=self.label_smoothing
+    Raises:
+        UsageError: if they cannot be.
+    """
+    if not isinstance(objective, MatchableObjective):
+        raise UsageError(
+            f"the outputs of objective {objective.name!r} cannot be matched: it lacks target, surer, without, mismatch "
+            "or halfway"
         )
-
-    def margin(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """``log p_y - log(1 - p_y)``, from logits without cancellation (LiRA, arXiv 2112.03570, section IV.A)."""
-        index = labels(y).unsqueeze(1)
-        own = outputs.gather(1, index).squeeze(1)
-        others = outputs.scatter(1, index, -torch.inf)
-        return own - torch.logsumexp(others, 1)
-
-    def correct(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """1 where the largest logit is the row's class, else 0."""
-        return (outputs.argmax(1) == labels(y)).to(outputs.dtype)
-
-    def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
-        """``(diag(p) - p p') v``, the same for every label but for its weight."""
-        found, weights = _fisher(outputs.softmax(1), tangents), self._weights(outputs)
-        return found if weights is None else self._counted(weights[labels(y)], weights).unsqueeze(1) * found
-
-    def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
-        """``(p - e_c) sqrt(p_c / q_c)`` for a class ``c`` drawn with probability ``q_c ~ p_c |p - e_c|^2``.
-
-        Were ``c`` drawn from ``p``, a model sure of its rows would draw their own class nearly always, and its curvature
-        would rest on the few rows where it did not.
-
-        Returns:
-            ``(N, C)``; each row's squared norm is the trace of its Hessian, whatever was drawn.
-        """
-        p = outputs.double().softmax(1)
-        top = p.argmax(1, keepdim=True)
-        rest = p.scatter(1, top, 0.0)  # from which 1 - p of the surest class follows without cancellation
-        missing = (1 - p).scatter(1, top, rest.sum(1, keepdim=True))
-        others = (p.square().sum(1, keepdim=True) - p.square()).scatter(1, top, rest.square().sum(1, keepdim=True))
-        chances = p * (missing.square() + others)
-        trace = chances.sum(1, keepdim=True)
-        drawn = torch.multinomial(torch.where(trace > 0, chances, p), 1, generator=generator)
-        gradient = p.scatter(1, drawn, -missing.gather(1, drawn))
-        weights = self._weights(p)
-        if weights is not None:  # labels are drawn, so a row's weight is the one that the model expects
-            trace = trace * self._counted(p @ weights, weights).unsqueeze(1)
-        return (F.normalize(gradient, dim=1, eps=torch.finfo(p.dtype).tiny) * trace.sqrt()).to(outputs.dtype)
-
-    def target(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Geometric mean of the models' class probabilities, as sure of a row's class as they are: by their mean margin.
-
-        Models err on a row in different ways, and the geometric mean alone is surer of it than nearly all of them.
-
-        Returns:
-            Probabilities ``(N, C)``.
-        """
-        together = outputs.log_softmax(-1).mean(0)
-        margins = torch.stack([self.margin(own, y) for own in outputs])
-        return self.surer(together.softmax(-1), y, margins.mean(0) - self.margin(together, y))
-
-    def surer(self, target: Tensor, y: Tensor, by: Tensor) -> Tensor:
-        """What is added to the margin is added to the log-odds of the row's class."""
-        return _log(target).scatter_add(1, labels(y).unsqueeze(1), by.unsqueeze(1)).softmax(-1)
-
-    def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float | Tensor) -> Tensor:
-        """The difference is taken off the log-odds."""
-        return (outputs - share * (_log(seen) - _log(never))).softmax(-1)
-
-    def mismatch(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """``p - q + c (z - log q)``, centred: the gradient of cross-entropy and of half the squared log-odds missed.
-
-        Where model and target are both sure of a class, cross-entropy cannot tell how sure; a margin can.
-
-        Returns:
-            ``(N, C)``.
-        """
-        missed = outputs - _log(target)
-        return outputs.softmax(1) - target + LOG_ODDS * _centred(missed)
-
-    def halfway(self, outputs: Tensor, target: Tensor, tangents: Tensor) -> Tensor:
-        """``(diag(p) - p p') v + c v``, centred, at the mean of the model's and the target's probabilities."""
-        return _fisher((outputs.softmax(1) + target) / 2, tangents) + LOG_ODDS * _centred(tangents)
-
-    def utility(self, outputs: Tensor, y: Tensor) -> float:
-        """Share of rows that are right."""
-        return float(self.correct(outputs, y).mean())
-
-    def utility_loss(self, before: float, after: float) -> float:
-        """Accuracy lost, as a share of rows."""
-        return before - after
-
-    def scaled(self, residuals: Tensor) -> Self:
-        """Itself: margins of classes need no scale."""
-        return self
+    return objective
 
 
 def declared(objective: Objective) -> dict[str, Any]:
@@ -225,33 +146,16 @@ def declared(objective: Objective) -> dict[str, Any]:
     }
 
 
-def _fisher(p: Tensor, tangents: Tensor) -> Tensor:
-    """``(diag(p) - p p') v``."""
-    return p * (tangents - (p * tangents).sum(1, keepdim=True))
+_MOVED = ("LOG_ODDS", "Classification", "labels")  # to ``models.classification``
 
 
-def _log(probabilities: Tensor) -> Tensor:
-    return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
+def __getattr__(name: str) -> Any:
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import warnings
 
+    from neuralyzer.models import classification
 
-def _centred(values: Tensor) -> Tensor:
-    return values - values.mean(1, keepdim=True)
-
-
-def labels(y: Tensor) -> Tensor:
-    """Class numbers.
-
-    Args:
-        y: targets ``(N,)`` or ``(N, 1)``.
-
-    Returns:
-        ``(N,)``.
-
-    Raises:
-        UsageError: if the targets are real numbers or several a row (multi-label).
-    """
-    if y.ndim > 1 and y.shape[1:].numel() > 1:
-        raise UsageError(f"targets have {y.shape[1:].numel()} values a row: multi-label models are not supported")
-    if y.is_floating_point():
-        raise UsageError("Classification needs whole-number class labels; for real targets use Regression()")
-    return y.reshape(len(y))
+    message = f"models.objective.{name} is now models.classification.{name}; the old name goes with the next version"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return getattr(classification, name)

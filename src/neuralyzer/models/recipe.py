@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from neuralyzer.errors import UsageError
+from neuralyzer.models.classification import Classification
 from neuralyzer.models.kinds.kind import Capability, Kind
 from neuralyzer.models.kinds.module import Module
 from neuralyzer.models.named import FAILURES, named
-from neuralyzer.models.objective import Classification, Objective
+from neuralyzer.models.objective import Objective, capabilities
 from neuralyzer.models.placement import Precision
 from neuralyzer.workspace import digests
 
@@ -139,6 +140,11 @@ class Recipe:
     def stepwise(self) -> bool:
         """Whether a training is taken here, step by step; else a function, a command or another framework trains."""
         return self.train is None and self.command is None and Capability.CONTINUED in self.kind.capabilities
+
+    @cached_property
+    def capabilities(self) -> frozenset[Capability]:
+        """What can be done with the recipe's models: what their kind has, and what their objective has."""
+        return self.kind.capabilities | capabilities(self.objective)
 
     @cached_property
     def base(self) -> str | None:

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from neuralyzer.data import batches
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
-from neuralyzer.models.objective import Classification, Objective, labels
+from neuralyzer.models.classification import Classification, labels
+from neuralyzer.models.objective import Objective
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress
 

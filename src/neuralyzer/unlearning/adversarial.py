@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from neuralyzer.data import batches
 from neuralyzer.data.rows import Data
-from neuralyzer.models.objective import Objective, labels
+from neuralyzer.models.classification import labels
+from neuralyzer.models.objective import Objective
 from neuralyzer.unlearning.task import Task
 
 CHUNK = 512  # rows attacked at once

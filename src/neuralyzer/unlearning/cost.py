@@ -69,22 +69,26 @@ def probe(task: Task) -> Rates:
     rows = _probed_rows(task)
     parameters, few = Parameters(task.model), rows.select(np.arange(min(len(rows), 2 * GRADIENT_CHUNK)))
     vector = torch.ones(sum(parameters.sizes))
-    curvature, lone = (GaussNewton(task.model, objective, own) for own in (rows, rows.select(np.array([0]))))
-    factoring, factors = (0.0, task.factors) if task.factors_kept else _factored(task)
+    product = solve = factoring = float("inf")
+    if Capability.CURVATURE in task.capabilities:
+        curvature = GaussNewton(task.model, objective, rows)
+        one_row = GaussNewton(task.model, objective, rows.select(np.array([0])))
+        factoring, factors = (0.0, task.factors) if task.factors_kept else _factored(task)
 
-    def solve() -> None:
-        lone @ vector
-        if factors is not None:
-            factors.solve(parameters, factors.product(parameters, vector), factors.largest)
+        def solved() -> None:
+            one_row @ vector
+            if factors is not None:
+                factors.solve(parameters, factors.product(parameters, vector), factors.largest)
 
+        product, solve = _seconds(lambda: curvature @ vector) / len(rows), _seconds(solved)
     step = _step_seconds(task) if recipe.stepwise else _own_step_seconds(task)
     return Rates(
         step=step,
         partial=min(step, _step_seconds(task, last_layers.chosen(task, 1))),
         gradient=_seconds(lambda: mean_gradient(task.model, objective, rows)) / len(rows),
         single=_seconds(lambda: importances(task.model, objective, few)) / len(few),
-        product=_seconds(lambda: curvature @ vector) / len(rows),
-        solve=_seconds(solve),
+        product=product,
+        solve=solve,
         factoring=factoring,
         forward=_seconds(lambda: reading.outputs(task.model, objective, rows.x)) / len(rows),
         reading=trace_seconds,

@@ -9,7 +9,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.kinds.kind import OF_OBJECTIVES, Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import replay
 from neuralyzer.unlearning.task import Task
@@ -132,9 +132,11 @@ def hurries(method: Method) -> bool:
 
 def obstacle(method: Method, task: Task) -> str | None:
     """Why the method cannot work on this task; None where it can."""
-    missing = sorted(own for own in method.needs if isinstance(own, Capability) and own not in task.capabilities)
+    missing = {need for need in method.needs if isinstance(need, Capability)} - task.capabilities
+    if of_kind := sorted(missing - OF_OBJECTIVES):
+        return f"needs {' and '.join(of_kind)}, which a {task.oracle.recipe.kind.name} does not have"
     if missing:
-        return f"needs {' and '.join(missing)}, which a {task.oracle.recipe.kind.name} does not have"
+        return f"needs {' and '.join(sorted(missing))}, which the objective {task.objective.name!r} does not have"
     if Need.REFERENCES in method.needs and (wrong := missing_target(task)) is not None:
         return wrong
     if Need.CLASSES in method.needs and not task.objective.counted:

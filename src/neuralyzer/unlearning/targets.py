@@ -15,7 +15,7 @@ from neuralyzer.data.holding import ArrayRows
 from neuralyzer.data.rows import Data
 from neuralyzer.influence.removal import predicted_outputs
 from neuralyzer.models import reading
-from neuralyzer.models.objective import Objective
+from neuralyzer.models.objective import Objective, matchable
 from neuralyzer.references.measurement.copies import copies
 from neuralyzer.references.measurement.split import Asked, ReferenceSplit
 from neuralyzer.references.signal_values import Part
@@ -78,7 +78,7 @@ class Aims:
             The aims.
         """
         ahead = torch.from_numpy(leads(task, module)).float()
-        return replace(self, never=self.objective.surer(self.never, self.y, ahead))
+        return replace(self, never=matchable(self.objective).surer(self.never, self.y, ahead))
 
     @classmethod
     def near(cls, task: Task) -> "Aims":
@@ -104,7 +104,7 @@ class Aims:
         """What influence functions say that a model without a task's forget rows outputs on them."""
         x, y = task.oracle.data.gather(task.positions)
         outputs = predicted_outputs(task.model, task.objective, task.forget, len(task.retain), task.factors, damping, x)
-        never = task.objective.target(outputs[None], y)
+        never = matchable(task.objective).target(outputs[None], y)
         return cls._of(task, never, _own(task, [x]) if task.oracle.recipe.augment else None)
 
     @classmethod
@@ -146,7 +146,7 @@ class Aims:
         if self.seen is None:
             return self.never[places]
         own = reading.outputs(self.model, self.objective, x)
-        return self.objective.without(own, self.seen[places], self.never[places], self.share[places])
+        return matchable(self.objective).without(own, self.seen[places], self.never[places], self.share[places])
 
 
 def remembered(task: Task) -> float:
@@ -189,7 +189,9 @@ def _read(task: Task) -> Iterable[Inputs]:
 def _own(task: Task, shown: Iterable[Inputs]) -> Tensor:
     """What the original says of each row as it is shown, once or more, together."""
     y = task.oracle.data.gather(task.positions)[1]
-    return task.objective.target(torch.stack([reading.outputs(task.model, task.objective, own) for own in shown]), y)
+    return matchable(task.objective).target(
+        torch.stack([reading.outputs(task.model, task.objective, own) for own in shown]), y
+    )
 
 
 def _said(
@@ -210,7 +212,7 @@ def _said(
     for (rows, shown), (_, members) in zip(split.shown(task.parts, blocks), blocks, strict=True):
         if lacking is not None:
             shown = [filled_in(outputs, lacking[torch.from_numpy(members)]) for outputs in shown]
-        found = task.objective.target(torch.cat(shown[1:] or shown), y[places[rows]])
+        found = matchable(task.objective).target(torch.cat(shown[1:] or shown), y[places[rows]])
         said = torch.zeros(len(places), found.shape[1]) if said is None else said
         said[places[rows]] = found
     assert said is not None

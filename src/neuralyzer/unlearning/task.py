@@ -142,7 +142,7 @@ class Task:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """What can be done with the model on these rows."""
-        return self.oracle.recipe.kind.capabilities
+        return self.oracle.recipe.capabilities
 
     @property
     def objective(self) -> Objective:

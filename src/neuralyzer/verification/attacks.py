@@ -10,7 +10,7 @@ from rich.text import Text
 
 from neuralyzer.attacks.evaluation import Attacked, on_members, on_request, readable
 from neuralyzer.attacks.shadows import SIGNAL
-from neuralyzer.models.objective import Classification
+from neuralyzer.models.classification import Classification
 from neuralyzer.trace.estimator import Estimates, Signals
 
 NAMES = {

@@ -13,7 +13,7 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import BudgetSpentError, UsageError
 from neuralyzer.methods import catalogue
 from neuralyzer.models import removable, weights
-from neuralyzer.models.objective import Classification
+from neuralyzer.models.classification import Classification
 from neuralyzer.models.regression import Regression
 from neuralyzer.models.removable import RemovableLinear
 from neuralyzer.models.trained import TrainedModel

@@ -15,6 +15,7 @@ from neuralyzer.errors import UsageError
 from neuralyzer.influence.matching import PRODUCTS, PULL, matching
 from neuralyzer.models import reading, weights
 from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.objective import matchable
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes, missing_target
@@ -80,7 +81,14 @@ class DatamodelMatching:
     paper: ClassVar[str] = "Georgiev et al. 2024, arXiv 2410.23232"
     guarantee: ClassVar[Guarantee] = Guarantee.STRONG
     needs: ClassVar[frozenset[Need | Capability]] = frozenset(
-        {Need.RETAIN, Need.FORGET, Capability.GRADIENTS, Capability.CONTINUED}
+        {
+            Need.RETAIN,
+            Need.FORGET,
+            Capability.GRADIENTS,
+            Capability.CONTINUED,
+            Capability.CURVATURE,
+            Capability.MATCHING,
+        }
     )
     expected: ClassVar[Expectation] = Expectation(trace=0.05, utility_loss=-0.004)
     repaired: ClassVar[bool] = False
@@ -255,7 +263,10 @@ class DatamodelMatching:
         return reached.eval()
 
     def _losses(self, task: Task, module: nn.Module, aims: Aims, epochs: int) -> Iterator[Tensor]:
-        objective, drawn = task.objective, aims.drawn(math.ceil(BESIDE * task.oracle.recipe.batch_size), task.seed)
+        objective, drawn = (
+            matchable(task.objective),
+            aims.drawn(math.ceil(BESIDE * task.oracle.recipe.batch_size), task.seed),
+        )
         for x, y in training_loop.batches(task.oracle.recipe, module, task.retain, epochs, task.seed):
             own, target = next(drawn)
             outputs = objective.outputs(module, batches.join([x, own]))

@@ -43,7 +43,7 @@ class Influence:
     paper: ClassVar[str] = "Koh and Liang 2017, arXiv 1703.04730"
     guarantee: ClassVar[Guarantee] = Guarantee.STRONG
     needs: ClassVar[frozenset[Need | Capability]] = frozenset(
-        {Need.RETAIN, Need.FORGET, Need.REFERENCES, Capability.GRADIENTS}
+        {Need.RETAIN, Need.FORGET, Need.REFERENCES, Capability.GRADIENTS, Capability.CURVATURE}
     )
     expected: ClassVar[Expectation] = Expectation(trace=0.06, utility_loss=-0.004)
     repaired: ClassVar[bool] = True

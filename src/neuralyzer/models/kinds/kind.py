@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
 
 class Capability(StrEnum):
-    """What can be done with a model; a kind has some of them, an algorithm or a signal needs some."""
+    """What can be done with a model: its kind has some, its objective others; an algorithm or a signal needs some."""
 
     GRADIENTS = "gradients"
     ROW_GRADIENTS = "per-row gradients"
     INPUT_GRADIENTS = "gradients of its inputs"
     CONTINUED = "continued training"
     STACKED = "stacked training"
+    CURVATURE = "curvature"
+    MATCHING = "outputs that can be matched"
+
+
+OF_OBJECTIVES = frozenset({Capability.CURVATURE, Capability.MATCHING})  # what an objective has, whatever the kind
 
 
 class Kind(Protocol):

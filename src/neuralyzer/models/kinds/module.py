@@ -36,7 +36,12 @@ class Module:
     """What ``Recipe.build`` gives."""
 
     name: ClassVar[str] = "torch module"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {
+            Capability.GRADIENTS, Capability.ROW_GRADIENTS, Capability.INPUT_GRADIENTS, Capability.CONTINUED,
+            Capability.STACKED,
+        }
+    )  # fmt: skip
 
     def model(self, recipe: "Recipe") -> nn.Module:
         """Build a module, and load pretrained weights where the recipe names some.

@@ -11,7 +11,7 @@ import torch
 
 from neuralyzer.data import batches
 from neuralyzer.models import reading, threads, weights
-from neuralyzer.models.objective import Objective
+from neuralyzer.models.objective import Objective, ScaledObjective
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
 from neuralyzer.references.measurement.copies import copies
@@ -29,8 +29,10 @@ UNITS = 256  # subjects whose rows are held at once
 
 
 def scaled(objective: Objective, scale: float | None) -> Objective:
-    """The objective with the scale that was set when the pool was made."""
-    return objective if scale is None else objective.scaled(torch.tensor([scale]))
+    """Return the objective with the scale that was set when the pool was made, where it has one."""
+    if scale is None or not isinstance(objective, ScaledObjective):
+        return objective
+    return objective.scaled(torch.tensor([scale]))
 
 
 def evaluator_of(store: Store, oracle: TrainedModel, head: dict[str, Any], units: dict[int, Indices]) -> Evaluator:
