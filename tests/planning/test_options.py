@@ -157,3 +157,15 @@ def test_every_algorithm_says_what_it_leaves(name):
     assert isinstance(expected, Expectation) and 0 <= expected.trace <= 1.5 and abs(expected.utility_loss) < 0.5
     if catalogue.get(name).guarantee is Guarantee.EXACT:
         assert expected == Expectation(0.0, 0.0)
+
+
+def test_what_is_there_for_comparison_is_not_feasible_whatever_earlier_runs_say(task):
+    runs = tuple(
+        {"method": "boundary-shrink", "effort": None, "world": "w", "trace": 0.0, "utility_loss": 0.0}
+        for _ in range(500)
+    )
+    one = task()
+    own = predict(
+        catalogue.make("boundary-shrink"), one, RATES, None, 0.01, None, Record(runs), Situation.of(one)
+    )  # fmt: skip
+    assert not own.feasible and "for comparison" in own.reason and "is known to leave" not in own.reason

@@ -12,6 +12,7 @@ from neuralyzer.errors import UnreadableError
 from neuralyzer.methods import catalogue
 from neuralyzer.planning import track_record
 from neuralyzer.planning.track_record import Record, Situation
+from neuralyzer.unlearning.method import for_comparison
 from neuralyzer.unlearning.task import Task
 
 HERE = Situation(parameters=4.0, forget_share=-2.0, concentration=0.2, distance=0.0, gap=0.5)
@@ -135,3 +136,12 @@ def test_the_shipped_record_can_leave_worlds_out():
         assert own["method"] in catalogue.names()
         assert own["trace"] >= 0
         assert math.isfinite(HERE.apart(own))
+
+
+def test_what_is_marked_for_comparison_left_most_of_the_trace_wherever_it_was_measured():
+    """By the runs that ship: of each algorithm the least trace that was left in any situation."""
+    least: dict[str, float] = {}
+    for run in Record.shipped().runs:
+        least[run["method"]] = min(run["trace"], least.get(run["method"], math.inf))
+    marked = {name for name, kind in catalogue.methods().items() if for_comparison(kind)}
+    assert marked == {name for name, trace in least.items() if trace > 0.5} and len(marked) >= 2

@@ -46,7 +46,7 @@ def test_where_every_setting_shows_a_trace_the_smallest_wins(tuner, monkeypatch)
 
 def test_a_class_that_goes_whole_is_no_utility(made_world):
     oracle = made_world.oracle
-    of = lambda request: np.unique(Task(oracle, request, made_world.references()).outside.labels)
+    of = lambda request: np.unique(Task(oracle, request, made_world.references()).tuning_holdout.labels)
     every, rest = of(ErasureRequest(subjects=["c0"])), of(ErasureRequest(classes=["1"]))
     assert list(rest) == [label for label in every if label != "1"] and "1" in every
 
@@ -69,7 +69,7 @@ def test_lost_utility_counts_like_a_trace(tuner, monkeypatch):
 
 
 def test_utility_is_read_on_rows_that_no_model_saw(tuner):
-    outside, holdout = tuner.task.outside, tuner.task.oracle.holdout
+    outside, holdout = tuner.task.tuning_holdout, tuner.task.oracle.holdout
     assert outside.ids.tolist() == holdout.ids[::2].tolist() and not set(outside.ids) & set(tuner.task.oracle.data.ids)
 
 

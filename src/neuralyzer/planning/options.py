@@ -10,7 +10,7 @@ from neuralyzer.planning.track_record import Effort, Record, Situation
 from neuralyzer.references.training.exact import EXACT_REFERENCES
 from neuralyzer.unlearning import search
 from neuralyzer.unlearning.cost import Rates
-from neuralyzer.unlearning.method import Expectation, Method, hurries, obstacle
+from neuralyzer.unlearning.method import Expectation, Method, anytime, for_comparison, obstacle
 from neuralyzer.unlearning.repair import Repair
 from neuralyzer.unlearning.task import Task
 
@@ -98,6 +98,8 @@ def predict(
         reasons.append(
             f"over the budget of {budget:.2f} s" if seconds is not None else "nobody knows how long its training takes"
         )
+    if for_comparison(method):
+        reasons.append("is there for comparison: it left most of the trace wherever it was measured")
     if not exact and expected.trace > LARGEST_EXPECTED_TRACE:
         reasons.append(f"is known to leave about {100 * expected.trace:.0f} % of the trace")
     lost = None if exact or members is None or utility is None else task.objective.utility_loss(members, utility)
@@ -110,7 +112,7 @@ def predict(
         reasons += [_praise(method, expected, seconds, budget), *([] if exact else _inconclusive(doubt, answerable))]
     return Option(
         method.name, method.guarantee, seconds, 0.0 if exact else expected.trace, utility, feasible, "; ".join(reasons),
-        searched=searched, runs=runs, hurried=budget is not None and (effort is Effort.WITHIN or hurries(method)),
+        searched=searched, runs=runs, hurried=budget is not None and (effort is Effort.WITHIN or anytime(method)),
     )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ class Situation:
             _concentration(task),
             _distance(task.forget, task.retain, task.seed),
             task.never_seen_loss - own if task.traceable else None,
-            float(np.isin(task.forget.y.numpy(), task.gone).mean()) if len(task.gone) else 0.0,
+            float(np.isin(task.forget.y.numpy(), task.removed_classes).mean()) if len(task.removed_classes) else 0.0,
         )
 
     def apart(self, other: Mapping[str, Any]) -> float:

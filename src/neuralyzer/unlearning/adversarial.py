@@ -48,7 +48,7 @@ def nearest(
         said = outputs.detach().argmax(1)
         still = said == own[left]
         chosen[left] = torch.where(still, outputs.detach().scatter(1, own[left, None], -torch.inf).argmax(1), said)
-        if not still.any() or taken == DOUBLINGS * steps or (task is not None and task.late):
+        if not still.any() or taken == DOUBLINGS * steps or (task is not None and task.time_is_up):
             break
         # the margin's gradient is parallel to the loss's and does not vanish where the model is sure
         (slope,) = torch.autograd.grad(-objective.margin(outputs, y[left]).sum(), at)

@@ -84,7 +84,7 @@ class Composed:
             module = part.unlearn(task.going_on_from(module), progress)
             if part.repaired and part is not self.parts[-1]:
                 module = Repair().mend(module, task, progress)
-            if task.late:
+            if task.time_is_up:
                 break
         return module
 

@@ -1,5 +1,6 @@
 """What an unlearning algorithm is."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from enum import StrEnum
@@ -100,8 +101,9 @@ class Method(Protocol):
         expected: what it was measured to leave and cost.
         repaired: whether ``repair`` follows it.
 
-    It may have more: ``hurries``, whether it does less where time is limited; ``obstacle(task)``, why it cannot work on a
-    task (a sentence) or None; ``space``, a ``Range`` for each hyperparameter that the shared search sets (``search``), and
+    It may have more: ``anytime``, whether it does less where time is limited; ``for_comparison``, whether it left most of
+    the trace wherever it was measured, so that no plan tries it; ``obstacle(task)``, why it cannot work on a task (a
+    sentence) or None; ``space``, a ``Range`` for each hyperparameter that the shared search sets (``search``); and
     ``states(task, progress)``, the models after each of its ``epochs`` passes, of which the search may take any.
     """
 
@@ -125,9 +127,17 @@ def space(method: Method | type[Method]) -> Mapping[str, Range]:
     return getattr(method, "space", {})
 
 
-def hurries(method: Method) -> bool:
-    """Whether the method takes a shorter way where time is limited."""
-    return getattr(method, "hurries", False)
+def anytime(method: Method) -> bool:
+    """Return whether the method does less where time is limited."""
+    if hasattr(method, "hurries"):
+        warnings.warn(f"{method.name}: hurries is now called anytime", DeprecationWarning, stacklevel=2)
+        return bool(method.hurries)
+    return getattr(method, "anytime", False)
+
+
+def for_comparison(method: Method | type[Method]) -> bool:
+    """Return whether the method left most of the trace wherever it was measured: no plan tries it."""
+    return getattr(method, "for_comparison", False)
 
 
 def obstacle(method: Method, task: Task) -> str | None:

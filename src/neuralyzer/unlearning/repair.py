@@ -78,7 +78,7 @@ class Repair:
                 task.show(progress, module)
             elif (waited := waited + 1) >= self.patience:
                 break
-            if task.late:
+            if task.time_is_up:
                 break
         progress.finish()
         return kept.eval()

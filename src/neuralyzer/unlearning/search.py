@@ -150,7 +150,7 @@ def search(
             record.keep(module)
         record.write(done)
         progress.advance()
-        if task.late:
+        if task.time_is_up:
             break
     progress.finish()
     return Found(module, settings, tuple(done))

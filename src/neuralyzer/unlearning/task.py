@@ -33,6 +33,9 @@ from neuralyzer.unlearning.training_audit import TrainingAudit
 HELD_BACK = 0.1  # of the retained rows: what repair stops by
 MOST_HELD_BACK = 1000
 FEWEST_NEVER = 3  # members whose mean utility says something
+OLD_NAMES = {  # that plugins may use, for one more version
+    "witness": "training_audit", "late": "time_is_up", "outside": "tuning_holdout", "gone": "removed_classes",
+}  # fmt: skip
 
 
 class Task:
@@ -71,6 +74,12 @@ class Task:
         self._kept = None if references is None else references.store.curvature
         self.start(request.budget)
 
+    def __getattr__(self, name: str) -> Any:
+        if name not in OLD_NAMES:
+            raise AttributeError(f"a Task has no {name!r}")
+        warnings.warn(f"Task.{name} is now Task.{OLD_NAMES[name]}", DeprecationWarning, stacklevel=2)
+        return getattr(self, OLD_NAMES[name])
+
     def start(self, seconds: float | None) -> None:
         """Let an algorithm's time begin now; the request's budget has begun when the task was made.
 
@@ -85,7 +94,7 @@ class Task:
         return math.isfinite(self._ends)
 
     @property
-    def late(self) -> bool:
+    def time_is_up(self) -> bool:
         """Whether the time is up: an algorithm stops cleanly, with the best that it has."""
         return time.perf_counter() > self._ends
 
@@ -134,12 +143,6 @@ class Task:
         return self.oracle.model
 
     @property
-    def witness(self) -> TrainingAudit:
-        """The training audit by its old name."""
-        warnings.warn("Task.witness is now Task.training_audit", DeprecationWarning, stacklevel=2)
-        return self.training_audit
-
-    @property
     def capabilities(self) -> frozenset[Capability]:
         """What can be done with the model on these rows."""
         return self.oracle.recipe.capabilities
@@ -177,17 +180,17 @@ class Task:
         return self.retain.select(self._split[1])
 
     @cached_property
-    def outside(self) -> Data:
+    def tuning_holdout(self) -> Data:
         """Every other row of the holdout: what a tuner reads utility on.
 
         Rows of a class that goes whole are left out: a model trained without it gets none of them right either.
         """
         holdout = self.oracle.require_holdout()
-        chosen, gone = np.arange(0, len(holdout), 2), self.gone
-        return holdout.select(chosen[~np.isin(holdout.y[chosen].numpy(), gone)] if len(gone) else chosen)
+        chosen, removed = np.arange(0, len(holdout), 2), self.removed_classes
+        return holdout.select(chosen[~np.isin(holdout.y[chosen].numpy(), removed)] if len(removed) else chosen)
 
     @property
-    def gone(self) -> np.ndarray:
+    def removed_classes(self) -> np.ndarray:
         """Classes of which no row is retained."""
         if not self.objective.counted or self.oracle.data.y.ndim > 1:
             return np.empty(0)
@@ -219,8 +222,10 @@ class Task:
         """By how much the original's utility on retained rows is above that on others; 0 without a holdout."""
         if self.oracle.holdout is None:
             return 0.0
-        known, outside = (reading.utility(self.model, self.objective, rows) for rows in (self.held_back, self.outside))
-        return max(0.0, self.objective.utility_loss(known, outside))
+        retained, unseen = (
+            reading.utility(self.model, self.objective, rows) for rows in (self.held_back, self.tuning_holdout)
+        )
+        return max(0.0, self.objective.utility_loss(retained, unseen))
 
     @cached_property
     def factors(self) -> Ekfac:

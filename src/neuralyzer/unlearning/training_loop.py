@@ -103,7 +103,7 @@ def descend(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             yield
-            if task.late:
+            if task.time_is_up:
                 return
             module.train()
 
@@ -187,7 +187,7 @@ def passes(
             if taken:
                 task.show(progress, module)
                 yield weights.clone(module).eval()
-            if task.late or not taken:
+            if task.time_is_up or not taken:
                 return
     finally:
         progress.finish()

@@ -60,12 +60,12 @@ class Tuner:
         self.allowed = ALLOWED * (2 if repaired else 1) * task.objective.max_utility_loss + task.predicted_loss
         self.trials: list[Trial] = []
         self.critical = 0.0
-        self._before = reading.utility(task.model, task.objective, task.outside)
+        self._before = reading.utility(task.model, task.objective, task.tuning_holdout)
 
     def attempt(self, settings: Iterable[dict[str, float]], make: Callable[[dict[str, float]], nn.Module]) -> None:
         """Try settings in order, those tried before excepted."""
         for chosen in settings:
-            if any(trial.settings == chosen for trial in self.trials) or self.late:
+            if any(trial.settings == chosen for trial in self.trials) or self.time_is_up:
                 continue
             self.trials.append(self.judge(chosen, make(chosen)))
             best = self.best  # only the best module is kept
@@ -75,7 +75,7 @@ class Tuner:
         """What the tuning split says of what a setting gave."""
         z, loss, lost = math.inf, math.inf, math.inf
         try:
-            after = reading.utility(module, self.task.objective, self.task.outside)
+            after = reading.utility(module, self.task.objective, self.task.tuning_holdout)
             joint = self.task.trace(module).joint
             loss = reading.mean_loss(module, self.task.objective, self.task.held_back)
             lost = max(0.0, self.task.objective.utility_loss(self._before, after) / self.allowed - 1)
@@ -89,9 +89,9 @@ class Tuner:
         return trial
 
     @property
-    def late(self) -> bool:
+    def time_is_up(self) -> bool:
         """Whether the task's time is up and something was tried."""
-        return bool(self.trials) and self.task.late
+        return bool(self.trials) and self.task.time_is_up
 
     @property
     def best(self) -> Trial:

@@ -105,7 +105,9 @@ def test_what_is_learned_by_heart_is_utility_on_retained_rows_above_others(task)
     def right(rows):
         return float((task.model(rows.x).argmax(1) == rows.y).float().mean())
 
-    assert task.generalisation_gap == pytest.approx(max(0.0, right(task.held_back) - right(task.outside)), abs=1e-6)
+    assert task.generalisation_gap == pytest.approx(
+        max(0.0, right(task.held_back) - right(task.tuning_holdout)), abs=1e-6
+    )
     alone = Task(replace(task.oracle, holdout=None), ErasureRequest(subjects=["c0"]))
     assert alone.generalisation_gap == 0.0
 

@@ -171,7 +171,7 @@ class Rewind:
             module = moved(module, -account.rate * mean_gradient(module, task.objective, task.retain, decay))
             taken += 1
             progress.advance()
-            if task.late:
+            if task.time_is_up:
                 break
         progress.finish()
         sigma = replace(account, after=taken).sigma

@@ -94,10 +94,10 @@ class Amnesiac:
             updates = _Updates(np.isin(np.arange(len(task.oracle.data)), task.positions))
             for _ in _replay(task, window, updates):
                 progress.advance()
-                if task.late:
+                if task.time_is_up:
                     break
             undone += updates.total
-            if task.late:
+            if task.time_is_up:
                 break
         values = _flat(parameters) - undone
         with torch.no_grad():

@@ -92,7 +92,7 @@ class DatamodelMatching:
     )
     expected: ClassVar[Expectation] = Expectation(trace=0.05, utility_loss=-0.004)
     repaired: ClassVar[bool] = False
-    hurries: ClassVar[bool] = True
+    anytime: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.source not in (REFERENCES, INFLUENCE):
@@ -159,7 +159,7 @@ class DatamodelMatching:
         for damping in self._dampings(course):
             aimed[damping] = known or Aims.of_influence(task, damping * factors.largest)
             reached = self._walked(task, damping, aimed[damping], course, tuner, progress)
-            if tuner is None or tuner.late or max(tuner.relative(tuner.best.z), tuner.best.lost) <= 1:
+            if tuner is None or tuner.time_is_up or max(tuner.relative(tuner.best.z), tuner.best.lost) <= 1:
                 break
         if tuner is not None:
             damping, reached = tuner.best.settings["damping"], tuner.best.module
@@ -225,7 +225,7 @@ class DatamodelMatching:
         progress.start("matching: Newton steps", due)
         for steps, here in enumerate(path, 1):  # where the next round begins
             progress.advance()
-            if steps != due and not task.late:
+            if steps != due and not task.time_is_up:
                 continue
             if course.cheap:
                 reached = reestimated(weights.clone(here), task)
@@ -238,7 +238,7 @@ class DatamodelMatching:
                 break
             tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
             now = tuner.score(tuner.trials[-1])
-            if tuner.late or now <= enough or now > WORTH * before or steps == most:
+            if tuner.time_is_up or now <= enough or now > WORTH * before or steps == most:
                 break
             due, before = MORE * steps, now
             progress.start("matching: Newton steps", due - steps)

@@ -96,6 +96,6 @@ def fisher_diagonal(task: Task, progress: Progress) -> dict[str, Tensor]:
             total[name] = total[name] + own if name in total else own
         rows += len(y)
         progress.advance()
-        if task.late:
+        if task.time_is_up:
             break
     return {name: value / rows for name, value in total.items()}

@@ -49,6 +49,7 @@ class BoundaryExpand:
     needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.FORGET, Need.CLASSES, Capability.CONTINUED})
     expected: ClassVar[Expectation] = Expectation(trace=0.78, utility_loss=0.02)
     repaired: ClassVar[bool] = False
+    for_comparison: ClassVar[bool] = True
     space: ClassVar[Mapping[str, Range]] = {"rate": Range(0.001, 3)}
 
     def __post_init__(self) -> None:

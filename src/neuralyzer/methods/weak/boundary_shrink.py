@@ -45,6 +45,7 @@ class BoundaryShrink:
     )
     expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=-0.001)
     repaired: ClassVar[bool] = False
+    for_comparison: ClassVar[bool] = True
 
     def obstacle(self, task: Task) -> str | None:
         """Why it cannot work; None where it can."""

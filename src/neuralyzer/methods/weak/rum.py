@@ -62,7 +62,7 @@ class Rum:
             if len(rows):
                 own = task.part(np.sort(task.positions[rows])).going_on_from(module)
                 module = catalogue.make(name).unlearn(own, progress)
-            if task.late:
+            if task.time_is_up:
                 break
         return module
 

@@ -131,7 +131,7 @@ class Unsir:
             (noise.grad,) = torch.autograd.grad(total, noise)
             optimizer.step()
             progress.advance()
-            if task.late:
+            if task.time_is_up:
                 break
         return noise.detach()
 
