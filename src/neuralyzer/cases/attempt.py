@@ -198,7 +198,7 @@ def _unlearned(
             module = method.unlearn(task, progress)
             trials = task.tried
         seconds = time.perf_counter() - began
-        weights.require_finite(dict(module.state_dict()), f"what {method.name} left")
+        weights.require_finite(weights.state(module), f"what {method.name} left")
         weights.save(module, raw)
         training_audit = task.training_audit
         folder.write(

@@ -52,7 +52,7 @@ class TrainedModel:
         holdout, dropped = checked_holdout(self.data, self.holdout)
         object.__setattr__(self, "holdout", holdout)
         object.__setattr__(self, "dropped", self.dropped + dropped)
-        weights.require_finite(dict(self.model.state_dict()), "the model")
+        weights.require_finite(weights.state(self.model), "the model")
         self.model.eval()
         object.__setattr__(self, "digest", weights.digest(self.model))
 

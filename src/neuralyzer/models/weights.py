@@ -9,15 +9,24 @@ import torch
 from torch import nn
 
 from neuralyzer.errors import StorageError, WeightsError
-from neuralyzer.models.kinds.kind import Restorable
+from neuralyzer.models.kinds.kind import OnFrozenBase, Restorable
 from neuralyzer.workspace import atomic, digests
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """What DataParallel, ``torch.compile`` and Lightning put before every name."""
 
 
+def state(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors that a model is kept as: all parameters and buffers, or those that are trained on a frozen base."""
+    return dict(module.trained_state() if isinstance(module, OnFrozenBase) else module.state_dict())
+
+
+def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+
+
 def save(module: nn.Module, path: Path) -> Path:
-    """Write a module's parameters and buffers to ``path`` atomically; tied tensors are written once a name.
+    """Write the tensors that a module is kept as (``state``) atomically; tied tensors are written once a name.
 
     Returns:
         ``path``.
@@ -25,23 +34,21 @@ def save(module: nn.Module, path: Path) -> Path:
     Raises:
         StorageError: if the disk is full or the folder cannot be written.
     """
-    state = {name: tensor.detach().contiguous().clone() for name, tensor in module.state_dict().items()}
+    tensors = _contiguous(state(module))
     try:
-        return atomic.write_with(path, lambda part: safetensors.torch.save_file(state, part))
+        return atomic.write_with(path, lambda part: safetensors.torch.save_file(tensors, part))
     except safetensors.SafetensorError as error:
         raise StorageError(f"cannot write {path}: {error}; free space or choose another folder") from error
 
 
 def digest(module: nn.Module) -> str:
     """SHA-256 of the safetensors bytes of a module's weights: equal to the digest of the file that ``save`` writes."""
-    state = {name: tensor.detach().contiguous().clone() for name, tensor in module.state_dict().items()}
-    return digests.of_bytes(safetensors.torch.save(state))
+    return digests.of_bytes(safetensors.torch.save(_contiguous(state(module))))
 
 
-def bare_digest(state: dict[str, torch.Tensor]) -> str:
+def bare_digest(tensors: dict[str, torch.Tensor]) -> str:
     """SHA-256 of tensors by their names without a wrapper's prefix (``PREFIXES``): the same in every copy."""
-    plain = {name: tensor.detach().contiguous().clone() for name, tensor in without_prefix(state)[0].items()}
-    return digests.of_bytes(safetensors.torch.save(plain))
+    return digests.of_bytes(safetensors.torch.save(_contiguous(without_prefix(tensors)[0])))
 
 
 def tensors_digest(path: Path) -> str | None:
@@ -54,8 +61,8 @@ def tensors_digest(path: Path) -> str | None:
     Returns:
         Their ``bare_digest``; None where the file holds no plain tensors.
     """
-    state = _tensors(path)
-    return None if state is None else bare_digest(state)
+    tensors = _tensors(path)
+    return None if tensors is None else bare_digest(tensors)
 
 
 def identities(weights: Path | nn.Module) -> tuple[str, ...]:
@@ -72,7 +79,7 @@ def identities(weights: Path | nn.Module) -> tuple[str, ...]:
         UnreadableError: if the file cannot be read.
     """
     if isinstance(weights, nn.Module):
-        found: list[str | None] = [digest(weights), bare_digest(weights.state_dict())]
+        found: list[str | None] = [digest(weights), bare_digest(state(weights))]
     else:
         found = [digests.of_file(weights), tensors_digest(weights)]
     return tuple(own for own in dict.fromkeys(found) if own is not None)
@@ -122,16 +129,16 @@ def load_into(module: nn.Module, path: Path, name: str | None = None) -> nn.Modu
     if path.suffix in {".pt", ".pth", ".pkl", ".bin", ".ckpt"}:
         raise WeightsError(f"{path} is a pickle, which can run code; convert it to safetensors")
     try:
-        state = safetensors.torch.load_file(path)
+        tensors = safetensors.torch.load_file(path)
     except FileNotFoundError:
         raise WeightsError(f"{path} does not exist") from None
     except (safetensors.SafetensorError, OSError) as error:
         raise WeightsError(f"{name or path} is not a whole safetensors file ({error}); it may be truncated") from error
-    return fill(module, state, name or str(path))
+    return fill(module, tensors, name or str(path))
 
 
-def fill(module: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn.Module:
-    """Put ``state`` into ``module``.
+def fill(module: nn.Module, tensors: dict[str, torch.Tensor], name: str) -> nn.Module:
+    """Put ``tensors`` into ``module``.
 
     Returns:
         ``module``.
@@ -140,12 +147,12 @@ def fill(module: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn.Mod
         WeightsError: if names or shapes differ, or a value is not finite.
     """
     if isinstance(module, Restorable):
-        module.restore(state, name)
+        module.restore(tensors, name)
         return module
-    wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    given = {key: tuple(value.shape) for key, value in state.items()}
+    wanted = {key: tuple(value.shape) for key, value in state(module).items()}
+    given = {key: tuple(value.shape) for key, value in tensors.items()}
     if wanted != given:
-        bare, prefix = without_prefix(state)
+        bare, prefix = without_prefix(tensors)
         if prefix and {key: tuple(value.shape) for key, value in bare.items()} == wanted:
             raise WeightsError(
                 f"{name} has {prefix!r} before every name, which a wrapper put there; save its inner module's "
@@ -156,18 +163,18 @@ def fill(module: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn.Mod
             f"{name} does not fit the recipe: {odd} is {given.get(odd, 'missing')}, the recipe has "
             f"{wanted.get(odd, 'no such tensor')}"
         )
-    require_finite(state, name)
-    module.load_state_dict(state)
+    require_finite(tensors, name)
+    module.load_state_dict(tensors, strict=not isinstance(module, OnFrozenBase))
     return module
 
 
-def require_finite(state: dict[str, torch.Tensor], name: str) -> None:
+def require_finite(tensors: dict[str, torch.Tensor], name: str) -> None:
     """Check that no weight is NaN or infinite.
 
     Raises:
         WeightsError: if one is.
     """
-    for key, value in state.items():
+    for key, value in tensors.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise WeightsError(f"{name} holds NaN or infinite values in {key}; the model cannot be judged")
 

@@ -205,7 +205,7 @@ def _train(
         names = [f"reference {member}" for member in again]
         trained = backends.train(backend, oracle.recipe, oracle.data, kept, seeds, progress, how=how, names=names)
         for member, module in zip(again, trained, strict=True):
-            weights.require_finite(dict(module.state_dict()), f"reference {member}")
+            weights.require_finite(weights.state(module), f"reference {member}")
             weights.save(module, store.weights(member))
     progress.finish()
 

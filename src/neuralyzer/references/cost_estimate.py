@@ -1,14 +1,15 @@
 """What making a pool takes before it is made: members still to be trained and read, seconds of each, bytes."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from neuralyzer.data import batches
-from neuralyzer.models import reading, training
+from neuralyzer.models import reading, training, weights
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references import building
 from neuralyzer.references.measurement import copies
@@ -160,13 +161,17 @@ def _bytes(
         for one in signals_of(oracle.recipe.kind).values()
     )
     readings = len(signals_of(oracle.recipe.kind)) * rows + beyond
-    weights = sum(value.numel() * value.element_size() for value in oracle.model.state_dict().values())
+    kept, whole = (_size(tensors) for tensors in (weights.state(oracle.model), oracle.model.state_dict()))
     outputs = ((1 + head.get("copies", copies.COPIES if oracle.recipe.augment else 0)) * rows + outside) * width
-    disk = members * (FLOAT * (readings + outputs) + weights)
+    disk = members * (FLOAT * (readings + outputs) + kept)
     if timing is None or timing.backend is Backend.VECTORISED:
-        trained = min(members, backends.LARGEST_STACK) * TRAINED_COPIES * weights
+        trained = min(members, backends.LARGEST_STACK) * TRAINED_COPIES * whole
     else:
-        trained = backends.workers() * (TRAINED_COPIES * weights + INTERPRETER)
+        trained = backends.workers() * (TRAINED_COPIES * whole + INTERPRETER)
     half = (members // 2) * (8 * readings + FLOAT * outputs)  # readings are opened in float64
     held = (rows + outside) * sum(own.numel() * own.element_size() for own in batches.tensors(first))
     return disk, max(trained, half) + held
+
+
+def _size(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

@@ -67,6 +67,21 @@ class Kind(Protocol):
 
 
 @runtime_checkable
+class OnFrozenBase(Protocol):
+    """A model that trains a part of itself, such as a head or adapters, on a base that never changes.
+
+    What is written, digested, compared and certified is the trained part alone. The base is known by its digest, which
+    the recipe's digest covers: a model on another base is a model of another recipe.
+    """
+
+    def trained_state(self) -> Mapping[str, Tensor]:
+        """Return the tensors that training changes, by their names in ``state_dict``."""
+
+    def base_digest(self) -> str:
+        """Return the SHA-256 of the base."""
+
+
+@runtime_checkable
 class Restorable(Protocol):
     """A model whose tensors have other shapes each time that it is trained, such as a tree's: it checks them itself."""
 

@@ -20,7 +20,7 @@ from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UsageError, WeightsError
 from neuralyzer.models import described, training, weights
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.kinds.kind import Capability, OnFrozenBase
 from neuralyzer.models.objective import declared
 from neuralyzer.models.placement import Placement, Precision
 from neuralyzer.progress import Progress
@@ -131,7 +131,11 @@ class Module:
 
 def _settings(recipe: "Recipe", module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     mixed = None if recipe.precision == Precision.FLOAT32 else recipe.precision
-    said = {"clip": recipe.clip, "average": recipe.average, "precision": mixed, "loss": declared(recipe.objective)}
+    base = module.base_digest() if isinstance(module, OnFrozenBase) else None
+    said = {
+        "clip": recipe.clip, "average": recipe.average, "precision": mixed, "loss": declared(recipe.objective),
+        "base": base,
+    }  # fmt: skip
     return {name: value for name, value in said.items() if value} | {  # what is not said changes no digest
         "objective": recipe.objective.name,
         "epochs": recipe.epochs,
@@ -171,7 +175,7 @@ def _by_function(recipe: "Recipe", data: Data, seed: int, progress: Progress, pl
     if not isinstance(module, nn.Module):
         raise UsageError(f"the recipe's train gave a {type(module).__name__}, not a torch.nn.Module")
     module = module.cpu()
-    weights.fill(expected, dict(module.state_dict()), "what the recipe's train returned")
+    weights.fill(expected, weights.state(module), "what the recipe's train returned")
     return module.eval()
 
 

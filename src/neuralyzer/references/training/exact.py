@@ -72,7 +72,7 @@ def train_exact(
         kept, how = [rows] * len(todo), How(placement)
         trained = backends.train(backend, recipe, oracle.data, kept, seeds, progress, how=how, names=names)
         for number, module in zip(todo, trained, strict=True):
-            weights.require_finite(dict(module.state_dict()), f"exact reference {number}")
+            weights.require_finite(weights.state(module), f"exact reference {number}")
             weights.save(module, paths[number])
         progress.finish()
     return [weights.load_into(recipe.module(), path).eval() for path in paths]

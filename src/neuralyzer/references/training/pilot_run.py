@@ -104,7 +104,7 @@ def _trained(
         )  # fmt: skip
     else:
         member = training.train(oracle.recipe, oracle.data.select(kept), seed, placement=how.placement)
-    weights.require_finite(dict(member.state_dict()), f"reference {number}")
+    weights.require_finite(weights.state(member), f"reference {number}")
     return member
 
 

@@ -181,4 +181,4 @@ def _train(recipe: Recipe, data: Data, seed: int, placement: Placement, name: st
             module = training.train(recipe, data, seed, placement=placement)
     except NeuralyzerError as error:
         raise type(error)(f"{name}: {error}") from error
-    return safetensors.torch.save({name: value.contiguous().clone() for name, value in module.state_dict().items()})
+    return safetensors.torch.save({name: value.contiguous().clone() for name, value in weights.state(module).items()})
