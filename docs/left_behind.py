@@ -27,23 +27,23 @@ HEAD = ("entrant", "largest trace", "detected", "gap, points", "KLoM", "test acc
 
 
 def lines() -> list[Line]:
-    """What every entrant left in every world."""
+    """Return what every entrant left in every world."""
     return list(json.loads(RESULTS.read_text())["lines"])
 
 
 def kind_of(line: Line) -> tuple[str, str]:
-    """Kind of world and scenario."""
+    """Return the kind of world and the scenario."""
     return line["world"].rpartition("-")[0], line["scenario"]
 
 
 def scenarios(every: Sequence[Line]) -> dict[tuple[str, str], list[Line]]:
-    """The lines of each kind and scenario, in the order of ``TITLES``."""
+    """Return the lines of each kind and scenario, in the order of ``TITLES``."""
     found = {key: [line for line in every if kind_of(line) == key] for key in TITLES}
     return {key: own for key, own in found.items() if own}
 
 
 def entrants(own: Sequence[Line]) -> dict[str, list[Line]]:
-    """The lines of each entrant that ran, over seeds."""
+    """Return the lines of each entrant that ran, over seeds."""
     found: dict[str, list[Line]] = {}
     for line in own:
         if line["entrant"] != "retrained" and "failed" not in line:
@@ -52,23 +52,23 @@ def entrants(own: Sequence[Line]) -> dict[str, list[Line]]:
 
 
 def share(ran: Sequence[Line]) -> float | None:
-    """Median share of retraining's time; None of the original."""
+    """Return the median share of retraining's time; None for the original."""
     timed = [line["seconds"] / line["retraining_seconds"] for line in ran if "seconds" in line]
     return median(timed) if timed else None
 
 
 def middle(ran: Sequence[Line], key: str) -> float:
-    """Median of a figure over seeds."""
+    """Return the median of a figure over seeds."""
     return float(median(line[key] for line in ran))
 
 
 def retrained(own: Sequence[Line], key: str) -> list[float]:
-    """A figure of each model retrained without the rows, over seeds."""
+    """Return a figure of each model retrained without the rows, over seeds."""
     return [value for line in own if line["entrant"] == "retrained" for value in line[key]]
 
 
 def tables() -> str:
-    """A full table for each kind of world and scenario."""
+    """Return a full table for each kind of world and scenario, as Markdown."""
     return "\n\n".join(
         f"## {TITLES[key]}\n\n{_retrained(own)}\n\n{_table(own)}" for key, own in scenarios(lines()).items()
     )
