@@ -43,12 +43,13 @@ def _choice(lines: Sequence[Line]) -> str:
     kept = readable(lines)
     plan, original = _of(kept, "plan:"), _of(kept, "original")
     traces, detected = [line["worst"] for line in plan], sum(line["rejects"] for line in plan)
+    retrains = sum(line["chosen"] == "retrain" for line in plan)
     return (
         f"**A tenth of a retraining's time removes most of the trace.** The trace can be read in {len(plan)} of the "
         f"{len(_of(lines, 'plan:'))} requests: the median retrained model shows less than 40 % there. In these the "
         f"original holds {_range([line['worst'] for line in original])}. The plan's choice leaves {_range(traces)}, "
         f"{100 * median(traces):.0f} % in the median, and is detected in {detected}. It takes {_range(_shares(plan))} of a "
-        f"retraining's time, {100 * median(_shares(plan)):.0f} % in the median. Retrained models show "
+        f"retraining's time, {100 * median(_shares(plan)):.0f} % in the median; in {retrains} the plan chose a retraining. Retrained models show "
         f"{_range(left_behind.retrained(kept, 'worst'))}."
     )
 
@@ -65,8 +66,8 @@ def _defaults(lines: Sequence[Line]) -> str:
     peers = [name for name in by_entrant if name.startswith("erasus:")]
     best = best_peer(by_entrant)
     return (
-        f"**Most algorithms, at their papers' defaults, leave more than half of the trace.** Over the same "
-        f"requests {sum(trace > HALF for trace in left.values())} of {len(left)} do, in the median of those where each ran. "
+        f"**Most algorithms, at their papers' defaults, leave more than half of the trace.** In these "
+        f"requests {sum(trace > HALF for trace in left.values())} of {len(left)} do, each in the median of those in which it ran. "
         f"At most {100 * SMALL:.0f} % is left by {', '.join(f'`{name}` ({100 * left[name]:.0f} %)' for name in small)}. "
         f"Of the {len(peers)} strategies of erasus "
         f"{sum(left_behind.middle(by_entrant[name], 'worst') > HALF for name in peers)} leave more than half, and the "
