@@ -69,9 +69,8 @@ def _defaults(lines: Sequence[Line]) -> str:
         f"**Most algorithms, at their papers' defaults, leave more than half of the trace.** In these "
         f"requests {sum(trace > HALF for trace in left.values())} of {len(left)} do, each in the median of those in which it ran. "
         f"At most {100 * SMALL:.0f} % is left by {', '.join(f'`{name}` ({100 * left[name]:.0f} %)' for name in small)}. "
-        f"Of the {len(peers)} strategies of erasus "
-        f"{sum(left_behind.middle(by_entrant[name], 'worst') > HALF for name in peers)} leave more than half, and the "
-        f"best, `{str(best).partition(':')[2]}`, leaves {100 * left_behind.middle(by_entrant[str(best)], 'worst'):.0f} %."
+        f"{sum(left_behind.middle(by_entrant[name], 'worst') > HALF for name in peers)} of the {len(peers)} strategies of "
+        f"erasus leave more than half; the best of them, `{str(best).partition(':')[2]}`, leaves {100 * left_behind.middle(by_entrant[str(best)], 'worst'):.0f} %."
     )
 
 
@@ -79,7 +78,7 @@ def _accuracy(lines: Sequence[Line]) -> str:
     ran = left_behind.entrants(left_behind.scenarios(lines)["cifar10", "ten"])
     names = ("amnesiac", "ct", "unsir")
     broken = [
-        f"`{name}` {100 * left_behind.middle(ran[f'default:{name}'], 'worst'):.0f} % with a gap of "
+        f"`{name}` leaves {100 * left_behind.middle(ran[f'default:{name}'], 'worst'):.0f} % with a gap of "
         f"{left_behind.middle(ran[f'default:{name}'], 'gap'):.1f} points"
         for name in names
     ]
