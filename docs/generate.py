@@ -6,7 +6,7 @@
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +15,42 @@ from neuralyzer import errors
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
+import findings
 import left_behind
 import measured
+import world_tables
+
+SHOWN = ("retrain", "rollback", "rewind", "datamodel-matching", "influence", "neggrad-plus")  # in the README
 
 
-def methods(folder: str) -> str:
+def methods(folder: str, shown: Sequence[str] = ()) -> str:
     """The table of methods.
 
     Args:
         folder: where the docs lie, seen from the page that the table is for.
+        shown: which methods; all of them where it is empty.
 
     Returns:
         Markdown.
     """
     from neuralyzer.methods.catalogue import methods as catalogue
 
+    # What a third party registered here is no part of these docs.
+    own = {name: kind for name, kind in catalogue().items() if kind.__module__.startswith("neuralyzer.")}
     lines = ["| method | guarantee | what it does | expected trace | paper |", "|---|---|---|---:|---|"]
-    for name, kind in catalogue().items():
-        if not kind.__module__.startswith("neuralyzer."):
-            continue  # what a third party registered here is no part of these docs
+    for name, kind in own.items():
+        if shown and name not in shown:
+            continue
         page = Path("methods") / f"{name}.md"
-        shown = f"[`{name}`]({folder}{page.as_posix()})" if (ROOT / "docs" / page).exists() else f"`{name}`"
-        shown += "†" if "from memory" in (inspect.getdoc(kind) or "").lower() else ""
+        label = f"[`{name}`]({folder}{page.as_posix()})" if (ROOT / "docs" / page).exists() else f"`{name}`"
+        label += "†" if "from memory" in (inspect.getdoc(kind) or "").lower() else ""
         trace = f"{100 * kind.expected.trace:.0f} %"
-        lines.append(f"| {shown} | {kind.guarantee} | {kind.summary} | {trace} | {linked(kind.paper)} |")
+        lines.append(f"| {label} | {kind.guarantee} | {kind.summary} | {trace} | {linked(kind.paper)} |")
     note = (
         "† an equation, or a part of the algorithm, is from memory; the docstring says which, and what was read where."
     )
-    return "\n".join([*lines, "", note])
+    others = f"[The other {len(own) - len(shown)} methods]({folder}methods.md), and how one is chosen."
+    return "\n".join([*lines, "", note, *(["", others] if shown else [])])
 
 
 def linked(paper: str) -> str:
@@ -89,13 +97,14 @@ def _verb(verb: Any, name: str) -> str:
     return "\n\n".join([*parts, *([f"```bash\n{example}\n```"] if example else [])])
 
 
-PARTS: dict[str, tuple[str, Callable[[], str]]] = {
-    "README.md": ("methods", lambda: methods("docs/")),
-    "docs/methods.md": ("methods", lambda: methods("")),
-    "docs/errors.md": ("errors", error_table),
-    "docs/cli.md": ("cli", command_line),
-    "docs/statistics.md": ("calibration", measured.tables),
-    "docs/leaderboard.md": ("leaderboard", left_behind.tables),
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"methods": lambda: methods("docs/", SHOWN)},
+    "docs/methods.md": {"methods": lambda: methods("")},
+    "docs/errors.md": {"errors": error_table},
+    "docs/cli.md": {"cli": command_line},
+    "docs/statistics.md": {"calibration": measured.tables},
+    "docs/leaderboard.md": {"findings": findings.findings, "leaderboard": world_tables.tables},
+    "docs/leaderboard-appendix.md": {"entrants": left_behind.tables},
 }
 
 
@@ -121,10 +130,11 @@ def main(check: bool) -> int:
         The exit code.
     """
     stale = []
-    for name, (part, render) in PARTS.items():
+    for name, parts in PARTS.items():
         page = ROOT / name
-        was = page.read_text()
-        now = filled(was, part, render())
+        now = was = page.read_text()
+        for part, render in parts.items():
+            now = filled(now, part, render())
         if now != was:
             stale.append(name)
             if not check:

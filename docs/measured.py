@@ -78,7 +78,7 @@ def _controls(found: dict[str, Any]) -> str:
         for line in found["wrong"]
     ]  # fmt: skip
     head = [
-        "world", "what the recipe does not say", "caught by the check", "control failed", "original found",
+        "world", "what the recipe does not say", "detected by the check", "control failed", "original found",
         "verdicts on another of its kind", "the same, of a right original",
     ]  # fmt: skip
     check = sum(line["check"] is not None for line in found["wrong"])
@@ -102,7 +102,7 @@ def _controls(found: dict[str, Any]) -> str:
     limits = list(found["right"][0]["verdicts"]) if found["right"] else []
     head = [
         "world",
-        "originals turned down",
+        "originals rejected",
         "retrained models not found on what they kept",
         *(f"retrained models at `max_trace` {limit}" for limit in limits),
     ]
@@ -149,7 +149,7 @@ def _power(found: dict[str, Any]) -> str:
                 _share(own["false alarms"]) if "false alarms" in own else "",
             ]
         )  # fmt: skip
-    return _table(["models", "caught", "cases", "caught where detectable is at most 1", "false alarms"], rows)
+    return _table(["models", "found", "cases", "found where detectable is at most 1", "false alarms"], rows)
 
 
 def _interval(found: dict[str, Any]) -> str:
@@ -219,7 +219,7 @@ def _lineage(found: dict[str, Any]) -> str:
         ]
         for label, own in found.items()
     ]  # fmt: skip
-    return _table(["request", "originals caught", "false alarms", "finest detectable trace, median"], rows)
+    return _table(["request", "originals found", "false alarms", "smallest detectable trace, median"], rows)
 
 
 def _speed(found: dict[str, Any]) -> str:

@@ -125,7 +125,7 @@ def test_generator_notices_a_stale_page(tmp_path, monkeypatch):
     generate = load(DOCS / "generate.py")
     (tmp_path / "README.md").write_text("<!-- methods:begin -->\nold\n<!-- methods:end -->\n")
     monkeypatch.setattr(generate, "ROOT", tmp_path)
-    monkeypatch.setattr(generate, "PARTS", {"README.md": ("methods", lambda: "new")})
+    monkeypatch.setattr(generate, "PARTS", {"README.md": {"methods": lambda: "new"}})
     assert generate.main(check=True) == 1
     assert generate.main(check=False) == 0
     assert (tmp_path / "README.md").read_text() == "<!-- methods:begin -->\nnew\n<!-- methods:end -->\n"
@@ -162,7 +162,8 @@ def test_make_targets_exist():
 
 
 @pytest.mark.parametrize(
-    ("script", "picture"), [("draw", "trace.svg"), ("power", "power.svg"), ("layers", "layers.svg")]
+    ("script", "picture"),
+    [("draw", "trace.svg"), ("power", "power.svg"), ("layers", "layers.svg"), ("leaderboard", "leaderboard.svg")],
 )
 def test_picture_is_drawn_by_its_script(script, picture, tmp_path):
     load(DOCS / "img" / f"{script}.py").picture().save(tmp_path / picture)
