@@ -304,7 +304,8 @@ def test_another_project_file_from_elsewhere(project, monkeypatch, tmp_path, ver
 
 
 VERBS = [
-    "demo", "init", "train", "references", "locate", "audit", "plan", "forget", "verify", "methods", "signals",
+    "demo", "init", "train", "references", "locate", "audit", "influence", "plan", "forget", "verify", "methods",
+    "signals",
 ]  # fmt: skip
 
 

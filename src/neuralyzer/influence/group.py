@@ -1,7 +1,7 @@
-r"""Removing or adding a group of rows: the change of the parameters to second order.
+r"""Removing a group of rows: the change of the parameters to second order.
 
-Rows' weights ``w`` become ``v``, both of sum 1: the rest's ``1/n`` becomes ``1/(n - |U|)`` and the group's 0, or the other way round
-for rows that are added. The new parameters solve ``F(theta) = sum v_i g_i(theta) = 0``. Along ``F(theta(t)) = (1 - t)
+Rows' weights ``w`` become ``v``, both of sum 1: the rest's ``1/n`` becomes ``1/(n - |U|)`` and the group's 0. The new
+parameters solve ``F(theta) = sum v_i g_i(theta) = 0``. Along ``F(theta(t)) = (1 - t)
 F(theta(0))``, differentiated once and twice, with ``H`` and ``T`` the second and third derivative of the new mean loss,
 
     theta' = -H^-1 F,        theta'' = -H^-1 T[theta', theta'],        change = theta' + theta'' / 2.
@@ -14,7 +14,7 @@ that ``theta'`` holds their series to every order (for quadratic losses it is ex
 which is of the same order as their correction and which they leave out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +64,7 @@ def removed(
     weight_decay: float = 0.0,
     curvature: Curvature | None = None,
 ) -> Change:
-    """What the parameters would have been without a group of rows.
+    """Return what removing a group of rows changes in the parameters.
 
     Args:
         module: trained on both, to a minimum.
@@ -79,70 +79,29 @@ def removed(
     Returns:
         The change.
     """
-    pull = -len(group) / len(rest)
-    return _reweighted(module, objective, [(rest, 1.0)], group, pull, damping, products, weight_decay, curvature)
+    return next(removals(module, objective, rest, group, [damping], products, weight_decay, curvature))
 
 
-def added(
+def removals(
     module: nn.Module,
     objective: Objective,
-    rows: Data,
+    rest: Data,
     group: Data,
-    damping: float,
+    dampings: Iterable[float],
     products: int = PRODUCTS,
     weight_decay: float = 0.0,
     curvature: Curvature | None = None,
-) -> Change:
-    """What the parameters would have been with a group of rows more.
-
-    Args:
-        module: trained on ``rows``, to a minimum.
-        objective: gives the losses.
-        rows: the training rows.
-        group: the rows to add.
-        damping: added to the curvature; the weight decay is a part of it.
-        products: most products with the curvature a solve.
-        weight_decay: L2 penalty beside the mean loss; it stays beside the mean.
-        curvature: ``H`` of the mean loss over all of them; by default their Gauss-Newton matrix.
-
-    Returns:
-        The change.
-    """
-    pull = len(group) / (len(rows) + len(group))
-    parts = [(rows, 1 - pull), (group, pull)]
-    return _reweighted(module, objective, parts, group, pull, damping, products, weight_decay, curvature)
+) -> Iterator[Change]:
+    """Yield what ``removed`` returns, for each of several dampings: their first orders share one Krylov space."""
+    operator = GaussNewton(module, objective, rest) if curvature is None else curvature
+    space = krylov(operator, mean_gradient(module, objective, group, weight_decay), products)
+    for damping in dampings:
+        first = len(group) / len(rest) * space.solve(damping)
+        bend = _third_derivative(module, objective, rest, first)  # a penalty has none
+        yield Change(first, -krylov(operator, bend, products).solve(damping) / 2)
 
 
-def _reweighted(
-    module: nn.Module,
-    objective: Objective,
-    parts: list[tuple[Data, float]],
-    group: Data,
-    pull: float,
-    damping: float,
-    products: int,
-    weight_decay: float,
-    curvature: Curvature | None,
-) -> Change:
-    """To a loss of these parts, each with its share; ``F`` is ``pull`` times the group's mean gradient."""
-    operator = curvature if curvature is not None else _Mixed(module, objective, parts)
-    gradient = mean_gradient(module, objective, group, weight_decay)
-    first = -pull * krylov(operator, gradient, products).solve(damping)
-    bent = torch.stack([share * _bent(module, objective, data, first) for data, share in parts]).sum(0)
-    return Change(first, -krylov(operator, bent, products).solve(damping) / 2)  # a penalty has no third derivative
-
-
-class _Mixed:
-    """The Gauss-Newton matrix of a loss of several parts."""
-
-    def __init__(self, module: nn.Module, objective: Objective, parts: list[tuple[Data, float]]) -> None:
-        self.parts = [(share, GaussNewton(module, objective, data)) for data, share in parts]
-
-    def __matmul__(self, vector: Tensor) -> Tensor:
-        return torch.stack([share * (matrix @ vector) for share, matrix in self.parts]).sum(0)
-
-
-def _bent(module: nn.Module, objective: Objective, data: Data, direction: Tensor) -> Tensor:
+def _third_derivative(module: nn.Module, objective: Objective, data: Data, direction: Tensor) -> Tensor:
     """``T[d, d]`` of the mean loss: the second derivative of its gradient along a direction, ``(P,)``."""
     module.eval()
     parameters = Parameters(module)

@@ -67,3 +67,9 @@ def number(value: float) -> str:
 def plural(count: int, one: str, many: str | None = None) -> str:
     """Return a count with its noun, such as ``1 row`` or ``72 rows``."""
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def change(value: float, sign: bool = True) -> str:
+    """Return a change in two digits, such as ``+0.0031``; its sign is left out where ``sign`` is false."""
+    text = f"{value:+.2g}" if sign else f"{value:.2g}"
+    return text.replace("-", _MINUS)

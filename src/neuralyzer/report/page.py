@@ -35,20 +35,25 @@ def write_report(result: Mapping[str, Any], margins: Mapping[str, Sequence[float
 
 
 def _render(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) -> str:
-    environment = jinja2.Environment(
+    return environment().get_template(_TEMPLATE).render(_context(result, margins))
+
+
+def environment() -> jinja2.Environment:
+    """Return what templates are rendered with: all that is not marked as safe is escaped, a missing name is an error."""
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("neuralyzer.report", "."),
         autoescape=True,  # for every template, whatever its name ends in
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "percent": formats.percent,
         "seconds": formats.seconds,
         "utility": formats.utility,
     }
-    environment.globals["interval"] = formats.interval
-    return environment.get_template(_TEMPLATE).render(_context(result, margins))
+    made.globals["interval"] = formats.interval
+    return made
 
 
 def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) -> dict[str, Any]:
