@@ -73,7 +73,7 @@ def numbered_batches(
     """
     generator = torch.Generator().manual_seed(seed + 1)
     for positions in training.order(len(data), epochs, recipe.batch_size, seed):
-        if len(positions) == 1 and training.normalises(module):
+        if len(positions) == 1 and training.uses_batch_statistics(module):
             if len(data) > 1:
                 continue
             module.eval()
@@ -157,7 +157,8 @@ def passes(
     Args:
         task: gives recipe and seed, and has the time.
         module: trained in place.
-        rate: learning rate, as a multiple of the recipe's; or an optimizer that ``optimizer`` made, where its losses set
+        rate: learning rate, as a multiple of the recipe's; or an optimizer that ``optimizer`` made, where its losses
+            set
             a rate of their own before each step.
         losses: of a pass, by its number from 0; one without any ends it all.
         epochs: most passes.

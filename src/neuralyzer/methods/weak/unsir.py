@@ -26,14 +26,14 @@ class Unsir:
 
     arXiv 2111.08947, section 4. For each class ``c`` of the forget rows a batch of noise starts from ``N(0, I)`` and
     climbs the loss of its label; one pass over copies of it and a sample of retained rows, at a high rate, overwrites
-    what the network knew of the class; one pass over the sample alone repairs the others. The forget rows themselves are
-    never read, their classes are.
+    what the network knew of the class; one pass over the sample alone repairs the others. The forget rows themselves
+    are never read, their classes are.
 
     It departs from the paper in what is asked of it: there whole classes go, and the sample holds none of theirs. Here
-    the forget rows may be some of a class, whose other rows belong to the sample and bring the class back: what only the
-    forget rows taught is hit no more than the rest of their class. The noise is learned on the network in evaluation
-    mode, batches are the recipe's, and rates are multiples of the recipe's as the paper's 0.02 and 0.01 were of its 0.01.
-    Equations from memory, defaults as in the authors' released notebook.
+    the forget rows may be some of a class, whose other rows belong to the sample and bring the class back: what only
+    the forget rows taught is hit no more than the rest of their class. The noise is learned on the network in
+    evaluation mode, batches are the recipe's, and rates are multiples of the recipe's as the paper's 0.02 and 0.01 were
+    of its 0.01. Equations from memory, defaults as in the authors' released notebook.
 
     Attributes:
         climb: steps that the noise takes.
@@ -140,7 +140,7 @@ class Unsir:
         recipe, copied = task.oracle.recipe, self.copies * len(noise)
         generator = torch.Generator().manual_seed(task.seed + 1)
         for positions in training.order(copied + len(sample), 1, recipe.batch_size, task.seed):
-            if len(positions) == 1 and training.normalises(module):
+            if len(positions) == 1 and training.uses_batch_statistics(module):
                 continue
             x, y = sample.gather(positions[positions >= copied] - copied)
             if recipe.augment is not None and len(y):
