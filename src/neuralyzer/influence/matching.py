@@ -77,9 +77,11 @@ class _Mismatch:
         self.cached: tuple[Tensor, Transposed] | None = None
 
     def _outputs(self, x: Inputs, values: dict[str, Tensor]) -> Tensor:
+        """Return the outputs on rows as a function of the parameters."""
         return self.objective.outputs(called(self.module, values), x)
 
     def _chunks(self) -> Iterator[tuple[Callable[[dict[str, Tensor]], Tensor], Tensor, Transposed, Tensor]]:
+        """Yield for each chunk the function of its outputs, these, the product with J', and the targets."""
         # A single chunk's forward pass is cached for all products; those of several chunks would take too much memory.
         for number, (x, _) in enumerate(self.rows.chunks(CHUNK)):
             outputs = partial(self._outputs, x)

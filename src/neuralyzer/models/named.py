@@ -43,16 +43,16 @@ def named(name: str, folder: Path | None = None, what: str = "recipe") -> Any:
     if not (module and attribute):
         raise UsageError(f"{what} {name!r} is not of the form module:attribute")
     try:
-        found = _module(module, (folder or Path()).absolute())
+        value = _module(module, (folder or Path()).absolute())
     except ModuleNotFoundError as error:
         raise UsageError(f"{what} {name!r}: no module {error.name!r} can be imported from here") from error
     except FAILURES as error:
         raise UsageError(f"{what} {name!r}: importing {module} failed: {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
-        if not hasattr(found, part):
+        if not hasattr(value, part):
             raise UsageError(f"{what} {name!r}: {module} has no {attribute}")
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def _module(name: str, folder: Path) -> ModuleType:

@@ -156,6 +156,7 @@ class _Called(nn.Module):
         return iter(vars(self)["given"].values())
 
     def forward(self, *rows: Tensor, **named: Tensor) -> Tensor:
+        """Return the module's outputs with these parameters."""
         return functional_call(self.wrapped, self.given, rows, named)  # type: ignore[no-any-return,arg-type]
 
 

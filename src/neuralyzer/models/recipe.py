@@ -114,9 +114,9 @@ class Recipe:
         Raises:
             UsageError: if there is none.
         """
-        found = named(name, folder)
+        value = named(name, folder)
         try:
-            recipe = found() if inspect.isfunction(found) else found
+            recipe = value() if inspect.isfunction(value) else value
         except FAILURES as error:
             raise UsageError(f"recipe {name!r} cannot be called: {type(error).__name__}: {error}") from error
         if not isinstance(recipe, cls):

@@ -126,4 +126,5 @@ def erase(folder: str | Path, ids: Sequence[str]) -> list[Path]:
 
 
 def _name(shard: int, stage: int) -> str:
+    """Return the path, within a record, of the weights of a shard's model before a stage."""
     return f"shard-{shard:03d}/before-{stage:03d}.safetensors"

@@ -175,6 +175,7 @@ class Sharded:
 
     @property
     def _passes(self) -> int:
+        """Passes of each stage."""
         return max(1, round(2 * self.base.epochs / (self.slices + 1)))
 
 

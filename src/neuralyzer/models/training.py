@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.models.placement import CPU, Placement, Precision, convolves
@@ -156,13 +157,7 @@ def run_steps(
             if recipe.augment is not None:
                 x = recipe.augment(x, generator)
             x, y = placement.rows(x, y, images)
-            optimizer.zero_grad(set_to_none=True)
-            with placement.computing():
-                loss = recipe.objective.losses(recipe.objective.outputs(module, x), y).mean()
-            loss.backward()  # type: ignore[no-untyped-call]
-            if recipe.clip is not None:
-                nn.utils.clip_grad_norm_(trainable(module), recipe.clip)
-            optimizer.step()
+            loss = _step(recipe, module, optimizer, x, y, placement)
             if average is not None and recipe.average is not None:
                 _update_average(average, module, recipe.average)
             if schedule is not None:
@@ -172,6 +167,25 @@ def run_steps(
             yield loss.detach()
     if average is not None:
         module.load_state_dict(average.state_dict())
+
+
+def _step(
+    recipe: "Recipe",
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    x: Inputs,
+    y: torch.Tensor,
+    placement: Placement,
+) -> torch.Tensor:
+    """Take one optimizer step on a batch and return its mean loss."""
+    optimizer.zero_grad(set_to_none=True)
+    with placement.computing():
+        loss = recipe.objective.losses(recipe.objective.outputs(module, x), y).mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    if recipe.clip is not None:
+        nn.utils.clip_grad_norm_(trainable(module), recipe.clip)
+    optimizer.step()
+    return loss
 
 
 def _scheduled(

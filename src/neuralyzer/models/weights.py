@@ -72,10 +72,10 @@ def identities(weights: Path | nn.Module) -> tuple[str, ...]:
         UnreadableError: if the file cannot be read.
     """
     if isinstance(weights, nn.Module):
-        found: list[str | None] = [digest(weights), bare_digest(weights.state_dict())]
+        known: list[str | None] = [digest(weights), bare_digest(weights.state_dict())]
     else:
-        found = [digests.of_file(weights), tensors_digest(weights)]
-    return tuple(known for known in dict.fromkeys(found) if known is not None)
+        known = [digests.of_file(weights), tensors_digest(weights)]
+    return tuple(value for value in dict.fromkeys(known) if value is not None)
 
 
 def without_prefix(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str]:
@@ -144,17 +144,17 @@ def fill(module: nn.Module, state: dict[str, torch.Tensor], name: str) -> nn.Mod
         module.restore(state, name)
         return module
     expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    given = {key: tuple(value.shape) for key, value in state.items()}
-    if expected != given:
+    actual = {key: tuple(value.shape) for key, value in state.items()}
+    if expected != actual:
         bare, prefix = without_prefix(state)
         if prefix and {key: tuple(value.shape) for key, value in bare.items()} == expected:
             raise WeightsError(
                 f"{name} has {prefix!r} before every name, which a wrapper put there; save its inner module's "
                 f"state_dict(), or take the {len(prefix)} characters off"
             )
-        differing = min(key for key in expected.keys() | given.keys() if expected.get(key) != given.get(key))
+        differing = min(key for key in expected.keys() | actual.keys() if expected.get(key) != actual.get(key))
         raise WeightsError(
-            f"{name} does not fit the recipe: {differing} is {given.get(differing, 'missing')}, the recipe has "
+            f"{name} does not fit the recipe: {differing} is {actual.get(differing, 'missing')}, the recipe has "
             f"{expected.get(differing, 'no such tensor')}"
         )
     require_finite(state, name)
