@@ -18,7 +18,7 @@ from neuralyzer.models.reading import called
 
 PULL = 25.0  # weight of a matched row, in retained rows (docs/decisions/0021-matching.md)
 PRODUCTS = 6  # most products of a step's linear solve (docs/decisions/0024-cheaper-matching.md)
-TOLERANCE = 0.2  # residual of that solve, as a share of the right side; later steps correct it. Chosen, not tuned
+TOLERANCE = 0.2  # residual of that solve, as a share of the right side; fine-tuning corrects it. Chosen, not tuned
 CHUNK = 512  # rows of one forward pass; limits memory, chosen, not tuned
 
 Transposed = Callable[[Tensor], tuple[dict[str, Tensor]]]  # product with the transposed Jacobian of the outputs

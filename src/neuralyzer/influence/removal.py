@@ -21,7 +21,8 @@ from neuralyzer.models import weights
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.reading import called
 
-PRODUCTS = 30  # default of most products with the curvature; chosen, not tuned
+# Default of most products with the curvature; 40 and 80 gave the same traces (docs/decisions/0011-least-harm.md).
+PRODUCTS = 30
 
 
 def removal_space(

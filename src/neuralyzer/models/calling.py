@@ -10,7 +10,7 @@ from neuralyzer.data import batches
 from neuralyzer.data.batches import Inputs
 from neuralyzer.errors import UsageError
 
-HALF = (torch.float16, torch.bfloat16)
+HALF = (torch.float16, torch.bfloat16)  # types whose outputs are cast to float32
 
 
 def call(model: nn.Module, x: Inputs) -> Tensor:

@@ -12,7 +12,7 @@ from neuralyzer.unlearning.method import Expectation, Method, Need, Passes, obst
 from neuralyzer.unlearning.repair import Repair
 from neuralyzer.unlearning.task import Task
 
-JOINT = "+"
+JOINT = "+"  # between the names of a sequence
 
 
 @dataclass(frozen=True)

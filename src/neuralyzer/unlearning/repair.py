@@ -20,7 +20,7 @@ from neuralyzer.unlearning.task import Task
 class Repair:
     """Rounds of training on retained rows, each kept only if it lowers the loss and no trace returns.
 
-    The defaults are those of docs/decisions/0012-repair.md and 0022-uniform-repair.md.
+    The defaults were measured in docs/decisions/0012-repair.md; batches are drawn uniformly (0022-uniform-repair.md).
 
     Attributes:
         rounds: most rounds.

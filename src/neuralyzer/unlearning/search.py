@@ -25,7 +25,7 @@ from neuralyzer.unlearning.task import Task
 from neuralyzer.unlearning.tuner import Trial, Tuner
 from neuralyzer.workspace import atomic
 
-TRIALS = 12  # default number of trials; chosen, not tuned
+TRIALS = 12  # default number of trials (docs/decisions/0023-blind-search.md)
 STARTUP = 4  # trials that are drawn at random, and before any is pruned; chosen, not tuned
 TAKEN = 0.7  # share of all trials' passes that is run, since some are pruned: measured by the benchmark of methods
 

@@ -18,7 +18,9 @@ from neuralyzer.unlearning.task import Task
 # A joint z below this share of its critical value counts as no trace: members that never saw the rows show as much too
 # (docs/decisions/0011-least-harm.md).
 ENOUGH = 0.25
-ALLOWED = 2  # largest loss of utility, in those that a case allows by default; chosen, not tuned
+# Loss of utility that adds nothing to a score, in multiples of what a case allows by default; chosen, not tuned. It is
+# doubled where a repair follows (docs/decisions/0025-utility-where-no-model-saw.md).
+ALLOWED = 2
 RULED_OUT = 1e6  # score of a model with NaN or infinite outputs
 
 
