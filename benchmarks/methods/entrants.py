@@ -90,7 +90,7 @@ def run(world: World, scenario: str, entrant: str, retraining: float, show: Show
             if seconds <= budget:
                 early[:] = [(module, seconds, settings)]
 
-        found = search.search(method, task, better=better)
+        found = search.search(method, task, on_improvement=better)
         module, settings = found.module, found.settings
         facts |= {"trials": [tried.to_dict() for tried in found.trials]}
         if kind == "tuned" and early:

@@ -9,5 +9,5 @@ from neuralyzer.unlearning.task import Task
 def unhurried():
     """The plan keeps to the budget as it predicts it; a search is not cut short on a machine that has other work."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Task, "late", property(lambda task: False))
+        patch.setattr(Task, "time_is_up", property(lambda task: False))
         yield

@@ -9,7 +9,13 @@ from torch.func import functional_call, jacrev
 
 from neuralyzer.data.rows import Data
 from neuralyzer.influence import curvature
-from neuralyzer.influence.curvature import GaussNewton, Parameters, directional_losses, mean_gradient, pushed
+from neuralyzer.influence.curvature import (
+    GaussNewton,
+    Parameters,
+    directional_derivative,
+    directional_losses,
+    mean_gradient,
+)
 from neuralyzer.models.classification import Classification
 from neuralyzer.models.regression import Regression
 from tests.models.cases import CASES, Double
@@ -156,7 +162,7 @@ def test_recurrent_layers(kind):
     got = operator @ vector
     with torch.backends.mkldnn.flags(enabled=False):
         want = operator @ vector
-        value, along = pushed(lambda v: functional_call(module, v, (data.x,)), operator.parameters.values,
+        value, along = directional_derivative(lambda v: functional_call(module, v, (data.x,)), operator.parameters.values,
                               operator.parameters.tree(vector))  # fmt: skip
     assert value.shape == along.shape == (20, 3)
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)

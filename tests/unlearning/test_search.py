@@ -51,12 +51,12 @@ def test_the_first_trial_is_the_papers_defaults_and_the_rest_lie_in_the_space(ta
 def test_the_best_by_the_coach_is_kept_and_its_settings_give_it_again(task):
     found = search.search(catalogue.make("finetune", epochs=3), task, trials=5)
     best = min(found.trials, key=lambda tried: tried.score)
-    looks = search.looks(catalogue.make("finetune", epochs=3))
+    looks = search.evaluated_passes(catalogue.make("finetune", epochs=3))
     assert found.settings == best.settings and found.settings["epochs"] == looks[best.scores.index(best.score)]
     again = catalogue.make("finetune", **found.settings).unlearn(task)
     assert weights.digest(again) == weights.digest(found.module)
     tuner = Tuner(task)
-    own = tuner.judge({}, found.module)
+    own = tuner.evaluate({}, found.module)
     assert best.z == own.z / tuner.critical and best.loss == own.loss
 
 
@@ -122,16 +122,16 @@ def test_a_setting_that_breaks_the_model_is_ruled_out_and_the_search_goes_on(tas
 def test_each_better_state_is_told_in_order(task):
     told = []
     method = catalogue.make("finetune", epochs=2)
-    found = search.search(method, task, trials=4, better=lambda *own: told.append(own))
+    found = search.search(method, task, trials=4, on_improvement=lambda *own: told.append(own))
     assert [own[0] for own in told] == sorted(own[0] for own in told)
     assert told[-1][1] is found.module and told[-1][2] == found.settings
 
 
 def test_it_looks_after_powers_of_two_and_the_last_pass(task):
-    assert [search.looks(catalogue.make("finetune", epochs=n)) for n in (1, 2, 5, 8, 10)] == [
+    assert [search.evaluated_passes(catalogue.make("finetune", epochs=n)) for n in (1, 2, 5, 8, 10)] == [
         [1], [1, 2], [1, 2, 4, 5], [1, 2, 4, 8], [1, 2, 4, 8, 10],
     ]  # fmt: skip
-    assert search.looks(catalogue.make("ssd")) == [1]
+    assert search.evaluated_passes(catalogue.make("ssd")) == [1]
     tried = search.search(catalogue.make("finetune", epochs=5), task, trials=1).trials[0]
     assert len(tried.scores) == 4
 

@@ -9,7 +9,7 @@ import torch
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models import weights
 from neuralyzer.unlearning.task import Task
-from neuralyzer.unlearning.tuner import RULED_OUT, Tuner, beside
+from neuralyzer.unlearning.tuner import RULED_OUT, Tuner, geometric_neighbours
 
 
 @pytest.fixture
@@ -91,10 +91,10 @@ def test_what_is_not_finite_is_ruled_out(tuner):
     module = weights.clone(tuner.task.model)
     with torch.no_grad():
         next(module.parameters()).fill_(math.nan)
-    trial = tuner.judge({}, module)
+    trial = tuner.evaluate({}, module)
     assert tuner.score(trial) == RULED_OUT and tuner.task.tried[-1]["z"] is None
 
 
 def test_beside_gives_geometric_means():
-    assert beside([1.0, 4.0, 16.0], 4.0) == pytest.approx([2.0, 8.0])
-    assert beside([1.0, 4.0, 16.0], 1.0) == pytest.approx([2.0])
+    assert geometric_neighbours([1.0, 4.0, 16.0], 4.0) == pytest.approx([2.0, 8.0])
+    assert geometric_neighbours([1.0, 4.0, 16.0], 1.0) == pytest.approx([2.0])

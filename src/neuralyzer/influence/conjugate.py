@@ -1,4 +1,4 @@
-"""Conjugate gradients with a preconditioner (Hestenes and Stiefel 1952)."""
+"""Preconditioned conjugate gradients (Hestenes and Stiefel 1952)."""
 
 from collections.abc import Callable
 
@@ -13,34 +13,34 @@ Operator = Callable[[Tensor], Tensor]
 def conjugate_gradients(
     operator: Operator, right: Tensor, precondition: Operator, products: int, tolerance: float
 ) -> Tensor:
-    """``A^-1 b`` for a symmetric positive definite ``A``.
+    """Return ``A^-1 b`` for a symmetric positive definite ``A``.
 
     Args:
-        operator: ``A``, of vectors ``(P,)``.
+        operator: ``v -> A v`` for vectors ``(P,)``.
         right: ``b (P,)``.
-        precondition: an approximate inverse of ``A``, symmetric positive definite.
+        precondition: product with an approximate inverse of ``A``, symmetric positive definite.
         products: most products with ``A``.
-        tolerance: stop where the residual's norm has fallen to this share of that of ``b``.
+        tolerance: stop once the residual's norm is at most this share of that of ``b``.
 
     Returns:
-        The solution, or how far it came, ``(P,)``.
+        The solution, or the last iterate where ``products`` ran out, ``(P,)``.
 
     Raises:
         NotFiniteError: if a product is NaN or infinite.
     """
     solution, residual = torch.zeros_like(right), right.clone()
-    smallest = tolerance * float(right.norm())
-    turned = precondition(residual)
-    direction, reach = turned, float(residual @ turned)
+    target_norm = tolerance * float(right.norm())
+    preconditioned = precondition(residual)
+    direction, squared_norm = preconditioned, float(residual @ preconditioned)
     for _ in range(products):
-        if reach <= 0 or float(residual.norm()) <= smallest:
+        if squared_norm <= 0 or float(residual.norm()) <= target_norm:
             break
         product = operator(direction)
-        length = reach / float(direction @ product)
+        length = squared_norm / float(direction @ product)
         solution, residual = solution + length * direction, residual - length * product
-        turned = precondition(residual)
-        before, reach = reach, float(residual @ turned)
-        direction = turned + (reach / before) * direction
+        preconditioned = precondition(residual)
+        previous, squared_norm = squared_norm, float(residual @ preconditioned)
+        direction = preconditioned + (squared_norm / previous) * direction
     if not bool(torch.isfinite(solution).all()):
         raise NotFiniteError("a product with the curvature is NaN or infinite; the step cannot be computed")
     return solution

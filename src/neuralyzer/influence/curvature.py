@@ -1,4 +1,4 @@
-"""The curvature of a model's loss behind one small interface: a symmetric operator on flat vectors."""
+"""The curvature of a model's loss as a symmetric operator on flat vectors; gradients and directional derivatives."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ from neuralyzer.data.rows import Data
 from neuralyzer.models.objective import Objective, curved
 from neuralyzer.models.reading import called, gradients
 
-CHUNK = 2048  # rows whose outputs are differentiated at once
+CHUNK = 2048  # rows whose outputs are differentiated at once; limits memory, chosen, not tuned
 
 
 class Curvature(Protocol):
     """A symmetric positive semi-definite operator."""
 
     def __matmul__(self, vector: Tensor) -> Tensor:
-        """Apply it to ``vector (P,)``."""
+        """Return the product with ``vector (P,)``."""
 
 
 class Parameters:
@@ -34,46 +34,46 @@ class Parameters:
         self.values = {name: p.detach() for name, p in named.items()}
 
     def flat(self, tensors: dict[str, Tensor]) -> Tensor:
-        """Tensors by parameter name as one vector."""
+        """Return tensors by parameter name as one vector."""
         return torch.cat([tensors[name].reshape(-1) for name in self.shapes])
 
     def tree(self, vector: Tensor) -> dict[str, Tensor]:
-        """One vector as tensors by parameter name."""
+        """Return one vector as tensors by parameter name."""
         return {
             name: part.reshape(shape)
             for (name, shape), part in zip(self.shapes.items(), torch.split(vector, self.sizes), strict=True)
         }
 
 
-def pushed(
+def directional_derivative(
     function: Callable[[dict[str, Tensor]], Tensor], values: dict[str, Tensor], tangents: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """A function's value, and its derivative along ``tangents``.
+    """Return a function's value and its derivative along ``tangents``: a Jacobian-vector product.
 
-    Where torch has no forward mode for a layer (``nn.LSTM``), two reverse passes give the same: ``J'u`` is linear in
-    ``u``, so that its derivative with respect to ``u``, pulled back from the tangents, is ``J`` times them (Townsend
-    2017, "A new trick for calculating Jacobian vector products").
+    Where torch has no forward mode for a layer (``nn.LSTM``), two reverse passes give the same. ``J'u`` is linear in
+    ``u``, so its vector-Jacobian product with the tangents, taken with respect to ``u``, is ``J`` times the tangents
+    (Townsend 2017, "A new trick for calculating Jacobian vector products").
 
     Args:
         function: of parameters by name.
-        values: where it is taken.
-        tangents: by name.
+        values: the parameters at which it is differentiated, by name.
+        tangents: the direction, by name.
 
     Returns:
         Value and derivative.
     """
     with plain_attention():
         try:
-            value, along = jvp(function, (values,), (tangents,))  # type: ignore[misc]
-        except NotImplementedError:  # said at the layer's own call, so that trying costs less than one forward pass
+            value, derivative = jvp(function, (values,), (tangents,))  # type: ignore[misc]
+        except NotImplementedError:  # raised when the layer is called: the attempt costs less than a forward pass
             value, pull = vjp(function, values)  # type: ignore[misc]
-            (along,) = vjp(lambda u: pull(u)[0], torch.zeros_like(value))[1](tangents)
-    return value, along
+            (derivative,) = vjp(lambda u: pull(u)[0], torch.zeros_like(value))[1](tangents)
+    return value, derivative
 
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """Attention from plain operations: torch's fused ones have neither a forward mode nor a second derivative."""
+    """Compute attention from plain operations: torch's fused ones have neither forward mode nor second derivatives."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -86,11 +86,12 @@ def plain_attention() -> Iterator[None]:
 class GaussNewton:
     """The generalised Gauss-Newton matrix of the mean loss over rows: ``(1/n) sum J' H J`` (Schraudolph 2002).
 
-    A product is a forward-mode pass (``pushed``), the loss Hessian at the outputs, and a reverse-mode pass; nothing is formed.
+    A product with a vector is a forward-mode pass (``directional_derivative``), the loss Hessian at the outputs, and a
+    reverse-mode pass. No matrix is formed.
 
     Args:
-        module: in evaluation mode.
-        objective: gives outputs and the loss Hessian at them.
+        module: the model; set to evaluation mode.
+        objective: computes outputs and the loss Hessian at them.
         data: the ``n`` rows.
     """
 
@@ -99,7 +100,7 @@ class GaussNewton:
         self.parameters = Parameters(module)
 
     def __matmul__(self, vector: Tensor) -> Tensor:
-        """``G v`` for ``v (P,)``."""
+        """Return ``G v`` for ``v (P,)``."""
         tangents = self.parameters.tree(vector)
         total = torch.zeros_like(vector)
         for x, y in self.data.chunks(CHUNK):
@@ -107,15 +108,15 @@ class GaussNewton:
             def outputs(values: dict[str, Tensor], x: Inputs = x) -> Tensor:
                 return self.objective.outputs(called(self.module, values), x)
 
-            given, moved = pushed(outputs, self.parameters.values, tangents)
-            _, pull = vjp(outputs, self.parameters.values)  # type: ignore[misc]
-            (back,) = pull(self.objective.curvature(given, y, moved))
-            total += self.parameters.flat(back)
+            output, output_tangents = directional_derivative(outputs, self.parameters.values, tangents)
+            _, transposed = vjp(outputs, self.parameters.values)  # type: ignore[misc]
+            (product,) = transposed(self.objective.curvature(output, y, output_tangents))
+            total += self.parameters.flat(product)
         return total / len(self.data)
 
 
 def mean_gradient(module: nn.Module, objective: Objective, data: Data, weight_decay: float = 0.0) -> Tensor:
-    """Gradient of the mean loss over rows, and of ``weight_decay / 2 |theta|^2`` beside it, flat ``(P,)``."""
+    """Return the gradient of the mean loss over rows plus ``weight_decay / 2 |theta|^2``, flat ``(P,)``."""
     module.eval()
     parameters = Parameters(module)
     total: Tensor | None = None
@@ -130,15 +131,15 @@ def mean_gradient(module: nn.Module, objective: Objective, data: Data, weight_de
 
 
 def directional_losses(module: nn.Module, objective: Objective, data: Data, direction: Tensor) -> Tensor:
-    """Each row's gradient dotted with one direction ``(P,)``: ``(N,)``, in one forward-mode pass."""
+    """Return the dot product of each row's gradient with one direction ``(P,)``: ``(N,)``, in one forward-mode pass."""
     module.eval()
     parameters = Parameters(module)
     tangents = parameters.tree(direction)
-    found = []
+    products = []
     for x, y in data.chunks(CHUNK):
 
         def losses(values: dict[str, Tensor], x: Inputs = x, y: Tensor = y) -> Tensor:
             return objective.losses(objective.outputs(called(module, values), x), y)
 
-        found.append(pushed(losses, parameters.values, tangents)[1].detach())
-    return torch.cat(found)
+        products.append(directional_derivative(losses, parameters.values, tangents)[1].detach())
+    return torch.cat(products)

@@ -1,7 +1,7 @@
-"""Factors of the curvature, computed once a model and kept beside its references, so that a request pays a solve only.
+"""EKFAC factors of a model, computed once and kept beside its references, so that a request only costs a solve.
 
-They saw every training row, those of a later request too; so they go when a case closes, and its successor's are made
-of the rows that are left.
+They were computed from training rows, perhaps also from those of a later request. So they are deleted when a case
+closes, and the factors of the new model are computed from the retained rows.
 """
 
 import json
@@ -17,77 +17,80 @@ from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.workspace import atomic
 
-ROWS = 2000  # estimated from so many: half as many change an update's direction by a few per cent
-SEED = 0
-UNREADABLE = (safetensors.SafetensorError, OSError)  # a file that is missing or not whole is made again from the model
+# Sample of rows that factors are estimated from (docs/decisions/0021-matching.md). Half as many change the direction of
+# an update by a few per cent.
+ROWS = 2000
+SEED = 0  # of the sample, fixed so that the same model has the same factors
+UNREADABLE = (safetensors.SafetensorError, OSError)  # of a missing or damaged file: factors are computed again then
 
 
 def factors(oracle: TrainedModel, path: Path | None = None) -> Ekfac:
-    """A model's factors.
+    """Return a model's factors, read from a file or computed.
 
     Args:
         oracle: the model and its rows.
-        path: where they are kept; None to keep nothing.
+        path: the file that they are kept in; None to keep nothing.
 
     Returns:
-        Those that were kept for this very model, or new ones.
+        The kept factors where they are this model's, or new ones.
 
     Raises:
         StorageError: if the disk is full.
     """
-    known = None if path is None else _read(path, oracle.digest)
-    if known is not None:
-        return known
-    made = ekfac(oracle.model, oracle.recipe.objective, oracle.data, ROWS, SEED)
+    stored = None if path is None else _read(path, oracle.digest)
+    if stored is not None:
+        return stored
+    computed = ekfac(oracle.model, oracle.recipe.objective, oracle.data, ROWS, SEED)
     if path is not None:
-        _write(made, path, oracle.digest)
-    return made
+        _write(computed, path, oracle.digest)
+    return computed
 
 
 def possible(oracle: TrainedModel) -> bool:
-    """Return whether factors can be made: of layers, which an estimator or a bare embedding lacks, and curvature."""
+    """Return whether factors can be computed: the objective has curvature, the model Linear or Conv2d layers."""
     return Capability.CURVATURE in oracle.recipe.capabilities and bool(covered(oracle.model))
 
 
 def ready(oracle: TrainedModel, path: Path | None) -> bool:
-    """Whether a model's factors are kept."""
+    """Return whether a model's factors are kept in a file."""
     if path is None:
         return False
     try:
         with safetensors.safe_open(path, "pt") as file:
-            return _facts(file, oracle.digest) is not None
+            return _metadata(file, oracle.digest) is not None
     except UNREADABLE:
         return False
 
 
-def _write(made: Ekfac, path: Path, model: str) -> None:
+def _write(computed: Ekfac, path: Path, model: str) -> None:
+    """Write factors to a file with the digest of the model that they belong to."""
     tensors = {
-        f"{place}.{name}": getattr(block, name).contiguous()
-        for place, block in enumerate(made.blocks)
+        f"{number}.{name}": getattr(block, name).contiguous()
+        for number, block in enumerate(computed.blocks)
         for name in ("inputs", "outputs", "values")
     }
-    facts = {"model": model, "rows": made.rows, "blocks": [[block.weight, block.bias] for block in made.blocks]}
-    metadata = {"neuralyzer": json.dumps(facts)}
+    blocks = [[block.weight, block.bias] for block in computed.blocks]
+    metadata = {"neuralyzer": json.dumps({"model": model, "rows": computed.rows, "blocks": blocks})}
     atomic.write_with(path, lambda part: safetensors.torch.save_file(tensors, part, metadata))
 
 
 def _read(path: Path, model: str) -> Ekfac | None:
-    """The factors in a file; None where there are none, or they are another model's, or the file is not whole."""
+    """Return the factors in a file; None where it is missing, damaged or another model's."""
     try:
         with safetensors.safe_open(path, "pt") as file:
-            facts = _facts(file, model)
-            if facts is None:
+            metadata = _metadata(file, model)
+            if metadata is None:
                 return None
             blocks = [
-                Block(weight, bias, *(file.get_tensor(f"{place}.{name}") for name in ("inputs", "outputs", "values")))
-                for place, (weight, bias) in enumerate(facts["blocks"])
+                Block(weight, bias, *(file.get_tensor(f"{number}.{name}") for name in ("inputs", "outputs", "values")))
+                for number, (weight, bias) in enumerate(metadata["blocks"])
             ]
     except UNREADABLE:
         return None
-    return Ekfac(tuple(blocks), facts["rows"])
+    return Ekfac(tuple(blocks), metadata["rows"])
 
 
-def _facts(file: Any, model: str) -> dict[str, Any] | None:
-    """What an open file says of its factors; None where they are another model's."""
-    facts: dict[str, Any] = json.loads((file.metadata() or {}).get("neuralyzer", "{}"))
-    return facts if facts.get("model") == model else None
+def _metadata(file: Any, model: str) -> dict[str, Any] | None:
+    """Return the description of factors in an open file; None where they are another model's."""
+    metadata: dict[str, Any] = json.loads((file.metadata() or {}).get("neuralyzer", "{}"))
+    return metadata if metadata.get("model") == model else None

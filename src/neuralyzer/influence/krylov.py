@@ -1,8 +1,8 @@
-"""One Krylov space serves every damping: ``(H + lambda I)^-1 b`` for many ``lambda`` from the products of one.
+"""Solves ``(H + lambda I)^-1 b`` for many dampings ``lambda`` from one Krylov space, and so from one set of products.
 
-Conjugate gradients on shifted systems share their Krylov space (Frommer and Maass 1999). Lanczos builds an
-orthonormal basis ``V`` with ``V' H V = T`` tridiagonal; the iterate for any shift is ``V (T + lambda I)^-1 |b| e1``,
-which is what CG started at zero would reach.
+Conjugate gradients on shifted systems share their Krylov space (Frommer and Maass 1999). Lanczos builds an orthonormal
+basis ``V`` with ``V' H V = T`` tridiagonal. For any shift, ``V (T + lambda I)^-1 |b| e1`` is the iterate that conjugate
+gradients would reach from zero. See docs/decisions/0007-lanczos.md.
 """
 
 from dataclasses import dataclass
@@ -15,15 +15,17 @@ from torch import Tensor
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.influence.curvature import Curvature
 
+EXHAUSTED = 1e-6  # a next basis vector this short, beside the first of ``T``, is rounding; chosen, not tuned
+
 
 @dataclass(frozen=True)
 class Krylov:
-    """The space of ``b, Hb, H^2 b, ...``.
+    """The space spanned by ``b, Hb, H^2 b, ...``.
 
     Attributes:
-        basis: orthonormal ``(k, P)``.
+        basis: orthonormal rows ``(k, P)``.
         diagonal: of ``T``, ``(k,)``.
-        beside: its off-diagonal, ``(k - 1,)``.
+        beside: off-diagonal of ``T``, ``(k - 1,)``.
         norm: ``|b|``.
     """
 
@@ -33,7 +35,7 @@ class Krylov:
     norm: float
 
     def solve(self, damping: float) -> Tensor:
-        """``(H + damping I)^-1 b`` within the space, ``(P,)``."""
+        """Return ``(H + damping I)^-1 b`` within the space, ``(P,)``."""
         banded = np.zeros((2, len(self.diagonal)))
         banded[0, 1:], banded[1] = self.beside, self.diagonal + damping
         right = np.zeros(len(self.diagonal))
@@ -51,7 +53,7 @@ class Krylov:
 
 
 def krylov(curvature: Curvature, vector: Tensor, products: int) -> Krylov:
-    """Build the space with full reorthogonalisation.
+    """Build the space by the Lanczos method with full reorthogonalisation.
 
     Args:
         curvature: ``H``.
@@ -76,13 +78,13 @@ def krylov(curvature: Curvature, vector: Tensor, products: int) -> Krylov:
     for k in range(len(basis)):
         product = curvature @ basis[k]
         diagonal.append(float(product @ basis[k]))
-        for _ in range(2):  # twice is enough (Parlett): rounding would otherwise let the basis lean
+        for _ in range(2):  # twice keeps the basis orthogonal in spite of rounding (Parlett, "twice is enough")
             product = product - (basis[: k + 1] @ product) @ basis[: k + 1]
-        size = float(product.norm())
-        if not np.isfinite(size):
+        length = float(product.norm())
+        if not np.isfinite(length):
             raise NotFiniteError("a product with the curvature is NaN or infinite; influence cannot be computed")
-        if k + 1 == len(basis) or size <= 1e-6 * max(diagonal[0], 1e-30):
+        if k + 1 == len(basis) or length <= EXHAUSTED * max(diagonal[0], 1e-30):
             break
-        beside.append(size)
-        basis[k + 1] = product / size
+        beside.append(length)
+        basis[k + 1] = product / length
     return Krylov(basis[: len(diagonal)], np.array(diagonal), np.array(beside), norm)

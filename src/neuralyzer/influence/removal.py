@@ -1,4 +1,4 @@
-"""Removal updates: what the parameters would be had some rows not been trained on."""
+"""Removal updates: estimates of the parameters or outputs of a model trained without some rows."""
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,9 @@ from neuralyzer.influence.curvature import (
     Curvature,
     GaussNewton,
     Parameters,
+    directional_derivative,
     directional_losses,
     mean_gradient,
-    pushed,
 )
 from neuralyzer.influence.ekfac import Ekfac
 from neuralyzer.influence.krylov import Krylov, krylov
@@ -21,6 +21,7 @@ from neuralyzer.models import weights
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.reading import called
 
+# Default of most products with the curvature; 40 and 80 gave the same traces (docs/decisions/0011-least-harm.md).
 PRODUCTS = 30
 
 
@@ -33,15 +34,15 @@ def removal_space(
     weight_decay: float = 0.0,
     curvature: Curvature | None = None,
 ) -> Krylov:
-    """The Krylov space in which removal updates of every damping lie.
+    """Return the Krylov space that holds the removal updates for every damping.
 
-    Koh and Liang 2017 (arXiv 1703.04730, section 2.1) for a group of rows: with the model at a minimum over all
-    rows, removing ``forget`` moves it by ``(H_R + lambda I)^-1 (1/n_R) sum of forget gradients``; ``H_R`` is taken
-    over the retained rows, so that for quadratic losses the step is exact.
+    Koh and Liang 2017 (arXiv 1703.04730, section 2.1) for a group of rows. With the model at a minimum over all rows,
+    removing ``forget`` moves it by ``(H_R + lambda I)^-1 (1/n_R) sum of forget gradients``. ``H_R`` is taken over the
+    retained rows, so that for quadratic losses the step is exact.
 
     Args:
         module: trained on both.
-        objective: gives the losses.
+        objective: computes the losses.
         retain: the ``n_R`` retained rows.
         forget: the rows to remove.
         products: most products with the curvature.
@@ -66,19 +67,19 @@ def predicted_outputs(
     damping: float,
     x: Inputs,
 ) -> Tensor:
-    """What a model without some rows would output, to first order in the removal update.
+    """Return the outputs of a model without some rows, to first order in the removal update.
 
-    ``f(x) + J(x) (H + damping I)^-1 (1/n_R) sum of forget gradients``, with EKFAC factors for ``H`` (Grosse et al. 2023,
-    arXiv 2308.03296): one solve serves all outputs, and no pass over the retained rows is taken.
+    ``f(x) + J(x) (H + damping I)^-1 (1/n_R) sum of forget gradients``, with EKFAC factors for ``H`` (Grosse et al.
+    2023, arXiv 2308.03296). One solve serves all outputs, and no pass over the retained rows is needed.
 
     Args:
         module: trained on all rows.
-        objective: gives losses and outputs.
+        objective: computes losses and outputs.
         forget: the rows that are removed.
-        retained: ``n_R``.
+        retained: ``n_R``, number of retained rows.
         factors: ``H``, of the mean loss.
         damping: ``lambda``.
-        x: where outputs are asked for, ``(N, ...)``.
+        x: rows whose outputs are returned, ``(N, ...)``.
 
     Returns:
         Outputs ``(N, C)``.
@@ -86,16 +87,16 @@ def predicted_outputs(
     parameters = Parameters(module)
     gradient = mean_gradient(module, objective, forget) * (len(forget) / retained)
     change = parameters.tree(factors.solve(parameters, gradient, damping))
-    found = []
-    for part in batches.chunked(x, CHUNK):
-        outputs = lambda values, own=part: objective.outputs(called(module, values), own)
-        value, along = pushed(outputs, parameters.values, change)
-        found.append(value + along)
-    return torch.cat(found).detach()
+    predicted = []
+    for chunk in batches.chunked(x, CHUNK):
+        outputs = lambda values, rows=chunk: objective.outputs(called(module, values), rows)
+        value, derivative = directional_derivative(outputs, parameters.values, change)
+        predicted.append(value + derivative)
+    return torch.cat(predicted).detach()
 
 
 def moved(module: nn.Module, change: Tensor) -> nn.Module:
-    """A copy of ``module`` with the flat ``change (P,)`` added to its trained parameters."""
+    """Return a copy of ``module`` with the flat ``change (P,)`` added to its trained parameters."""
     copy = weights.clone(module)
     changes = Parameters(copy).tree(change)
     with torch.no_grad():
@@ -114,16 +115,16 @@ def row_influence(
     products: int = PRODUCTS,
     curvature: Curvature | None = None,
 ) -> Tensor:
-    """How much removing each row would change the mean loss on target rows.
+    """Return how much removing each row would change the mean loss on target rows.
 
-    Koh and Liang 2017, equation 2, with the sign of removal: ``(1/n) g_target' (H + damping I)^-1 g_i``. One solve and
-    one forward-mode pass serve all rows.
+    Koh and Liang 2017 (arXiv 1703.04730), equation 2, with the sign of removal: ``(1/n) g_target' (H + damping I)^-1
+    g_i``. One solve and one forward-mode pass serve all rows.
 
     Args:
         module: trained on ``rows``.
-        objective: gives the losses.
+        objective: computes the losses.
         rows: the ``n`` training rows.
-        target: rows whose mean loss is asked about: holdout, or the forget set.
+        target: rows whose mean loss is predicted, such as the holdout or the forget set.
         damping: ``lambda``.
         products: most products with the curvature.
         curvature: ``H``; by default the Gauss-Newton matrix of ``rows``.

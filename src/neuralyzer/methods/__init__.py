@@ -1,4 +1,4 @@
-"""Unlearning algorithms, one file each, in folders by what they promise.
+"""Unlearning algorithms, one file each, in folders by their guarantee.
 
 A new algorithm is a file with a class in one of them, or an entry point in the group ``neuralyzer.methods``.
 """
@@ -7,14 +7,14 @@ from typing import Any
 
 
 def names() -> list[str]:
-    """Names of all algorithms."""
-    from neuralyzer.methods import catalogue  # loaded when used: the algorithms need torch
+    """Return the names of all algorithms."""
+    from neuralyzer.methods import catalogue  # imported when used, because the algorithms import torch
 
     return catalogue.names()
 
 
 def get(name: str) -> type[Any]:
-    """The algorithm's class; called with hyperparameters it gives a ``Method``."""
+    """Return an algorithm's class; called with hyperparameters it gives a ``Method``."""
     from neuralyzer.methods import catalogue
 
     return catalogue.get(name)

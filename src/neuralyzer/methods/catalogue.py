@@ -1,4 +1,4 @@
-"""Finds the algorithms: every file of this folder, and the entry points of the group ``neuralyzer.methods``."""
+"""The catalogue of algorithms: every file of this folder, and the entry points of the group ``neuralyzer.methods``."""
 
 import dataclasses
 from functools import cache
@@ -12,19 +12,19 @@ from neuralyzer.workspace.plugins import discover
 
 @cache
 def methods() -> dict[str, type[Any]]:
-    """All algorithms by name, the strongest guarantee first."""
-    found = discover("neuralyzer.methods", has=("name", "guarantee", "needs", "passes", "unlearn"))
-    own = [kind for kind in found.values() if kind is not Composed]
-    return {kind.name: kind for kind in sorted(own, key=lambda kind: (-kind.guarantee.strength, kind.name))}
+    """Return the classes of all algorithms by name, the strongest guarantee first."""
+    discovered = discover("neuralyzer.methods", has=("name", "guarantee", "needs", "passes", "unlearn"))
+    classes = [kind for kind in discovered.values() if kind is not Composed]
+    return {kind.name: kind for kind in sorted(classes, key=lambda kind: (-kind.guarantee.strength, kind.name))}
 
 
 def names() -> list[str]:
-    """Names of all algorithms."""
+    """Return the names of all algorithms."""
     return list(methods())
 
 
 def get(name: str) -> type[Any]:
-    """The algorithm's class; called with hyperparameters it gives a ``Method``.
+    """Return an algorithm's class; called with hyperparameters it gives a ``Method``.
 
     Args:
         name: as on the command line.
@@ -41,11 +41,11 @@ def get(name: str) -> type[Any]:
 
 
 def make(name: str, **hyperparameters: Any) -> Method:
-    """The algorithm with its paper's defaults, or with the hyperparameters given.
+    """Return an algorithm with its paper's defaults, or with the given hyperparameters.
 
     Args:
         name: as on the command line; several joined by ``+`` are a sequence.
-        hyperparameters: in place of the defaults.
+        hyperparameters: values that replace the defaults.
 
     Returns:
         The method.
@@ -67,7 +67,7 @@ def make(name: str, **hyperparameters: Any) -> Method:
 
 
 def hyperparameters(method: Any) -> dict[str, Any]:
-    """A method's hyperparameters by name; of a sequence, each part's."""
+    """Return a method's hyperparameters by name; of a sequence, those of each part."""
     if isinstance(method, Composed):
         return {f"{part.name}.{name}": value for part in method.parts for name, value in hyperparameters(part).items()}
     return {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}

@@ -1,4 +1,4 @@
-"""A model of which only the answers can be had: ``predict_proba`` behind an API, a served model, another framework."""
+"""A model that is only known by its answers: ``predict_proba`` behind an API, a served model, another framework."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,24 +11,25 @@ from neuralyzer.data.batches import Inputs
 from neuralyzer.errors import NotFiniteError, UsageError, first_line
 from neuralyzer.models.trained import TrainedModel
 
-SMALLEST = 1e-12  # a probability below it is raised to it
-SUM_TOLERANCE = 0.01  # answers are often rounded
-PROBED_ROWS = 512
+# All three were chosen, not tuned.
+SMALLEST = 1e-12  # smallest probability that is read; smaller ones are raised to it before the logarithm
+SUM_TOLERANCE = 0.01  # how far a row's probabilities may sum from 1: answers are often rounded
+PROBED_ROWS = 512  # rows that are read to find the smallest probability above 0
 
 Predict = Callable[[Inputs], Any]
 
 
 class BlackBox(nn.Module):
-    """Answers of a function as outputs of a module; it has no parameters, so no gradient can be had of it.
+    """A function's answers as the outputs of a module. It has no parameters, and so no gradients.
 
-    For classes the outputs are log-probabilities, which an objective reads as logits. Where answers are rounded, zeros
-    stand in for half of the smallest probability that the function gives on rows nobody saw.
+    For classes the outputs are log-probabilities, which an objective reads as logits. Where answers are rounded to 0,
+    half of the smallest probability that the function gives on the holdout is read in place of 0.
 
     Attributes:
-        predict: ``predict(x (n, ...))`` gives probabilities ``(n, C)``, or predictions ``(n, k)`` in regression.
+        predict: ``predict(x (n, ...))`` returns probabilities ``(n, C)``, or predictions ``(n, k)`` in regression.
         width: ``C`` or ``k``.
         counted: whether the answers are probabilities.
-        smallest: what no probability is read below.
+        smallest: smallest probability that is read; smaller ones are raised to it.
     """
 
     def __init__(self, predict: Predict, width: int, counted: bool, smallest: float = SMALLEST) -> None:
@@ -37,7 +38,12 @@ class BlackBox(nn.Module):
 
     @classmethod
     def of(cls, predict: Predict, oracle: TrainedModel) -> "BlackBox":
-        """A function held against a model: it must answer as many classes, on the same features."""
+        """Return a function as a module, after checking that its answers have the shape of a model's outputs.
+
+        Args:
+            predict: the function.
+            oracle: the model that it must agree with in classes and features.
+        """
         rows = oracle.holdout or oracle.data
         x, _ = rows.gather(list(range(min(len(rows), PROBED_ROWS))))
         with torch.no_grad():
@@ -49,7 +55,7 @@ class BlackBox(nn.Module):
         return box
 
     def answers(self, x: Inputs) -> Tensor:
-        """What the function says, checked.
+        """Return the function's answers, checked.
 
         Args:
             x: rows ``(n, ...)``.
@@ -63,31 +69,31 @@ class BlackBox(nn.Module):
         """
         rows = batches.count(x)
         try:
-            given = self.predict(x)
-            found = torch.as_tensor(given).detach().to("cpu", torch.float64)
-        except Exception as error:  # a client of a served model raises what it likes
+            raw = self.predict(x)
+            answers = torch.as_tensor(raw).detach().to("cpu", torch.float64)
+        except Exception as error:  # a client of a served model may raise any type
             line = first_line(error)
             raise UsageError(f"predict failed on {rows} rows: {type(error).__name__}: {line}") from error
-        if not self.counted and found.ndim == 1:
-            found = found[:, None]
-        if tuple(found.shape) != (rows, self.width):
+        if not self.counted and answers.ndim == 1:
+            answers = answers[:, None]
+        if tuple(answers.shape) != (rows, self.width):
             raise UsageError(
-                f"predict gave answers of shape {tuple(found.shape)} for {rows} rows; "
+                f"predict gave answers of shape {tuple(answers.shape)} for {rows} rows; "
                 f"it must give ({rows}, {self.width})"
             )
-        if not bool(torch.isfinite(found).all()):
+        if not bool(torch.isfinite(answers).all()):
             raise NotFiniteError("predict gave NaN or infinite answers; the model cannot be judged")
         if self.counted:
-            total = found.sum(1)
-            odd = int((total - 1).abs().argmax())
-            if abs(float(total[odd]) - 1) > SUM_TOLERANCE or float(found.min()) < 0:
+            total = answers.sum(1)
+            worst = int((total - 1).abs().argmax())
+            if abs(float(total[worst]) - 1) > SUM_TOLERANCE or float(answers.min()) < 0:
                 raise UsageError(
-                    f"predict must give probabilities, each row summing to 1; one sums to {float(total[odd]):.4g} and "
-                    f"the smallest is {float(found.min()):.4g}: are these logits?"
+                    "predict must give probabilities, each row summing to 1; one sums to "
+                    f"{float(total[worst]):.4g} and the smallest is {float(answers.min()):.4g}: are these logits?"
                 )
-        return found
+        return answers
 
     def forward(self, *rows: Tensor, **named: Tensor) -> Tensor:
-        """Log-probabilities ``(n, C)``, or predictions ``(n, k)``."""
-        found = self.answers(named or rows[0])
-        return (found.clamp_min(self.smallest).log() if self.counted else found).float()
+        """Return log-probabilities ``(n, C)``, or predictions ``(n, k)``."""
+        answers = self.answers(named or rows[0])
+        return (answers.clamp_min(self.smallest).log() if self.counted else answers).float()

@@ -5,15 +5,15 @@ from enum import StrEnum
 import torch
 from torch import Tensor, nn
 
-SMOOTHING = 0.5  # votes that each class has before any is cast
+SMOOTHING = 0.5  # added to each class's votes, so that logarithms are finite (Jeffreys' prior); chosen, not tuned
 
 
 class Aggregation(StrEnum):
-    """How the members' outputs become one.
+    """How the members' outputs are combined.
 
-    ``MEAN`` is the mean of logits or predictions. ``VOTE`` is the logarithm of each class's share of the votes, half a
-    vote being given to each beforehand so that it is finite; its largest is the majority's. Votes have no
-    gradient but 0, so what reads gradients says nothing of such an ensemble.
+    ``MEAN`` is the mean of logits or predictions. ``VOTE`` is the logarithm of each class's share of the votes, with
+    half a vote added to each class so that it is finite. The gradient of votes is 0, so signals that read gradients
+    measure nothing on such an ensemble.
     """
 
     MEAN = "mean"
@@ -25,8 +25,8 @@ class Ensemble(nn.Module):
 
     Attributes:
         members: the models.
-        active: 1 for each member that was trained on any row, ``(S,)``; the others are not asked.
-        aggregation: how they answer.
+        active: 1 for each member that was trained on any row, ``(S,)``; the others have weight 0.
+        aggregation: how their outputs are combined.
     """
 
     active: Tensor
@@ -37,16 +37,16 @@ class Ensemble(nn.Module):
         self.register_buffer("active", torch.ones(len(members)))
 
     def forward(self, *rows: Tensor, **named: Tensor) -> Tensor:
-        """Outputs as one member gives them: ``(N, C)``, or ``(N, 1)`` or ``(N,)`` where there is a single one."""
+        """Return outputs in the shape that a member's have: ``(N, C)``, or ``(N, 1)`` or ``(N,)`` of a single logit."""
         outputs = torch.stack([member(*rows, **named) for member in self.members])
         weights = self.active.to(outputs.dtype).reshape(-1, *[1] * (outputs.ndim - 1))
         if self.aggregation is Aggregation.MEAN:
             mean: Tensor = (weights * outputs).sum(0) / weights.sum()
             return mean
-        nothing = 0 * outputs.sum(0)  # the votes' gradient
+        zero_gradient = 0 * outputs.sum(0)  # votes have no gradient; this keeps them differentiable
         if outputs.ndim < 3 or outputs.shape[2] == 1:
-            ayes = (weights * (outputs > 0)).sum(0)
-            return ((ayes + SMOOTHING) / (weights.sum() - ayes + SMOOTHING)).log() + nothing
+            positive = (weights * (outputs > 0)).sum(0)
+            return ((positive + SMOOTHING) / (weights.sum() - positive + SMOOTHING)).log() + zero_gradient
         chosen = outputs.argmax(2, keepdim=True) == torch.arange(outputs.shape[2], device=outputs.device)
         votes = (weights * chosen).sum(0)
-        return ((votes + SMOOTHING) / (weights.sum() + SMOOTHING * outputs.shape[2])).log() + nothing
+        return ((votes + SMOOTHING) / (weights.sum() + SMOOTHING * outputs.shape[2])).log() + zero_gradient

@@ -1,4 +1,4 @@
-"""What ``module:attribute`` names, the uvicorn convention: recipes and functions of a person's own."""
+"""Import of the user's recipes and functions by ``module:attribute``, the convention of uvicorn."""
 
 import importlib
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 
 from neuralyzer.errors import UsageError
 
-# What a user's own module may fail with while it is imported or called.
+# Exceptions that a user's module may raise while it is imported or called.
 FAILURES = (
     ImportError,
     SyntaxError,
@@ -22,16 +22,16 @@ FAILURES = (
     OSError,
 )
 
-_own: dict[tuple[str, str], ModuleType] = {}  # by a project's folder and the module's name
+_project_modules: dict[tuple[str, str], ModuleType] = {}  # by a project's folder and the module's name
 
 
 def named(name: str, folder: Path | None = None, what: str = "recipe") -> Any:
-    """The attribute of a module.
+    """Import a module and return its attribute.
 
     Args:
         name: such as ``oracle:recipe``.
-        folder: where modules are looked for before anywhere else; the present one by default.
-        what: what to call it in an error.
+        folder: searched for modules before ``sys.path``; the present one by default.
+        what: name of the attribute in error messages.
 
     Returns:
         The attribute.
@@ -43,62 +43,66 @@ def named(name: str, folder: Path | None = None, what: str = "recipe") -> Any:
     if not (module and attribute):
         raise UsageError(f"{what} {name!r} is not of the form module:attribute")
     try:
-        found = _module(module, (folder or Path()).absolute())
+        value = _module(module, (folder or Path()).absolute())
     except ModuleNotFoundError as error:
         raise UsageError(f"{what} {name!r}: no module {error.name!r} can be imported from here") from error
     except FAILURES as error:
         raise UsageError(f"{what} {name!r}: importing {module} failed: {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
-        if not hasattr(found, part):
+        if not hasattr(value, part):
             raise UsageError(f"{what} {name!r}: {module} has no {attribute}")
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def _module(name: str, folder: Path) -> ModuleType:
-    """A module, the folder's own where it has one: two projects in one process may both have an ``oracle.py``."""
-    place, root = str(folder), name.partition(".")[0]
-    has_own = (folder / f"{root}.py").exists() or (folder / root).is_dir()
-    if has_own and (place, name) in _own and _own[place, name].__name__ in sys.modules:
-        return _own[place, name]
-    if place in sys.path:
-        sys.path.remove(place)
-    sys.path.insert(0, place)
-    if has_own and root in sys.modules and (other := _project_of(sys.modules[root])) not in (None, place):
-        for known, module in list(sys.modules.items()):
+    """Return a module, imported from the project's folder where it has one of that name.
+
+    Two projects in one process may both have an ``oracle.py``; then the other project's modules are unloaded first.
+    """
+    project, root = str(folder), name.partition(".")[0]
+    in_project = (folder / f"{root}.py").exists() or (folder / root).is_dir()
+    if in_project and (project, name) in _project_modules and _project_modules[project, name].__name__ in sys.modules:
+        return _project_modules[project, name]
+    if project in sys.path:
+        sys.path.remove(project)
+    sys.path.insert(0, project)
+    if in_project and root in sys.modules and (other := _project_of(sys.modules[root])) not in (None, project):
+        for loaded, module in list(sys.modules.items()):
             if _belongs(module, other):
-                del sys.modules[known]  # what was made of it keeps it
+                del sys.modules[loaded]  # objects that were made from it keep it alive
         importlib.invalidate_caches()
         from joblib.externals.loky import get_reusable_executor
 
-        get_reusable_executor().shutdown(wait=True)  # whose workers have imported the other project's
-    found = importlib.import_module(name)
-    _own[place, name] = found
-    return found
+        get_reusable_executor().shutdown(wait=True)  # its workers have imported the other project's modules
+    module = importlib.import_module(name)
+    _project_modules[project, name] = module
+    return module
 
 
 def _project_of(module: Any) -> str | None:
-    """The folder of the project that a module was imported from; None where it is no project's."""
-    return next((place for place in dict.fromkeys(place for place, _ in _own) if _belongs(module, place)), None)
+    """Return the folder of the project that a module was imported from; None where it belongs to no project."""
+    projects = dict.fromkeys(project for project, _ in _project_modules)
+    return next((project for project in projects if _belongs(module, project)), None)
 
 
-def _belongs(module: Any, place: str) -> bool:
-    """Whether a module was imported from a folder."""
+def _belongs(module: Any, project: str) -> bool:
+    """Return whether a module was imported from a project's folder."""
     file, name = getattr(module, "__file__", None) or "", getattr(module, "__name__", "")
-    if not name or not file.startswith(place):  # of thousands of modules nearly all
+    if not name or not file.startswith(project):  # true of nearly all of thousands of modules, so checked first
         return False
-    own = Path(place, *name.split("."))
-    return Path(file) in (own.with_name(f"{own.name}.py"), own / "__init__.py")
+    path = Path(project, *name.split("."))
+    return Path(file) in (path.with_name(f"{path.name}.py"), path / "__init__.py")
 
 
 @dataclass(frozen=True)
 class NamedFunction:
-    """A function that is known by its name, so that it can be sent to another process; its failures become one line.
+    """A function held by its name, so that it can be sent to another process; its failures become ``UsageError``.
 
     Attributes:
         name: such as ``oracle:transform``.
-        folder: where modules are looked for before anywhere else.
-        what: what to call it in an error.
+        folder: searched for modules before ``sys.path``.
+        what: name of the function in error messages.
     """
 
     name: str
@@ -106,24 +110,24 @@ class NamedFunction:
     what: str
 
     def __post_init__(self) -> None:
-        found = named(self.name, self.folder, self.what)
-        if not callable(found):
-            raise UsageError(f"{self.what} {self.name!r} is a {type(found).__name__}, not a function")
+        function = named(self.name, self.folder, self.what)
+        if not callable(function):
+            raise UsageError(f"{self.what} {self.name!r} is a {type(function).__name__}, not a function")
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call it.
+        """Call the function.
 
         Args:
-            arguments: the function's.
+            arguments: passed to it.
 
         Returns:
-            What it gives.
+            Its result.
 
         Raises:
             UsageError: if it fails.
         """
-        found = named(self.name, self.folder, self.what)
+        function = named(self.name, self.folder, self.what)
         try:
-            return found(*arguments)
+            return function(*arguments)
         except FAILURES as error:
             raise UsageError(f"{self.what} {self.name!r} failed: {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""What a model is trained for: methods and signals speak to models only through an ``Objective``."""
+"""The protocol of what a model is trained for; methods and signals read a model's outputs only through it."""
 
 from dataclasses import fields, is_dataclass
 from typing import Any, Protocol, Self, runtime_checkable
@@ -12,15 +12,15 @@ from neuralyzer.models.kinds.kind import Capability
 
 
 class Objective(Protocol):
-    """Per-row readings of a model's outputs.
+    """Losses, margins and utility, computed from a model's outputs and the targets.
 
-    What more an objective can do are protocols of their own: ``CurvedObjective``, ``MatchableObjective`` and
-    ``ScaledObjective``. Algorithms name what they need of them among their ``needs``.
+    Further abilities are protocols of their own: ``CurvedObjective``, ``MatchableObjective`` and ``ScaledObjective``.
+    Algorithms list those that they need among their ``needs``.
 
     Attributes:
         name: of the kind of task.
         counted: whether ``correct`` is 0 or 1 (so that copies of a row are counted) or a real number.
-        utility_name: of the figure that ``utility`` gives.
+        utility_name: name of the figure that ``utility`` returns.
         max_utility_loss: the largest ``utility_loss`` that a plan may cost by default.
     """
 
@@ -40,27 +40,27 @@ class Objective(Protocol):
         """Return each row's loss ``(N,)``; training minimises its mean."""
 
     def margin(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Return how surely the model knows each row ``(N,)``; higher is surer, unbounded."""
+        """Return how confident the model is of each row's target ``(N,)``; unbounded, higher is more confident."""
 
     def correct(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Return how right the model is on each row ``(N,)``; higher is righter."""
+        """Return how correct the model is on each row ``(N,)``; higher is more correct."""
 
     def utility(self, outputs: Tensor, y: Tensor) -> float:
-        """Return one figure for the model's use on ``N`` rows."""
+        """Return one figure for how good the model is on ``N`` rows, such as accuracy."""
 
     def utility_loss(self, before: float, after: float) -> float:
-        """Return how much utility was lost, in the unit of ``max_utility_loss``; negative where it was won."""
+        """Return how much utility was lost, in the unit of ``max_utility_loss``; negative where it was gained."""
 
 
 @runtime_checkable
 class CurvedObjective(Objective, Protocol):
-    """An objective whose loss has a Hessian by the outputs: what influence functions and Fisher matrices need."""
+    """An objective whose loss has a Hessian with respect to the outputs, as influence functions and Fisher need it."""
 
     def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
         """Return each row's loss Hessian with respect to its outputs, applied to ``tangents (N, C)``."""
 
     def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Return loss gradients ``(N, C)`` at targets drawn from the model: their second moment is ``curvature``."""
+        """Return loss gradients by outputs ``(N, C)`` at targets drawn from the model; second moment: ``curvature``."""
 
 
 @runtime_checkable
@@ -68,31 +68,31 @@ class MatchableObjective(Objective, Protocol):
     """An objective whose outputs can be matched to those of other models (``datamodel-matching``)."""
 
     def target(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Return what ``M`` models say together of each row, ``(N, K)`` from their outputs ``(M, N, C)``."""
+        """Return the combined output of ``M`` models for each row, ``(N, K)``, from their outputs ``(M, N, C)``."""
 
     def surer(self, target: Tensor, y: Tensor, by: Tensor) -> Tensor:
-        """Return a target ``(N, K)`` with the ``margin`` of each row larger by so much, ``(N,)``."""
+        """Return a target ``(N, K)`` with the ``margin`` of each row larger by ``by (N,)``."""
 
     def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float | Tensor) -> Tensor:
         """Return a target ``(N, K)``: outputs ``(N, C)`` less a share of the difference between ``seen`` and ``never``.
 
         Args:
             outputs: of the model, ``(N, C)``.
-            seen: what models that saw the rows say together, ``(N, K)``.
-            never: what models that never saw them say together, ``(N, K)``.
-            share: of the difference, of all rows or of each, ``(N, 1)``.
+            seen: ``target`` of models that saw the rows, ``(N, K)``.
+            never: ``target`` of models that never saw them, ``(N, K)``.
+            share: of the difference that is subtracted; one number, or one a row ``(N, 1)``.
         """
 
     def mismatch(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Return the gradient by outputs ``(N, C)`` of the loss against what ``target`` gave, ``(N, C)``."""
+        """Return the gradient ``(N, C)``, by the outputs, of the loss between outputs and a ``target (N, K)``."""
 
     def halfway(self, outputs: Tensor, target: Tensor, tangents: Tensor) -> Tensor:
-        """Return the Hessian of that loss half-way from ``outputs`` to a match, applied to ``tangents (N, C)``."""
+        """Return that loss's Hessian halfway between outputs and target, applied to ``tangents (N, C)``."""
 
 
 @runtime_checkable
 class ScaledObjective(Objective, Protocol):
-    """An objective whose readings have a unit, which is set when references are made."""
+    """An objective whose margins have a scale, which is set when references are made."""
 
     def scaled(self, residuals: Tensor) -> Self:
         """Return the objective with its scale set from residuals of models on rows that they never saw."""
@@ -105,12 +105,12 @@ _PROTOCOLS: dict[Capability, type] = {
 
 
 def capabilities(objective: Objective) -> frozenset[Capability]:
-    """Return what an objective has beyond its readings."""
+    """Return the capabilities that an objective has beyond ``Objective``."""
     return frozenset(capability for capability, protocol in _PROTOCOLS.items() if isinstance(objective, protocol))
 
 
 def curved(objective: Objective) -> CurvedObjective:
-    """Return the objective as one that has curvature.
+    """Return the objective, checked to have curvature.
 
     Raises:
         UsageError: if it has none.
@@ -121,10 +121,10 @@ def curved(objective: Objective) -> CurvedObjective:
 
 
 def matchable(objective: Objective) -> MatchableObjective:
-    """Return the objective as one whose outputs can be matched.
+    """Return the objective, checked to have outputs that can be matched.
 
     Raises:
-        UsageError: if they cannot be.
+        UsageError: if it has none.
     """
     if not isinstance(objective, MatchableObjective):
         raise UsageError(
@@ -135,14 +135,14 @@ def matchable(objective: Objective) -> MatchableObjective:
 
 
 def declared(objective: Objective) -> dict[str, Any]:
-    """What is said of an objective beyond its default: the settings of a dataclass that change its losses."""
+    """Return an objective's settings that change training and differ from their defaults; none of a plain class."""
     if not is_dataclass(objective):
         return {}
-    plain = {"scale", "name", "counted", "utility_name", "max_utility_loss"}  # of readings, not of training
+    measuring = {"scale", "name", "counted", "utility_name", "max_utility_loss"}  # these do not change training
     return {
-        own.name: getattr(objective, own.name)
-        for own in fields(objective)
-        if own.name not in plain and getattr(objective, own.name) != own.default
+        field.name: getattr(objective, field.name)
+        for field in fields(objective)
+        if field.name not in measuring and getattr(objective, field.name) != field.default
     }
 
 

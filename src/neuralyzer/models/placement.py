@@ -1,4 +1,4 @@
-"""Where a module is trained and with which numbers: the device, the precision, the layout of images."""
+"""The device and precision that a module is trained with, and the memory layout of images."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from neuralyzer.errors import UsageError
 
 
 class Precision(StrEnum):
-    """Numbers that forward passes compute with; weights and updates are float32 in both."""
+    """The number format of forward passes; weights and updates are float32 in both cases."""
 
     FLOAT32 = "float32"
     BF16 = "bf16"
@@ -21,7 +21,7 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True)
 class Placement:
-    """Where training happens. What comes back is on the CPU and laid out as torch's default has it.
+    """Device and precision of a training; trained modules are returned on the CPU in torch's default layout.
 
     Attributes:
         device: such as ``cpu`` or ``cuda:1``.
@@ -33,7 +33,7 @@ class Placement:
 
     @classmethod
     def of(cls, device: str | torch.device | None = None, precision: Precision | str | None = None) -> "Placement":
-        """A placement by names, each checked.
+        """Return a placement from checked names.
 
         Args:
             device: by default the GPU where there is one.
@@ -43,25 +43,25 @@ class Placement:
             The placement.
 
         Raises:
-            UsageError: if there is no such device or precision here.
+            UsageError: if there is no such device or precision on this machine.
         """
         if precision and precision not in list(Precision):
             raise UsageError(f"precision is {str(precision)!r}; it must be {' or '.join(Precision)}")
         return cls(as_device(device), Precision(precision or Precision.FLOAT32))
 
     def rows(self, x: Inputs, y: Tensor, images: bool = False) -> tuple[Inputs, Tensor]:
-        """A batch on the device; images channels last, as convolutions take them fastest."""
-        x, y = batches.mapped(x, lambda own: own.to(self.device)), y.to(self.device)
+        """Return a batch on the device; images lie channels last, which is the fastest layout for convolutions."""
+        x, y = batches.mapped(x, lambda tensor: tensor.to(self.device)), y.to(self.device)
         if images and isinstance(x, Tensor) and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         return x, y
 
     def computing(self) -> torch.autocast:
-        """The context of a forward pass."""
+        """Return the context of a forward pass, in the placement's precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision is Precision.BF16)
 
     def repeatable(self, seed: int) -> ExitStack:
-        """The context of a training: its own random numbers, and algorithms that give the same weights each time."""
+        """Return the context of a training: a seeded generator of its own and deterministic algorithms."""
         gpu = self.device.type == "cuda"
         stack = ExitStack()
         stack.enter_context(torch.random.fork_rng(devices=[self.device] if gpu else []))
@@ -76,7 +76,7 @@ CPU = Placement()
 
 
 def as_device(name: str | torch.device | None) -> torch.device:
-    """A device that is there.
+    """Return a device that this machine has.
 
     Args:
         name: such as ``cpu``, ``cuda`` or ``cuda:1``; None for the GPU where there is one, else the CPU.
@@ -93,19 +93,19 @@ def as_device(name: str | torch.device | None) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"device is {str(name)!r}; it must be such as 'cpu', 'cuda' or 'cuda:1'") from None
-    there = {
+    available = {
         "cpu": 1,
         "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "mps": int(torch.backends.mps.is_available()),
     }.get(device.type, 0)
-    if (device.index or 0) >= there:
+    if (device.index or 0) >= available:
         raise UsageError(
-            f"device {str(name)!r} was asked for and torch finds {there} of kind {device.type!r} here; ask for 'cpu', "
-            "or leave it out to take what there is"
+            f"device {str(name)!r} was asked for and torch finds {available} of kind {device.type!r} here; "
+            "ask for 'cpu', or leave it out to take what there is"
         )
     return device
 
 
 def convolves(module: nn.Module) -> bool:
-    """Whether the module convolves images, so that their channels should lie last."""
+    """Return whether the module convolves images, so that their channels should lie last."""
     return any(isinstance(layer, nn.Conv2d) for layer in module.modules())

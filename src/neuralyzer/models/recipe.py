@@ -1,4 +1,4 @@
-"""``Recipe``: how a model is built and trained again; the A(D) of the literature."""
+"""``Recipe``: how a model is built and trained, the training algorithm ``A(D)`` of the literature."""
 
 import inspect
 import shlex
@@ -21,12 +21,12 @@ from neuralyzer.models.objective import Objective, capabilities
 from neuralyzer.models.placement import Precision
 from neuralyzer.workspace import digests
 
-WHOLE = 2**62  # rows of a step that takes all there are
-PLACES = ("rows", "seed", "weights", "out")  # what a training command may name
+WHOLE = 2**62  # batch size of an estimator: one step takes all rows
+PLACES = ("rows", "seed", "weights", "out")  # placeholders that a training command may have
 
 
 def adamw(parameters: Any) -> torch.optim.Optimizer:
-    """AdamW at a learning rate of 1e-3, the default optimizer."""
+    """Return the default optimizer, AdamW at torch's default learning rate of 1e-3."""
     return torch.optim.AdamW(parameters, 1e-3)
 
 
@@ -35,19 +35,19 @@ class Recipe:
     """How a model is built, trained and scored.
 
     Attributes:
-        build: gives a new module with fresh weights; drawn from torch's generator, which is seeded around the call.
-        objective: what it is trained for.
-        optimizer: makes an optimizer of parameters.
-        schedule: makes a learning-rate schedule of the optimizer and the number of steps, stepped once a batch.
+        build: returns a new module with fresh weights, drawn from torch's generator, which is seeded around the call.
+        objective: what the model is trained for.
+        optimizer: makes an optimizer from parameters.
+        schedule: makes a learning-rate schedule from the optimizer and the number of steps; stepped once a batch.
         epochs: passes over the rows.
         batch_size: rows a step.
         seed: of initial weights and order of rows.
         init: safetensors file of pretrained weights to start from.
         augment: ``augment(x, generator)`` perturbs a batch in training.
-        clip: largest norm of a step's gradient over all parameters, as ``clip_grad_norm_`` has it; None for no limit.
-        average: decay of an exponential average of the weights, which is the model in place of the last ones (Polyak and
-            Juditsky 1992; Izmailov et al. 2018, arXiv 1803.05407); None for the last ones.
-        precision: numbers that forward passes compute with, ``float32`` or ``bf16`` (mixed precision).
+        clip: largest norm of a step's gradient over all parameters, as in ``clip_grad_norm_``; None for no limit.
+        average: decay of an exponential average of the weights (Polyak and Juditsky 1992; Izmailov et al. 2018, arXiv
+            1803.05407). The trained model has the average; where this is None it has the last weights.
+        precision: number format of forward passes, ``float32`` or ``bf16`` (mixed precision).
         train: the user's own training, ``train(data, seed, device, progress) -> Module``, in place of the loop.
         command: the user's own training command with ``{rows}``, ``{seed}`` and ``{weights}`` in it; the last may
             be called ``{out}``.
@@ -86,11 +86,11 @@ class Recipe:
 
     @classmethod
     def estimator(cls, make: Callable[[], Any], classes: int, seed: int = 0) -> "Recipe":
-        """The recipe of a scikit-learn classifier, which is trained on all rows at once.
+        """Return the recipe of a scikit-learn classifier, which is trained on all rows at once.
 
         Args:
-            make: gives a new estimator with ``fit`` and ``predict_proba``.
-            classes: how many classes there are.
+            make: returns a new estimator with ``fit`` and ``predict_proba``.
+            classes: number of classes.
             seed: of every ``random_state`` in it.
 
         Returns:
@@ -102,11 +102,11 @@ class Recipe:
 
     @classmethod
     def find(cls, name: str, folder: Path | None = None) -> "Recipe":
-        """The recipe that ``module:attribute`` names; a function of no arguments is called.
+        """Return the recipe that ``module:attribute`` names, or that the function of this name returns.
 
         Args:
-            name: such as ``oracle:recipe``.
-            folder: where modules are looked for before anywhere else; the present one by default.
+            name: such as ``oracle:recipe``; a function is called without arguments.
+            folder: searched for modules before ``sys.path``; the present one by default.
 
         Returns:
             The recipe.
@@ -114,9 +114,9 @@ class Recipe:
         Raises:
             UsageError: if there is none.
         """
-        found = named(name, folder)
+        value = named(name, folder)
         try:
-            recipe = found() if inspect.isfunction(found) else found
+            recipe = value() if inspect.isfunction(value) else value
         except FAILURES as error:
             raise UsageError(f"recipe {name!r} cannot be called: {type(error).__name__}: {error}") from error
         if not isinstance(recipe, cls):
@@ -124,13 +124,10 @@ class Recipe:
         return recipe
 
     def module(self, seed: int | None = None) -> nn.Module:
-        """A new module with the weights that ``seed`` draws (or those of ``init``); no global state changes.
-
-        Returns:
-            The module.
+        """Return a new module with weights drawn by ``seed``, or those of ``init``; no global state changes.
 
         Raises:
-            UsageError: if ``build`` gives no module.
+            UsageError: if ``build`` returns no module.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed if seed is None else seed)
@@ -138,12 +135,12 @@ class Recipe:
 
     @property
     def stepwise(self) -> bool:
-        """Whether a training is taken here, step by step; else a function, a command or another framework trains."""
+        """Whether the recipe's loop trains step by step; else a function, a command or another framework trains."""
         return self.train is None and self.command is None and Capability.CONTINUED in self.kind.capabilities
 
     @cached_property
     def capabilities(self) -> frozenset[Capability]:
-        """What can be done with the recipe's models: what their kind has, and what their objective has."""
+        """What can be done with the recipe's models: the capabilities of their kind and of their objective."""
         return self.kind.capabilities | capabilities(self.objective)
 
     @cached_property
@@ -153,49 +150,49 @@ class Recipe:
 
     @cached_property
     def bases(self) -> tuple[str, ...]:
-        """What those weights are known by: digests of their file and of their tensors; none where it starts anew."""
+        """Digests of those weights, of their file and of their tensors; empty where training starts anew."""
         from neuralyzer.models import weights
 
         return () if self.init is None else weights.identities(Path(self.init))
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over all settings: of layers, optimizer with its groups, schedule and the loop; no source, no seed."""
+        """SHA-256 over the settings of layers, optimizer groups, schedule and loop, without source code and seed."""
         return digests.of_json(self.kind.described(self))
 
     @cached_property
     def earlier_digest(self) -> str:
-        """The digest that early workspaces know it by: without layers, groups and what the schedule does."""
-        earlier = getattr(self.kind, "described_earlier", None)  # a kind that early workspaces did not know has none
+        """The digest that early workspaces wrote: without layers, parameter groups and the schedule's rates."""
+        earlier = getattr(self.kind, "described_earlier", None)  # missing from kinds that are younger than that
         return self.digest if earlier is None else digests.of_json(earlier(self))
 
     def known_as(self, digest: str | None) -> bool:
-        """Whether a digest is this recipe's, also as early workspaces wrote it down."""
+        """Return whether a digest is this recipe's, in the present form or in that of early workspaces."""
         return digest == self.digest or digest == self.earlier_digest
 
 
 def _require_places(command: str) -> None:
-    """Refuse a training command that could not be told its rows, or where its weights go.
+    """Refuse a training command that lacks a placeholder for its rows, its seed or its weights.
 
     Raises:
-        UsageError: if a place is missing or unknown, or the command cannot be read.
+        UsageError: if a placeholder is missing or unknown, or the command cannot be parsed.
     """
     try:
         words = shlex.split(command)
-        named = {name for word in words for _, name, _, _ in Formatter().parse(word) if name is not None}
+        placeholders = {name for word in words for _, name, _, _ in Formatter().parse(word) if name is not None}
     except ValueError as error:
         raise UsageError(f"command={command!r} cannot be read: {error}") from error
-    unknown = sorted(named - set(PLACES))
+    unknown = sorted(placeholders - set(PLACES))
     if unknown:
         raise UsageError(
             f"command={command!r} names {{{unknown[0]}}}; it may name {', '.join(f'{{{name}}}' for name in PLACES)}, "
             "and a brace of its own is written twice"
         )
-    if "rows" not in named:
+    if "rows" not in placeholders:
         raise UsageError(f"command={command!r} lacks {{rows}}, the file of row ids: it would train on all rows always")
-    if "seed" not in named:
+    if "seed" not in placeholders:
         raise UsageError(
             f"command={command!r} lacks {{seed}}: references would all be drawn alike and vary less than retrainings do"
         )
-    if not named & {"weights", "out"}:
+    if not placeholders & {"weights", "out"}:
         raise UsageError(f"command={command!r} lacks {{weights}}, the path that it must write its weights to")

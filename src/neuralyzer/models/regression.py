@@ -1,4 +1,4 @@
-"""The objective of models that predict real numbers; see ``Objective`` for what each reading is."""
+"""The objective of models that predict real numbers; ``Objective`` documents each method."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -12,7 +12,7 @@ from neuralyzer.models.calling import call
 
 @dataclass(frozen=True)
 class Regression:
-    """Real targets by half the squared error.
+    """Real targets, trained by half the squared error.
 
     Attributes:
         scale: root mean square of the residuals on rows that no model saw; set when references are made.
@@ -25,60 +25,61 @@ class Regression:
     max_utility_loss: float = 0.02
 
     def outputs(self, model: nn.Module, x: Inputs) -> Tensor:
-        """Predictions ``(N, k)``."""
+        """Return predictions ``(N, k)``."""
         return call(model, x).reshape(len(x), -1)
 
     def losses(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Half the squared error, summed over the ``k`` targets."""
+        """Return half the squared error, summed over the ``k`` targets."""
         return 0.5 * (outputs - y.reshape(outputs.shape)).square().sum(1)
 
     def _residual(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return the norm of each row's residual ``(N,)``."""
         return (2 * self.losses(outputs, y)).clamp_min(0).sqrt()
 
     def margin(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """``-log(r^2 + eps^2) / 2`` with residual ``r`` and ``eps = scale / 100``."""
+        """Return ``-log(r^2 + eps^2) / 2`` with residual ``r`` and ``eps = scale / 100``."""
         return -0.5 * torch.log(2 * self.losses(outputs, y) + (self.scale / 100) ** 2)
 
     def correct(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """``-|r| / scale``."""
+        """Return ``-|r| / scale`` with residual ``r``."""
         return -self._residual(outputs, y) / self.scale
 
     def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
-        """The identity."""
+        """Return ``tangents``: the Hessian is the identity."""
         return tangents
 
     def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Standard normal: targets scatter around predictions with variance 1."""
+        """Return standard normal numbers: under the model, targets have variance 1 around the predictions."""
         return torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype)
 
     def target(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Mean of the models' predictions."""
+        """Return the mean of the models' predictions."""
         return outputs.mean(0)
 
     def surer(self, target: Tensor, y: Tensor, by: Tensor) -> Tensor:
-        """Itself: a prediction is not more or less sure."""
+        """Return ``target`` unchanged: a prediction has no confidence."""
         return target
 
     def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float | Tensor) -> Tensor:
-        """The difference is taken off the predictions."""
+        """Return the predictions less a share of the difference."""
         return outputs - share * (seen - never)
 
     def mismatch(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """The residual against it."""
+        """Return the residual against the target."""
         return outputs - target
 
     def halfway(self, outputs: Tensor, target: Tensor, tangents: Tensor) -> Tensor:
-        """The identity."""
+        """Return ``tangents``: the Hessian is the identity."""
         return tangents
 
     def utility(self, outputs: Tensor, y: Tensor) -> float:
-        """Root mean squared error."""
+        """Return the root mean squared error."""
         return float((2 * self.losses(outputs, y)).mean().sqrt())
 
     def utility_loss(self, before: float, after: float) -> float:
-        """Growth of the root mean squared error, as a share of what it was."""
+        """Return the growth of the root mean squared error, as a share of its former value."""
         return (after - before) / before
 
     def scaled(self, residuals: Tensor) -> Self:
-        """With ``scale`` the root mean square of ``residuals``."""
+        """Return the objective with the root mean square of ``residuals`` as ``scale``."""
         return replace(self, scale=max(float(residuals.square().mean().sqrt()), 1e-12))

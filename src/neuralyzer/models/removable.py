@@ -1,7 +1,7 @@
-"""Linear models that rows can be removed from with a certificate: trained on a perturbed objective, with an account.
+"""Linear models for certified removal: trained on a perturbed objective, with recorded bounds on the residual gradient.
 
 Guo et al. 2020, "Certified Data Removal from Machine Learning Models", arXiv 1911.03030; removal itself is
-``methods.newton``.
+``methods.certified.newton``.
 """
 
 import math
@@ -20,30 +20,31 @@ from neuralyzer.models.objective import Objective
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress
 
-ROUNDS, ITERATIONS = 20, 100  # of L-BFGS, at most
-CONVERGED = 1e-9  # gradient's norm over the rows: what is left of it is put on the account
+# All four were chosen, not tuned; what training leaves of the gradient is in the recorded bound whatever they are.
+ROUNDS, ITERATIONS = 20, 100  # most rounds of L-BFGS, and iterations of each
+CONVERGED = 1e-9  # norm of the gradient, divided by the number of rows, at which training stops
 CHUNK = 4096  # rows whose features are computed at once
 
 
 class RemovableLinear(nn.Module):
-    """``w_k' phi(x)`` for each output ``k``; one logit for two classes, else one against the rest for each.
+    """A linear model ``w_k' phi(x)`` for each output ``k``: one logit for two classes, else one-versus-rest.
 
-    There is no bias: give ``phi`` a feature that is always 1 where one is wanted. Weights are float32, all arithmetic of
-    training and removal is float64, and what rounding does to the gradient is on the account too. The account is made of
-    buffers, so that it travels with the weights and a second removal goes on where the first left it.
+    There is no bias; where one is wanted, give ``phi`` a feature that is always 1. Weights are float32. Training and
+    removal compute in float64, and the recorded bound includes the rounding of the weights. The bound is held in
+    buffers, so that it is saved with the weights and a second removal adds to it.
 
     Args:
-        inputs: features ``d`` of ``phi(x)``.
-        outputs: ``K``.
+        inputs: number of features ``d`` of ``phi(x)``.
+        outputs: number of outputs ``K``.
         weight_decay: ``lambda``; the penalty is ``lambda n / 2 |w|^2`` beside the sum of the ``n`` rows' losses.
         noise: ``sigma``, standard deviation of the entries of ``b``.
-        features: ``phi``, frozen and in evaluation mode; the certificate takes it to have seen no row that is removed.
-            The identity by default.
+        features: ``phi``, frozen and in evaluation mode; the certificate assumes that it was trained without the
+            removed rows. The identity by default.
 
     Attributes:
         residual: bounds on ``|grad L_b|`` of the present weights on the present rows, one for each output ``(K,)``.
-        rows: how many rows the account was made on; 0 before training.
-        accounted: the weights that it was made of ``(K, d)``.
+        rows: number of rows that the bounds hold for; 0 before training.
+        accounted: the weights that the bounds hold for ``(K, d)``.
     """
 
     residual: Tensor
@@ -76,15 +77,15 @@ class RemovableLinear(nn.Module):
         return self
 
     def phi(self, x: Tensor) -> Tensor:
-        """Features ``(N, d)``."""
+        """Return features ``(N, d)``."""
         return self.features(x).flatten(1)  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs ``(N, K)``."""
+        """Return outputs ``(N, K)``."""
         return self.head(self.phi(x))  # type: ignore[no-any-return]
 
     def matrix(self, data: Data, objective: Objective) -> tuple[Tensor, Tensor]:
-        """Features ``(N, d)`` of all rows and what each output shall say ``(N, K)``, 1 or -1 of a class; in float64."""
+        """Return features ``(N, d)`` and targets ``(N, K)`` of all rows in float64; a class has targets 1 and -1."""
         device, parts = self.head.weight.device, []
         with torch.no_grad():
             for x, _ in data.chunks(CHUNK):
@@ -92,33 +93,34 @@ class RemovableLinear(nn.Module):
         return torch.cat(parts), self._targets(data.y, objective).to(device)
 
     def _targets(self, y: Tensor, objective: Objective) -> Tensor:
+        """Return the target of each output ``(N, K)``."""
         outputs = self.head.out_features
         if not objective.counted:
             return y.reshape(len(y), outputs).double()
         index = labels(y)
         if int(index.max()) >= max(outputs, 2):
             raise UsageError(f"the rows have class {int(index.max())} and the model {max(outputs, 2)} classes")
-        own = index.unsqueeze(1) if outputs == 1 else F.one_hot(index, outputs)
-        return 2.0 * own.double() - 1.0
+        indicators = index.unsqueeze(1) if outputs == 1 else F.one_hot(index, outputs)
+        return 2.0 * indicators.double() - 1.0
 
     def account(self, residual: Tensor, rows: int) -> None:
-        """Write down what the present weights' gradient is bounded by, ``(K,)``, and on how many rows."""
+        """Record bounds on the gradient at the present weights ``(K,)``, and the number of rows that they hold for."""
         self.residual.copy_(residual)
         self.rows.fill_(rows)
         self.accounted.copy_(self.head.weight.detach())
 
     def epsilon(self, delta: float) -> float:
-        """The ``epsilon`` that is spent: ``c |residual| / sigma`` with ``delta = 1.5 exp(-c^2 / 2)`` (theorem 3)."""
+        """Return the ``epsilon`` spent: ``c |residual| / sigma`` with ``delta = 1.5 exp(-c^2 / 2)`` (theorem 3)."""
         return math.sqrt(2 * math.log(1.5 / delta)) * float(self.residual.norm()) / float(self.noise)
 
 
 def slopes(z: Tensor, targets: Tensor, counted: bool) -> Tensor:
-    """Derivative of each loss with respect to its output: logistic of classes, half the squared error else."""
+    """Return each loss's derivative by its output ``z``: logistic loss for classes, else half the squared error."""
     return -targets * torch.sigmoid(-targets * z) if counted else z - targets
 
 
 def curvatures(z: Tensor, counted: bool) -> Tensor:
-    """Second derivative."""
+    """Return each loss's second derivative by its output ``z``."""
     return torch.sigmoid(z) * torch.sigmoid(-z) if counted else torch.ones_like(z)
 
 
@@ -126,11 +128,11 @@ def curvatures(z: Tensor, counted: bool) -> Tensor:
 class Perturbed:
     """Training to the minimum of ``L_b(w) = sum of losses + lambda n / 2 |w|^2 + b' w``, ``b ~ N(0, sigma^2 I)``.
 
-    By L-BFGS, as in the paper. The gradient that is left opens the account. Who knows ``seed`` knows ``b``, and against
-    them nothing is certified: keep it.
+    The optimizer is L-BFGS, as in the paper. The norm of the gradient that it leaves is the first recorded bound.
+    Whoever knows ``seed`` knows ``b``, and nothing is certified against them: keep it secret.
 
     Attributes:
-        build: gives a ``RemovableLinear``.
+        build: returns a ``RemovableLinear``.
         objective: ``Classification`` or ``Regression``.
     """
 
@@ -138,7 +140,7 @@ class Perturbed:
     objective: Objective
 
     def __call__(self, data: Data, seed: int, device: torch.device, progress: Progress) -> nn.Module:
-        """Train; a recipe's ``train``."""
+        """Train a model; this is the recipe's ``train``."""
         module = Recipe(self.build, self.objective).module(seed)
         assert isinstance(module, RemovableLinear)
         module.to(device)
@@ -175,15 +177,15 @@ class Perturbed:
 
 
 def recipe(build: Callable[[], RemovableLinear], objective: Objective | None = None, seed: int = 0) -> Recipe:
-    """The recipe of a model that ``newton`` can remove rows from.
+    """Return the recipe of a model that ``newton`` can remove rows from.
 
     Args:
-        build: gives a new ``RemovableLinear``.
+        build: returns a new ``RemovableLinear``.
         objective: ``Classification()`` by default.
         seed: of ``b``; a secret.
 
     Returns:
         The recipe.
     """
-    wanted = Classification() if objective is None else objective
-    return Recipe(build, wanted, train=Perturbed(build, wanted), seed=seed)
+    objective = Classification() if objective is None else objective
+    return Recipe(build, objective, train=Perturbed(build, objective), seed=seed)

@@ -1,4 +1,4 @@
-"""What a sharded training leaves on the disk: a checkpoint before each stage, and which row is in which slice."""
+"""The record of a sharded training on disk: a checkpoint before each stage, and which row is in which slice."""
 
 import os
 import shutil
@@ -16,17 +16,17 @@ from neuralyzer.errors import StorageError, UnreadableError
 from neuralyzer.models import weights
 from neuralyzer.workspace import atomic
 
-HEAD = "sharded.json"
+HEAD = "sharded.json"  # file of a record that describes it
 
 
 @dataclass(frozen=True)
 class Record:
-    """A recorded training.
+    """The record of one sharded training.
 
     Attributes:
-        path: its folder.
+        path: folder of the record.
         data: digest of the training rows.
-        weights: digest of the whole model's weights.
+        weights: digest of the whole ensemble's weights.
         seed: of the training.
         slices: ids of the rows of each slice of each shard.
     """
@@ -39,38 +39,38 @@ class Record:
 
     @classmethod
     def all(cls, folder: str | Path) -> list["Record"]:
-        """The records in a folder.
+        """Return the records in a folder.
 
         Args:
-            folder: that ``Sharded`` was given.
+            folder: the one that ``Sharded`` was given.
 
         Returns:
-            The records, by their names.
+            The records, sorted by name.
 
         Raises:
             UnreadableError: if one is damaged.
         """
-        found = []
+        records = []
         for head in sorted(Path(folder).glob(f"*/{HEAD}")):
-            facts = atomic.read_json(head)
+            fields = atomic.read_json(head)
             try:
-                found.append(cls(head.parent, facts["data"], facts["weights"], facts["seed"], facts["slices"]))
+                records.append(cls(head.parent, fields["data"], fields["weights"], fields["seed"], fields["slices"]))
             except (KeyError, TypeError) as error:
                 raise UnreadableError(f"{head} does not describe a sharded training (no {error})") from error
-        return found
+        return records
 
     @classmethod
     def of(cls, folder: str | Path, digest: str) -> "Record | None":
-        """The record of the model whose weights have a digest, or None."""
+        """Return the record of the model whose weights have a digest, or None."""
         return next((record for record in cls.all(folder) if record.weights == digest), None)
 
     def checkpoint(self, shard: int, stage: int) -> Path:
-        """Weights of a shard's model before a stage."""
+        """Return the path of the weights of a shard's model before a stage."""
         return self.path / _name(shard, stage)
 
 
 class Writer:
-    """Writes a record beside the others; it is there as a whole once it is finished."""
+    """Writer of one record into a folder; the record appears as a whole when it is finished."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -96,29 +96,29 @@ class Writer:
         shutil.copyfile(record.checkpoint(shard, stage), self._part / _name(shard, stage))
 
     def finish(self, model: nn.Module, data: Data, slices: Sequence[Sequence[Sequence[str]]], seed: int) -> None:
-        """Write what the training was of and put the record in its place, unless the same stands there."""
+        """Describe the training and move the record to its final place, unless an equal record is there."""
         digest = weights.digest(model)
-        facts = {"data": data.digest, "weights": digest, "seed": seed, "slices": slices}
-        atomic.write_json(self._part / HEAD, facts)
+        fields = {"data": data.digest, "weights": digest, "seed": seed, "slices": slices}
+        atomic.write_json(self._part / HEAD, fields)
         if not (self.folder / digest[:16] / HEAD).exists():
             os.replace(self._part, self.folder / digest[:16])
 
 
 def erase(folder: str | Path, ids: Sequence[str]) -> list[Path]:
-    """Delete the records whose checkpoints, or lists of rows, hold any of some rows.
+    """Delete the records whose training rows include any of some rows: checkpoints were trained on them.
 
     Args:
         folder: of the records.
-        ids: of the rows that are gone for good.
+        ids: of the erased rows.
 
     Returns:
-        What was deleted.
+        Folders of the deleted records.
     """
-    gone = set(ids)
+    erased = set(ids)
     paths = [
         record.path
         for record in Record.all(folder)
-        if any(not gone.isdisjoint(own) for slices in record.slices for own in slices)
+        if any(not erased.isdisjoint(rows) for slices in record.slices for rows in slices)
     ]
     for path in paths:
         shutil.rmtree(path)
@@ -126,4 +126,5 @@ def erase(folder: str | Path, ids: Sequence[str]) -> list[Path]:
 
 
 def _name(shard: int, stage: int) -> str:
+    """Return the path, within a record, of the weights of a shard's model before a stage."""
     return f"shard-{shard:03d}/before-{stage:03d}.safetensors"

@@ -1,4 +1,4 @@
-"""Sharded and sliced training, so that what a row touched can be trained again without it (SISA)."""
+"""Sharded and sliced training (SISA), after which only the parts that a row influenced need training again."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -25,24 +25,25 @@ Keep = Callable[[int, int, nn.Module], object]  # takes shard, stage and module 
 
 @dataclass(frozen=True)
 class Sharded:
-    """The ``train=`` of a recipe whose model is ``shards`` models, each trained on rows of its own in ``slices`` stages.
+    """The ``train=`` of a recipe for an ensemble of ``shards`` models, each trained on its own rows in stages.
 
-    Subjects are dealt in drawn order to the shard with the fewest rows, and within it to the slice with the fewest. In
-    stage ``r`` a shard's model goes on from where it stands over its slices 1 to ``r``, for ``2 e / (R + 1)`` passes with
-    a new optimizer: the work of ``e`` passes without slices (Bourtoule et al. 2021, arXiv 1912.03817, sections IV and
-    V, from memory). ``recipe`` is what a model is then trained by::
+    Subjects are assigned in random order to the shard with the fewest rows, and within it to the slice with the fewest.
+    In stage ``r`` a shard's model trains on over its slices 1 to ``r``, for ``2 e / (R + 1)`` passes with a new
+    optimizer; all stages together are as much work as ``e`` passes without slices (Bourtoule et al. 2021, arXiv
+    1912.03817, sections IV and V, from memory). Train with its ``recipe``::
 
         recipe = Sharded(Recipe(build), "shards").recipe
 
     The first training is recorded in the folder: a checkpoint before each stage, and which row is in which slice. Later
-    ones are not, for such are those of references. Checkpoints saw rows; ``shard_record.erase`` deletes those that did.
+    trainings are not recorded: they are those of references. Checkpoints were trained on rows; ``shard_record.erase``
+    deletes those that were trained on erased ones.
 
     Attributes:
         base: how one shard's model is built and trained.
         folder: of the record.
-        shards: ``S``.
-        slices: ``R``.
-        aggregation: how the models answer as one: by votes, as in the paper, or by the mean of their outputs.
+        shards: number of shards ``S``.
+        slices: number of slices a shard ``R``.
+        aggregation: how outputs are combined: by votes, as in the paper, or by their mean.
     """
 
     base: Recipe
@@ -67,27 +68,28 @@ class Sharded:
         return replace(self.base, build=self.build, init=None, train=self)
 
     def build(self) -> Ensemble:
-        """The models, untrained."""
+        """Return the untrained ensemble."""
         return Ensemble([self.base.build() for _ in range(self.shards)], self.aggregation)
 
     def first(self, shard: int, seed: int) -> nn.Module:
-        """A shard's model before its first stage."""
+        """Return a shard's model before its first stage."""
         return self.base.module(_seed(seed, shard))
 
     def __call__(self, data: Data, seed: int, device: torch.device, progress: Progress) -> Ensemble:
         """Train on ``data``, and record it where the folder holds no record yet."""
-        dealt = deal(data, self.shards, self.slices, seed)
+        shards = deal(data, self.shards, self.slices, seed)
         if Record.all(self.folder):
-            return self.train(data, dealt, seed, Placement(device), progress)
+            return self.train(data, shards, seed, Placement(device), progress)
         with Writer(self.folder) as writer:
-            ensemble = self.train(data, dealt, seed, Placement(device), progress, writer.keep)
-            writer.finish(ensemble, data, [[data.ids[rows].tolist() for rows in own] for own in dealt], seed)
+            ensemble = self.train(data, shards, seed, Placement(device), progress, writer.keep)
+            ids = [[data.ids[rows].tolist() for rows in slices] for slices in shards]
+            writer.finish(ensemble, data, ids, seed)
         return ensemble
 
     def train(
         self,
         data: Data,
-        dealt: Sequence[Slices],
+        shards: Sequence[Slices],
         seed: int,
         placement: Placement = CPU,
         progress: Progress | None = None,
@@ -97,7 +99,7 @@ class Sharded:
 
         Args:
             data: the rows.
-            dealt: positions of the rows of each shard's slices.
+            shards: positions of the rows of each shard's slices.
             seed: of weights, order and augmentation.
             placement: device and precision.
             progress: shown each step.
@@ -108,12 +110,12 @@ class Sharded:
         """
         progress, ensemble = progress or Silent(), self.recipe.module(seed)
         assert isinstance(ensemble, Ensemble)
-        progress.start("training shards", sum(self.steps(own) for own in dealt))
-        for shard, own in enumerate(dealt):
+        progress.start("training shards", sum(self.steps(slices) for slices in shards))
+        for shard, slices in enumerate(shards):
             module = self.first(shard, seed)
-            for _ in self.grow(module, data, own, shard, seed, placement=placement, keep=keep):
+            for _ in self.grow(module, data, slices, shard, seed, placement=placement, keep=keep):
                 progress.advance()
-            put(ensemble, shard, module, own)
+            put(ensemble, shard, module, slices)
         progress.finish()
         return ensemble.eval()
 
@@ -121,106 +123,118 @@ class Sharded:
         self,
         module: nn.Module,
         data: Data,
-        own: Slices,
+        slices: Slices,
         shard: int,
         seed: int,
         begin: int = 0,
         placement: Placement = CPU,
         keep: Keep | None = None,
-        watch: Callable[[Data], training.Observer] | None = None,
+        make_observer: Callable[[Data], training.Observer] | None = None,
     ) -> Iterator[None]:
-        """Take a shard's model through its stages, from one on.
+        """Train a shard's model through its stages, beginning at one of them.
 
         Args:
-            module: as it stands before stage ``begin``; trained in place.
+            module: the model before stage ``begin``; trained in place.
             data: the rows.
-            own: positions of the rows of the shard's slices.
+            slices: positions of the rows of the shard's slices.
             shard: its number.
             seed: of the whole training.
-            begin: the first stage that is taken, counted from 0.
+            begin: the first stage that is trained, counted from 0.
             placement: device and precision.
             keep: takes shard, stage and module before each stage.
-            watch: gives the observer of a stage's steps from its rows.
+            make_observer: makes the observer of a stage's steps from the stage's rows.
 
         Yields:
-            After each step.
+            Nothing, once after each step.
 
         Raises:
             NotFiniteError: if a loss is NaN or infinite.
         """
         module.to(placement.device)
         recipe = replace(self.base, epochs=self._passes)
-        for stage in range(begin, len(own)):
+        for stage in range(begin, len(slices)):
             if keep is not None:
                 keep(shard, stage, module)
-            rows, drawn = data.select(_until(own, stage)), _seed(seed, shard, stage)
+            rows, stage_seed = data.select(_rows_until(slices, stage)), _seed(seed, shard, stage)
             if not len(rows):
                 continue
             optimizer = recipe.optimizer(training.trainable(module))
-            order = training.order(len(rows), recipe.epochs, recipe.batch_size, drawn)
-            observer = None if watch is None else watch(rows)
+            order = training.order(len(rows), recipe.epochs, recipe.batch_size, stage_seed)
+            observer = None if make_observer is None else make_observer(rows)
             last = torch.zeros(())
-            for loss in training.run_steps(recipe, module, optimizer, rows, order, drawn, observer, 0, placement):
+            for loss in training.run_steps(recipe, module, optimizer, rows, order, stage_seed, observer, 0, placement):
                 last = loss
                 yield
             if not math.isfinite(float(last)):
                 raise NotFiniteError(f"the loss of shard {shard} is {float(last)} after stage {stage}; lower the rate")
 
-    def steps(self, own: Slices, begin: int = 0) -> int:
-        """How many steps a shard's stages take, from one on."""
-        sizes = np.cumsum([len(rows) for rows in own])[begin:]
+    def steps(self, slices: Slices, begin: int = 0) -> int:
+        """Return the number of steps of a shard's stages, beginning at one of them."""
+        sizes = np.cumsum([len(rows) for rows in slices])[begin:]
         return self._passes * sum(math.ceil(int(size) / self.base.batch_size) for size in sizes)
 
     @property
     def _passes(self) -> int:
+        """Passes of each stage."""
         return max(1, round(2 * self.base.epochs / (self.slices + 1)))
 
 
-def put(ensemble: Ensemble, shard: int, module: nn.Module, own: Slices) -> None:
-    """Let a model answer for a shard; one without rows is not asked."""
+def put(ensemble: Ensemble, shard: int, module: nn.Module, slices: Slices) -> None:
+    """Make a trained model the ensemble's member for a shard; a shard without rows is inactive."""
     ensemble.members[shard].load_state_dict(module.state_dict())
-    ensemble.active[shard] = float(any(len(rows) for rows in own))
+    ensemble.active[shard] = float(any(len(rows) for rows in slices))
 
 
 def deal(data: Data, shards: int, slices: int, seed: int) -> list[list[np.ndarray]]:
-    """Deal subjects to shards and, within these, to slices, so that each has about as many rows.
+    """Assign subjects to shards and, within each, to slices, so that all have about equally many rows.
 
     Args:
         data: the rows.
-        shards: how many.
-        slices: of each.
-        seed: of the order in which subjects are dealt.
+        shards: number of shards.
+        slices: number of slices of each.
+        seed: of the order in which subjects are assigned.
 
     Returns:
         Sorted positions of the rows of each shard's slices; some are empty where there are too few subjects.
     """
-    names, owner = texts.coded(data.subjects)
-    sizes = np.bincount(owner, minlength=len(names))
+    names, subject_of_row = texts.coded(data.subjects)
+    sizes = np.bincount(subject_of_row, minlength=len(names))
     order = np.random.default_rng(seed).permutation(len(names))
-    shard = _dealt(order, sizes, shards)
-    place = np.empty(len(names), np.int64)
+    shard_of = _assign(order, sizes, shards)
+    slice_of = np.empty(len(names), np.int64)
     for number in range(shards):
-        mine = order[shard[order] == number]
-        place[mine] = _dealt(mine, sizes, slices)[mine]
+        in_shard = order[shard_of[order] == number]
+        slice_of[in_shard] = _assign(in_shard, sizes, slices)[in_shard]
+    shard_of_row, slice_of_row = shard_of[subject_of_row], slice_of[subject_of_row]
     return [
-        [np.flatnonzero((shard[owner] == number) & (place[owner] == part)) for part in range(slices)]
+        [np.flatnonzero((shard_of_row == number) & (slice_of_row == part)) for part in range(slices)]
         for number in range(shards)
     ]
 
 
-def _dealt(order: np.ndarray, sizes: np.ndarray, parts: int) -> np.ndarray:
-    """The part of each subject, dealt in order to the part with the fewest rows; the first of equals."""
-    found, filled = np.zeros(len(sizes), np.int64), np.zeros(parts, np.int64)
+def _assign(order: np.ndarray, sizes: np.ndarray, parts: int) -> np.ndarray:
+    """Return the part of each subject; each in turn goes to the part with the fewest rows, the first of equals.
+
+    Args:
+        order: subjects in the order in which they are assigned.
+        sizes: rows of each subject.
+        parts: number of parts.
+
+    Returns:
+        Part numbers by subject; 0 for subjects that are not in ``order``.
+    """
+    assigned, filled = np.zeros(len(sizes), np.int64), np.zeros(parts, np.int64)
     for subject in order:
-        found[subject] = filled.argmin()
-        filled[found[subject]] += sizes[subject]
-    return found
+        assigned[subject] = filled.argmin()
+        filled[assigned[subject]] += sizes[subject]
+    return assigned
 
 
-def _until(own: Slices, stage: int) -> np.ndarray:
-    return np.sort(np.concatenate(own[: stage + 1]))
+def _rows_until(slices: Slices, stage: int) -> np.ndarray:
+    """Return the sorted positions of the rows that a stage trains on: those of its slice and all before."""
+    return np.sort(np.concatenate(slices[: stage + 1]))
 
 
 def _seed(*numbers: int) -> int:
-    """A seed for a shard, or for one of its stages, that depends on nothing else."""
+    """Return a seed derived from the training's seed and the numbers of a shard and a stage."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

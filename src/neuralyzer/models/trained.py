@@ -18,23 +18,23 @@ from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress
 from neuralyzer.workspace import digests
 
-SMALLEST_HOLDOUT = 200
+SMALLEST_HOLDOUT = 200  # rows; fewer are refused. Chosen, not tuned
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The Oracle: what a case starts from. Its module is never changed.
+    """The original model that a case starts from (the Oracle); its module is never changed.
 
     Attributes:
         model: the trained module.
         recipe: how it was trained.
-        data: the rows it was trained on.
+        data: the rows that it was trained on.
         holdout: rows that no model saw, or None.
-        dropped: how many holdout rows were left out because their values stand in the training rows.
-        seconds: what its training took here; None where it was loaded.
+        dropped: number of holdout rows that were left out because training rows have the same values.
+        seconds: duration of its training; None where it was loaded.
         run: folder of its training history, or None.
-        parent: digest of the weights that this model was unlearned from, the first of the lineage; None for a first.
-        file: SHA-256 of the file that it was read from; None where it was not. Copies of the same tensors may have others.
+        parent: weights digest of the first model of the lineage that it was unlearned from; None for a first model.
+        file: SHA-256 of the file that it was read from, or None. Files with the same tensors may have other digests.
     """
 
     model: nn.Module
@@ -70,11 +70,11 @@ class TrainedModel:
         """Train a model by the recipe.
 
         Args:
-            recipe: how.
+            recipe: how to train.
             data: training rows.
             holdout: 200 rows or more that no model sees.
-            progress: shown an epoch at a time.
-            observer: sees each step, such as ``registry.Recorder``.
+            progress: shown a unit an epoch.
+            observer: called at each step, such as ``registry.Recorder``.
             run: folder of the training history that the observer writes.
             device: such as ``cuda``; by default the GPU where there is one. The trained model is on the CPU.
 
@@ -107,14 +107,14 @@ class TrainedModel:
         run: Path | None = None,
         parent: str | None = None,
     ) -> "TrainedModel":
-        """A model from the safetensors file of its weights."""
-        module, read = weights.load_into(recipe.module(), Path(path)), digests.of_file(Path(path))
+        """Return a model with weights from a safetensors file."""
+        module, file = weights.load_into(recipe.module(), Path(path)), digests.of_file(Path(path))
         require_compatible(module, recipe.objective, data, holdout)
-        return cls(module, recipe, data, holdout, run=run, parent=parent, file=read)
+        return cls(module, recipe, data, holdout, run=run, parent=parent, file=file)
 
     @property
     def lineage(self) -> str:
-        """Digest of the first model of the lineage: looks at the evaluation split are counted by it."""
+        """Digest of the first model of the lineage, by which evaluation accesses are counted."""
         return self.parent or self.digest
 
     @cached_property
@@ -123,10 +123,7 @@ class TrainedModel:
         return digests.of_texts([self.data.digest, self.holdout.digest if self.holdout is not None else ""])
 
     def require_holdout(self) -> Data:
-        """The holdout.
-
-        Returns:
-            The rows that no model saw.
+        """Return the holdout, the rows that no model saw.
 
         Raises:
             HoldoutError: if there is none.
@@ -140,10 +137,10 @@ class TrainedModel:
 
 
 def checked_holdout(data: Data, holdout: Data | None) -> tuple[Data | None, int]:
-    """The holdout without rows whose values stand in the training rows.
+    """Return the holdout without rows whose values are also in the training rows.
 
     Returns:
-        What is left of it, and how many rows were dropped.
+        The remaining rows, and how many were dropped.
 
     Raises:
         HoldoutError: if it shares given row ids with the training rows, or is too small.

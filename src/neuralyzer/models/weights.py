@@ -1,4 +1,4 @@
-"""Weights on the disk: safetensors, checked before they are used."""
+"""Weights on disk: safetensors files, checked before they are used."""
 
 import copy
 from pathlib import Path
@@ -13,7 +13,7 @@ from neuralyzer.models.kinds.kind import OnFrozenBase, Restorable
 from neuralyzer.workspace import atomic, digests
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
-"""What DataParallel, ``torch.compile`` and Lightning put before every name."""
+"""Prefixes that DataParallel, ``torch.compile`` and Lightning put before every tensor's name."""
 
 
 def state(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -26,7 +26,7 @@ def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def save(module: nn.Module, path: Path) -> Path:
-    """Write the tensors that a module is kept as (``state``) atomically; tied tensors are written once a name.
+    """Write the tensors that a module is kept as (``state``) atomically; a tied tensor is written under each name.
 
     Returns:
         ``path``.
@@ -42,17 +42,17 @@ def save(module: nn.Module, path: Path) -> Path:
 
 
 def digest(module: nn.Module) -> str:
-    """SHA-256 of the safetensors bytes of a module's weights: equal to the digest of the file that ``save`` writes."""
+    """Return the SHA-256 of a module's weights, equal to that of the file that ``save`` writes."""
     return digests.of_bytes(safetensors.torch.save(_contiguous(state(module))))
 
 
 def bare_digest(tensors: dict[str, torch.Tensor]) -> str:
-    """SHA-256 of tensors by their names without a wrapper's prefix (``PREFIXES``): the same in every copy."""
+    """Return the SHA-256 of tensors by their names without a wrapper's prefix (``PREFIXES``), equal in every copy."""
     return digests.of_bytes(safetensors.torch.save(_contiguous(without_prefix(tensors)[0])))
 
 
 def tensors_digest(path: Path) -> str | None:
-    """Digest of the tensors in a file, the same in every copy whatever else the file holds.
+    """Return the digest of the tensors in a file, the same in every copy whatever else the file holds.
 
     Args:
         path: of a safetensors file, or of one that ``torch.save`` wrote of a state dict, which is read without running
@@ -66,50 +66,51 @@ def tensors_digest(path: Path) -> str | None:
 
 
 def identities(weights: Path | nn.Module) -> tuple[str, ...]:
-    """What weights are known by.
+    """Return the digests that identify weights.
 
     Args:
         weights: a file, or a module.
 
     Returns:
         The digest of the file's bytes, or of those that ``save`` writes of the module; then that of the tensors, where
-        it is another.
+        it differs.
 
     Raises:
         UnreadableError: if the file cannot be read.
     """
     if isinstance(weights, nn.Module):
-        found: list[str | None] = [digest(weights), bare_digest(state(weights))]
+        known: list[str | None] = [digest(weights), bare_digest(state(weights))]
     else:
-        found = [digests.of_file(weights), tensors_digest(weights)]
-    return tuple(own for own in dict.fromkeys(found) if own is not None)
+        known = [digests.of_file(weights), tensors_digest(weights)]
+    return tuple(value for value in dict.fromkeys(known) if value is not None)
 
 
 def without_prefix(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str]:
-    """Tensors by their names without the prefix that a wrapper put before all of them, and that prefix."""
-    taken = ""
+    """Return tensors by their names without the prefix that a wrapper put before all of them, and that prefix."""
+    prefix = ""
     while (
         first := next((p for p in PREFIXES if state and all(name.startswith(p) for name in state)), None)
     ) is not None:
-        state, taken = {name.removeprefix(first): tensor for name, tensor in state.items()}, taken + first
-    return state, taken
+        state, prefix = {name.removeprefix(first): tensor for name, tensor in state.items()}, prefix + first
+    return state, prefix
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor] | None:
+    """Return the tensors in a safetensors file or a torch checkpoint, None of any other file."""
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError):
         pass
     try:
         with path.open("rb") as file:
-            found = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception:  # noqa: BLE001  torch fails in many ways on what is no checkpoint; it is known by its bytes then
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception:  # noqa: BLE001  torch fails in many ways on what is no checkpoint; its bytes identify it then
         return None
     for inside in ("state_dict", "model_state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(inside), dict):
-            found = found[inside]
-    plain = isinstance(found, dict) and found and all(isinstance(own, torch.Tensor) for own in found.values())
-    return dict(found) if plain else None
+        if isinstance(content, dict) and isinstance(content.get(inside), dict):
+            content = content[inside]
+    plain = isinstance(content, dict) and content and all(isinstance(value, torch.Tensor) for value in content.values())
+    return dict(content) if plain else None
 
 
 def load_into(module: nn.Module, path: Path, name: str | None = None) -> nn.Module:
@@ -118,7 +119,7 @@ def load_into(module: nn.Module, path: Path, name: str | None = None) -> nn.Modu
     Args:
         module: of the file's architecture.
         path: of the file.
-        name: what an error calls it; its path by default.
+        name: of the file in error messages; its path by default.
 
     Returns:
         ``module``.
@@ -138,7 +139,7 @@ def load_into(module: nn.Module, path: Path, name: str | None = None) -> nn.Modu
 
 
 def fill(module: nn.Module, tensors: dict[str, torch.Tensor], name: str) -> nn.Module:
-    """Put ``tensors`` into ``module``.
+    """Load ``tensors`` into ``module``.
 
     Returns:
         ``module``.
@@ -149,19 +150,19 @@ def fill(module: nn.Module, tensors: dict[str, torch.Tensor], name: str) -> nn.M
     if isinstance(module, Restorable):
         module.restore(tensors, name)
         return module
-    wanted = {key: tuple(value.shape) for key, value in state(module).items()}
-    given = {key: tuple(value.shape) for key, value in tensors.items()}
-    if wanted != given:
+    expected = {key: tuple(value.shape) for key, value in state(module).items()}
+    actual = {key: tuple(value.shape) for key, value in tensors.items()}
+    if expected != actual:
         bare, prefix = without_prefix(tensors)
-        if prefix and {key: tuple(value.shape) for key, value in bare.items()} == wanted:
+        if prefix and {key: tuple(value.shape) for key, value in bare.items()} == expected:
             raise WeightsError(
                 f"{name} has {prefix!r} before every name, which a wrapper put there; save its inner module's "
                 f"state_dict(), or take the {len(prefix)} characters off"
             )
-        odd = min(key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key))
+        differing = min(key for key in expected.keys() | actual.keys() if expected.get(key) != actual.get(key))
         raise WeightsError(
-            f"{name} does not fit the recipe: {odd} is {given.get(odd, 'missing')}, the recipe has "
-            f"{wanted.get(odd, 'no such tensor')}"
+            f"{name} does not fit the recipe: {differing} is {actual.get(differing, 'missing')}, the recipe has "
+            f"{expected.get(differing, 'no such tensor')}"
         )
     require_finite(tensors, name)
     module.load_state_dict(tensors, strict=not isinstance(module, OnFrozenBase))
@@ -180,5 +181,5 @@ def require_finite(tensors: dict[str, torch.Tensor], name: str) -> None:
 
 
 def clone(module: nn.Module) -> nn.Module:
-    """A copy that shares nothing with ``module``."""
+    """Return a copy that shares nothing with ``module``."""
     return copy.deepcopy(module)

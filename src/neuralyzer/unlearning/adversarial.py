@@ -1,4 +1,4 @@
-"""The nearest adversarial example of a row: projected gradient descent in L2 balls that grow."""
+"""The nearest adversarial example of a row, by projected gradient descent in L2 balls of growing radius."""
 
 import numpy as np
 import torch
@@ -10,9 +10,9 @@ from neuralyzer.models.classification import labels
 from neuralyzer.models.objective import Objective
 from neuralyzer.unlearning.task import Task
 
-CHUNK = 512  # rows attacked at once
-DOUBLINGS = 16  # of the radius; a row whose class nothing within reach changes takes its second choice
-STEPS_ACROSS = 10  # of an attack lead from a row to the sphere
+CHUNK = 512  # rows that are attacked at once; limits memory
+DOUBLINGS = 16  # most doublings of the radius; chosen, not tuned
+STEPS_ACROSS = 10  # attack steps from a row to the sphere, as in the authors' code of AMUN
 
 
 def nearest(
@@ -25,43 +25,45 @@ def nearest(
     limits: tuple[Tensor, Tensor],
     task: Task | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Adversarial examples of rows.
+    """Return the nearest adversarial examples of rows, with the classes that the model predicts for them.
 
     Args:
         module: in evaluation mode.
-        objective: of classes.
+        objective: a classification.
         x: rows ``(N, ...)``.
         y: their classes.
-        radius: the first.
-        steps: before it is doubled.
+        radius: of the first ball.
+        steps: of the attack before the radius is doubled.
         limits: smallest and largest value of each feature.
-        task: has the time, after which no step is taken; None for as long as it takes.
+        task: has the time limit, after which no step is taken; None for no limit.
 
     Returns:
-        Rows, and classes ``(N,)`` that none of them had before.
+        Rows ``(N, ...)``, and classes ``(N,)`` that differ from ``y``. Where no step changed the prediction, the class
+        is the second most likely one.
     """
-    moved, own = x.clone(), labels(y)
-    chosen, left = own.clone(), torch.arange(len(x), device=x.device)
-    for taken in range(DOUBLINGS * steps + 1):
-        at = moved[left].requires_grad_()
-        outputs = objective.outputs(module, at)
-        said = outputs.detach().argmax(1)
-        still = said == own[left]
-        chosen[left] = torch.where(still, outputs.detach().scatter(1, own[left, None], -torch.inf).argmax(1), said)
-        if not still.any() or taken == DOUBLINGS * steps or (task is not None and task.time_is_up):
+    examples, true = x.clone(), labels(y)
+    classes, active = true.clone(), torch.arange(len(x), device=x.device)  # rows that are still classified correctly
+    for step in range(DOUBLINGS * steps + 1):
+        leaf = examples[active].requires_grad_()
+        outputs = objective.outputs(module, leaf)
+        predicted = outputs.detach().argmax(1)
+        correct = predicted == true[active]
+        second = outputs.detach().scatter(1, true[active, None], -torch.inf).argmax(1)
+        classes[active] = torch.where(correct, second, predicted)
+        if not correct.any() or step == DOUBLINGS * steps or (task is not None and task.time_is_up):
             break
-        # the margin's gradient is parallel to the loss's and does not vanish where the model is sure
-        (slope,) = torch.autograd.grad(-objective.margin(outputs, y[left]).sum(), at)
-        left, slope, at = left[still], slope[still], at.detach()[still]
-        ball = radius * 2 ** (taken // steps)
-        stepped = at + ball / STEPS_ACROSS * _unit(slope) - x[left]
-        shrunk = stepped * (ball / _norms(stepped).clamp_min(torch.finfo(x.dtype).tiny)).clamp_max(1)
-        moved[left] = torch.minimum(torch.maximum(x[left] + shrunk, limits[0]), limits[1])
-    return moved, chosen
+        # The margin's gradient is parallel to the loss's and does not vanish where the model is confident.
+        (gradient,) = torch.autograd.grad(-objective.margin(outputs, y[active]).sum(), leaf)
+        active, gradient, leaf = active[correct], gradient[correct], leaf.detach()[correct]
+        ball = radius * 2 ** (step // steps)
+        shift = leaf + ball / STEPS_ACROSS * _unit(gradient) - x[active]
+        projected = shift * (ball / _norms(shift).clamp_min(torch.finfo(x.dtype).tiny)).clamp_max(1)
+        examples[active] = torch.minimum(torch.maximum(x[active] + projected, limits[0]), limits[1])
+    return examples, classes
 
 
 def extent(data: Data) -> tuple[Tensor, Tensor, float]:
-    """Smallest and largest value of each feature, and the rows' root mean square distance from their mean."""
+    """Return each feature's smallest and largest value, and the rows' root mean square distance from their mean."""
     lows, highs, total, squares = [], [], torch.zeros(()), 0.0
     for rows, _ in data.chunks(CHUNK):
         x = batches.features(rows)
@@ -75,9 +77,11 @@ def extent(data: Data) -> tuple[Tensor, Tensor, float]:
 
 
 def _norms(rows: Tensor) -> Tensor:
+    """Return each row's L2 norm, with as many axes as ``rows`` has."""
     norms: Tensor = torch.linalg.vector_norm(rows, dim=tuple(range(1, rows.ndim)), keepdim=True)
     return norms
 
 
 def _unit(rows: Tensor) -> Tensor:
+    """Return each row divided by its norm; rows of 0 stay 0."""
     return rows / _norms(rows).clamp_min(torch.finfo(rows.dtype).tiny)

@@ -1,4 +1,4 @@
-"""Any sequence of algorithms as one: ``influence+finetune`` runs the second on what the first left."""
+"""A sequence of algorithms as one: ``influence+finetune`` runs the second on the result of the first."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from neuralyzer.unlearning.method import Expectation, Method, Need, Passes, obst
 from neuralyzer.unlearning.repair import Repair
 from neuralyzer.unlearning.task import Task
 
-JOINT = "+"
+JOINT = "+"  # between the names of a sequence
 
 
 @dataclass(frozen=True)
 class Composed:
-    """Each algorithm takes up what the one before it left.
+    """A sequence of algorithms, each of which starts from the result of the one before.
 
-    Its guarantee is the weakest of all of them, and what one of them needs, all need. It is not in the catalogue's list,
-    since there is no end of sequences: ``catalogue.make`` makes one of a name with ``+``.
+    Its guarantee is the weakest of theirs, and its needs are all of theirs. The catalogue does not list sequences,
+    since there are infinitely many; ``catalogue.make`` makes one from a name with ``+``.
 
     Attributes:
         parts: the algorithms in order, two or more.
@@ -35,41 +35,41 @@ class Composed:
 
     @property
     def summary(self) -> str:
-        """For the table of methods."""
+        """The parts' names, as a line for the table of methods."""
         return " then ".join(part.name for part in self.parts)
 
     @property
     def paper(self) -> str:
-        """Where each comes from."""
+        """The parts' sources."""
         return "; ".join(part.paper for part in self.parts)
 
     @property
     def guarantee(self) -> Guarantee:
-        """The weakest of the parts'."""
-        return min((part.guarantee for part in self.parts), key=lambda own: own.strength)
+        """The weakest of the parts' guarantees."""
+        return min((part.guarantee for part in self.parts), key=lambda guarantee: guarantee.strength)
 
     @property
     def needs(self) -> frozenset[Need | Capability]:
-        """What any of them needs."""
+        """The needs of all parts."""
         return frozenset().union(*(part.needs for part in self.parts))
 
     @property
     def expected(self) -> Expectation:
-        """Nobody has measured the sequence: at best what its best part leaves, at the sum of what they cost."""
-        known = [part.expected for part in self.parts]
-        return Expectation(min(own.trace for own in known), sum(own.utility_loss for own in known))
+        """The smallest trace of the parts, and the sum of their losses of utility; no sequence was measured."""
+        parts = [part.expected for part in self.parts]
+        return Expectation(min(part.trace for part in parts), sum(part.utility_loss for part in parts))
 
     @property
     def repaired(self) -> bool:
-        """Whether repair follows the last; it follows an earlier one where it is."""
+        """Whether repair follows the last part; that of earlier parts is in ``unlearn``."""
         return self.parts[-1].repaired
 
     def obstacle(self, task: Task) -> str | None:
-        """The first part's that has one."""
-        return next((wrong for part in self.parts if (wrong := obstacle(part, task)) is not None), None)
+        """Return the first obstacle of a part; None where there is none."""
+        return next((reason for part in self.parts if (reason := obstacle(part, task)) is not None), None)
 
     def passes(self, task: Task) -> Passes:
-        """All parts' work, with the repair of earlier ones."""
+        """Return the work of all parts, with the repair of earlier ones."""
         total = Passes()
         for part in self.parts:
             total = total + part.passes(task)
@@ -78,7 +78,7 @@ class Composed:
         return total
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Run one after the other, until the task's time is up."""
+        """Run the parts in turn, until the task's time limit."""
         progress, module = progress or Silent(), task.model
         for part in self.parts:
             module = part.unlearn(task.going_on_from(module), progress)
@@ -90,11 +90,11 @@ class Composed:
 
 
 def composed(name: str, make: Callable[[str], Method]) -> Composed:
-    """The sequence of a name with ``+``.
+    """Return the sequence that a name with ``+`` stands for.
 
     Args:
         name: such as ``influence+finetune``.
-        make: gives the algorithm of a name.
+        make: returns the algorithm of a name.
 
     Returns:
         The sequence.

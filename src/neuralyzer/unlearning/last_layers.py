@@ -1,4 +1,4 @@
-"""A network's last layers: which they are, and training them alone, as CF-k and EU-k do."""
+"""Selecting a network's last layers and training them alone, for CF-k and EU-k."""
 
 from collections.abc import Collection, Iterator
 
@@ -11,27 +11,27 @@ from neuralyzer.progress import Progress
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.task import Task
 
-ROWS = 64  # on which it is looked up which parameters a model uses
+ROWS = 64  # rows that the model is run on to find the parameters that its outputs depend on; chosen, not tuned
 
 
 def chosen(task: Task, count: int) -> list[str]:
-    """The last ``count`` layers of a task's model that its outputs depend on; see ``last``."""
+    """Return the parameters of the last ``count`` layers that the outputs of a task's model depend on; see ``last``."""
     rows = np.arange(min(ROWS, len(task.oracle.data)))
     used = reading.used(task.model, task.objective, task.oracle.data.gather(rows)[0])
     return last(task.model, count, used)
 
 
 def last(module: nn.Module, count: int, used: Collection[str] | None = None) -> list[str]:
-    """Names of the trained parameters of the last ``count`` layers that have any, in the order of their definition.
+    """Return the names of the trained parameters of the last ``count`` layers that have any.
 
     Args:
         module: the network.
-        count: how many layers, at least one; all where it has fewer.
-        used: names of the parameters that its outputs depend on; a layer that has none of them is passed over. By
-            default all are.
+        count: number of layers, at least one; all are taken where it has fewer.
+        used: names of the parameters that the outputs depend on; layers without any of them are skipped. By default all
+            are used.
 
     Returns:
-        Names, as ``named_parameters`` has them.
+        Names as in ``named_parameters``, in the order of definition.
 
     Raises:
         UsageError: if ``count`` is below 1.
@@ -42,18 +42,18 @@ def last(module: nn.Module, count: int, used: Collection[str] | None = None) -> 
     for name, parameter in module.named_parameters():
         if parameter.requires_grad and (used is None or name in used):
             layers.setdefault(name.rpartition(".")[0], []).append(name)
-    return [name for own in list(layers.values())[-count:] for name in own]
+    return [name for names in list(layers.values())[-count:] for name in names]
 
 
 def train_last(module: nn.Module, layers: int, epochs: int, rate: float, task: Task, progress: Progress) -> nn.Module:
-    """Train the last layers of a module in place on retained rows, BatchNorm of the others in evaluation mode.
+    """Train the last layers of a module in place on retained rows, with BatchNorm of the others in evaluation mode.
 
     Args:
-        module: is changed.
-        layers: how many of the last.
+        module: the module; changed.
+        layers: number of layers.
         epochs: passes.
         rate: learning rate, as a multiple of the recipe's.
-        task: gives rows and recipe.
+        task: has rows and recipe.
         progress: shown each step.
 
     Returns:
@@ -66,7 +66,7 @@ def train_last(module: nn.Module, layers: int, epochs: int, rate: float, task: T
 
     def losses() -> Iterator[Tensor]:
         for x, y in training_loop.batches(task.oracle.recipe, module, task.retain, epochs, task.seed):
-            _hold(module, trained)
+            _freeze_statistics(module, trained)
             yield task.objective.losses(task.objective.outputs(module, x), y).mean()
 
     steps = training_loop.steps(task, len(task.retain), epochs)
@@ -76,9 +76,9 @@ def train_last(module: nn.Module, layers: int, epochs: int, rate: float, task: T
     return module
 
 
-def _hold(module: nn.Module, trained: set[str]) -> None:
-    """Layers that are not trained keep their running statistics."""
-    owners = {name.rpartition(".")[0] for name in trained}
+def _freeze_statistics(module: nn.Module, trained: set[str]) -> None:
+    """Keep the running statistics of BatchNorm layers that are not trained."""
+    layers = {name.rpartition(".")[0] for name in trained}
     for name, layer in module.named_modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and name not in owners:
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and name not in layers:
             layer.eval()

@@ -4,7 +4,7 @@ from torch import Tensor
 
 
 def neggrad_plus(retain: Tensor, forget: Tensor, beta: float) -> Tensor:
-    """``beta mean(retain) - (1 - beta) mean(forget)`` (Kurmanji et al. 2023, arXiv 2302.09880, section 4).
+    """Return ``beta mean(retain) - (1 - beta) mean(forget)`` (Kurmanji et al. 2023, arXiv 2302.09880, section 4).
 
     Args:
         retain: per-row losses on retained rows, ``(n,)``.
@@ -18,14 +18,14 @@ def neggrad_plus(retain: Tensor, forget: Tensor, beta: float) -> Tensor:
 
 
 def divergence(teacher: Tensor, student: Tensor) -> Tensor:
-    """``KL(p_teacher, p_student)`` of each row.
+    """Return ``KL(p_teacher, p_student)`` of each row.
 
     Args:
-        teacher: its logits ``(n, C)``, held constant.
-        student: its logits ``(n, C)``.
+        teacher: logits ``(n, C)``, held constant.
+        student: logits ``(n, C)``.
 
     Returns:
         ``(n,)``.
     """
-    known = teacher.detach().log_softmax(1)
-    return (known.exp() * (known - student.log_softmax(1))).sum(1)
+    target = teacher.detach().log_softmax(1)
+    return (target.exp() * (target - student.log_softmax(1))).sum(1)

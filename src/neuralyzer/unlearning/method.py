@@ -1,4 +1,4 @@
-"""What an unlearning algorithm is."""
+"""The protocol of an unlearning algorithm, with its needs, its work and its expected result."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ from neuralyzer.unlearning.task import Task
 
 
 class Need(StrEnum):
-    """What an algorithm cannot do without."""
+    """A part of a request or task that an algorithm requires."""
 
     RETAIN = "retained rows"
     FORGET = "forget rows"
@@ -33,13 +33,14 @@ class Passes:
     Attributes:
         steps: training steps of one batch each.
         partial: training steps where the last layer alone is trained.
-        gradients: rows whose gradient is taken in large chunks.
-        singles: rows of whose losses each is differentiated by itself.
-        products: rows times products with the curvature.
-        solves: steps of a linear solve: what a product takes of however few rows, and those with the factors.
-        factorings: makings of the curvature's factors.
-        forwards: rows read in large chunks.
-        readings: readings of the tuning split's trace.
+        gradients: rows whose gradient is computed in large chunks.
+        singles: rows whose gradients are computed one for each row.
+        products: products with the curvature, times the rows of each.
+        solves: steps of a linear solve, for the cost that does not depend on rows: overhead of a product, and products
+            with the EKFAC factors.
+        factorings: computations of the EKFAC factors.
+        forwards: rows of forward passes in large chunks.
+        readings: readings of the residual trace on the tuning split.
     """
 
     steps: float = 0
@@ -53,21 +54,21 @@ class Passes:
     readings: float = 0
 
     def __add__(self, other: "Passes") -> "Passes":
-        return Passes(*(own + more for own, more in zip(astuple(self), astuple(other), strict=True)))
+        return Passes(*(first + second for first, second in zip(astuple(self), astuple(other), strict=True)))
 
     def __mul__(self, times: float) -> "Passes":
-        return Passes(*(own * times for own in astuple(self)))
+        return Passes(*(work * times for work in astuple(self)))
 
 
 @dataclass(frozen=True)
 class Range:
-    """What a hyperparameter may be when it is searched.
+    """The range in which a hyperparameter is searched.
 
     Attributes:
         low: smallest value.
         high: largest value.
-        whole: whether only whole numbers will do.
-        even: whether it is drawn evenly; else evenly in its logarithm.
+        whole: whether values are whole numbers.
+        even: whether values are drawn uniformly; else their logarithms are.
     """
 
     low: float
@@ -78,10 +79,10 @@ class Range:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What an algorithm left behind and cost where it was measured (docs/methods.md says where).
+    """The residual trace and loss of utility that were measured for an algorithm (docs/methods.md says where).
 
     Attributes:
-        trace: of the family that shows most, as the mean over subjects, 1.0 = 100 %.
+        trace: largest residual trace over families, mean over subjects; 1.0 is 100 %.
         utility_loss: against references that never saw the rows, in the objective's unit; negative where it is better.
     """
 
@@ -95,16 +96,17 @@ class Method(Protocol):
     Attributes:
         name: as on the command line.
         summary: one line for the table of methods.
-        paper: where it comes from.
-        guarantee: what its class of algorithms promises.
-        needs: what it cannot do without, of the request and of the kind of model.
-        expected: what it was measured to leave and cost.
+        paper: the source.
+        guarantee: of its class of algorithms.
+        needs: requirements on the request and on the kind of model.
+        expected: measured residual trace and loss of utility.
         repaired: whether ``repair`` follows it.
 
-    It may have more: ``anytime``, whether it does less where time is limited; ``for_comparison``, whether it left most of
-    the trace wherever it was measured, so that no plan tries it; ``obstacle(task)``, why it cannot work on a task (a
-    sentence) or None; ``space``, a ``Range`` for each hyperparameter that the shared search sets (``search``); and
-    ``states(task, progress)``, the models after each of its ``epochs`` passes, of which the search may take any.
+    These members are optional. ``anytime`` says whether it does less work where time is limited. ``for_comparison``
+    says that it left most of the trace wherever it was measured, so that no plan tries it. ``obstacle(task)`` returns a
+    sentence that says why it cannot work on a task, or None. ``space`` has a ``Range`` for each hyperparameter that the
+    shared search sets (``search``). ``states(task, progress)`` yields the models after each of its ``epochs`` passes,
+    of which the search may take any.
     """
 
     name: ClassVar[str]
@@ -116,19 +118,19 @@ class Method(Protocol):
     repaired: ClassVar[bool]
 
     def passes(self, task: Task) -> Passes:
-        """How much work it will be."""
+        """Return how much work it will be."""
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """A new module that forgot the task's forget rows; the task's own is never changed."""
+        """Return a new module that forgot the task's forget rows; the task's model is never changed."""
 
 
 def space(method: Method | type[Method]) -> Mapping[str, Range]:
-    """What the shared search may set; empty where the method has nothing to set or sets it itself."""
+    """Return the ranges of hyperparameters that the shared search sets; empty where there are none."""
     return getattr(method, "space", {})
 
 
 def anytime(method: Method) -> bool:
-    """Return whether the method does less where time is limited."""
+    """Return whether the method does less work where time is limited."""
     if hasattr(method, "hurries"):
         warnings.warn(f"{method.name}: hurries is now called anytime", DeprecationWarning, stacklevel=2)
         return bool(method.hurries)
@@ -141,47 +143,47 @@ def for_comparison(method: Method | type[Method]) -> bool:
 
 
 def obstacle(method: Method, task: Task) -> str | None:
-    """Why the method cannot work on this task; None where it can."""
+    """Return why the method cannot work on this task; None where it can."""
     missing = {need for need in method.needs if isinstance(need, Capability)} - task.capabilities
     if of_kind := sorted(missing - OF_OBJECTIVES):
         return f"needs {' and '.join(of_kind)}, which a {task.oracle.recipe.kind.name} does not have"
     if missing:
         return f"needs {' and '.join(sorted(missing))}, which the objective {task.objective.name!r} does not have"
-    if Need.REFERENCES in method.needs and (wrong := missing_target(task)) is not None:
-        return wrong
+    if Need.REFERENCES in method.needs and (reason := missing_target(task)) is not None:
+        return reason
     if Need.CLASSES in method.needs and not task.objective.counted:
         return f"{method.name} works on classes, and this model predicts real numbers"
-    if Need.CHECKPOINTS in method.needs and (wrong := replay.obstacle(task)) is not None:
-        return wrong
-    own: Callable[[Task], str | None] | None = getattr(method, "obstacle", None)
-    return None if own is None else own(task)
+    if Need.CHECKPOINTS in method.needs and (reason := replay.obstacle(task)) is not None:
+        return reason
+    of_method: Callable[[Task], str | None] | None = getattr(method, "obstacle", None)
+    return None if of_method is None else of_method(task)
 
 
 def missing_target(task: Task) -> str | None:
-    """Why references give nothing to aim at; None where they do."""
+    """Return why the references give no target; None where they give one."""
     if task.references is None:
         return "there are no references to aim at"
     return None if task.traceable else "no signal of the references reads these rows, so there is nothing to aim at"
 
 
 def require_possible(method: Any, task: Task) -> None:
-    """Refuse a task that a method's own ``obstacle`` speaks against.
+    """Refuse a task for which a method's ``obstacle`` gives a reason.
 
     Raises:
-        UsageError: in one line.
+        UsageError: with the reason.
     """
-    wrong = method.obstacle(task)
-    if wrong is not None:
-        raise UsageError(f"{method.name} is not possible: {wrong}")
+    reason = method.obstacle(task)
+    if reason is not None:
+        raise UsageError(f"{method.name} is not possible: {reason}")
 
 
 def gradual(method: Any) -> bool:
-    """Whether each of the method's passes leaves a model that may be taken."""
+    """Return whether each of the method's passes leaves a model that may be taken as its result."""
     return hasattr(method, "states")
 
 
 def states(method: Any, task: Task) -> Iterator[nn.Module]:
-    """The models that a method leaves: after each pass where it is gradual, else the one."""
+    """Run a method and yield its models: one after each pass where it is gradual, else one."""
     if gradual(method):
         yield from method.states(task, Silent())
     else:

@@ -1,4 +1,4 @@
-"""Training on with forget rows under wrong labels, which several algorithms share."""
+"""Further training with wrong labels on the forget rows, which several algorithms share."""
 
 from collections.abc import Iterator, Mapping
 
@@ -17,7 +17,7 @@ from neuralyzer.unlearning.task import Task
 
 
 def relabelled(task: Task, seed: int) -> Data:
-    """The forget rows, each with another class drawn uniformly."""
+    """Return the forget rows, each with a label drawn uniformly from the other classes."""
     x, y = task.oracle.data.gather(task.positions)
     classes = reading.outputs(task.model, task.objective, batches.take(x, slice(1))).shape[1]
     shift = np.random.default_rng(seed).integers(1, classes, len(y))
@@ -31,11 +31,11 @@ def states(
     """Train a copy of the original on retained rows and relabelled forget rows, shuffled together.
 
     Args:
-        task: gives model and rows; labels, order and dropout are drawn by its seed.
+        task: has model and rows; labels, order and dropout are drawn by its seed.
         epochs: passes.
         rate: learning rate, as a multiple of the recipe's.
         progress: shown each step.
-        free: 1 where a parameter may move, by name; all may where None.
+        free: by parameter name, true where a weight may change; all may where this is None.
 
     Yields:
         A copy after each pass, in evaluation mode.
@@ -43,20 +43,20 @@ def states(
     module, original = weights.clone(task.model), dict(task.model.named_parameters())
     rows = together(task.retain, relabelled(task, task.seed))
 
-    def hold() -> None:
-        """The others stay where they were, whatever the optimizer's decay or momentum."""
+    def restore_masked() -> None:
+        """Reset the weights that may not change, which weight decay or momentum changed."""
         with torch.no_grad():
             for name, value in module.named_parameters():
                 if free is not None and name in free:
                     value.copy_(torch.where(free[name], value, original[name]))
 
     yield from training_loop.passes_over(
-        task, module, rate, rows, epochs, progress, "training with random labels", hold
+        task, module, rate, rows, epochs, progress, "training with random labels", restore_masked
     )
 
 
 class _Joined:
-    """Rows of two sources, one after the other."""
+    """A source of rows that holds those of two others, one after the other."""
 
     y = None
 
@@ -67,15 +67,15 @@ class _Joined:
         return len(self.first) + len(self.second)
 
     def gather(self, positions: np.ndarray) -> tuple[Inputs, Tensor]:
-        """Read from both and put into the order that was asked for."""
+        """Return the rows at some positions, in the order of the positions."""
         positions = np.asarray(positions)
-        early = positions < len(self.first)
-        x, y = self.first.gather(positions[early])
-        x_rest, y_rest = self.second.gather(positions[~early] - len(self.first))
-        place = np.argsort(np.concatenate([np.flatnonzero(early), np.flatnonzero(~early)]), kind="stable")
-        return batches.take(batches.join([x, x_rest]), place), torch.cat([y, y_rest])[place]
+        in_first = positions < len(self.first)
+        x, y = self.first.gather(positions[in_first])
+        x_rest, y_rest = self.second.gather(positions[~in_first] - len(self.first))
+        order = np.argsort(np.concatenate([np.flatnonzero(in_first), np.flatnonzero(~in_first)]), kind="stable")
+        return batches.take(batches.join([x, x_rest]), order), torch.cat([y, y_rest])[order]
 
 
 def together(first: Data, second: Data) -> Data:
-    """Rows of both, those of the second after those of the first."""
+    """Return the rows of both, those of the second after those of the first."""
     return Data(_Joined(first, second))

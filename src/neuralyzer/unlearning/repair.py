@@ -1,4 +1,4 @@
-"""Repair: fine-tuning on retained rows that stops before it overfits and never brings the trace back."""
+"""Repair: fine-tuning on retained rows that stops before it overfits or before the residual trace returns."""
 
 import math
 from collections.abc import Iterator
@@ -18,14 +18,16 @@ from neuralyzer.unlearning.task import Task
 
 @dataclass(frozen=True)
 class Repair:
-    """Rounds of steps on retained rows; each is kept only if it helps and the tuning split sees no trace come back.
+    """Rounds of training on retained rows, each kept only if it lowers the loss and no trace returns.
+
+    The defaults were measured in docs/decisions/0012-repair.md; batches are drawn uniformly (0022-uniform-repair.md).
 
     Attributes:
         rounds: most rounds.
-        share: passes over the retained rows that a round takes.
+        share: passes over the retained rows in a round.
         rate: learning rate, as a multiple of the recipe's.
-        slack: how much the joint z on the tuning split may grow, as a share of its critical value.
-        patience: rounds in a row that may fail to lower the loss before it stops.
+        slack: largest growth of the joint z on the tuning split, as a share of its critical value.
+        patience: number of rounds in a row without a lower loss after which it stops.
     """
 
     rounds: int = 3
@@ -35,35 +37,37 @@ class Repair:
     patience: int = 2
 
     def passes(self, task: Task) -> Passes:
-        """Its rounds' steps, with the held-back rows and the tuning split read after each."""
+        """Return the work: its rounds' steps, with the held-back rows and the tuning split read after each."""
         steps = self._steps(task)
         return Passes(
             steps=self.rounds * steps, forwards=(self.rounds + 1) * len(task.held_back), readings=self.rounds + 1
         )
 
     def _steps(self, task: Task) -> int:
+        """Return the training steps of a round."""
         return max(1, math.ceil(self.share * len(task.repairing) / task.oracle.recipe.batch_size))
 
     def mend(self, model: nn.Module, task: Task, progress: Progress | None = None) -> nn.Module:
         """Repair a copy of ``model``.
 
         Args:
-            model: what an algorithm left.
-            task: gives retained rows and the tuning split.
+            model: result of an algorithm.
+            task: has retained rows and the tuning split.
             progress: shown each round.
 
         Returns:
-            The state with the lowest loss on retained rows held back among those before the joint z on the tuning
-            half left the slack; ``model`` itself where no round lowered that loss.
+            The state with the lowest loss on held-back retained rows, of those before the joint z on the tuning split
+            grew by more than ``slack``; the model as it came, but for BatchNorm's statistics, where no round lowered
+            that loss.
         """
         progress = progress or Silent()
         recipe = training_loop.unscheduled(task.oracle.recipe)
         module = reestimated(weights.clone(model), task)
         optimizer = training_loop.optimizer(recipe, module, self.rate)
         order = iter(_endless(len(task.repairing), recipe.batch_size, task.seed))
-        kept, loss = weights.clone(module), reading.mean_loss(module, task.objective, task.held_back)
-        allowed = self._allowed(module, task)
-        waited = 0
+        best, loss = weights.clone(module), reading.mean_loss(module, task.objective, task.held_back)
+        limit = self._largest_z(module, task)
+        failed = 0
         progress.start("repair", self.rounds)
         for turn in range(self.rounds):
             steps = (next(order) for _ in range(self._steps(task)))
@@ -71,29 +75,39 @@ class Repair:
                 pass
             now = reading.mean_loss(module, task.objective, task.held_back)
             progress.advance()
-            if not math.isfinite(now) or self._z(module, task) > allowed:
+            if not math.isfinite(now) or self._z(module, task) > limit:
                 break
             if now < loss:
-                kept, loss, waited = weights.clone(module), now, 0
+                best, loss, failed = weights.clone(module), now, 0
                 task.show(progress, module)
-            elif (waited := waited + 1) >= self.patience:
+            elif (failed := failed + 1) >= self.patience:
                 break
             if task.time_is_up:
                 break
         progress.finish()
-        return kept.eval()
+        return best.eval()
 
     def _z(self, module: nn.Module, task: Task) -> float:
+        """Return the joint z of a model on the tuning split; 0 where none can be read."""
         joint = task.trace(module).joint if task.traceable else None
         return 0.0 if joint is None else joint.statistic
 
-    def _allowed(self, module: nn.Module, task: Task) -> float:
+    def _largest_z(self, module: nn.Module, task: Task) -> float:
+        """Return the joint z up to which rounds are kept; infinite where none can be read."""
         joint = task.trace(module).joint if task.traceable else None
         return math.inf if joint is None else joint.statistic + self.slack * joint.critical
 
 
 def reestimated(module: nn.Module, task: Task) -> nn.Module:
-    """Estimate running statistics anew on retained rows: BatchNorm's buffers hold the forgotten rows too."""
+    """Estimate BatchNorm's running statistics anew on retained rows, since those before include the forget rows.
+
+    Args:
+        module: changed in place.
+        task: has the retained rows.
+
+    Returns:
+        ``module``, in evaluation mode where it has such statistics.
+    """
     norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     norms = [layer for layer in norms if layer.track_running_stats]
     if not norms:
@@ -114,6 +128,7 @@ def reestimated(module: nn.Module, task: Task) -> nn.Module:
 
 
 def _endless(count: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield positions of batches, pass after pass without end."""
     turn = 0
     while True:
         yield from training.order(count, 1, batch_size, seed + turn)

@@ -1,10 +1,10 @@
-"""The search shared by all algorithms: their strength, set by what the tuning split alone can see.
+"""The hyperparameter search that all algorithms share, by the tuning split alone.
 
-The states of every trial are judged by ``Tuner``: the trace of every family on the tuning split, relearning included,
-the loss on retained rows held back, and utility on half of the holdout. As a look may take longer than a pass, it looks
-after passes 1, 2, 4, 8 and so on, and after the last. The samplers are Optuna's: a tree of Parzen estimators proposes
-settings (Bergstra et al. 2011), the paper's defaults come first, and a trial that stands worse than the median of those
-before it after as many passes is given up.
+``Tuner`` evaluates the states of every trial: the residual trace of every family on the tuning split, relearning
+included, the loss on held-back retained rows, and utility on half of the holdout. An evaluation may take longer than a
+pass, so that states are evaluated after passes 1, 2, 4, 8 and so on, and after the last. The first trial has the
+paper's defaults. Later settings are proposed by Optuna's tree of Parzen estimators (Bergstra et al. 2011). A trial that
+is worse than the median of those before it, after as many passes, is pruned.
 """
 
 import math
@@ -25,9 +25,9 @@ from neuralyzer.unlearning.task import Task
 from neuralyzer.unlearning.tuner import Trial, Tuner
 from neuralyzer.workspace import atomic
 
-TRIALS = 12
-STARTUP = 4  # trials drawn at random, and before any is given up
-TAKEN = 0.7  # of all trials' passes, since some are given up: measured by the benchmark of methods
+TRIALS = 12  # default number of trials (docs/decisions/0023-blind-search.md)
+STARTUP = 4  # trials that are drawn at random, and before any is pruned; chosen, not tuned
+TAKEN = 0.7  # share of all trials' passes that is run, since some are pruned: measured by the benchmark of methods
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Tried:
     """One trial of a search.
 
     Attributes:
-        settings: by hyperparameter; ``epochs`` is how many passes its best state took, where it has passes.
-        z: of its best state, the joint statistic on the tuning split over its critical value.
-        loss: of that state on retained rows held back.
-        scores: of each state that was looked at, smaller is better.
-        seconds: of the search, when the trial was over.
-        pruned: whether it was given up.
+        settings: by hyperparameter; ``epochs`` is the number of passes of its best state, where it has passes.
+        z: joint statistic of its best state on the tuning split, divided by its critical value.
+        loss: mean loss of that state on held-back retained rows.
+        scores: of each evaluated state, smaller is better.
+        seconds: time from the search's start to the trial's end.
+        pruned: whether it was stopped early.
     """
 
     settings: dict[str, Any]
@@ -52,29 +52,29 @@ class Tried:
 
     @property
     def score(self) -> float:
-        """Of its best state."""
+        """Score of its best state."""
         return min(self.scores)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values; what is infinite is None."""
+        """Return the trial as JSON values, with None for infinite numbers."""
         finite = {name: value if math.isfinite(value) else None for name, value in (("z", self.z), ("loss", self.loss))}
-        own = {"settings": self.settings, "scores": list(self.scores), "seconds": self.seconds, "pruned": self.pruned}
-        return own | finite
+        plain = {"settings": self.settings, "scores": list(self.scores), "seconds": self.seconds, "pruned": self.pruned}
+        return plain | finite
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Tried":
-        """What ``to_dict`` wrote down."""
+        """Return the trial that ``to_dict`` wrote."""
         infinite = {name: math.inf if values[name] is None else values[name] for name in ("z", "loss")}
         return cls(**{**values, **infinite, "scores": tuple(values["scores"])})
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What a search came to.
+class SearchResult:
+    """The result of a search.
 
     Attributes:
-        module: of the best state of all.
-        settings: that gave it.
+        module: the best state's model.
+        settings: that it was made with.
         trials: all of them, in order.
     """
 
@@ -83,22 +83,22 @@ class Found:
     trials: tuple[Tried, ...]
 
 
-Better = Callable[[float, nn.Module, dict[str, Any]], None]
+Improvement = Callable[[float, nn.Module, dict[str, Any]], None]
 
 
-def looks(method: Any) -> list[int]:
-    """The passes after which a trial is looked at: the powers of two, and the last."""
+def evaluated_passes(method: Any) -> list[int]:
+    """Return the passes after which a trial is evaluated: the powers of two, and the last."""
     last = getattr(method, "epochs", 1) if gradual(method) else 1
     return sorted({last, *(2**k for k in range(last.bit_length()) if 2**k <= last)})
 
 
 def passes(method: Method, task: Task, trials: int = TRIALS) -> Passes:
-    """The work of a search: each trial's, and the tuning split's readings."""
-    judged = len(looks(method))
-    own = method.passes(task) + Passes(forwards=2 * judged * len(task.held_back), readings=judged)
-    # The first trial, of the defaults, is never given up.
+    """Return the work of a search: that of each trial, and the tuning split's readings."""
+    evaluations = len(evaluated_passes(method))
+    one = method.passes(task) + Passes(forwards=2 * evaluations * len(task.held_back), readings=evaluations)
+    # The first trial, of the defaults, is never pruned.
     times = 1 + TAKEN * (trials - 1) if gradual(method) else trials
-    return own * times
+    return one * times
 
 
 def search(
@@ -108,24 +108,25 @@ def search(
     *,
     trials: int = TRIALS,
     notes: Path | None = None,
-    better: Better | None = None,
-) -> Found:
-    """Set an algorithm's strength for this model and these rows, and unlearn with it.
+    on_improvement: Improvement | None = None,
+) -> SearchResult:
+    """Search an algorithm's hyperparameters for this model and these rows, and unlearn with the best.
 
-    It stops when the task's time is up, with the best that it has; the first trial, of the method's own
-    hyperparameters, is begun in any case.
+    It stops at the task's time limit with the best result so far. The first trial, with the method's present
+    hyperparameters, is started in any case.
 
     Args:
-        method: with the hyperparameters that the first trial takes and that no ``space`` names.
+        method: its hyperparameters are those of the first trial; those not in its ``space`` stay.
         task: with the tuning split.
         progress: shown each trial.
-        trials: how many.
-        notes: a folder in which each finished trial is written down: killed and called again, the search goes on from
-            there. None for nowhere.
-        better: told, each time a state is the best so far, the seconds since the beginning, the model and its settings.
+        trials: number of trials.
+        notes: folder in which each finished trial is saved; a search that was killed continues from it. None to save
+            nothing.
+        on_improvement: called each time that a state is the best so far, with the seconds since the start, the model
+            and its settings.
 
     Returns:
-        What was found.
+        The result.
     """
     progress, record = progress or Silent(), _Record(notes)
     tuner, done = Tuner(task, method.repaired), record.read()
@@ -143,9 +144,9 @@ def search(
             if score < best:
                 best, settings, module = score, state.settings, state.module
                 progress.show(z=tuner.relative(state.z), loss=state.loss)
-                if better is not None:
-                    better(time.perf_counter() - began, module, settings)
-        done.append(trial.tried(time.perf_counter() - began))
+                if on_improvement is not None:
+                    on_improvement(time.perf_counter() - began, module, settings)
+        done.append(trial.result(time.perf_counter() - began))
         if done[-1].score == best:
             record.keep(module)
         record.write(done)
@@ -153,51 +154,52 @@ def search(
         if task.time_is_up:
             break
     progress.finish()
-    return Found(module, settings, tuple(done))
+    return SearchResult(module, settings, tuple(done))
 
 
 class _Trial:
-    """One setting: its states, each judged, until it is given up or over."""
+    """One trial: the states of one setting and their evaluations, until it ends or is pruned."""
 
     def __init__(self, method: Method, task: Task, tuner: Tuner, done: list[Tried], number: int) -> None:
         self.task, self.tuner, self.pruned = task, tuner, False
-        self.trial, self.settings = _proposed(method, done, number, task.seed)
+        self.trial, self.settings = _propose(method, done, number, task.seed)
         self.method: Any = replace(method, **self.settings)  # type: ignore[type-var]
-        self.judged: list[Trial] = []
+        self.evaluated: list[Trial] = []
         self.scores: list[float] = []
 
     def states(self) -> Iterator[tuple[float, Trial]]:
-        """Each state that is looked at, with its score."""
-        looked = looks(self.method)
+        """Run the method and yield each evaluated state with its score."""
+        evaluated_after = evaluated_passes(self.method)
         for number, module in enumerate(self._finite(), 1):
-            if number not in looked:
+            if number not in evaluated_after:
                 continue
-            own = self.tuner.judge(self.settings | ({"epochs": number} if gradual(self.method) else {}), module)
-            self.judged.append(replace(own, module=self.task.model))  # whoever asks holds the only other copy
-            self.scores.append(self.tuner.score(own))
-            yield self.scores[-1], own
+            state = self.tuner.evaluate(self.settings | ({"epochs": number} if gradual(self.method) else {}), module)
+            self.evaluated.append(replace(state, module=self.task.model))  # only the caller keeps the module
+            self.scores.append(self.tuner.score(state))
+            yield self.scores[-1], state
             self.trial.report(self.scores[-1], number)
             if self.trial.should_prune():
                 self.pruned = True
                 return
 
     def _finite(self) -> Iterator[nn.Module]:
-        """The states up to where a setting is too strong for the model, which is no failure of the algorithm."""
+        """Yield states until a value is not finite, which means that the setting is too strong."""
         try:
             yield from states(self.method, self.task)
         except NotFiniteError:
-            if not self.judged:
-                yield _broken(self.task)
+            if not self.evaluated:
+                yield _nan_model(self.task)
 
-    def tried(self, seconds: float) -> Tried:
-        best = self.judged[self.scores.index(min(self.scores))]
+    def result(self, seconds: float) -> Tried:
+        """Return the finished trial."""
+        best = self.evaluated[self.scores.index(min(self.scores))]
         return Tried(
             best.settings, self.tuner.relative(best.z), best.loss, tuple(self.scores), seconds, self.pruned
         )  # fmt: skip
 
 
-def _broken(task: Task) -> nn.Module:
-    """A model without a finite weight: whatever judges it rules it out."""
+def _nan_model(task: Task) -> nn.Module:
+    """Return a model whose weights are all NaN, which the tuner rules out."""
     module = weights.clone(task.model)
     with torch.no_grad():
         for value in module.parameters():
@@ -206,31 +208,35 @@ def _broken(task: Task) -> nn.Module:
 
 
 class _Record:
-    """Finished trials and the best weights so far, in a folder."""
+    """The finished trials and the best weights so far, saved in a folder; None saves nothing."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
     def read(self) -> list[Tried]:
+        """Return the saved trials."""
         if self.folder is None or not (self.folder / "trials.json").exists():
             return []
         return [Tried.from_dict(line) for line in atomic.read_json(self.folder / "trials.json")["trials"]]
 
     def write(self, done: list[Tried]) -> None:
+        """Save the trials."""
         if self.folder is not None:
             atomic.write_json(self.folder / "trials.json", {"trials": [tried.to_dict() for tried in done]})
 
     def keep(self, module: nn.Module) -> None:
+        """Save the best weights so far."""
         if self.folder is not None:
             weights.save(module, self.folder / "best.safetensors")
 
-    def weights(self, like: nn.Module) -> nn.Module:
+    def weights(self, original: nn.Module) -> nn.Module:
+        """Return a copy of a model with the best weights so far."""
         assert self.folder is not None
-        return weights.load_into(weights.clone(like), self.folder / "best.safetensors").eval()
+        return weights.load_into(weights.clone(original), self.folder / "best.safetensors").eval()
 
 
-def _proposed(method: Method, done: list[Tried], number: int, seed: int) -> tuple[Any, dict[str, Any]]:
-    """Optuna's trial and its settings, by all that was tried before: the same whether or not the search was killed."""
+def _propose(method: Method, done: list[Tried], number: int, seed: int) -> tuple[Any, dict[str, Any]]:
+    """Return Optuna's trial and its settings, given all trials before; the same if the search was killed between."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -239,13 +245,15 @@ def _proposed(method: Method, done: list[Tried], number: int, seed: int) -> tupl
         sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=seed + 7919 * number),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=1),
     )
-    distributions = {name: distribution(own) for name, own in ranges.items()}
+    distributions = {name: distribution(searched) for name, searched in ranges.items()}
+    passes_of_scores = evaluated_passes(method)
     for tried in done:
         state = optuna.trial.TrialState.PRUNED if tried.pruned else optuna.trial.TrialState.COMPLETE
+        intermediate = dict(zip(passes_of_scores, tried.scores, strict=False))
         study.add_trial(
             optuna.trial.create_trial(
                 params={name: tried.settings[name] for name in ranges}, distributions=distributions,
-                value=tried.score, intermediate_values=dict(zip(looks(method), tried.scores, strict=False)), state=state,
+                value=tried.score, intermediate_values=intermediate, state=state,
             )
         )  # fmt: skip
     if number == 0:
@@ -254,10 +262,11 @@ def _proposed(method: Method, done: list[Tried], number: int, seed: int) -> tupl
     return trial, dict(trial.params)
 
 
-def distribution(own: Range) -> Any:
-    """A range as Optuna's distribution."""
+def distribution(values: Range) -> Any:
+    """Return a range as Optuna's distribution."""
     import optuna
 
-    if own.whole:
-        return optuna.distributions.IntDistribution(int(own.low), int(own.high), log=not own.even and own.low >= 1)
-    return optuna.distributions.FloatDistribution(own.low, own.high, log=not own.even)
+    log = not values.even
+    if values.whole:
+        return optuna.distributions.IntDistribution(int(values.low), int(values.high), log=log and values.low >= 1)
+    return optuna.distributions.FloatDistribution(values.low, values.high, log=log)

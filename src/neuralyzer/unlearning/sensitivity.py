@@ -1,4 +1,4 @@
-"""How far some rows can move gradient descent, and the noise that hides it: pure functions, and what can be measured."""
+"""The sensitivity of gradient descent to some of its rows, and the Gaussian noise that hides their influence."""
 
 import math
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from neuralyzer.models import reading
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.reading import called, gradients
 
-ITERATIONS = 30  # of the power method
+POWER_ITERATIONS = 30  # of the power method; chosen, not tuned
 
 
 @dataclass(frozen=True)
 class Account:
-    """What the noise over one removal rests on.
+    """The quantities from which the noise of one removal follows.
 
     Attributes:
-        before: steps that the checkpoint had taken, which may have seen the rows.
+        before: steps before the checkpoint, which may have been on the removed rows.
         after: steps on the retained rows.
-        rate: ``eta``.
-        smoothness: ``L``.
-        gradient: ``G``.
-        rows: ``n``.
-        gone: ``m``.
+        rate: learning rate ``eta``.
+        smoothness: ``L``, Lipschitz constant of each row's gradient.
+        gradient: ``G``, largest norm of a row's gradient.
+        rows: number of rows ``n``.
+        gone: number of removed rows ``m``.
         epsilon: of the certificate.
         delta: of the certificate.
     """
@@ -45,7 +45,7 @@ class Account:
 
     @property
     def sensitivity(self) -> float:
-        """How far the retraining may be."""
+        """Bound on the distance to the retrained weights."""
         return divergence(
             self.smoothness, self.gradient, self.rate, self.rows, self.gone, self.before, self.after
         )  # fmt: skip
@@ -56,40 +56,45 @@ class Account:
         return gaussian(self.sensitivity, self.epsilon, self.delta)
 
 
-def divergence(smoothness: float, gradient: float, rate: float, rows: int, gone: int, before: int, after: int) -> float:
-    """Distance of two descents with ``n`` rows and without ``m`` of them for ``before`` steps, then both without.
+def divergence(
+    smoothness: float, gradient: float, rate: float, rows: int, removed: int, before: int, after: int
+) -> float:
+    """Return a bound on the distance between two gradient descents from the same weights.
 
-    ``(2 m G / (n L)) ((1 + eta L)^before - 1) (1 + eta L)^after``: the two mean gradients differ by at most
-    ``2 G m / n`` at one point, and a step on an ``L``-smooth loss brings two points apart by ``1 + eta L`` at most.
+    For ``before`` steps one is on ``n`` rows and the other lacks ``m`` of them; for ``after`` steps both lack them. The
+    bound is ``(2 m G / (n L)) ((1 + eta L)^before - 1) (1 + eta L)^after``. At one point the two mean gradients differ
+    by at most ``2 G m / n``, and a step on an ``L``-smooth loss multiplies the distance of two points by at most ``1 +
+    eta L``.
 
     Args:
-        smoothness: ``L``.
-        gradient: ``G``, of one row's loss.
-        rate: ``eta``.
+        smoothness: ``L``, Lipschitz constant of each row's gradient.
+        gradient: ``G``, largest norm of a row's gradient.
+        rate: learning rate ``eta``.
         rows: ``n``.
-        gone: ``m``.
-        before: steps that differ.
-        after: steps that are the same.
+        removed: ``m``.
+        before: number of steps on different rows.
+        after: number of steps on the same rows.
 
     Returns:
         The bound; infinite where it is too large for a float.
     """
     growth = math.log1p(rate * smoothness)
     try:
-        moved = math.expm1(before * growth) / smoothness if smoothness else rate * before
-        return 2 * gone * gradient / rows * moved * math.exp(after * growth)
+        distance = math.expm1(before * growth) / smoothness if smoothness else rate * before
+        return 2 * removed * gradient / rows * distance * math.exp(after * growth)
     except OverflowError:
         return math.inf
 
 
 def gaussian(sensitivity: float, epsilon: float, delta: float) -> float:
-    """Standard deviation that makes two outputs so far apart ``(epsilon, delta)``-indistinguishable.
+    """Return the standard deviation of Gaussian noise that makes two outputs ``(epsilon, delta)``-indistinguishable.
 
-    Up to ``epsilon = 1`` it is ``sensitivity sqrt(2 ln(1.25 / delta)) / epsilon`` (Dwork and Roth 2014, theorem A.1);
-    above, where that is not proved, the least that will do (Balle and Wang 2018, arXiv 1805.06530, theorem 8).
+    Up to ``epsilon = 1`` it is ``sensitivity sqrt(2 ln(1.25 / delta)) / epsilon`` (Dwork and Roth 2014, theorem A.1).
+    Above, where that is not proved, it is the smallest sufficient one (Balle and Wang 2018, arXiv 1805.06530, theorem
+    8).
 
     Args:
-        sensitivity: how far apart the outputs are at most.
+        sensitivity: largest distance of the two outputs.
         epsilon: above 0.
         delta: between 0 and 1.
 
@@ -106,19 +111,22 @@ def gaussian(sensitivity: float, epsilon: float, delta: float) -> float:
     return sensitivity * float(brentq(excess, 1e-6, 10 + 2 * math.sqrt(math.log(1.25 / delta)), xtol=1e-15))
 
 
-def steepest(module: nn.Module, objective: Objective, data: Data) -> float:
-    """The largest norm of a row's loss gradient at a module's weights."""
+def largest_gradient_norm(module: nn.Module, objective: Objective, data: Data) -> float:
+    """Return the largest norm of a row's loss gradient at a module's weights."""
     norms = [reading.squared_gradient_norms(module, objective, x, y).detach().max() for x, y in data.chunks(CHUNK)]
     return float(torch.stack(norms).max().sqrt())
 
 
-def sharpest(module: nn.Module, objective: Objective, data: Data) -> float:
-    """The largest absolute eigenvalue of the mean loss's Hessian at a module's weights, by the power method from below."""
+def largest_hessian_eigenvalue(module: nn.Module, objective: Objective, data: Data) -> float:
+    """Return the largest absolute eigenvalue of the mean loss's Hessian at a module's weights.
+
+    The power method estimates it from below.
+    """
     module.eval()
     parameters = Parameters(module)
     vector = torch.randn(sum(parameters.sizes), generator=torch.Generator().manual_seed(0))
     norm = 0.0
-    for _ in range(ITERATIONS):
+    for _ in range(POWER_ITERATIONS):
         vector = _product(module, parameters, objective, data, vector / vector.norm())
         norm = float(vector.norm())
         if norm == 0:
@@ -127,15 +135,15 @@ def sharpest(module: nn.Module, objective: Objective, data: Data) -> float:
 
 
 def _product(module: nn.Module, parameters: Parameters, objective: Objective, data: Data, vector: Tensor) -> Tensor:
-    """The Hessian times a vector: gradients of gradients, which every layer has that has no forward mode."""
-    along = parameters.tree(vector)
+    """Return the Hessian times a vector by two reverse passes, which layers without a forward mode have too."""
+    direction = parameters.tree(vector)
     total = torch.zeros_like(vector)
     for x, y in data.chunks(CHUNK):
         leaves = {name: value.clone().requires_grad_() for name, value in parameters.values.items()}
         with plain_attention():
             loss = objective.losses(objective.outputs(called(module, leaves), x), y).sum()
             first = gradients(loss, list(leaves.values()), create_graph=True)
-            dotted = torch.stack([(g * along[name]).sum() for name, g in zip(leaves, first, strict=True)]).sum()
-            second = gradients(dotted, list(leaves.values()))
+            dots = torch.stack([(g * direction[name]).sum() for name, g in zip(leaves, first, strict=True)])
+            second = gradients(dots.sum(), list(leaves.values()))
         total += parameters.flat(dict(zip(leaves, second, strict=True)))
     return total / len(data)

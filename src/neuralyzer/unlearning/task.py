@@ -1,4 +1,4 @@
-"""``Task``: what an unlearning algorithm is given, and nothing of the judge."""
+"""``Task``: all that an unlearning algorithm is given; nothing of the evaluation split is in it."""
 
 import copy
 import math
@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from neuralyzer.data.request import ErasureRequest
@@ -28,12 +27,13 @@ from neuralyzer.references.pool import References
 from neuralyzer.registry.history import Checkpoint, History, foreign
 from neuralyzer.trace.estimator import Estimates, PoolEstimator
 from neuralyzer.trace.group_estimator import estimator_for
+from neuralyzer.unlearning import never_seen
 from neuralyzer.unlearning.training_audit import TrainingAudit
 
-HELD_BACK = 0.1  # of the retained rows: what repair stops by
-MOST_HELD_BACK = 1000
-FEWEST_NEVER = 3  # members whose mean utility says something
-OLD_NAMES = {  # that plugins may use, for one more version
+# Both were chosen, not tuned.
+HELD_BACK = 0.1  # share of the retained rows on which no repair trains and by which it stops
+MOST_HELD_BACK = 1000  # rows that are held back at most
+OLD_NAMES = {  # names that plugins may use for one more version
     "witness": "training_audit", "late": "time_is_up", "outside": "tuning_holdout", "gone": "removed_classes",
 }  # fmt: skip
 
@@ -42,18 +42,18 @@ class Task:
     """A model, a request, and the tuning split of the references.
 
     Args:
-        oracle: the model; never changed.
-        request: what shall be forgotten.
-        references: a pool; only its tuning split is kept here. None where there are none.
+        oracle: the original model; never changed.
+        request: names the rows to forget.
+        references: a pool, of which only the tuning split is kept here; None where there is none.
         alpha: error rate of the tuning split's joint test.
-        seed: of whatever the algorithm draws.
-        placement: where whole trainings run; all else is on the CPU.
+        seed: of all random draws of the algorithm.
+        placement: device and precision of whole trainings; all else is on the CPU.
 
     Attributes:
         references: the tuning split, or None.
         positions: of the forget rows among the oracle's data, ``(F,)``.
-        training_audit: what exact algorithms are watched by.
-        tried: what a tuner tried, with what the tuning split said of it.
+        training_audit: record of the rows that exact algorithms train on.
+        tried: settings that a tuner tried, with the tuning split's result for each.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Task:
         self.references: ReferenceSplit | None = None if references is None else references.tuning
         self.parts = [] if references is None else references.parts(self.positions)
         self.training_audit, self.tried = TrainingAudit(frozenset(self.forget.ids.tolist())), list[dict[str, Any]]()
-        self._kept = None if references is None else references.store.curvature
+        self._factors_path = None if references is None else references.store.curvature
         self.start(request.budget)
 
     def __getattr__(self, name: str) -> Any:
@@ -81,10 +81,10 @@ class Task:
         return getattr(self, OLD_NAMES[name])
 
     def start(self, seconds: float | None) -> None:
-        """Let an algorithm's time begin now; the request's budget has begun when the task was made.
+        """Start an algorithm's time limit now; that of the request's budget started when the task was made.
 
         Args:
-            seconds: that it has; None for as long as it takes.
+            seconds: the time limit; None for no limit.
         """
         self._ends = math.inf if seconds is None else time.perf_counter() + seconds
 
@@ -95,16 +95,16 @@ class Task:
 
     @property
     def time_is_up(self) -> bool:
-        """Whether the time is up: an algorithm stops cleanly, with the best that it has."""
+        """Whether the time limit is reached: an algorithm then stops and returns the best model so far."""
         return time.perf_counter() > self._ends
 
     def going_on_from(self, module: nn.Module) -> "Task":
-        """This task with another model to begin with: for an algorithm that takes up what another left.
+        """Return this task with another initial model, for an algorithm that continues from another's result.
 
-        Its time, its tuning split and its record of trials are this task's own; the curvature is still the original's.
+        It shares the time limit, the tuning split and the record of trials; the curvature stays that of the original.
 
         Args:
-            module: that model.
+            module: the initial model.
 
         Returns:
             The task.
@@ -114,32 +114,32 @@ class Task:
         other, factors = copy.copy(self), self.factors if "factors" in self.__dict__ else None
         for name in ("factors", "generalisation_gap"):
             other.__dict__.pop(name, None)
-        other.oracle, other._kept = replace(self.oracle, model=module), None
+        other.oracle, other._factors_path = replace(self.oracle, model=module), None
         if factors is not None:
             other.__dict__["factors"] = factors
         return other
 
     def part(self, positions: np.ndarray) -> "Task":
-        """This task for some of the forget rows; all the others of the request are not retained either.
+        """Return this task for some of the forget rows; the retained rows stay those without any row of the request.
 
         Args:
-            positions: of them, among the oracle's data.
+            positions: of these forget rows among the oracle's data.
 
         Returns:
             The task.
         """
-        other = copy.copy(self)
+        task = copy.copy(self)
         for name in ("forget", "estimator", "never_seen_loss", "predicted_utility"):
-            other.__dict__.pop(name, None)
-        other.__dict__["retain"] = self.retain
-        other.positions = np.sort(positions)
-        inside = [(part, np.isin(part.rows, positions)) for part in self.parts]
-        other.parts = [replace(part, rows=part.rows[own]) for part, own in inside if own.any()]
-        return other
+            task.__dict__.pop(name, None)
+        task.__dict__["retain"] = self.retain
+        task.positions = np.sort(positions)
+        masks = [(part, np.isin(part.rows, positions)) for part in self.parts]
+        task.parts = [replace(part, rows=part.rows[mask]) for part, mask in masks if mask.any()]
+        return task
 
     @property
     def model(self) -> nn.Module:
-        """The original."""
+        """The original model."""
         return self.oracle.model
 
     @property
@@ -164,6 +164,7 @@ class Task:
 
     @cached_property
     def _split(self) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the retained rows that repair trains on, and of those held back."""
         count = len(self.retain)
         order = np.random.default_rng(self.seed).permutation(count)
         back = min(int(HELD_BACK * count), MOST_HELD_BACK)
@@ -171,19 +172,19 @@ class Task:
 
     @cached_property
     def repairing(self) -> Data:
-        """Retained rows that a repair trains on."""
+        """Retained rows that repair trains on."""
         return self.retain.select(self._split[0])
 
     @cached_property
     def held_back(self) -> Data:
-        """Retained rows that no repair trains on: it stops by them."""
+        """Retained rows that repair does not train on, by whose loss it stops."""
         return self.retain.select(self._split[1])
 
     @cached_property
     def tuning_holdout(self) -> Data:
-        """Every other row of the holdout: what a tuner reads utility on.
+        """Every other holdout row, on which a tuner reads utility.
 
-        Rows of a class that goes whole are left out: a model trained without it gets none of them right either.
+        Rows of removed classes are left out: a model trained without the class gets none of them right either.
         """
         holdout = self.oracle.require_holdout()
         chosen, removed = np.arange(0, len(holdout), 2), self.removed_classes
@@ -199,7 +200,7 @@ class Task:
 
     @cached_property
     def estimator(self) -> PoolEstimator:
-        """Reads the tuning split's trace.
+        """The trace estimator of the tuning split.
 
         Raises:
             ReferencesError: if there are no references.
@@ -210,16 +211,16 @@ class Task:
 
     @property
     def traceable(self) -> bool:
-        """Whether any signal of the references reads the request's rows."""
+        """Whether any signal of the references can be measured on the request's rows."""
         return self.references is not None and bool(self.estimator.signals)
 
     def trace(self, model: nn.Module) -> Estimates:
-        """The tuning split's residual trace of a model on the forget rows, over all families that the request has."""
+        """Return the residual trace of a model on the forget rows by the tuning split, over all families."""
         return self.estimator.read(model)
 
     @cached_property
     def generalisation_gap(self) -> float:
-        """By how much the original's utility on retained rows is above that on others; 0 without a holdout."""
+        """Difference of the original's utility on retained and on unseen rows, at least 0; 0 without a holdout."""
         if self.oracle.holdout is None:
             return 0.0
         retained, unseen = (
@@ -229,67 +230,51 @@ class Task:
 
     @cached_property
     def factors(self) -> Ekfac:
-        """EKFAC factors of the original's curvature, kept beside the references from the first request on."""
-        return kept.factors(self.oracle, self._kept)
+        """EKFAC factors of the original's curvature, read from beside the references or computed and kept there."""
+        return kept.factors(self.oracle, self._factors_path)
 
     @property
     def factors_kept(self) -> bool:
-        """Whether they need not be made any more."""
-        return kept.ready(self.oracle, self._kept)
+        """Whether the factors were computed before, so that they are only read."""
+        return kept.ready(self.oracle, self._factors_path)
 
     @property
     def shown(self) -> int:
-        """Rows that are read to show a model's losses."""
+        """Number of rows that are read to show a model's losses."""
         return len(self.forget) + len(self.held_back) + (0 if self.oracle.holdout is None else len(self.oracle.holdout))
 
     def losses(self, model: nn.Module) -> dict[str, float]:
-        """Mean losses to show while weights move: forget, retained (held back) and holdout rows."""
-        found = {
+        """Return mean losses of a model to show: on forget, retained (held back) and holdout rows."""
+        means = {
             "forget": reading.mean_loss(model, self.objective, self.forget),
             "retained": reading.mean_loss(model, self.objective, self.held_back),
         }
         if self.oracle.holdout is not None:
-            found["holdout"] = reading.mean_loss(model, self.objective, self.oracle.holdout)
-        return found
+            means["holdout"] = reading.mean_loss(model, self.objective, self.oracle.holdout)
+        return means
 
     def show(self, progress: Progress, model: nn.Module) -> None:
-        """Show these losses."""
+        """Show a model's mean losses."""
         progress.show(**self.losses(model))
 
     @cached_property
     def never_seen_loss(self) -> float:
         """Mean loss of tuning members on those forget rows whose subject they never saw."""
         assert self.references is not None
-        total, rows, y = 0.0, 0, self.oracle.data.gather(np.concatenate([part.rows for part in self.parts]))[1]
-        for asked, outputs in self.references.never_outputs(self.parts):
-            for own in outputs:
-                total += float(self.objective.losses(own, y[torch.from_numpy(asked)]).double().sum())
-                rows += len(asked)
-        return total / rows
+        return never_seen.mean_loss(self.references, self.parts, self.oracle.data, self.objective)
 
     @cached_property
     def predicted_utility(self) -> float | None:
-        """What the tuning split predicts for the holdout once the rows are gone; None without references.
-
-        It is the mean over the tuning members that never saw any of the requested subjects, or over all of them where
-        fewer than three are so.
-        """
-        return None if self.references is None else float(self._never_utilities.mean())
-
-    @property
-    def _never_utilities(self) -> np.ndarray:
-        assert self.references is not None
-        keep = self.references.values.keep[:, [part.subject for part in self.parts]]
-        never = ~keep.any(1)
-        return self.references.utilities[never if never.sum() >= FEWEST_NEVER else slice(None)]
+        """Predicted holdout utility of a model without the rows (``never_seen.utilities``); None without references."""
+        return None if self.references is None else float(never_seen.utilities(self.references, self.parts).mean())
 
     @property
     def predicted_loss(self) -> float:
-        """Utility that goes with the rows: how much worse those members are than all; 0 where they aren't."""
+        """Predicted loss of utility from removing the rows, at least 0: that of never-seen members against all."""
         if self.references is None:
             return 0.0
-        every, never = float(self.references.utilities.mean()), float(self._never_utilities.mean())
-        return max(0.0, self.objective.utility_loss(every, never))
+        every, never = self.references.utilities, never_seen.utilities(self.references, self.parts)
+        return max(0.0, self.objective.utility_loss(float(every.mean()), float(never.mean())))
 
     @cached_property
     def history(self) -> History | None:
@@ -301,5 +286,5 @@ class Task:
         """The newest checkpoint with an optimizer's state that never saw a forget row."""
         if self.history is None or foreign(self.history, self.oracle) or not self.history.whole:
             return None
-        whole = [checkpoint for checkpoint in self.history.clean(self.positions) if checkpoint.has_optimizer]
-        return whole[-1] if whole else None
+        clean = [checkpoint for checkpoint in self.history.clean(self.positions) if checkpoint.has_optimizer]
+        return clean[-1] if clean else None

@@ -1,4 +1,4 @@
-"""Training on from given weights by the recipe's own means."""
+"""The training loop of all algorithms that continue from given weights by the recipe's optimizer."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -16,54 +16,54 @@ from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress
 from neuralyzer.unlearning.task import Task
 
-TURN = 1000  # added to the seed for each pass that is drawn by itself
-FRESH = 1_000_003  # added to the seed: a network drawn anew is not what the original started from
+TURN = 1000  # added to the seed for each pass, so that passes draw different random numbers
+FRESH = 1_000_003  # added to the seed of new weights, so that they are not the original's initial weights
 
 
 def optimizer(recipe: Recipe, module: nn.Module, rate: float) -> torch.optim.Optimizer:
-    """A new optimizer of the recipe's kind, its learning rates multiplied by ``rate``."""
-    made = recipe.optimizer(training.trainable(module))
-    for group in made.param_groups:
+    """Return a new optimizer of the recipe, with learning rates multiplied by ``rate``."""
+    new = recipe.optimizer(training.trainable(module))
+    for group in new.param_groups:
         group["lr"] = group["lr"] * rate
-    return made
+    return new
 
 
 def unscheduled(recipe: Recipe) -> Recipe:
-    """The recipe at a constant rate: its schedule was made for training from scratch."""
+    """Return the recipe with a constant rate, since its schedule is for training from scratch."""
     return replace(recipe, schedule=None)
 
 
 def steps(task: Task, rows: int, epochs: int) -> int:
-    """How many optimizer steps so many passes over so many rows take."""
+    """Return the number of optimizer steps of ``epochs`` passes over ``rows`` rows."""
     return epochs * math.ceil(rows / task.oracle.recipe.batch_size)
 
 
 def seed_of(task: Task, turn: int) -> int:
-    """The seed of what a pass draws, by its number from 0."""
+    """Return the seed of a pass, given its number from 0."""
     return task.seed + TURN * turn
 
 
 def fresh(task: Task) -> nn.Module:
-    """The task's network, untrained."""
+    """Return the task's network, untrained."""
     return task.oracle.recipe.module(task.seed + FRESH)
 
 
 def batches(recipe: Recipe, module: nn.Module, data: Data, epochs: int, seed: int) -> Iterator[tuple[Inputs, Tensor]]:
-    """What ``numbered_batches`` gives, without the positions."""
+    """Return the batches of ``numbered_batches`` without their positions."""
     return (rows for _, rows in numbered_batches(recipe, module, data, epochs, seed))
 
 
 def numbered_batches(
     recipe: Recipe, module: nn.Module, data: Data, epochs: int, seed: int
 ) -> Iterator[tuple[np.ndarray, tuple[Inputs, Tensor]]]:
-    """Shuffled batches, augmented where the recipe augments.
+    """Yield shuffled batches, augmented where the recipe augments.
 
-    A last batch of one row is left out where BatchNorm takes its statistics from the batch. Where there is but one row,
-    the module is put into evaluation mode for it, and ``descend`` puts it back.
+    A last batch of one row is left out where BatchNorm takes its statistics from the batch. Where there is only one row
+    in all, the module is put into evaluation mode for it; ``descend`` puts it back into training mode.
 
     Args:
-        recipe: gives batch size and augmentation.
-        module: that is trained on them.
+        recipe: has batch size and augmentation.
+        module: the module that is trained on the batches.
         data: the rows.
         epochs: passes over them.
         seed: of order and augmentation.
@@ -73,7 +73,7 @@ def numbered_batches(
     """
     generator = torch.Generator().manual_seed(seed + 1)
     for positions in training.order(len(data), epochs, recipe.batch_size, seed):
-        if len(positions) == 1 and training.normalises(module):
+        if len(positions) == 1 and training.uses_batch_statistics(module):
             if len(data) > 1:
                 continue
             module.eval()
@@ -84,17 +84,17 @@ def numbered_batches(
 def descend(
     task: Task, module: nn.Module, optimizer: torch.optim.Optimizer, losses: Iterable[Tensor], seed: int
 ) -> Iterator[None]:
-    """A step down each loss, until the task's time is up; one at least.
+    """Take one step down each loss, until the task's time limit; at least one step is taken.
 
     Args:
-        task: has the time.
+        task: has the time limit.
         module: trained in place.
         optimizer: of its parameters.
-        losses: computes each from the module as it then is.
+        losses: an iterable that computes each loss when it is asked for, from the module's present weights.
         seed: of dropout.
 
     Yields:
-        After each step.
+        Nothing, once after each step.
     """
     module.train()
     with CPU.repeatable(seed):
@@ -109,7 +109,7 @@ def descend(
 
 
 def mean_losses(task: Task, module: nn.Module, data: Data, epochs: int, turn: int = 0) -> Iterator[Tensor]:
-    """The mean loss of each of ``batches``, of the module as it then is; other draws for another ``turn``."""
+    """Yield the mean loss of each of ``batches`` at the module's present weights; ``turn`` is a part of the seed."""
     for x, y in batches(task.oracle.recipe, module, data, epochs, seed_of(task, turn)):
         yield task.objective.losses(task.objective.outputs(module, x), y).mean()
 
@@ -117,23 +117,23 @@ def mean_losses(task: Task, module: nn.Module, data: Data, epochs: int, turn: in
 def trained(
     task: Task, module: nn.Module, rate: float, losses: Iterable[Tensor], progress: Progress, what: str, steps: int
 ) -> nn.Module:
-    """Descend by the recipe's optimizer from where a module stands.
+    """Train a module on by the recipe's optimizer.
 
     Args:
-        task: gives recipe and seed.
+        task: has recipe and seed.
         module: trained in place.
         rate: learning rate, as a multiple of the recipe's.
         losses: as ``descend`` takes them.
-        progress: shown each step, and the losses that are reached.
-        what: the work, in a few words.
-        steps: how many there will be.
+        progress: shown each step, and the final losses.
+        what: name of the work in the progress.
+        steps: number of steps that are expected.
 
     Returns:
         The module, in evaluation mode.
     """
-    made = optimizer(task.oracle.recipe, module, rate)
+    descent = optimizer(task.oracle.recipe, module, rate)
     progress.start(what, steps)
-    for _ in descend(task, module, made, losses, task.seed):
+    for _ in descend(task, module, descent, losses, task.seed):
         progress.advance()
     task.show(progress, module)
     progress.finish()
@@ -152,42 +152,42 @@ def passes(
     after: Callable[[], None] | None = None,
     schedule: Callable[[int], float] | None = None,
 ) -> Iterator[nn.Module]:
-    """Descend pass by pass, each of which leaves a model that may be taken, until the task's time is up.
+    """Train a module on pass by pass, until the task's time limit.
 
     Args:
-        task: gives recipe and seed, and has the time.
+        task: has recipe, seed and time limit.
         module: trained in place.
-        rate: learning rate, as a multiple of the recipe's; or an optimizer that ``optimizer`` made, where its losses set
-            a rate of their own before each step.
-        losses: of a pass, by its number from 0; one without any ends it all.
+        rate: learning rate, as a multiple of the recipe's; or an optimizer that ``optimizer`` made, where ``losses``
+            sets the rate before each step.
+        losses: returns the losses of a pass, given its number from 0; a pass without losses ends the training.
         epochs: most passes.
-        progress: shown each step, and the losses that are reached after each pass.
-        what: the work, in a few words.
-        steps: how many there will be.
+        progress: shown each step, and the model's losses after each pass.
+        what: name of the work in the progress.
+        steps: number of steps that are expected.
         after: called after each step.
         schedule: factor of the rate in a pass, by its number from 0; 1 by default.
 
     Yields:
         A copy after each pass, in evaluation mode.
     """
-    made = rate if isinstance(rate, torch.optim.Optimizer) else optimizer(task.oracle.recipe, module, rate)
-    rates = [group["lr"] for group in made.param_groups]
+    descent = rate if isinstance(rate, torch.optim.Optimizer) else optimizer(task.oracle.recipe, module, rate)
+    rates = [group["lr"] for group in descent.param_groups]
     progress.start(what, steps)
     try:
         for turn in range(epochs):
-            taken = 0
+            count = 0
             if schedule is not None:
-                for group, own in zip(made.param_groups, rates, strict=True):
-                    group["lr"] = own * schedule(turn)
-            for _ in descend(task, module, made, losses(turn), seed_of(task, turn)):
+                for group, initial in zip(descent.param_groups, rates, strict=True):
+                    group["lr"] = initial * schedule(turn)
+            for _ in descend(task, module, descent, losses(turn), seed_of(task, turn)):
                 if after is not None:
                     after()
                 progress.advance()
-                taken += 1
-            if taken:
+                count += 1
+            if count:
                 task.show(progress, module)
                 yield weights.clone(module).eval()
-            if task.time_is_up or not taken:
+            if task.time_is_up or not count:
                 return
     finally:
         progress.finish()
@@ -204,7 +204,7 @@ def passes_over(
     after: Callable[[], None] | None = None,
     schedule: Callable[[int], float] | None = None,
 ) -> Iterator[nn.Module]:
-    """``passes`` down the mean loss of ``rows``; the other arguments and what it gives are those of ``passes``."""
+    """Return ``passes`` down the mean loss of ``rows``; the other arguments are those of ``passes``."""
     return passes(
         task, module, rate, lambda turn: mean_losses(task, module, rows, 1, turn), epochs, progress, what,
         steps(task, len(rows), epochs), after, schedule,
@@ -212,6 +212,6 @@ def passes_over(
 
 
 def last(states: Iterable[nn.Module]) -> nn.Module:
-    """The last of some models."""
+    """Return the last of some models."""
     *_, module = states
     return module

@@ -1,7 +1,7 @@
-"""The one tuner: sets an algorithm's strength by what the tuning split alone can see.
+"""The tuner, which chooses an algorithm's settings by the tuning split alone.
 
-It sees the trace of every family on the tuning split, the loss on retained rows held back, and utility on half of the
-holdout: never a retrained model, never the evaluation split.
+It reads the residual trace of every family on the tuning split, the loss on held-back retained rows, and utility on
+half of the holdout. It never reads a retrained model or the evaluation split.
 """
 
 import math
@@ -15,9 +15,13 @@ from neuralyzer.errors import NotFiniteError
 from neuralyzer.models import reading
 from neuralyzer.unlearning.task import Task
 
-ENOUGH = 0.25  # of the joint test's critical value
-ALLOWED = 2  # times what a case may lose by default
-RULED_OUT = 1e6  # a score: nothing finite came
+# A joint z below this share of its critical value counts as no trace: members that never saw the rows show as much too
+# (docs/decisions/0011-least-harm.md).
+ENOUGH = 0.25
+# Loss of utility that adds nothing to a score, in multiples of what a case allows by default; chosen, not tuned. It is
+# doubled where a repair follows (docs/decisions/0025-utility-where-no-model-saw.md).
+ALLOWED = 2
+RULED_OUT = 1e6  # score of a model with NaN or infinite outputs
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,9 @@ class Trial:
     Attributes:
         settings: by hyperparameter.
         z: largest ``|z|`` over all families on the tuning split; infinite where the model gives nothing finite.
-        loss: mean loss on retained rows held back.
-        lost: utility lost beyond what is allowed, in multiples of what is; 0 where it is within.
-        module: what it gave.
+        loss: mean loss on held-back retained rows.
+        lost: utility lost beyond the allowed loss, in multiples of that; 0 where it is within.
+        module: the resulting model.
     """
 
     settings: dict[str, Any]
@@ -40,19 +44,20 @@ class Trial:
 
 
 class Tuner:
-    """Tries settings and keeps the best: no trace that the tuning split sees, and of those the least harm.
+    """Trials of settings, of which the best leaves no trace on the tuning split and, among such, harms the model least.
 
-    A joint z under a quarter of its critical value is within what never-seen members show too, so such trials count as
-    equal in it and the one with the smallest loss on retained rows held back is the best. Where there is none, the
-    smallest z is. Utility that is lost beyond what is allowed counts like a z: a critical value for as much again.
+    A joint z below a quarter of its critical value is usual for members that never saw the rows. Trials below it count
+    as equal in z, and the one with the smallest loss on held-back retained rows is the best. Where there is none, the
+    one with the smallest z is. Utility lost beyond the allowed loss is added to z: one critical value for each further
+    allowed loss.
 
-    Utility is read on rows that no model saw. On retained rows an Oracle is better than elsewhere, since it was trained on them, and whatever
-    fine-tunes it would seem to do harm (decision 25). Where the tuning members that never saw the subjects are worse
-    there than the others, as without a whole class, that much more is allowed.
+    Utility is read on rows that no model saw. On retained rows the original is better than elsewhere, since it was
+    trained on them, and any fine-tuning would seem to do harm (decision 25). Where tuning members that never saw the
+    subjects have a lower utility than the others, as without a whole class, the difference is allowed too.
 
     Args:
-        task: gives the tuning split.
-        repaired: whether a repair follows, which makes good some of what is lost: twice as much is allowed.
+        task: has the tuning split.
+        repaired: whether a repair follows, which restores a part of the utility: twice the loss is allowed.
     """
 
     def __init__(self, task: Task, repaired: bool = False) -> None:
@@ -63,16 +68,21 @@ class Tuner:
         self._before = reading.utility(task.model, task.objective, task.tuning_holdout)
 
     def attempt(self, settings: Iterable[dict[str, float]], make: Callable[[dict[str, float]], nn.Module]) -> None:
-        """Try settings in order, those tried before excepted."""
+        """Try settings in order, except those tried before; stop at the time limit.
+
+        Args:
+            settings: hyperparameters by name, one mapping a trial.
+            make: returns the model of a setting.
+        """
         for chosen in settings:
             if any(trial.settings == chosen for trial in self.trials) or self.time_is_up:
                 continue
-            self.trials.append(self.judge(chosen, make(chosen)))
-            best = self.best  # only the best module is kept
+            self.trials.append(self.evaluate(chosen, make(chosen)))
+            best = self.best  # only the best module is kept in memory
             self.trials = [t if t is best else replace(t, module=self.task.model) for t in self.trials]
 
-    def judge(self, settings: dict[str, Any], module: nn.Module) -> Trial:
-        """What the tuning split says of what a setting gave."""
+    def evaluate(self, settings: dict[str, Any], module: nn.Module) -> Trial:
+        """Return the trial of a setting and its model, and note it in the task."""
         z, loss, lost = math.inf, math.inf, math.inf
         try:
             after = reading.utility(module, self.task.objective, self.task.tuning_holdout)
@@ -81,16 +91,17 @@ class Tuner:
             lost = max(0.0, self.task.objective.utility_loss(self._before, after) / self.allowed - 1)
             if joint is not None:
                 z, self.critical = joint.statistic, joint.critical
-        except NotFiniteError:  # a setting too strong for the model, not a failure of the algorithm
+        except NotFiniteError:  # the setting is too strong for the model, which is no failure of the algorithm
             pass
         trial = Trial(settings, z, loss, lost, module)
-        finite = {name: own if math.isfinite(own := getattr(trial, name)) else None for name in ("z", "loss", "lost")}
+        values = {"z": z, "loss": loss, "lost": lost}
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         self.task.tried.append({"settings": settings, **finite, "critical": self.critical})
         return trial
 
     @property
     def time_is_up(self) -> bool:
-        """Whether the task's time is up and something was tried."""
+        """Whether the task's time limit is reached and at least one setting was tried."""
         return bool(self.trials) and self.task.time_is_up
 
     @property
@@ -99,19 +110,19 @@ class Tuner:
         return min(self.trials, key=self.score)
 
     def relative(self, z: float) -> float:
-        """A joint z over its critical value."""
+        """Return a joint z divided by its critical value."""
         return z / self.critical if self.critical else z
 
     def score(self, trial: Trial) -> float:
-        """The order of trials as one number, smaller is better: z down to where it says nothing, below that the loss."""
-        if not all(math.isfinite(own) for own in (trial.z, trial.loss, trial.lost)):
+        """Return a trial's score, smaller is better: by z where it is above ``ENOUGH``, else by the loss."""
+        if not all(math.isfinite(value) for value in (trial.z, trial.loss, trial.lost)):
             return RULED_OUT
         if trial.z <= ENOUGH * self.critical:
             return ENOUGH * trial.loss / (1 + trial.loss) + trial.lost
         return self.relative(trial.z) + trial.lost
 
 
-def beside(values: Sequence[float], value: float) -> list[float]:
-    """Geometric means of a value of a sorted grid with its neighbours: where to look more closely."""
-    place = values.index(value)
-    return [math.sqrt(value * values[other]) for other in (place - 1, place + 1) if 0 <= other < len(values)]
+def geometric_neighbours(values: Sequence[float], value: float) -> list[float]:
+    """Return the geometric means of a value of a sorted grid with its neighbours, to refine the grid there."""
+    index = values.index(value)
+    return [math.sqrt(value * values[other]) for other in (index - 1, index + 1) if 0 <= other < len(values)]

@@ -1,4 +1,4 @@
-"""What the hyperparameters of an algorithm may be."""
+"""Validation of hyperparameters."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from neuralyzer.errors import UsageError
 
 
 def require(method: Any, **bounds: tuple[float, float]) -> None:
-    """Refuse hyperparameters that an algorithm cannot work with.
+    """Refuse hyperparameters outside their bounds.
 
     Args:
         method: has them as attributes.
         bounds: smallest and largest value by name.
 
     Raises:
-        UsageError: if one is outside, or is no number.
+        UsageError: if one is outside its bounds, or is NaN.
     """
     for name, (low, high) in bounds.items():
         value = getattr(method, name)

@@ -148,7 +148,7 @@ def test_where_passes_follow_steps_are_doubled_only_if_the_coach_tells(task, mad
         seen.append(settings["steps"])
         return Trial(settings, 3 * z / settings["steps"], 0.0, 0.0, module)
 
-    monkeypatch.setattr(datamodel_matching.Tuner, "judge", judge)
+    monkeypatch.setattr(datamodel_matching.Tuner, "evaluate", judge)
     method = catalogue.make("datamodel-matching", damping=DAMPINGS[0])
     method.unlearn(hurried)
     assert seen == looks and method.passes(hurried).readings == 1
@@ -188,7 +188,7 @@ def test_steps_are_doubled_as_long_as_they_help(task, monkeypatch, z, tried, lim
         seen.append(settings["steps"])
         return Trial(settings, z[settings["steps"]], 0.0, 0.0, module)
 
-    monkeypatch.setattr(datamodel_matching.Tuner, "judge", judge)
+    monkeypatch.setattr(datamodel_matching.Tuner, "evaluate", judge)
     some = task.part(task.positions[:2])
     some.__dict__["generalisation_gap"] = 0.0
     some.start(600.0 if limited else None)

@@ -91,7 +91,7 @@ def test_alternation_as_the_paper_has_it(recipe, norm, beta, momentum):
 def test_what_is_outside_the_mask_takes_no_fast_step():
     task = world()
     mask = [own for own in sfron.salient(task, 1.0).values()]
-    course = sfron._Course(catalogue.make("sfron"), task, sfron.salient(task, 1.0))
+    course = sfron._AlternatingSteps(catalogue.make("sfron"), task, sfron.salient(task, 1.0))
     course.module.train()
     found = gradients(next(course.losses(0)), course.module)
     assert all((own[~m] == 0).all() and (own[m] != 0).all() for own, m in zip(found, mask, strict=True))

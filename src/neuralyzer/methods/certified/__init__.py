@@ -1,1 +1,1 @@
-"""Certified unlearning: a bound on how far the weights are from retrained ones."""
+"""Algorithms with a certificate: a bound on how well the model can be told from a retrained one."""

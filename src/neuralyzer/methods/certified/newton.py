@@ -1,4 +1,4 @@
-"""Certified removal: one Newton step, whose error a perturbation made in training hides."""
+"""Certified removal: one Newton step, whose error is hidden by a random perturbation of the training objective."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,29 +15,33 @@ from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning.method import Expectation, Need, Passes
 from neuralyzer.unlearning.task import Task
 
-GAMMA = 0.25  # the paper's Lipschitz constant of the logistic loss's second derivative (the least is 1 / (6 sqrt 3))
+# Lipschitz constant of the logistic loss's second derivative, as the paper has it (the smallest valid one is
+# 1 / (6 sqrt 3)).
+GAMMA = 0.25
 
 
 @dataclass(frozen=True)
 class Newton:
-    """``w += H^-1 Delta``, ``Delta = m lambda w + sum of the forget rows' gradients`` (Guo et al. 2020, arXiv 1911.03030).
+    """One certified Newton step (Guo et al. 2020, arXiv 1911.03030).
 
-    ``H`` is the Hessian of the retained rows' objective at ``w``, of each output by itself. The gradient that the step
-    leaves is at most ``gamma |X|_2 |H^-1 Delta| |X H^-1 Delta|`` with ``X`` the retained rows' features (corollaries 1
-    and 2): 0 for squared error, of which one step is exact. These bounds add up over removals, on the account that the
-    model carries; with ``c = sqrt(2 ln(1.5 / delta))`` and ``sigma`` the perturbation's standard deviation,
-    ``epsilon = c |bounds| / sigma`` is spent (theorem 3). To the bounds are added what was left of the gradient after
-    training, the error of the linear solve and that of rounding the weights to float32.
+    The step is ``w += H^-1 Delta`` with ``Delta = m lambda w + sum of the forget rows' gradients``.
 
-    It needs a ``models.removable.RemovableLinear``, trained by its recipe. The certificate holds against whoever does
-    not know the seed of the perturbation, and supposes that frozen features never saw the rows. Of several outputs the
-    paper's code adds the bounds; here the norm over them is taken, which is the joint gradient's. The step is taken
-    whole or not at all: half of it would remove nothing, so time does not stop it. Equations from memory; the step, the
-    bound and ``gamma`` were compared with the authors' released code.
+    ``H`` is the Hessian of the retained rows' objective at ``w``, for each output separately. The gradient that the
+    step leaves is at most ``gamma |X|_2 |H^-1 Delta| |X H^-1 Delta|`` with ``X`` the retained rows' features
+    (corollaries 1 and 2). For squared error it is 0: one step is exact. The model records the sum of these bounds over
+    all removals. With ``c = sqrt(2 ln(1.5 / delta))`` and ``sigma`` the perturbation's standard deviation, ``epsilon =
+    c |bounds| / sigma`` is spent (theorem 3). The bounds also include the gradient that training left, the error of the
+    linear solve, and that of rounding the weights to float32.
+
+    It needs a ``models.removable.RemovableLinear``, trained by its recipe. The certificate holds against anyone who
+    does not know the seed of the perturbation. It assumes that frozen features were trained without the removed rows.
+    For several outputs the paper's code adds the bounds; here their norm is taken, which bounds the joint gradient. The
+    time limit does not stop the step, since part of it would remove nothing. Equations from memory; the step, the bound
+    and ``gamma`` were compared with the authors' released code.
 
     Attributes:
-        epsilon: the budget, over all removals since training; at most 1, for which theorem 3 is proved as the Gaussian
-            mechanism is.
+        epsilon: the budget for all removals since training; at most 1, for which theorem 3, like the Gaussian
+            mechanism, is proved.
         delta: of the certificate.
     """
 
@@ -59,7 +63,7 @@ class Newton:
             )
 
     def obstacle(self, task: Task) -> str | None:
-        """Why the model's account says nothing of this task; None where it does."""
+        """Return why the model's recorded bounds do not hold for this task; None where they do."""
         model = task.model
         if not isinstance(model, RemovableLinear):
             return "newton certifies models.removable.RemovableLinear alone, and this model is another"
@@ -70,7 +74,7 @@ class Newton:
         return None
 
     def passes(self, task: Task) -> Passes:
-        """Features of all rows, and the products of each output's Hessian: one with each of the features."""
+        """Return the work: features of all rows, and as many products with the retained rows as there are features."""
         model = task.model
         if not isinstance(model, RemovableLinear):
             return Passes()
@@ -78,48 +82,49 @@ class Newton:
         return Passes(gradients=len(task.forget), products=rows, forwards=len(task.oracle.data))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Take the step of each output in a copy and write its bound to the account.
+        """Take the step of each output in a copy and add its bound to those recorded.
 
         Args:
-            task: with a model that can be removed from.
+            task: with a ``RemovableLinear``.
             progress: shown each output.
 
         Returns:
             The copy.
 
         Raises:
-            UsageError: if the model is no such model, or was changed since its account was made.
+            UsageError: if the model is another, or was changed since its bounds were recorded.
             BudgetSpentError: if the removals together would spend more than ``epsilon``.
         """
-        wrong = self.obstacle(task)
-        if wrong is not None:
-            raise UsageError(wrong)
+        obstacle = self.obstacle(task)
+        if obstacle is not None:
+            raise UsageError(obstacle)
         progress, module, counted = progress or Silent(), weights.clone(task.model), task.objective.counted
         assert isinstance(module, RemovableLinear)
         x, _ = module.matrix(task.retain, task.objective)
-        gone, said = module.matrix(task.forget, task.objective)
+        removed, targets = module.matrix(task.forget, task.objective)
         decay, weight, residual = float(module.weight_decay), module.head.weight, module.residual.clone()
         gram = x.T @ x
         ridge = decay * len(x) * torch.eye(len(gram), dtype=x.dtype, device=x.device)
         largest = torch.linalg.eigvalsh(gram)[-1].clamp_min(0)
-        reach = (GAMMA if counted else 0.0) * largest.sqrt()
-        steepest = (0.25 if counted else 1.0) * largest + decay * len(x)  # no Hessian's eigenvalue is larger
+        lipschitz = (GAMMA if counted else 0.0) * largest.sqrt()
+        largest_curvature = (0.25 if counted else 1.0) * largest + decay * len(x)  # bounds every Hessian's eigenvalues
         progress.start("Newton steps", len(weight))
         with torch.no_grad():
             for k in range(len(weight)):
                 w = weight[k].double()
                 hessian = x.T @ (curvatures(x @ w, counted).unsqueeze(1) * x) + ridge
-                change = len(gone) * decay * w + slopes(gone @ w, said[:, k], counted) @ gone
-                step = torch.linalg.solve(hessian, change)
+                gradient = len(removed) * decay * w + slopes(removed @ w, targets[:, k], counted) @ removed
+                step = torch.linalg.solve(hessian, gradient)
                 weight[k] = w + step
-                unsolved = (hessian @ step - change).norm() + steepest * (weight[k].double() - w - step).norm()
-                residual[k] += reach * step.norm() * (x @ step).norm() + unsolved
+                rounding = largest_curvature * (weight[k].double() - w - step).norm()
+                unsolved = (hessian @ step - gradient).norm() + rounding
+                residual[k] += lipschitz * step.norm() * (x @ step).norm() + unsolved
                 progress.advance()
         module.account(residual, len(x))
         spent = module.epsilon(self.delta)
         if not spent <= self.epsilon:
             raise BudgetSpentError(
-                f"removing these {len(gone)} rows would bring the removals to epsilon {spent:.3g} at delta "
+                f"removing these {len(removed)} rows would bring the removals to epsilon {spent:.3g} at delta "
                 f"{self.delta:g}, over the budget of {self.epsilon:g}; train again without them"
             )
         progress.show(epsilon=spent)

@@ -1,4 +1,4 @@
-"""Rewind to delete: back to an earlier checkpoint, on over the retained rows, and noise over what is left."""
+"""Rewind-to-Delete: return to an earlier checkpoint, descend on the retained rows, then add noise."""
 
 import math
 from collections.abc import Mapping
@@ -18,7 +18,12 @@ from neuralyzer.progress import Progress, Silent
 from neuralyzer.registry.history import Checkpoint
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range, require_possible
 from neuralyzer.unlearning.plain_descent import departure
-from neuralyzer.unlearning.sensitivity import ITERATIONS, Account, sharpest, steepest
+from neuralyzer.unlearning.sensitivity import (
+    POWER_ITERATIONS,
+    Account,
+    largest_gradient_norm,
+    largest_hessian_eigenvalue,
+)
 from neuralyzer.unlearning.task import Task
 
 
@@ -27,22 +32,22 @@ class Rewind:
     """``theta'_0 = theta_(T-K)``; ``K`` steps ``theta' -= eta grad L_retain(theta')``; ``theta'_K + N(0, sigma^2 I)``.
 
     Rewind-to-Delete (Mu and Klabjan 2024, arXiv 2409.09778). Of ``T`` recorded steps of full-batch gradient descent the
-    last ``K`` are taken again without the forget rows. With losses of ``n`` rows that are ``L``-smooth and have gradients
-    of at most ``G``, retraining without ``m`` of them from the same initial weights ends within
-    ``Delta = (2 m G / (n L)) ((1 + eta L)^(T-K) - 1) (1 + eta L)^K``, and Gaussian noise makes the two, the retraining
-    with the same noise, ``(epsilon, delta)``-indistinguishable. The noise was derived here (``sensitivity.divergence``,
-    ``sensitivity.gaussian``), not read in the paper, whose constant may be another.
+    last ``K`` are taken again without the forget rows. The losses of ``n`` rows are ``L``-smooth and have gradients of
+    norm ``G`` at most. Then retraining without ``m`` of the rows, from the same initial weights, ends within
+    ``Delta = (2 m G / (n L)) ((1 + eta L)^(T-K) - 1) (1 + eta L)^K`` of the result. Gaussian noise makes the result and
+    a retraining with the same noise ``(epsilon, delta)``-indistinguishable. The noise was derived here
+    (``sensitivity.divergence``, ``sensitivity.gaussian``), not read in the paper, whose constant may differ.
 
-    What can be checked of its assumptions is checked (``obstacle``); ``assumptions`` says the others. ``L`` and ``G``
-    have to hold wherever the descents go: give what is proved, such as ``max |x|^2 / 2`` and ``sqrt 2 max |x|`` of a
-    linear softmax model with 1 among its features. Where one is not given, the largest value at the checkpoint and at
-    the original is taken, as the paper estimates them too; that is no proof, and ``assumptions`` says so. Weight decay
-    ``d`` is the same in both descents and brings them no further apart as long as ``eta d <= 1``. Where time is short,
-    fewer than ``K`` steps are taken, and the certificate is against a retraining of as many.
+    ``obstacle`` checks those assumptions that can be checked; ``assumptions`` lists the others. ``L`` and ``G`` must
+    hold along both descents: give proved values, such as ``max |x|^2 / 2`` and ``sqrt 2 max |x|`` for a linear softmax
+    model with 1 among its features. Where one is not given, the largest value at the checkpoint and at the original is
+    taken, as the paper estimates them too; that is no proof, and ``assumptions`` says so. Weight decay ``d`` is the
+    same in both descents and does not move them apart as long as ``eta d <= 1``. Where time runs out, fewer than ``K``
+    steps are taken, and the certificate compares with a retraining of as many steps.
 
     Attributes:
-        share: ``K / T``, at least; the newest checkpoint that far back is taken. 1 goes back to the initial weights,
-            which is retraining, and needs no noise.
+        share: smallest ``K / T``; the newest checkpoint that far back is used. 1 returns to the initial weights, which
+            is retraining and needs no noise.
         epsilon: of the certificate.
         delta: of the certificate.
         smoothness: ``L``; measured where None.
@@ -59,7 +64,7 @@ class Rewind:
     summary: ClassVar[str] = "back to an earlier checkpoint, descend on the retained rows, certified noise"
     paper: ClassVar[str] = "Mu and Klabjan 2024, arXiv 2409.09778"
     guarantee: ClassVar[Guarantee] = Guarantee.CERTIFIED
-    # And checkpoints, which may be dirty: see obstacle.
+    # It also needs checkpoints, which may have seen forget rows, unlike those of Need.CHECKPOINTS: see obstacle.
     needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Capability.CONTINUED})
     expected: ClassVar[Expectation] = Expectation(trace=1.0, utility_loss=0.0)
     repaired: ClassVar[bool] = False
@@ -77,34 +82,36 @@ class Rewind:
             )
 
     def obstacle(self, task: Task) -> str | None:
-        """Why the training is not what the certificate is proved for; None where nothing speaks against it."""
-        found, history = departure(task), task.history
-        if found is not None or history is None:
-            return found
-        if not self._reachable(task):
+        """Return why the certificate is not proved for the recorded training; None where nothing was found."""
+        reason, history = departure(task), task.history
+        if reason is not None or history is None:
+            return reason
+        if not self._candidates(task):
             return f"no checkpoint lies {math.ceil(self.share * history.steps)} steps before the end"
         return None
 
-    def _reachable(self, task: Task) -> list[Checkpoint]:
+    def _candidates(self, task: Task) -> list[Checkpoint]:
+        """Return the checkpoints that are far enough back, oldest first."""
         history = task.history
         assert history is not None
         last = history.steps - math.ceil(self.share * history.steps)
-        return [one for one in history.checkpoints if one.step <= last]
+        return [checkpoint for checkpoint in history.checkpoints if checkpoint.step <= last]
 
-    def _require(self, task: Task) -> Checkpoint:
+    def _start(self, task: Task) -> Checkpoint:
+        """Return the checkpoint that the descent starts from; refuse a task on which there is none."""
         require_possible(self, task)
-        return self._reachable(task)[-1]
+        return self._candidates(task)[-1]
 
     def passes(self, task: Task) -> Passes:
-        """A gradient of the retained rows for each step, and what the constants' measuring takes."""
+        """Return the work: a gradient of the retained rows for each step, and measuring ``L`` and ``G``."""
         if self.obstacle(task) is not None:
             return Passes()
         assert task.history is not None
-        steps, rows = task.history.steps - self._require(task).step, len(task.oracle.data)
-        return Passes(gradients=steps * len(task.retain) + 2 * rows, products=2 * ITERATIONS * rows)
+        steps, rows = task.history.steps - self._start(task).step, len(task.oracle.data)
+        return Passes(gradients=steps * len(task.retain) + 2 * rows, products=2 * POWER_ITERATIONS * rows)
 
     def account(self, task: Task) -> Account:
-        """What the noise rests on.
+        """Return the quantities from which the noise follows.
 
         Args:
             task: with a recorded training.
@@ -113,16 +120,19 @@ class Rewind:
             The account.
 
         Raises:
-            UsageError: if the training is not what the certificate is proved for, or a constant that was given is
-                exceeded at the checkpoint or at the original.
+            UsageError: if the certificate is not proved for the recorded training, or a given constant is exceeded at
+                the checkpoint or at the original.
         """
-        start, history, recipe, rows = self._require(task), task.history, task.oracle.recipe, task.oracle.data
+        start, history, recipe, rows = self._start(task), task.history, task.oracle.recipe, task.oracle.data
         assert history is not None
         ends, constants = [history.load(start, recipe.module()), task.model], []
-        for what, given, measure in (("smoothness", self.smoothness, sharpest), ("gradient", self.gradient, steepest)):
+        for name, given, measure in (
+            ("smoothness", self.smoothness, largest_hessian_eigenvalue),
+            ("gradient", self.gradient, largest_gradient_norm),
+        ):
             measured = max(measure(module, task.objective, rows) for module in ends)
-            if given is not None and not measured <= given * (1 + 1e-4):  # a little for rounding
-                raise UsageError(f"rewind was given {what}={given:g}, and at recorded weights it is {measured:.4g}")
+            if given is not None and not measured <= given * (1 + 1e-4):  # room for rounding
+                raise UsageError(f"rewind was given {name}={given:g}, and at recorded weights it is {measured:.4g}")
             constants.append(measured if given is None else given)
         rate = recipe.optimizer(training.trainable(task.model)).param_groups[0]["lr"]
         smoothness, gradient = constants
@@ -132,24 +142,25 @@ class Rewind:
         )  # fmt: skip
 
     def assumptions(self, task: Task) -> list[str]:
-        """What the certificate supposes and nothing here checks, a sentence each."""
+        """Return the unchecked assumptions of the certificate, a sentence each."""
         account = self.account(task)
-        found = [
+        smooth = "No function that the layers call beside themselves has a gradient that jumps, such as relu."
+        sentences = [
             "Nobody who looks at the model knows the seed that its noise was drawn with.",
             "What float32 rounds in the recorded and the repeated steps is taken as nothing.",
         ]
         if account.before:
             seen = f"measured at checkpoint {account.before} and at the original; elsewhere it may be larger"
-            wheres = ["as given" if given is not None else seen for given in (self.smoothness, self.gradient)]
-            found.append(f"The loss is smooth with constant L = {account.smoothness:.4g}, {wheres[0]}.")
-            found.append(f"No row's gradient is longer than G = {account.gradient:.4g}, {wheres[1]}.")
-            found.append("No function that the layers call beside themselves has a gradient that jumps, such as relu.")
+            origins = ["as given" if given is not None else seen for given in (self.smoothness, self.gradient)]
+            sentences.append(f"The loss is smooth with constant L = {account.smoothness:.4g}, {origins[0]}.")
+            sentences.append(f"No row's gradient is longer than G = {account.gradient:.4g}, {origins[1]}.")
+            sentences.append(smooth)
         if task.oracle.recipe.init is not None:
-            found.append("The pretrained weights that training started from never saw the forget rows.")
-        return found
+            sentences.append("The pretrained weights that training started from never saw the forget rows.")
+        return sentences
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Go back, descend and add the noise.
+        """Load the checkpoint, descend on the retained rows and add the noise.
 
         Args:
             task: with a recorded training.
@@ -159,9 +170,9 @@ class Rewind:
             A new module.
 
         Raises:
-            UsageError: if the training is not what the certificate is proved for, or the noise would be infinite.
+            UsageError: if the certificate is not proved for the recorded training, or the noise would be infinite.
         """
-        account, start, progress = self.account(task), self._require(task), progress or Silent()
+        account, start, progress = self.account(task), self._start(task), progress or Silent()
         assert task.history is not None
         module = task.history.load(start, task.oracle.recipe.module())
         decay = task.oracle.recipe.optimizer(training.trainable(module)).param_groups[0]["weight_decay"]

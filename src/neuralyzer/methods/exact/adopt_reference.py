@@ -1,4 +1,4 @@
-"""A reference model that never saw the forget rows takes the original's place, once it has learned what it lacked."""
+"""A reference model that never saw the forget rows replaces the original, after training on the rows it lacked."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,26 +16,25 @@ from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop, validation
 from neuralyzer.unlearning.method import Expectation, Need, Passes, require_possible
 from neuralyzer.unlearning.task import Task
-from neuralyzer.unlearning.training_audit import Watch
+from neuralyzer.unlearning.training_audit import AuditObserver
 
 
 @dataclass(frozen=True)
 class AdoptReference:
-    """Take the tuning member that held no forget row and lacks the fewest others, and train it on over what it lacks.
+    """Train the tuning member that held no forget row, and lacks the fewest others, on the rows that it lacks.
 
-    Each pass is over the retained rows that the member lacked and a new draw of ``mix`` times as many that it had, so
-    that it does not lose these. The rate falls evenly from pass to pass. Neither the member nor a step ever saw
-    a forget row, nor a row that was erased on an earlier request: the weights come from retained rows alone, though not
-    with retraining's distribution. The evaluation split stays out of it: its members judge the result.
+    Each pass is over the retained rows that the member lacked and a random sample of ``mix`` times as many rows that it
+    had, so that it does not forget these. The rate falls linearly from pass to pass. Neither the member nor any step
+    saw a forget row, nor a row that an earlier request erased. So the weights come from retained rows alone, but their
+    distribution is not that of retraining. Members of the evaluation split are not used: they judge the result.
 
-    Ours. It is what leaving out a shard is to SISA (Bourtoule et al. 2021), with models that were trained for another
-    purpose.
-
-    Its settings are not searched: the tuning split's null has the adopted member in it, so that it cannot judge what became of it.
+    The algorithm is this project's own. It is similar to SISA (Bourtoule et al. 2021) with one shard left out, but uses
+    models that were trained for another purpose. Its settings are not searched: the null of the tuning split includes
+    the adopted member, so that it cannot judge a model made from it.
 
     Attributes:
         epochs: passes over the lacked rows.
-        mix: rows that the member had, for each that it lacked.
+        mix: number of rows that the member had, for each row that it lacked.
         rate: first learning rate, as a multiple of the recipe's.
     """
 
@@ -55,7 +54,7 @@ class AdoptReference:
         validation.require(self, epochs=(1, inf), mix=(0, inf), rate=(0, inf))
 
     def obstacle(self, task: Task) -> str | None:
-        """Why it cannot work; None where it can."""
+        """Return why it cannot work; None where it can."""
         if task.references is None:
             return "there are no references, so that none can be adopted"
         if not any(task.references.kept):
@@ -65,25 +64,25 @@ class AdoptReference:
         return None
 
     def passes(self, task: Task) -> Passes:
-        """The passes' steps; none where no member can be adopted."""
+        """Return the steps of its passes; none where no member can be adopted."""
         chosen = adoptable(task)
         if chosen is None:
             return Passes()
         return Passes(steps=self._steps(task, chosen))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Adopt a member and train it on; the training audit knows the rows that it saw and sees each step."""
+        """Adopt a member and train it on; the training audit records the member's rows and each step."""
         return training_loop.last(self.states(task, progress or Silent()))
 
     def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
-        """The member after each pass; as it is where it lacks nothing.
+        """Train the adopted member pass by pass; it is unchanged where it lacks no row.
 
         Args:
             task: with references whose weights were kept.
             progress: shown each step.
 
         Yields:
-            A copy after each pass.
+            A copy of the member after each pass.
 
         Raises:
             UsageError: if no member can be adopted.
@@ -94,31 +93,36 @@ class AdoptReference:
         path = task.references.kept[chosen.number]
         assert path is not None
         module = weights.load_into(task.oracle.recipe.module(), path).eval()
-        task.training_audit.told(set(task.oracle.data.ids[chosen.had].tolist()))
+        task.training_audit.note(set(task.oracle.data.ids[chosen.had].tolist()))
         if not len(chosen.lacked):
             yield module
             return
-        step = _Step()
+        step = _PendingStep()
         yield from training_loop.passes(
             task, module, self.rate, lambda turn: self._losses(task, module, chosen, step, turn), self.epochs, progress,
-            "teaching a reference what it lacked", self._steps(task, chosen), step.taken,
+            "teaching a reference what it lacked", self._steps(task, chosen), step.report,
             lambda turn: 1 - turn / self.epochs,
         )  # fmt: skip
 
     def _steps(self, task: Task, chosen: "Member") -> int:
+        """Return the number of training steps."""
         rows = len(chosen.lacked) + self._repeated(chosen)
         return training_loop.steps(task, rows, self.epochs) if len(chosen.lacked) else 0
 
     def _repeated(self, chosen: "Member") -> int:
+        """Return how many of the rows that the member had are trained on in each pass."""
         return round(min(self.mix * len(chosen.lacked), len(chosen.had)))
 
-    def _losses(self, task: Task, module: nn.Module, chosen: "Member", step: "_Step", turn: int) -> Iterator[Tensor]:
+    def _losses(
+        self, task: Task, module: nn.Module, chosen: "Member", step: "_PendingStep", turn: int
+    ) -> Iterator[Tensor]:
+        """Compute the losses of a pass; the audit is told of each batch once its step was taken."""
         seed = training_loop.seed_of(task, turn)
-        again = np.random.default_rng(seed).permutation(chosen.had)[: self._repeated(chosen)]
-        rows: Data = task.oracle.data.select(np.sort(np.concatenate([chosen.lacked, again])))
-        watch = task.training_audit.watch(rows)
+        repeated = np.random.default_rng(seed).permutation(chosen.had)[: self._repeated(chosen)]
+        rows: Data = task.oracle.data.select(np.sort(np.concatenate([chosen.lacked, repeated])))
+        observer = task.training_audit.watch(rows)
         for positions, (x, y) in training_loop.numbered_batches(task.oracle.recipe, module, rows, 1, seed):
-            step.begins(watch, positions)
+            step.prepare(observer, positions)
             yield task.objective.losses(task.objective.outputs(module, x), y).mean()
 
 
@@ -126,7 +130,7 @@ class Member(NamedTuple):
     """A reference that may be adopted.
 
     Attributes:
-        number: its place in the tuning split.
+        number: its index in the tuning split.
         had: positions of the retained rows that it was trained on.
         lacked: positions of the other retained rows.
     """
@@ -137,25 +141,25 @@ class Member(NamedTuple):
 
 
 def adoptable(task: Task) -> Member | None:
-    """The tuning member that held no forget row and lacks the fewest others; the first of equals, None without any."""
+    """Return the tuning member that held no forget row and lacks the fewest others; the first of equals, or None."""
     if task.references is None:
         return None
-    retained, found = np.ones(len(task.oracle.data), dtype=bool), []
+    retained, candidates = np.ones(len(task.oracle.data), dtype=bool), []
     retained[task.positions] = False
     for number, path in enumerate(task.references.kept):
         held = task.references.held(number)
         if path is not None and not held[task.positions].any():
-            found.append(Member(number, np.flatnonzero(held), np.flatnonzero(retained & ~held)))
-    return min(found, key=lambda member: len(member.lacked), default=None)
+            candidates.append(Member(number, np.flatnonzero(held), np.flatnonzero(retained & ~held)))
+    return min(candidates, key=lambda member: len(member.lacked), default=None)
 
 
-class _Step:
-    """The step that is being taken, for the training audit to see once it was."""
+class _PendingStep:
+    """The rows of the next training step, which are reported to the training audit once the step was taken."""
 
-    def begins(self, watch: Watch, positions: np.ndarray) -> None:
-        """A loss on these rows is about to be stepped down."""
-        self._watch, self._positions = watch, positions
+    def prepare(self, observer: AuditObserver, positions: np.ndarray) -> None:
+        """Remember the rows of the step that comes next."""
+        self._observer, self._positions = observer, positions
 
-    def taken(self) -> None:
-        """The step was taken."""
-        self._watch.step(self._positions)
+    def report(self) -> None:
+        """Report the step, which was taken."""
+        self._observer.step(self._positions)

@@ -1,4 +1,4 @@
-"""Retraining from scratch on the retained rows: the definition that every other algorithm is measured by."""
+"""Retraining from scratch on the retained rows, which defines exact unlearning."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from neuralyzer.unlearning.task import Task
 
 @dataclass(frozen=True)
 class Retrain:
-    """The recipe on the retained rows: ``A(D minus D_f)``.
+    """Training by the recipe on the retained rows: ``A(D minus D_f)``.
 
     Attributes:
         seed: of the training; the recipe's own where None.
@@ -33,13 +33,13 @@ class Retrain:
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:
-        """Every step of the recipe."""
+        """Return all steps of the recipe."""
         return Passes(steps=task.oracle.recipe.epochs * math.ceil(len(task.retain) / task.oracle.recipe.batch_size))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Train; the training audit sees each step."""
+        """Train a new model; the training audit records each step, or all rows where the user's own code trains."""
         recipe = task.oracle.recipe
         if not recipe.stepwise:
-            task.training_audit.rows |= set(task.retain.ids.tolist())  # the rows that were handed over, and no others
-        watch = task.training_audit.watch(task.retain)
-        return training.train(recipe, task.retain, self.seed, progress, watch, task.placement)
+            task.training_audit.rows |= set(task.retain.ids.tolist())  # the user's own code was given these rows alone
+        observer = task.training_audit.watch(task.retain)
+        return training.train(recipe, task.retain, self.seed, progress, observer, task.placement)

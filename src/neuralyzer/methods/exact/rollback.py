@@ -1,4 +1,4 @@
-"""Back to the newest checkpoint that never saw the forget rows, then the recorded steps again without them."""
+"""Rollback to the newest checkpoint that never saw the forget rows, and a replay of later steps without them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ from neuralyzer.unlearning.task import Task
 
 @dataclass(frozen=True)
 class Rollback:
-    """Replay from step ``t`` of the recorded training, each step on its retained rows; ``t`` precedes every forget row.
+    """Replay of the recorded training from step ``t``, before any forget row, each step on its retained rows alone.
 
-    The weights at ``t`` and all later ones are what training without the rows would have given with the recorded
-    order of the others: a draw of retraining, at the price of the steps after ``t``.
+    The result is that of training without the forget rows, with the recorded order of the others. So it has the
+    distribution of retraining, at the cost of the steps after ``t``.
 
-    That holds where the recipe takes the recorded steps. A run that the recipe did not train itself, such as a loop of
-    the user's own, is first asked: its last recorded steps, replayed with all their rows, must give its weights again.
+    This holds where the recipe takes the recorded steps. A run that the recipe did not train, such as one of the user's
+    own loop, is checked first: its last recorded steps, replayed with all their rows, must give its weights again.
     """
 
     name: ClassVar[str] = "rollback"
@@ -41,13 +41,13 @@ class Rollback:
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:
-        """The recorded steps after the checkpoint."""
+        """Return the recorded steps after the checkpoint."""
         if task.history is None or task.checkpoint is None:
             return Passes()
         return Passes(steps=task.history.steps - task.checkpoint.step)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Load and replay; the training audit sees each step.
+        """Load the checkpoint and replay the steps after it; the training audit records each step.
 
         Args:
             task: with a recorded training.
@@ -65,13 +65,13 @@ class Rollback:
             raise UsageError(f"rollback is not possible: {replay.obstacle(task)}")
         if history.recipe is None:
             _require_the_recipe_repeats(history, task.oracle.recipe, task.oracle.data)
-        left = ~np.isin(np.arange(len(task.oracle.data)), task.positions)
+        retained = ~np.isin(np.arange(len(task.oracle.data)), task.positions)
 
         def steps() -> Iterator[np.ndarray]:
             for batch in history.batches_from(checkpoint.step):
                 progress.advance()
-                if left[batch].any():
-                    yield batch[left[batch]]
+                if retained[batch].any():
+                    yield batch[retained[batch]]
 
         progress.start("replaying", history.steps - checkpoint.step)
         observer = task.training_audit.watch(task.oracle.data)
@@ -88,7 +88,7 @@ def _replay(
     steps: Iterator[np.ndarray],
     observer: training.Observer | None = None,
 ) -> nn.Module:
-    """Take steps from a checkpoint on, by the recipe."""
+    """Return a module after training steps by the recipe from a checkpoint on."""
     module = recipe.module()
     optimizer = recipe.optimizer(training.trainable(module))
     history.load(checkpoint, module, optimizer)
@@ -98,28 +98,25 @@ def _replay(
 
 
 def _require_the_recipe_repeats(history: History, recipe: Recipe, data: Data) -> None:
-    """Replay the last recorded steps with all their rows and hold the weights against the recorded ones.
+    """Replay the last recorded steps with all their rows and compare the weights with the recorded ones.
 
     Raises:
-        UsageError: if they are others.
+        UsageError: if they differ.
     """
     last = history.checkpoints[-1]
-    before = [one for one in history.checkpoints if one.has_optimizer and one.step < last.step]
-    if not before:
+    earlier = [checkpoint for checkpoint in history.checkpoints if checkpoint.has_optimizer]
+    earlier = [checkpoint for checkpoint in earlier if checkpoint.step < last.step]
+    if not earlier:
         return
-    start = before[-1]
-    replayed = _replay(history, start, recipe, data, history.batches_from(start.step))
-    was, became, again = (
-        nn.utils.parameters_to_vector([*module.parameters()]).detach()
-        for module in (
-            history.load(start, recipe.module()),
-            history.load(last, recipe.module()),
-            replayed,
-        )
+    first = earlier[-1]
+    module = _replay(history, first, recipe, data, history.batches_from(first.step))
+    start, recorded, replayed = (
+        nn.utils.parameters_to_vector([*weights.parameters()]).detach()
+        for weights in (history.load(first, recipe.module()), history.load(last, recipe.module()), module)
     )
-    if not repeats(was, became, again):
+    if not repeats(start, recorded, replayed):
         raise UsageError(
-            f"the recipe does not repeat the steps of run {history.name}: replayed from checkpoint {start.step} they "
+            f"the recipe does not repeat the steps of run {history.name}: replayed from checkpoint {first.step} they "
             f"give other weights than checkpoint {last.step}; build, optimizer, objective and batches must be the "
             "loop's, without random numbers of their own (dropout, augment)"
         )

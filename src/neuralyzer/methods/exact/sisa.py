@@ -1,4 +1,4 @@
-"""SISA: the shards that held a forget row are trained again, from the last checkpoint that saw none."""
+"""SISA: shards that held a forget row are trained again, from the last checkpoint that saw none."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from neuralyzer.unlearning.task import Task
 
 @dataclass(frozen=True)
 class Sisa:
-    """Sharded, isolated, sliced and aggregated training, undone where a row was (Bourtoule et al. 2021).
+    """Sharded, isolated, sliced and aggregated training, repeated where a forget row was (Bourtoule et al. 2021).
 
-    Of each shard with forget rows, the model goes back to the checkpoint before the first slice that holds one and takes
-    the stages from there on again without them; the other shards stay. That is, bit by bit, sharded training from
-    scratch on the retained rows with the same shards and slices. It needs a model that was trained by
-    ``models.sharded.Sharded``, beside whose record it writes that of the new model, from which a next request
-    goes on. Sections IV and V of arXiv 1912.03817, from memory.
+    The model of each shard with forget rows returns to the checkpoint before the first slice that holds one. The stages
+    from there on are trained again without the forget rows; the other shards stay. The result equals, bit by bit,
+    sharded training from scratch on the retained rows with the same shards and slices. It needs a model that was
+    trained by ``models.sharded.Sharded``. The new model's record is written beside that of the old one, so that a later
+    request can start from it. Sections IV and V of arXiv 1912.03817, from memory.
 
-    It does not stop when its time is up: half of it would be no training without the rows.
+    It does not stop at its time limit, since part of the work would leave forget rows in the model.
     """
 
     name: ClassVar[str] = "sisa"
@@ -41,7 +41,7 @@ class Sisa:
     repaired: ClassVar[bool] = False
 
     def obstacle(self, task: Task) -> str | None:
-        """Why it cannot work; None where it can."""
+        """Return why it cannot work; None where it can."""
         sharded = task.oracle.recipe.train
         if not isinstance(sharded, Sharded):
             return "the model was not trained in shards, as models.sharded.Sharded does"
@@ -53,14 +53,15 @@ class Sisa:
         return None
 
     def passes(self, task: Task) -> Passes:
-        """The steps of the stages that are taken again."""
+        """Return the steps of the stages that are trained again."""
         if self.obstacle(task) is not None:
             return Passes()
-        sharded, _, shards = _found(task)
-        return Passes(steps=sum(sharded.steps(own.left, own.begin) for own in shards if own.begin is not None))
+        sharded, _, shards = _recorded(task)
+        dirty = [(shard.retained, shard.begin) for shard in shards if shard.begin is not None]
+        return Passes(steps=sum(sharded.steps(retained, begin) for retained, begin in dirty))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Train the shards again that held a forget row; the training audit knows what the others saw and sees each step.
+        """Train the shards that held a forget row again; the training audit records every row that the model saw.
 
         Args:
             task: of a model that was trained in shards.
@@ -73,26 +74,26 @@ class Sisa:
             UsageError: if there is no such record.
         """
         require_possible(self, task)
-        (sharded, record, shards), progress = _found(task), progress or Silent()
+        (sharded, record, shards), progress = _recorded(task), progress or Silent()
         ensemble = weights.clone(task.model)
         assert isinstance(ensemble, Ensemble)
         progress.start("training shards again", int(self.passes(task).steps))
         with Writer(sharded.folder) as writer:
-            for number, own in enumerate(shards):
-                begin = sharded.slices if own.begin is None else own.begin
+            for number, shard in enumerate(shards):
+                begin = sharded.slices if shard.begin is None else shard.begin
                 for stage in range(begin):
                     writer.take_over(record, number, stage)
-                task.training_audit.told({name for part in record.slices[number][:begin] for name in part})
-                if own.begin is None:
+                task.training_audit.note({name for part in record.slices[number][:begin] for name in part})
+                if shard.begin is None:
                     continue
                 module = weights.load_into(sharded.first(number, record.seed), record.checkpoint(number, begin))
                 for _ in sharded.grow(
-                    module, task.retain, own.left, number, record.seed, begin, task.placement, writer.keep,
+                    module, task.retain, shard.retained, number, record.seed, begin, task.placement, writer.keep,
                     task.training_audit.watch,
                 ):  # fmt: skip
                     progress.advance()
-                put(ensemble, number, module, own.left)
-            ids = [[task.retain.ids[rows].tolist() for rows in own.left] for own in shards]
+                put(ensemble, number, module, shard.retained)
+            ids = [[task.retain.ids[rows].tolist() for rows in shard.retained] for shard in shards]
             writer.finish(ensemble, task.retain, ids, record.seed)
         task.show(progress, ensemble)
         progress.finish()
@@ -103,16 +104,16 @@ class Shard(NamedTuple):
     """A shard without the forget rows.
 
     Attributes:
-        left: positions of its slices' rows among the retained ones.
+        retained: positions of each slice's rows among the retained ones.
         begin: the first stage that saw a forget row; None where none did.
     """
 
-    left: list[np.ndarray]
+    retained: list[np.ndarray]
     begin: int | None
 
 
-def _found(task: Task) -> tuple[Sharded, Record, list[Shard]]:
-    """The training of the task's model, its record, and its shards without the forget rows."""
+def _recorded(task: Task) -> tuple[Sharded, Record, list[Shard]]:
+    """Return the training of the task's model, its record, and its shards without the forget rows."""
     sharded = task.oracle.recipe.train
     assert isinstance(sharded, Sharded)
     record = Record.of(sharded.folder, task.oracle.digest)
@@ -121,10 +122,11 @@ def _found(task: Task) -> tuple[Sharded, Record, list[Shard]]:
 
 
 def _shards(record: Record, task: Task) -> Iterator[Shard]:
+    """Find each shard's retained rows and the first stage that is to be trained again."""
     for slices in record.slices:
-        left, touched = [], []
+        retained, dirty = [], []
         for stage, ids in enumerate(slices):
-            at = texts.places(texts.as_names(ids), task.retain.ids) if ids else np.empty(0, np.int64)
-            left.append(np.sort(at[at >= 0]))
-            touched += [stage] if (at < 0).any() else []
-        yield Shard(left, touched[0] if touched else None)
+            places = texts.places(texts.as_names(ids), task.retain.ids) if ids else np.empty(0, np.int64)
+            retained.append(np.sort(places[places >= 0]))  # -1 stands for a row that is not retained
+            dirty += [stage] if (places < 0).any() else []
+        yield Shard(retained, dirty[0] if dirty else None)

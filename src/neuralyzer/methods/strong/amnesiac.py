@@ -1,4 +1,4 @@
-"""Amnesiac unlearning: the updates of all batches that held forget rows are taken back out of the weights."""
+"""Amnesiac unlearning: the updates of all batches that held forget rows are subtracted from the weights."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from neuralyzer.unlearning.task import Task
 
 
 class Window(NamedTuple):
-    """Recorded steps to take again, from a checkpoint to the next."""
+    """A range of recorded steps to replay, from a checkpoint to step ``end``."""
 
     start: Checkpoint
     end: int
@@ -30,15 +30,16 @@ class Window(NamedTuple):
 class Amnesiac:
     """``theta' = theta - sum of Delta_b over the batches b that held forget rows`` (Graves et al. 2021).
 
-    arXiv 2010.10981, section "Amnesiac unlearning". The paper stores each ``Delta_b`` while it trains. A recorded
-    history holds the batches and checkpoints with the optimizer's state instead, so the updates are made again: each
-    stretch between two checkpoints that saw a forget row is replayed from the first, and must end in the second, or the
+    arXiv 2010.10981, section "Amnesiac unlearning". The paper stores each ``Delta_b`` during training. A recorded
+    history holds batches, and checkpoints with the optimizer's state, so the updates are recomputed instead. Each range
+    of steps between two checkpoints that saw a forget row is replayed from the first and must end at the second, or the
     method is refused. Where the training drew random numbers (dropout, augmentation) it is replayed from its first
-    checkpoint on, for a checkpoint holds no generator's state.
+    checkpoint, as a checkpoint does not hold the generator's state.
 
-    What later batches learned on top of a removed update stays, so this is no retraining, and where most batches held a
-    forget row little but the initial weights is left. The paper trains on a little afterwards; here ``repair`` does,
-    which also estimates BatchNorm's running statistics anew: updates are of trained parameters. Equation from memory.
+    What later batches learned from a removed update stays, so the result is not that of retraining. Where most batches
+    held a forget row, little more than the initial weights remains. The paper then trains for a short time; here
+    ``repair`` does, which also estimates BatchNorm's running statistics anew, since only the updates of trained
+    parameters are subtracted. Equation from memory.
     """
 
     name: ClassVar[str] = "amnesiac"
@@ -52,11 +53,11 @@ class Amnesiac:
     repaired: ClassVar[bool] = True
 
     def obstacle(self, task: Task) -> str | None:
-        """Why the updates cannot be made again; None where they can."""
+        """Return why the updates cannot be recomputed; None where they can."""
         history = task.history
-        wrong = foreign(history, task.oracle, "no update can be made again")
-        if wrong is not None or history is None:
-            return wrong
+        reason = foreign(history, task.oracle, "no update can be made again")
+        if reason is not None or history is None:
+            return reason
         if not history.whole:
             return "the record of the training is not whole, so its updates cannot be made again"
         if task.oracle.recipe.average is not None:
@@ -67,13 +68,13 @@ class Amnesiac:
         return None
 
     def passes(self, task: Task) -> Passes:
-        """The steps that are replayed."""
+        """Return the steps that are replayed."""
         if self.obstacle(task) is not None:
             return Passes()
         return Passes(steps=sum(window.end - window.start.step for window in windows(task)))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Make the updates again and subtract them from a copy; those that the time was for.
+        """Recompute the updates and subtract them from a copy; only those recomputed within the time limit.
 
         Args:
             task: with a recorded training.
@@ -83,12 +84,12 @@ class Amnesiac:
             The copy.
 
         Raises:
-            UsageError: if the updates cannot be made again.
+            UsageError: if the updates cannot be recomputed.
         """
         require_possible(self, task)
         progress, module = progress or Silent(), weights.clone(task.model)
         parameters = training.trainable(module)
-        undone = torch.zeros_like(_flat(parameters))
+        total = torch.zeros_like(_flat(parameters))
         progress.start("making the updates again", int(self.passes(task).steps))
         for window in windows(task):
             updates = _Updates(np.isin(np.arange(len(task.oracle.data)), task.positions))
@@ -96,10 +97,10 @@ class Amnesiac:
                 progress.advance()
                 if task.time_is_up:
                     break
-            undone += updates.total
+            total += updates.total
             if task.time_is_up:
                 break
-        values = _flat(parameters) - undone
+        values = _flat(parameters) - total
         with torch.no_grad():
             parts = torch.split(values, [parameter.numel() for parameter in parameters])
             for parameter, value in zip(parameters, parts, strict=True):
@@ -110,31 +111,36 @@ class Amnesiac:
 
 
 def windows(task: Task) -> list[Window]:
-    """The recorded stretches that saw a forget row."""
+    """Return the ranges between recorded checkpoints in which a step was taken on a forget row."""
     history = task.history
     assert history is not None
     starts = _starts(task, history)
     ends = [start.step for start in starts[1:]] + [history.steps]
-    gone = np.isin(np.arange(history.rows), task.positions)
-    dirty = [step for step, batch in enumerate(history.batches_from(0)) if gone[batch].any()]
-    stretches = (Window(start, end) for start, end in zip(starts, ends, strict=True))
-    return [one for one in stretches if any(one.start.step <= step < one.end for step in dirty)]
+    forget = np.isin(np.arange(history.rows), task.positions)
+    dirty = [step for step, batch in enumerate(history.batches_from(0)) if forget[batch].any()]
+    every = (Window(start, end) for start, end in zip(starts, ends, strict=True))
+    return [window for window in every if any(window.start.step <= step < window.end for step in dirty)]
 
 
 def _starts(task: Task, history: History) -> list[Checkpoint]:
-    """Where a replay may begin."""
-    starts = [one for one in history.checkpoints if one.has_optimizer and one.step < history.steps]
-    return [one for one in starts if one.step == 0] if draws(task) else starts
+    """Return the checkpoints that a replay may start from."""
+    starts = [start for start in history.checkpoints if start.has_optimizer and start.step < history.steps]
+    return [start for start in starts if start.step == 0] if draws(task) else starts
 
 
 def _replay(task: Task, window: Window, updates: "_Updates") -> Iterator[None]:
-    """Take the recorded steps of a window again.
+    """Replay the recorded steps of a window.
+
+    Args:
+        task: with a recorded training.
+        window: the steps.
+        updates: sums the updates of steps on forget rows.
 
     Yields:
-        After each step.
+        Nothing, once after each step.
 
     Raises:
-        UsageError: if they do not lead to the weights that were recorded at its end.
+        UsageError: if they do not end at the weights that were recorded.
     """
     recipe, history = task.oracle.recipe, task.history
     assert history is not None
@@ -142,7 +148,7 @@ def _replay(task: Task, window: Window, updates: "_Updates") -> Iterator[None]:
     optimizer = recipe.optimizer(training.trainable(module))
     history.load(window.start, module, optimizer)
     updates.begin(module, optimizer)
-    was, batches = _flat([*module.parameters()]), history.batches_from(window.start.step)
+    start, batches = _flat([*module.parameters()]), history.batches_from(window.start.step)
     steps = (batch for _, batch in zip(range(window.end - window.start.step), batches, strict=False))
     seed = recipe.seed if history.seed is None else history.seed
     data, done = task.oracle.data, window.start.step
@@ -150,8 +156,8 @@ def _replay(task: Task, window: Window, updates: "_Updates") -> Iterator[None]:
         yield
     for last in history.checkpoints:
         if last.step == window.end:
-            again, became = (_flat([*one.parameters()]) for one in (module, history.load(last, recipe.module())))
-            if not repeats(was, became, again):
+            replayed, recorded = (_flat([*m.parameters()]) for m in (module, history.load(last, recipe.module())))
+            if not repeats(start, recorded, replayed):
                 raise UsageError(
                     f"the recipe does not repeat the steps of run {history.name}: replayed from checkpoint {done} they "
                     f"give other weights than checkpoint {last.step}, so no update of its batches is known"
@@ -159,23 +165,25 @@ def _replay(task: Task, window: Window, updates: "_Updates") -> Iterator[None]:
 
 
 class _Updates:
-    """Sums the updates of the steps that were taken on chosen rows; a ``training.Observer``."""
+    """A ``training.Observer`` that sums the updates of the steps that were taken on chosen rows."""
 
     def __init__(self, chosen: np.ndarray) -> None:
         self.chosen = chosen
 
     def begin(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Remember the initial parameters."""
         self.parameters = training.trainable(module)
         self.before = _flat(self.parameters)
         self.total = torch.zeros_like(self.before)
 
     def step(self, positions: np.ndarray) -> None:
-        now = _flat(self.parameters)
+        """Add a step's update if it was taken on a chosen row."""
+        after = _flat(self.parameters)
         if self.chosen[positions].any():
-            self.total += now - self.before
-        self.before = now
+            self.total += after - self.before
+        self.before = after
 
 
 def _flat(parameters: list[nn.Parameter]) -> Tensor:
-    """In float64: many small updates are summed."""
+    """Return parameters as one vector, in float64 because many small updates are summed."""
     return torch.cat([parameter.detach().double().reshape(-1) for parameter in parameters])

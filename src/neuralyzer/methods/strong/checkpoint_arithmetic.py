@@ -1,4 +1,4 @@
-"""Checkpoint arithmetic: what the forget rows teach a checkpoint that never saw them is taken from the weights."""
+"""Checkpoint arithmetic: the change that the forget rows make to a clean checkpoint is subtracted from the weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,20 +21,22 @@ from neuralyzer.unlearning.task import Task
 
 @dataclass(frozen=True)
 class CheckpointArithmetic:
-    """``theta - alpha (theta_f - C) + beta (theta_r - C)``: Model State Arithmetic (Rezaei et al. 2025, arXiv 2506.20941).
+    """Model State Arithmetic (Rezaei et al. 2025, arXiv 2506.20941).
 
-    ``C`` is the newest recorded checkpoint that saw no forget row; ``theta_f`` and ``theta_r`` are ``C`` trained on over
-    the forget rows and over the retained rows, by the recipe's optimizer made anew and at a constant rate. Only trained
-    parameters are added and subtracted; BatchNorm's running statistics stay the original's.
+    The result is ``theta - alpha (theta_f - C) + beta (theta_r - C)``.
 
-    The formula was compared with the authors' released code, the factors are the first of those that it tries; passes
-    and rate are from memory. The paper's checkpoints are of language models long before the rows came; where all rows
-    come in the first pass, as the recipe's own training has it, ``C`` is the initial weights.
+    ``C`` is the newest recorded checkpoint that saw no forget row. ``theta_f`` and ``theta_r`` are ``C`` after further
+    training on the forget rows and on the retained rows, by a new optimizer of the recipe at a constant rate. Only
+    trained parameters are added and subtracted; BatchNorm's running statistics stay those of the original.
+
+    The formula was compared with the authors' released code. The factors are the first of those that it tries; passes
+    and rate are from memory. The paper's checkpoints are of language models, long before the rows were trained on. In
+    the recipe's own training all rows come in the first pass, so that ``C`` is the initial weights.
 
     Attributes:
-        alpha: of the forget vector.
-        beta: of the retain vector; where it is 0, none is made.
-        epochs: passes that make each vector.
+        alpha: factor of the forget vector.
+        beta: factor of the retain vector; where it is 0, the vector is not computed.
+        epochs: passes that compute each vector.
         rate: learning rate, as a multiple of the recipe's.
     """
 
@@ -47,7 +49,7 @@ class CheckpointArithmetic:
     summary: ClassVar[str] = "subtract what the forget rows teach a checkpoint that never saw them"
     paper: ClassVar[str] = "Rezaei et al. 2025, arXiv 2506.20941"
     guarantee: ClassVar[Guarantee] = Guarantee.STRONG
-    # And a checkpoint: see obstacle.
+    # It also needs a checkpoint, but without an optimizer's state, unlike those of Need.CHECKPOINTS: see obstacle.
     needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Need.FORGET, Capability.CONTINUED})
     expected: ClassVar[Expectation] = Expectation(trace=1.09, utility_loss=0.012)
     repaired: ClassVar[bool] = False
@@ -63,11 +65,11 @@ class CheckpointArithmetic:
             )
 
     def obstacle(self, task: Task) -> str | None:
-        """Why there is no checkpoint to start from; None where there is. It needs no optimizer's state."""
+        """Return why there is no checkpoint to start from; None where there is."""
         history = task.history
-        wrong = foreign(history, task.oracle)
-        if wrong is not None or history is None:
-            return wrong
+        reason = foreign(history, task.oracle)
+        if reason is not None or history is None:
+            return reason
         if not history.whole:
             return "the record of the training is not whole, so nobody knows which checkpoints saw the rows"
         if history.newest_clean(task.positions) is None:
@@ -75,12 +77,12 @@ class CheckpointArithmetic:
         return None
 
     def passes(self, task: Task) -> Passes:
-        """The steps that make the vectors."""
-        made = [len(task.forget)] + ([len(task.retain)] if self.beta else [])
-        return Passes(steps=sum(training_loop.steps(task, rows, self.epochs) for rows in made))
+        """Return the steps that compute the vectors."""
+        counts = [len(task.forget)] + ([len(task.retain)] if self.beta else [])
+        return Passes(steps=sum(training_loop.steps(task, rows, self.epochs) for rows in counts))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Make the vectors and add them to a copy.
+        """Compute the vectors, and subtract and add them in a copy.
 
         Args:
             task: with a recorded training.
@@ -94,21 +96,21 @@ class CheckpointArithmetic:
         """
         require_possible(self, task)
         progress = progress or Silent()
-        forgotten = self._vector(task, task.forget, progress, "training a checkpoint on the forget rows")
-        kept = {}
+        forget_vector = self._vector(task, task.forget, progress, "training a checkpoint on the forget rows")
+        retain_vector = {}
         if self.beta:
-            kept = self._vector(task, task.retain, progress, "training a checkpoint on the retained rows")
+            retain_vector = self._vector(task, task.retain, progress, "training a checkpoint on the retained rows")
         module = weights.clone(task.model)
         with torch.no_grad():
             for name, parameter in module.named_parameters():
-                if name in forgotten:
-                    parameter.sub_(self.alpha * forgotten[name])
-                if name in kept:
-                    parameter.add_(self.beta * kept[name])
+                if name in forget_vector:
+                    parameter.sub_(self.alpha * forget_vector[name])
+                if name in retain_vector:
+                    parameter.add_(self.beta * retain_vector[name])
         return module.eval()
 
     def _vector(self, task: Task, rows: Data, progress: Progress, what: str) -> dict[str, Tensor]:
-        """How training on over some rows moves the checkpoint's trained parameters."""
+        """Return the change of the checkpoint's trained parameters by further training on some rows, by name."""
         history = task.history
         assert history is not None
         checkpoint = history.newest_clean(task.positions)
@@ -118,5 +120,5 @@ class CheckpointArithmetic:
         losses = training_loop.mean_losses(task, module, rows, self.epochs)
         steps = training_loop.steps(task, len(rows), self.epochs)
         training_loop.trained(task, module, self.rate, losses, progress, what, steps)
-        moved = dict(module.named_parameters())
-        return {name: moved[name].detach() - value for name, value in start.items()}
+        trained = dict(module.named_parameters())
+        return {name: trained[name].detach() - value for name, value in start.items()}

@@ -1,4 +1,4 @@
-"""Fisher forgetting: noise on each parameter, the larger the less the retained rows need it where it is."""
+"""Fisher forgetting: noise on each parameter, larger where the retained rows' loss depends less on it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,25 +17,27 @@ from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
 from neuralyzer.unlearning.task import Task
 
-FURTHER = 0.7  # of a gradient by itself, what each output's takes: they share the way forward
+# Cost of each output's per-row gradient, as a share of that of a loss: all outputs share the forward pass.
+FURTHER = 0.7
 
 
 @dataclass(frozen=True)
 class Fisher:
     """``S(w) = w + (lambda sigma_h^2)^(1/4) B^(-1/4) n``, ``n ~ N(0, I)`` (Golatkar et al. 2020, arXiv 1911.04933).
 
-    ``B`` is the Hessian of the retained rows' mean loss; as in the paper's practice its place takes the diagonal of
-    their Fisher matrix, labels drawn by the model itself (``influence.diagonal.fisher_squares``). The noise hides all
-    that the retained rows do not fix, not the forget rows alone, so these are not read.
+    ``B`` is the Hessian of the retained rows' mean loss. As in the paper's experiments, the diagonal of their Fisher
+    matrix stands in for it, with labels drawn from the model (``influence.diagonal.fisher_squares``). The noise hides
+    whatever the retained rows' loss does not depend on, not the forget rows alone, so the forget rows are not read.
 
-    The equation is from memory. The authors' code has ``B^(-1/2)`` where the paper has ``B^(-1/4)``, averages it over
-    each unit's inputs, multiplies it by 10 in normalisation layers and, for a whole class, draws the class's outputs
-    anew; here the paper's equation stands without those. Their bound of 1000 on ``1 / B`` is ``floor``. Running
-    statistics of BatchNorm stay.
+    The equation is from memory. The authors' code differs: it has ``B^(-1/2)`` where the paper has ``B^(-1/4)``,
+    averages it over each unit's inputs, multiplies it by 10 in normalisation layers and, for a whole class, draws the
+    class's outputs anew. None of this is done here. Their bound of 1000 on ``1 / B`` is ``floor``. Running statistics
+    of BatchNorm stay.
 
     Attributes:
         strength: ``lambda sigma_h^2``.
-        floor: smallest value of ``B``: noise on what no retained row fixes would have no bound.
+        floor: smallest value of ``B``; without it the noise on a parameter that no retained row depends on would be
+            unbounded.
     """
 
     strength: float = 5e-7
@@ -57,7 +59,7 @@ class Fisher:
             )
 
     def passes(self, task: Task) -> Passes:
-        """A gradient of each output on each retained row."""
+        """Return the work: a gradient of each output on each retained row."""
         x, _ = task.retain.gather([0])
         outputs = reading.outputs(task.model, task.objective, x).shape[1]
         return Passes(singles=FURTHER * outputs * len(task.retain))
@@ -65,13 +67,13 @@ class Fisher:
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Measure the Fisher diagonal, then add the noise to a copy."""
         progress = progress or Silent()
-        fixed = fisher_diagonal(task, progress)
+        diagonal = fisher_diagonal(task, progress)
         module = weights.clone(task.model)
         generator = torch.Generator().manual_seed(task.seed)
         with torch.no_grad():
             for name, parameter in module.named_parameters():
-                if name in fixed:
-                    spread = (self.strength / fixed[name].clamp_min(self.floor)) ** 0.25
+                if name in diagonal:
+                    spread = (self.strength / diagonal[name].clamp_min(self.floor)) ** 0.25
                     parameter.add_(spread * torch.randn(parameter.shape, generator=generator).to(parameter))
         task.show(progress, module)
         progress.finish()
@@ -79,21 +81,21 @@ class Fisher:
 
 
 def fisher_diagonal(task: Task, progress: Progress) -> dict[str, Tensor]:
-    """Diagonal of the retained rows' mean Fisher matrix, by trained parameter; of the rows that the time was for.
+    """Return the diagonal of the retained rows' mean Fisher matrix; of the rows read within the time limit.
 
     Args:
-        task: gives model and rows.
+        task: has model and rows.
         progress: shown each chunk of rows.
 
     Returns:
-        Tensors shaped like the parameters.
+        Tensors by name, shaped like the trained parameters.
     """
-    progress.start("what the retained rows fix", -(-len(task.retain) // GRADIENT_CHUNK))
+    progress.start("Fisher diagonal of the retained rows", -(-len(task.retain) // GRADIENT_CHUNK))
     total: dict[str, Tensor] = {}
     rows = 0
     for x, y in task.retain.chunks(GRADIENT_CHUNK):
-        for name, own in fisher_squares(task.model, task.objective, x, y).items():
-            total[name] = total[name] + own if name in total else own
+        for name, squares in fisher_squares(task.model, task.objective, x, y).items():
+            total[name] = total[name] + squares if name in total else squares
         rows += len(y)
         progress.advance()
         if task.time_is_up:

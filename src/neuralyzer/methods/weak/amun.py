@@ -1,4 +1,4 @@
-"""AMUN: training on adversarial examples of the forget rows, which draws the decision boundary towards them."""
+"""AMUN: training on adversarial examples of the forget rows, which moves the decision boundary towards them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,22 +27,23 @@ OBSTACLE = "amun moves rows along their gradient, and these rows hold whole numb
 class Amun:
     """Train on over ``D_R`` and ``D_A``, the adversarial examples of ``D_F`` (Ebrahimpour-Boroojeny et al. 2025).
 
-    ``D_A`` has for each ``(x, y)`` of ``D_F`` the pair ``(x', f(x'))``: steps of ``r / 10`` up the loss of ``(x, y)`` along
-    its normalised gradient, held within the L2 ball of radius ``r`` around ``x`` and within the range of the training
-    rows (projected gradient descent, Madry et al. 2017), until ``f(x') != y``; after ``steps`` without it ``r`` is doubled
-    (algorithm 1). A row that the model gets wrong stands for itself. Its forget label is trained on no more.
+    ``D_A`` has for each ``(x, y)`` of ``D_F`` the pair ``(x', f(x'))``. The attack takes steps of ``r / 10`` up the
+    loss of ``(x, y)`` along its normalised gradient. It stays within the L2 ball of radius ``r`` around ``x`` and
+    within the range of the training rows (projected gradient descent, Madry et al. 2017), and ends where ``f(x') !=
+    y``. After ``steps`` without success ``r`` is doubled (algorithm 1). A row that the model classifies wrongly is its
+    own adversarial example. The labels of forget rows are not trained on.
 
-    Algorithm 1 is from memory, attack and training were read from the authors' code. They save time by
-    starting later rows at the median radius of the first 50; here each starts at the first radius and ends nearer.
+    Algorithm 1 is from memory; attack and training were read from the authors' code. To save time they start later rows
+    at the median radius of the first 50. Here each row starts at the first radius, and so ends nearer.
 
     Attributes:
-        radius: the first ``r``, as a share of the training rows' root mean square distance from their mean (theirs was
-            0.01 for images between 0 and 1, which is 0.0007 of it).
+        radius: the first ``r``, as a share of the training rows' root mean square distance from their mean (the
+            authors' is 0.01 for images between 0 and 1, which is 0.0007 of it).
         steps: of the attack before the radius is doubled.
-        retained: whether ``D_R`` is trained on too; without it, ``D_A`` alone.
+        retained: whether ``D_R`` is trained on too, beside ``D_A``.
         epochs: passes.
-        fall: passes after which the rate falls to a tenth, again and again.
-        rate: learning rate, as a multiple of the recipe's (theirs was 0.05 where training had 0.1).
+        fall: the rate is divided by 10 after each so many passes.
+        rate: learning rate, as a multiple of the recipe's (the authors' is 0.05, with 0.1 in training).
     """
 
     radius: float = 0.001
@@ -67,37 +68,37 @@ class Amun:
         validation.require(self, radius=(0, inf), steps=(1, inf), epochs=(1, inf), fall=(1, inf), rate=(0, inf))
 
     def obstacle(self, task: Task) -> str | None:
-        """Why it cannot work; None where it can."""
+        """Return why it cannot work; None where it can."""
         return None if batches.real(task.forget.gather([0])[0]) else OBSTACLE
 
     def passes(self, task: Task) -> Passes:
-        """The range of all rows, the attack's gradients where it takes half its doublings, and the epochs' steps."""
+        """Return the work: the rows' range, the gradients of an attack with half its doublings, the epochs' steps."""
         attacked = self.steps * adversarial.DOUBLINGS // 2 * len(task.forget)
         rows = len(task.oracle.data) if self.retained else len(task.forget)
         steps = training_loop.steps(task, rows, self.epochs)
         return Passes(steps=steps, gradients=attacked, forwards=len(task.oracle.data))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Attack the original, then train a copy on."""
+        """Attack the original, then train a copy of it on."""
         return training_loop.last(self.states(task, progress or Silent()))
 
     def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
-        """The model after each pass.
+        """Train a copy pass by pass.
 
         Args:
-            task: gives model and rows.
+            task: has model and rows.
             progress: shown the attack and each step.
 
         Yields:
             A copy after each pass.
 
         Raises:
-            UsageError: if the rows cannot be moved.
+            UsageError: if the rows have no gradient.
         """
-        if (why := self.obstacle(task)) is not None:
-            raise UsageError(why)
-        module, against = weights.clone(task.model), adversaries(task, self.radius, self.steps, progress)
-        rows = together(task.retain, against) if self.retained else against
+        if (reason := self.obstacle(task)) is not None:
+            raise UsageError(reason)
+        module, adversarial_rows = weights.clone(task.model), adversaries(task, self.radius, self.steps, progress)
+        rows = together(task.retain, adversarial_rows) if self.retained else adversarial_rows
         yield from training_loop.passes(
             task, module, self.rate, lambda turn: self._losses(task, module, rows, turn), self.epochs, progress,
             "training on adversarial examples", training_loop.steps(task, len(rows), self.epochs),
@@ -105,36 +106,37 @@ class Amun:
         )  # fmt: skip
 
     def _losses(self, task: Task, module: nn.Module, rows: Data, turn: int) -> Iterator[Tensor]:
+        """Compute the losses of a pass, with retained rows augmented."""
         recipe, seed = task.oracle.recipe, training_loop.seed_of(task, turn)
         plain, generator = replace(recipe, augment=None), torch.Generator().manual_seed(seed + 1)
         for positions, (inputs, y) in training_loop.numbered_batches(plain, module, rows, 1, seed):
-            x, kept = batches.features(inputs), torch.from_numpy(positions < len(rows) - len(task.forget))
-            if recipe.augment is not None and kept.any():  # an adversarial example holds where it stands
-                x[kept] = recipe.augment(x[kept], generator)
+            x, retained = batches.features(inputs), torch.from_numpy(positions < len(rows) - len(task.forget))
+            if recipe.augment is not None and retained.any():  # an augmented adversarial example would not be one
+                x[retained] = recipe.augment(x[retained], generator)
             yield task.objective.losses(task.objective.outputs(module, x), y).mean()
 
 
 def adversaries(task: Task, radius: float, steps: int, progress: Progress) -> Data:
-    """The nearest adversarial example of each forget row, with the class that the original gives it.
+    """Return the nearest adversarial example of each forget row, with the class that the original predicts for it.
 
     Args:
-        task: gives model and rows.
-        radius: the first, as a share of the training rows' root mean square distance from their mean.
+        task: has model and rows.
+        radius: of the first ball, as a share of the training rows' root mean square distance from their mean.
         steps: of the attack before the radius is doubled.
         progress: shown each chunk of rows.
 
     Returns:
-        As many rows, in their order.
+        One row for each forget row, in their order.
     """
     low, high, distance = adversarial.extent(task.oracle.data)
     module = weights.clone(task.model).eval().requires_grad_(False)
     progress.start("adversarial examples", -(-len(task.forget) // adversarial.CHUNK))
-    found_x, found_y = [], []
+    examples, predicted = [], []
     for inputs, y in task.forget.chunks(adversarial.CHUNK):
         x = batches.features(inputs)
         moved, chosen = adversarial.nearest(module, task.objective, x, y, radius * distance, steps, (low, high), task)
-        found_x.append(moved)
-        found_y.append(chosen.reshape(y.shape))
+        examples.append(moved)
+        predicted.append(chosen.reshape(y.shape))
         progress.advance()
     progress.finish()
-    return Data.from_arrays(torch.cat(found_x).numpy(), torch.cat(found_y).numpy(), ids=task.forget.ids)
+    return Data.from_arrays(torch.cat(examples).numpy(), torch.cat(predicted).numpy(), ids=task.forget.ids)

@@ -1,4 +1,4 @@
-"""Boundary expanding: forget rows are given to a shadow class of their own, which is then cut off."""
+"""Boundary expanding: forget rows are trained as an additional shadow class, which is then removed."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,13 +26,13 @@ OBSTACLE = "boundary-expand adds a node to a last linear layer that gives the lo
 class BoundaryExpand:
     """Train on over forget rows as class ``C + 1``, then prune it (Chen et al. 2023, arXiv 2303.11570, section 3.4).
 
-    The last layer gets a shadow node ``s(x) = w h(x) + b`` on the features ``h`` that it reads, drawn as Glorot and Bengio
-    (2010) have it. Network and node descend the cross-entropy of ``(z(x), s(x))`` against the shadow class on forget
-    rows alone; what is left without the node is the result. The node stands beside the layer and not in it, which is the
-    same and leaves tied weights and single logits as they are.
+    The last layer gets a shadow node ``s(x) = w h(x) + b`` on its inputs ``h``, initialised as by Glorot and Bengio
+    (2010). Network and node descend the cross-entropy of ``(z(x), s(x))`` with the shadow class as label, on forget
+    rows alone. The result is the network without the node. The node is a layer of its own beside the last one, which is
+    equivalent and does not change tied weights and single logits.
 
-    The paper from memory; the node's place and draw, and the passes, were read from its authors' code. Their rate of 0.00001 for
-    SGD is absolute; the default here is that of ``boundary-shrink``.
+    The paper is from memory. The node's place and initialisation, and the passes, were read from its authors' code.
+    Their rate of 0.00001 for SGD is absolute; the default here is that of ``boundary-shrink``.
 
     Attributes:
         epochs: passes over the forget rows.
@@ -56,22 +56,22 @@ class BoundaryExpand:
         validation.require(self, epochs=(1, inf), rate=(0, inf))
 
     def obstacle(self, task: Task) -> str | None:
-        """Why it cannot work; None where it can."""
+        """Return why it cannot work; None where it can."""
         return OBSTACLE if classifier(weights.clone(task.model), task) is None else None
 
     def passes(self, task: Task) -> Passes:
-        """The epochs' steps, and what is read to show each."""
+        """Return the steps of its epochs, and the rows that are read to show the losses after each."""
         return Passes(steps=training_loop.steps(task, len(task.forget), self.epochs), forwards=self.epochs * task.shown)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Expand a copy, train it on and cut it back."""
+        """Add the node to a copy, train it on and remove the node."""
         return training_loop.last(self.states(task, progress or Silent()))
 
     def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
-        """The model after each pass, cut back.
+        """Return the models after each pass, without the node.
 
         Args:
-            task: gives model and rows; the node is drawn by its seed.
+            task: has model and rows; the node is drawn by its seed.
             progress: shown each step.
 
         Returns:
@@ -85,37 +85,37 @@ class BoundaryExpand:
         if layer is None:
             raise UsageError(OBSTACLE)
         node = shadow(layer, task.seed)
-        made = training_loop.optimizer(task.oracle.recipe, nn.ModuleList([module, node]), self.rate)
+        optimizer = training_loop.optimizer(task.oracle.recipe, nn.ModuleList([module, node]), self.rate)
         return training_loop.passes(
-            task, module, made, lambda turn: _losses(task, module, layer, node, turn), self.epochs, progress,
+            task, module, optimizer, lambda turn: _losses(task, module, layer, node, turn), self.epochs, progress,
             "expanding the boundary", training_loop.steps(task, len(task.forget), self.epochs),
         )  # fmt: skip
 
 
 def classifier(module: nn.Module, task: Task) -> nn.Linear | None:
-    """The linear layer of a module whose output is the module's own; None where there is none."""
+    """Return the linear layer whose output is that of the module; None where there is none."""
     x, _ = task.forget.gather([0])
-    found: list[tuple[nn.Linear, Tensor]] = []
+    calls: list[tuple[nn.Linear, Tensor]] = []
 
-    def note(layer: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
-        if isinstance(layer, nn.Linear) and given[0].ndim == 2:
-            found.append((layer, result))
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], result: Tensor) -> None:
+        if isinstance(layer, nn.Linear) and inputs[0].ndim == 2:
+            calls.append((layer, result))
 
     hooks = [layer.register_forward_hook(note) for layer in module.modules() if isinstance(layer, nn.Linear)]
     try:
         with torch.no_grad():
-            given = call(module.eval(), x)
+            logits = call(module.eval(), x)
     finally:
         for hook in hooks:
             hook.remove()
-    if not found or found[-1][1].numel() != given.numel() or not found[-1][1].flatten().equal(given.flatten()):
+    if not calls or calls[-1][1].numel() != logits.numel() or not calls[-1][1].flatten().equal(logits.flatten()):
         return None
-    return found[-1][0]
+    return calls[-1][0]
 
 
 def shadow(layer: nn.Linear, seed: int) -> nn.Linear:
-    """A node more for a layer, drawn as a row of one that has it: normal with variance ``2 / (fan in + fan out)``."""
-    with torch.random.fork_rng(devices=[]):  # the layer's own draw, which is drawn over
+    """Return a further node for a layer: normal weights with variance ``2 / (fan in + fan out)``, the node counted."""
+    with torch.random.fork_rng(devices=[]):  # the constructor draws weights, which are replaced
         node = nn.Linear(layer.in_features, 1, bias=layer.bias is not None, dtype=layer.weight.dtype)
     generator = torch.Generator().manual_seed(seed + training_loop.FRESH)
     with torch.no_grad():
@@ -126,20 +126,21 @@ def shadow(layer: nn.Linear, seed: int) -> nn.Linear:
 
 
 @contextmanager
-def read(layer: nn.Linear) -> Iterator[list[Tensor]]:
-    """What a layer is given within the context, call by call."""
-    seen: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+def _captured_inputs(layer: nn.Linear) -> Iterator[list[Tensor]]:
+    """Capture a layer's inputs, one for each call, while the context is open."""
+    inputs: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
     try:
-        yield seen
+        yield inputs
     finally:
         hook.remove()
 
 
 def _losses(task: Task, module: nn.Module, layer: nn.Linear, node: nn.Linear, turn: int) -> Iterator[Tensor]:
+    """Compute the losses of a pass over the forget rows, labelled as the shadow class."""
     seed = training_loop.seed_of(task, turn)
     for x, y in training_loop.batches(task.oracle.recipe, module, task.forget, 1, seed):
-        with read(layer) as seen:
+        with _captured_inputs(layer) as inputs:
             logits = task.objective.outputs(module, x)
-        widened = torch.cat([logits, node(seen[-1])], 1)
-        yield task.objective.losses(widened, torch.full_like(y, logits.shape[1])).mean()
+        expanded = torch.cat([logits, node(inputs[-1])], 1)
+        yield task.objective.losses(expanded, torch.full_like(y, logits.shape[1])).mean()

@@ -1,4 +1,4 @@
-"""Boundary shrinking: forget rows are given to the class that lies nearest beyond the decision boundary."""
+"""Boundary shrinking: training on forget rows with the label of the class nearest beyond the decision boundary."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,17 +17,17 @@ from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes
 from neuralyzer.unlearning.task import Task
 
-CHUNK = 512  # rows
+CHUNK = 512  # rows that are read at once; limits memory
 
 
 @dataclass(frozen=True)
 class BoundaryShrink:
-    """Train on over forget rows with the labels that an adversarial step gives them (Chen et al. 2023, arXiv 2303.11570).
+    """Train on over forget rows with the labels predicted after an adversarial step (Chen et al. 2023).
 
-    Where the step does not leave the row's class, its second choice is taken. From memory.
+    Where the step does not leave the row's class, the second most likely class is taken. arXiv 2303.11570, from memory.
 
     Attributes:
-        bound: of the step, in standard deviations of each feature over the training rows.
+        bound: size of the step, in standard deviations of each feature over the training rows.
         epochs: passes over the forget rows.
         rate: learning rate, as a multiple of the recipe's.
     """
@@ -48,17 +48,17 @@ class BoundaryShrink:
     for_comparison: ClassVar[bool] = True
 
     def obstacle(self, task: Task) -> str | None:
-        """Why it cannot work; None where it can."""
+        """Return why it cannot work; None where it can."""
         real = batches.real(task.forget.gather([0])[0])
         return None if real else "boundary-shrink moves rows along their gradient, and these rows hold whole numbers"
 
     def passes(self, task: Task) -> Passes:
-        """The adversarial step, then the epochs' steps."""
+        """Return the work: the adversarial step, then the epochs' steps."""
         steps = training_loop.steps(task, len(task.forget), self.epochs)
         return Passes(steps=steps, gradients=len(task.forget), forwards=len(task.oracle.data))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Relabel, then train a copy on."""
+        """Relabel the forget rows, then train a copy of the original on them."""
         module = weights.clone(task.model).train()
         x, _ = task.oracle.data.gather(task.positions)
         rows = Data(ArrayRows(x, nearest(task, self.bound)), ids=task.forget.ids)
@@ -68,23 +68,23 @@ class BoundaryShrink:
 
 
 def nearest(task: Task, bound: float) -> Tensor:
-    """The class of each forget row after one step up its loss, ``(F,)``; never its own.
+    """Return the class of each forget row after one step up its loss, other than its own class.
 
     Args:
-        task: gives model and rows.
-        bound: of the step, in standard deviations of each feature.
+        task: has model and rows.
+        bound: size of the step, in standard deviations of each feature.
 
     Returns:
-        Class numbers.
+        Class numbers ``(F,)``.
     """
-    spread = torch.cat([batches.features(x) for x, _ in task.oracle.data.chunks(CHUNK)]).std(0)
-    module, found = weights.clone(task.model).eval(), []
+    deviations = torch.cat([batches.features(x) for x, _ in task.oracle.data.chunks(CHUNK)]).std(0)
+    module, classes = weights.clone(task.model).eval(), []
     for inputs, y in task.forget.chunks(CHUNK):
         x = batches.features(inputs)
-        own = x.clone().requires_grad_()
-        loss = task.objective.losses(task.objective.outputs(module, own), y).sum()
-        (gradient,) = torch.autograd.grad(loss, own)
-        moved = reading.outputs(module, task.objective, x + bound * spread * gradient.sign())
+        leaf = x.clone().requires_grad_()
+        loss = task.objective.losses(task.objective.outputs(module, leaf), y).sum()
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        outputs = reading.outputs(module, task.objective, x + bound * deviations * gradient.sign())
         index = y.reshape(len(y), 1)
-        found.append(moved.scatter(1, index, -torch.inf).argmax(1))
-    return torch.cat(found)
+        classes.append(outputs.scatter(1, index, -torch.inf).argmax(1))
+    return torch.cat(classes)

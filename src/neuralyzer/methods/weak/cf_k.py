@@ -19,7 +19,7 @@ class CfK:
     """Catastrophically forget the last ``k`` layers (Goel et al. 2022, arXiv 2201.06640, section 4, from memory).
 
     Attributes:
-        layers: ``k``.
+        layers: number of layers ``k``.
         epochs: passes over the retained rows.
         rate: learning rate, as a multiple of the recipe's.
     """
@@ -37,10 +37,10 @@ class CfK:
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:
-        """The epochs' steps."""
+        """Return the steps of its epochs, in which the last layers alone are trained."""
         return Passes(partial=training_loop.steps(task, len(task.retain), self.epochs))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Train the last layers of a copy."""
+        """Train the last layers of a copy of the original."""
         module = weights.clone(task.model)
         return last_layers.train_last(module, self.layers, self.epochs, self.rate, task, progress or Silent())

@@ -25,16 +25,16 @@ OBSTACLE = "ct transposes the square kernels of 2-D convolutions, and this model
 class Ct:
     """Convolution transpose: the fifth place of the NeurIPS 2023 unlearning challenge (arXiv 2406.09073).
 
-    Every kernel ``K (out, in, k, k)`` of a 2-D convolution becomes ``K'`` with ``K'[o, i] = K[o, i]`` transposed: it now
-    looks for what it knew, mirrored along the image's diagonal. Then all is trained on over the retained rows with a rate
-    that falls by a half cosine from pass to pass: 1, 3/4, 1/4 of ``rate`` in three.
+    Every kernel ``K (out, in, k, k)`` of a 2-D convolution is replaced by ``K'`` with ``K'[o, i] = K[o, i]``
+    transposed, so that it detects its patterns mirrored along the image's diagonal. Then the network is trained on over
+    the retained rows with a rate that falls by a half cosine from pass to pass: 1, 3/4, 1/4 of ``rate`` in three.
 
-    Read from the code of Cadet et al. 2024 (arXiv 2410.01276), who gave it its name and took it over from the solution.
-    Kernels that are not square keep their weights here: transposed they would no longer fit.
+    Read from the code of Cadet et al. 2024 (arXiv 2410.01276), who named it and reimplemented the challenge's solution.
+    Kernels that are not square are not changed here: transposed they would no longer fit.
 
     Attributes:
         epochs: passes over the retained rows.
-        rate: first learning rate, as a multiple of the recipe's (theirs was 0.001 for SGD, in absolute terms).
+        rate: first learning rate, as a multiple of the recipe's (theirs is 0.001 for SGD, in absolute terms).
     """
 
     epochs: int = 3
@@ -53,22 +53,22 @@ class Ct:
         validation.require(self, epochs=(1, inf), rate=(0, inf))
 
     def obstacle(self, task: Task) -> str | None:
-        """Why it cannot work; None where it can."""
+        """Return why it cannot work; None where it can."""
         return None if kernels(task.model) else OBSTACLE
 
     def passes(self, task: Task) -> Passes:
-        """The epochs' steps."""
+        """Return the steps of its epochs."""
         return Passes(steps=training_loop.steps(task, len(task.retain), self.epochs))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Transpose a copy and train it on."""
+        """Transpose the kernels of a copy and train it on."""
         return training_loop.last(self.states(task, progress or Silent()))
 
     def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
-        """The model after each pass.
+        """Return the models after each pass.
 
         Args:
-            task: gives model and rows.
+            task: has model and rows.
             progress: shown each step.
 
         Returns:
@@ -90,6 +90,6 @@ class Ct:
 
 
 def kernels(module: nn.Module) -> list[nn.Parameter]:
-    """Trained kernels of 2-D convolutions that transposing changes and that fit afterwards; tied ones once."""
-    found = training.weights_of(module, (nn.Conv2d,)).values()
-    return [kernel for kernel in found if kernel.shape[-1] == kernel.shape[-2] > 1]
+    """Return the trained kernels of 2-D convolutions that are square and larger than 1 x 1; tied ones once."""
+    every = training.weights_of(module, (nn.Conv2d,)).values()
+    return [kernel for kernel in every if kernel.shape[-1] == kernel.shape[-2] > 1]

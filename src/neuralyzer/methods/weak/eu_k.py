@@ -1,4 +1,4 @@
-"""EU-k: the last layers are drawn anew and trained on the retained rows, the others stay."""
+"""EU-k: the last layers are initialised anew and trained on the retained rows, the others stay."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,7 +22,7 @@ class EuK:
     What the other layers learned from the forget rows stays. From memory.
 
     Attributes:
-        layers: ``k``.
+        layers: number of layers ``k``.
         epochs: passes over the retained rows.
         rate: learning rate, as a multiple of the recipe's.
     """
@@ -40,11 +40,11 @@ class EuK:
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:
-        """The epochs' steps."""
+        """Return the steps of its epochs, in which the last layers alone are trained."""
         return Passes(partial=training_loop.steps(task, len(task.retain), self.epochs))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Draw and train the last layers of a copy."""
+        """Initialise and train the last layers of a copy of the original."""
         module = weights.clone(task.model)
         fresh = dict(training_loop.fresh(task).named_parameters())
         named = dict(module.named_parameters())

@@ -1,4 +1,4 @@
-"""Fine-tuning on the retained rows: what a network forgets when it is not reminded."""
+"""Fine-tuning on the retained rows, which relies on catastrophic forgetting of the others."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from neuralyzer.unlearning.task import Task
 
 @dataclass(frozen=True)
 class Finetune:
-    """A few more passes over the retained rows, by the recipe's optimizer.
+    """Further passes over the retained rows by the recipe's optimizer.
 
     Attributes:
         epochs: passes.
@@ -37,15 +37,14 @@ class Finetune:
     space: ClassVar[Mapping[str, Range]] = {"rate": Range(0.1, 10)}
 
     def passes(self, task: Task) -> Passes:
-        """The epochs' steps, and the losses shown after each."""
-        steps = training_loop.steps(task, len(task.retain), self.epochs)
-        return Passes(steps=steps)
+        """Return the steps of its epochs."""
+        return Passes(steps=training_loop.steps(task, len(task.retain), self.epochs))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Train on from a copy of the original."""
+        """Train a copy of the original on."""
         return training_loop.last(self.states(task, progress or Silent()))
 
     def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
-        """The model after each pass."""
+        """Return the models after each pass."""
         module = weights.clone(task.model)
         return training_loop.passes_over(task, module, self.rate, task.retain, self.epochs, progress, "fine-tuning")

@@ -1,4 +1,4 @@
-"""Gradient ascent: training run backwards on the forget rows."""
+"""Gradient ascent on the forget rows' loss."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,7 +18,7 @@ from neuralyzer.unlearning.task import Task
 class GradientAscent:
     """Steps up the forget rows' loss (Thudi et al. 2022, arXiv 2109.13398, section 5, as a baseline).
 
-    Nothing holds the model to what it knew besides: many steps destroy it. From memory.
+    Nothing preserves what the model learned from other rows, so that many steps destroy it. From memory.
 
     Attributes:
         epochs: passes over the forget rows.
@@ -37,7 +37,7 @@ class GradientAscent:
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:
-        """The epochs' steps, and what is read to show them."""
+        """Return the steps of its epochs, and the rows that are read to show the losses."""
         return Passes(steps=training_loop.steps(task, len(task.forget), self.epochs), forwards=task.shown)
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:

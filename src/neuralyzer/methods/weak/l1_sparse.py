@@ -1,4 +1,4 @@
-"""L1-sparse unlearning: fine-tuning that also drives weights to zero, less and less as it goes on."""
+"""L1-sparse unlearning: fine-tuning with an L1 penalty that falls to zero."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,9 +16,9 @@ from neuralyzer.unlearning.task import Task
 
 @dataclass(frozen=True)
 class L1Sparse:
-    """Descend ``L(retain) + gamma_t |theta|_1``, ``gamma_t`` falling to 0 line by line (Jia et al. 2023, arXiv 2304.04934).
+    """Descend ``L(retain) + gamma_t |theta|_1`` with ``gamma_t`` falling linearly to 0 (Jia et al. 2023).
 
-    Equation 3 of the paper, with the schedule that it found best; defaults from memory.
+    Equation 3 of arXiv 2304.04934, with the schedule that the paper found best; defaults from memory.
 
     Attributes:
         gamma: weight of the penalty at the start.
@@ -39,11 +39,11 @@ class L1Sparse:
     repaired: ClassVar[bool] = False
 
     def passes(self, task: Task) -> Passes:
-        """The epochs' steps."""
+        """Return the steps of its epochs."""
         return Passes(steps=training_loop.steps(task, len(task.retain), self.epochs))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Train a copy on."""
+        """Train a copy of the original on."""
         module = weights.clone(task.model).train()
         per_epoch, total = (training_loop.steps(task, len(task.retain), epochs) for epochs in (1, self.epochs))
         losses = (

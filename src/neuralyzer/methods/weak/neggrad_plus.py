@@ -1,4 +1,4 @@
-"""NegGrad+: descent on retained rows, ascent on forget rows. It hides rather than forgets; see its page."""
+"""NegGrad+: descent on retained rows, ascent on forget rows; it hides rather than forgets, see its page."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -16,14 +16,14 @@ from neuralyzer.unlearning.losses import neggrad_plus
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
 from neuralyzer.unlearning.task import Task
 
-STEPS_A_LOOK = 4  # between looks at the forget loss
+CHECK_EVERY = 4  # training steps between readings of the forget loss; chosen, not tuned
 
 
 @dataclass(frozen=True)
 class NegGradPlus:
-    """Minimise ``beta L(retain) - (1 - beta) L(forget)``; stop where the forget loss is what never-seen members have.
+    """Minimise ``beta L(retain) - (1 - beta) L(forget)`` until the forget loss is that of never-seen members.
 
-    The loss is Kurmanji et al.'s (2023, arXiv 2302.09880), from memory; where it stops is ours.
+    The loss is that of Kurmanji et al. 2023 (arXiv 2302.09880), from memory. The stopping rule is this project's.
 
     Attributes:
         epochs: most passes over the retained rows.
@@ -47,16 +47,16 @@ class NegGradPlus:
     space: ClassVar[Mapping[str, Range]] = {"beta": Range(0.5, 0.999, even=True), "rate": Range(0.03, 3)}
 
     def passes(self, task: Task) -> Passes:
-        """At most its epochs' steps, on two batches each, with a look at the forget rows every 4."""
+        """Return the most work: its epochs' steps on two batches each, and readings of the forget loss."""
         steps = training_loop.steps(task, len(task.retain), self.epochs)
-        return Passes(steps=2 * steps, forwards=steps / STEPS_A_LOOK * len(task.forget))
+        return Passes(steps=2 * steps, forwards=steps / CHECK_EVERY * len(task.forget))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
         """Descend and ascend from a copy of the original."""
         return training_loop.last(self.states(task, progress or Silent()))
 
     def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
-        """The model after each pass over the retained rows."""
+        """Return the models after each pass over the retained rows."""
         module = weights.clone(task.model)
         return training_loop.passes(
             task, module, self.rate, lambda turn: self._losses(task, module, turn), self.epochs, progress,
@@ -64,13 +64,14 @@ class NegGradPlus:
         )  # fmt: skip
 
     def _losses(self, task: Task, module: nn.Module, turn: int) -> Iterator[Tensor]:
+        """Compute the losses of a pass; forget rows are repeated as often as they are needed."""
         recipe, objective, seed = task.oracle.recipe, task.objective, training_loop.seed_of(task, turn)
-        forgets = itertools.chain.from_iterable(
-            training_loop.batches(recipe, module, task.forget, 1, seed + again) for again in itertools.count()
+        forget = itertools.chain.from_iterable(
+            training_loop.batches(recipe, module, task.forget, 1, seed + repeat) for repeat in itertools.count()
         )
-        kept = training_loop.batches(recipe, module, task.retain, 1, seed)
-        for step, ((x, y), (x_f, y_f)) in enumerate(zip(kept, forgets, strict=False)):
-            if (turn or step) and step % STEPS_A_LOOK == (0 if turn else 1) and self._gone(task, module):
+        retain = training_loop.batches(recipe, module, task.retain, 1, seed)
+        for step, ((x, y), (x_f, y_f)) in enumerate(zip(retain, forget, strict=False)):
+            if (turn or step) and step % CHECK_EVERY == (0 if turn else 1) and self._reached(task, module):
                 return
             yield neggrad_plus(
                 objective.losses(objective.outputs(module, x), y),
@@ -78,7 +79,8 @@ class NegGradPlus:
                 self.beta,
             )
 
-    def _gone(self, task: Task, module: nn.Module) -> bool:
-        reached = reading.mean_loss(module, task.objective, task.forget)
+    def _reached(self, task: Task, module: nn.Module) -> bool:
+        """Return whether the forget loss is that of never-seen members or higher, or is NaN."""
+        loss = reading.mean_loss(module, task.objective, task.forget)
         module.train()
-        return not reached < task.never_seen_loss  # one that is not finite ends it too
+        return not loss < task.never_seen_loss

@@ -1,4 +1,4 @@
-"""Random labels: the model is taught that the forget rows belong to any class but their own."""
+"""Random labels: training on forget rows with labels drawn from the other classes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from neuralyzer.unlearning.task import Task
 class RandomLabel:
     """Train on over retained rows and forget rows with labels drawn from the other classes.
 
-    The baseline of Golatkar et al. 2020 (arXiv 1911.04933); passes and rate as Fan et al. 2023 (arXiv 2310.12508) run
-    it, from memory.
+    The baseline of Golatkar et al. 2020 (arXiv 1911.04933); passes and rate are those of Fan et al. 2023 (arXiv
+    2310.12508), from memory.
 
     Attributes:
         epochs: passes.
@@ -41,13 +41,13 @@ class RandomLabel:
     space: ClassVar[Mapping[str, Range]] = {"rate": Range(0.01, 3)}
 
     def passes(self, task: Task) -> Passes:
-        """The epochs' steps."""
+        """Return the steps of its epochs."""
         return Passes(steps=training_loop.steps(task, len(task.oracle.data), self.epochs))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Train a copy on."""
+        """Train a copy of the original on."""
         return training_loop.last(self.states(task, progress or Silent()))
 
     def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
-        """The model after each pass."""
+        """Return the models after each pass."""
         return relabelling.states(task, self.epochs, self.rate, progress)

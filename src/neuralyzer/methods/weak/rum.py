@@ -1,4 +1,4 @@
-"""Refined-unlearning meta-algorithm: memorised, middling and plain forget rows each by an algorithm of their own."""
+"""Refined-unlearning meta-algorithm: forget rows of low, middle and high memorisation get an algorithm each."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,16 +17,16 @@ from neuralyzer.unlearning.task import Task
 
 @dataclass(frozen=True)
 class Rum:
-    """Split the forget rows by memorisation, then unlearn part after part (Zhao et al. 2024, arXiv 2406.01257, section 5).
+    """Split the forget rows by memorisation and unlearn the parts in turn (Zhao et al. 2024, arXiv 2406.01257).
 
-    A row's memorisation is Feldman's: how much more probable its class is to models that saw it than to models that did
-    not, here over the tuning members. The paper orders the parts from the least memorised to the most and picks for each
-    the algorithm that does best on rows of its kind; which these are, and the thirds, are from memory.
+    Memorisation is Feldman's: how much more probable a row's class is to models that saw the row than to models that
+    did not, here over the tuning members. The paper orders the parts from the least memorised to the most and uses for
+    each the algorithm that does best on such rows (section 5). Its choice of algorithms and the thirds are from memory.
 
     Attributes:
-        low: algorithm for the least memorised third; ``finetune`` and its like leave such rows as they should be.
-        middle: for the third between.
-        high: for the most memorised third.
+        low: algorithm for the least memorised third, for which fine-tuning is enough.
+        middle: algorithm for the middle third.
+        high: algorithm for the most memorised third.
     """
 
     low: str = "finetune"
@@ -44,10 +44,11 @@ class Rum:
     repaired: ClassVar[bool] = False
 
     def _names(self) -> tuple[str, str, str]:
+        """Return the parts' algorithms, those of the least memorised rows first."""
         return self.low, self.middle, self.high
 
     def passes(self, task: Task) -> Passes:
-        """Each part's algorithm on a third of the forget rows."""
+        """Return the work of each part's algorithm on a third of the forget rows."""
         total = Passes()
         for name, rows in zip(self._names(), _thirds(np.arange(len(task.positions))), strict=True):
             if len(rows):
@@ -55,27 +56,28 @@ class Rum:
         return total
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """The least memorised rows first, each part from where the last one left the model."""
+        """Unlearn the least memorised rows first; each part begins with the model that the one before left."""
         progress, module = progress or Silent(), task.model
         order = np.argsort(memorisation(task), kind="stable")
         for name, rows in zip(self._names(), _thirds(order), strict=True):
             if len(rows):
-                own = task.part(np.sort(task.positions[rows])).going_on_from(module)
-                module = catalogue.make(name).unlearn(own, progress)
+                part = task.part(np.sort(task.positions[rows])).going_on_from(module)
+                module = catalogue.make(name).unlearn(part, progress)
             if task.time_is_up:
                 break
         return module
 
 
 def _thirds(order: np.ndarray) -> list[np.ndarray]:
+    """Return an array in three parts of about equal length."""
     return np.array_split(order, 3)
 
 
 def memorisation(task: Task) -> np.ndarray:
-    """How much more probable each forget row's class is to tuning members that saw it than to the others.
+    """Return how much more probable each forget row's class is to tuning members that saw the row than to the others.
 
-    Feldman 2020 (arXiv 1906.05271, equation 1), with the probability in place of the chance of being right, which a few
-    members tell too coarsely.
+    Feldman 2020 (arXiv 1906.05271, equation 1), with the probability of the class in place of the rate of correct
+    predictions, which would be too coarse over a few members.
 
     Args:
         task: with references.
@@ -84,7 +86,7 @@ def memorisation(task: Task) -> np.ndarray:
         ``(F,)``, in the order of ``task.positions``; 0 where no member did or all did see the row.
     """
     assert task.references is not None
-    split, found = task.references, np.zeros(len(task.positions))
+    split, scores = task.references, np.zeros(len(task.positions))
     places = {int(position): place for place, position in enumerate(task.positions)}
     for part in task.parts:
         saw = split.values.keep[:, part.subject]
@@ -92,8 +94,10 @@ def memorisation(task: Task) -> np.ndarray:
             continue
         y = task.oracle.data.gather(part.rows)[1]
         outputs = torch.from_numpy(split.outputs[:, part.rows])
-        right = np.stack([torch.exp(-task.objective.losses(own, y)).double().numpy() for own in outputs])
-        held, asked = split.values.rows_held(part.subject, part.rows), split.values.asked(part.subject, part.rows)
-        seen, never = (right[saw] * held).sum(0) / np.maximum(held.sum(0), 1), (right * asked).sum(0) / asked.sum(0)
-        found[[places[int(row)] for row in part.rows]] = np.where(held.any(0), seen - never, 0.0)
-    return found
+        losses = [task.objective.losses(of_member, y) for of_member in outputs]
+        probabilities = np.stack([torch.exp(-loss).double().numpy() for loss in losses])
+        held, unseen = split.values.rows_held(part.subject, part.rows), split.values.asked(part.subject, part.rows)
+        seen = (probabilities[saw] * held).sum(0) / np.maximum(held.sum(0), 1)
+        never = (probabilities * unseen).sum(0) / unseen.sum(0)
+        scores[[places[int(row)] for row in part.rows]] = np.where(held.any(0), seen - never, 0.0)
+    return scores

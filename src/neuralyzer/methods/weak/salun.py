@@ -1,4 +1,4 @@
-"""SalUn: random labels, but only the parameters move that the forget rows' loss depends on most."""
+"""SalUn: training with random labels in which only those parameters change that are salient for the forget rows."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ from neuralyzer.unlearning.task import Task
 class SalUn:
     """``theta_u = m (theta_o + change) + (1 - m) theta_o`` (Fan et al. 2023, arXiv 2310.12508, equation 4).
 
-    The mask ``m`` is 1 for the share of parameters whose gradient of the forget rows' loss is largest, and the change is
-    that of training on with random labels. Equation, share, passes and rate from memory.
+    The mask ``m`` is 1 for the share of parameters with the largest gradient of the forget rows' loss. The change is
+    that of further training with random labels. Equation, share, passes and rate from memory.
 
     Attributes:
-        share: of the parameters that may move.
+        share: share of the parameters that may change.
         epochs: passes.
         rate: learning rate, as a multiple of the recipe's.
     """
@@ -44,30 +44,30 @@ class SalUn:
     space: ClassVar[Mapping[str, Range]] = {"share": Range(0.02, 1), "rate": Range(0.01, 3)}
 
     def passes(self, task: Task) -> Passes:
-        """The forget rows' gradient, then the epochs' steps."""
+        """Return the work: the forget rows' gradient, then the epochs' steps."""
         steps = training_loop.steps(task, len(task.oracle.data), self.epochs)
         return Passes(steps=steps, gradients=len(task.forget))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Train a copy on."""
+        """Train a copy of the original on."""
         return training_loop.last(self.states(task, progress or Silent()))
 
     def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
-        """The model after each pass."""
+        """Return the models after each pass."""
         return relabelling.states(task, self.epochs, self.rate, progress, saliency(task, self.share))
 
 
 def saliency(task: Task, share: float) -> dict[str, Tensor]:
-    """Which parameters the forget rows' loss depends on most.
+    """Return which parameters have the largest gradients of the forget rows' loss.
 
     Args:
-        task: gives model and forget rows.
+        task: has model and forget rows.
         share: of all trained parameters together.
 
     Returns:
         Booleans shaped like the parameters, by name.
     """
-    sizes = mean_gradient(task.model, task.objective, task.forget).abs()
-    kept = max(1, round(share * len(sizes)))
-    threshold = sizes.kthvalue(len(sizes) - kept + 1).values
-    return Parameters(task.model).tree(sizes >= threshold)
+    magnitudes = mean_gradient(task.model, task.objective, task.forget).abs()
+    count = max(1, round(share * len(magnitudes)))
+    threshold = magnitudes.kthvalue(len(magnitudes) - count + 1).values
+    return Parameters(task.model).tree(magnitudes >= threshold)

@@ -1,4 +1,4 @@
-"""SFR-on: fast ascent on the forget rows where they matter more than the retained ones, slow descent on these."""
+"""SFR-on: ascent on forget rows, on the parameters that are more important for them, and descent on retained rows."""
 
 import itertools
 import math
@@ -19,33 +19,33 @@ from neuralyzer.unlearning import training_loop, validation
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
 from neuralyzer.unlearning.task import Task
 
-LEAST = 1e-15  # beside each importance, so that what matters to neither set is divided
-SMALLEST = 1e-7  # a smaller loss counts as this one: single precision does not tell them from 0
+SMALLEST_IMPORTANCE = 1e-15  # added to each importance, so that a ratio of zeros is 1; chosen, not tuned
+SMALLEST_LOSS = 1e-7  # smaller losses are raised to it: in single precision they are rounding
 
 
 @dataclass(frozen=True)
 class Sfron:
     """Saliency forgetting in the remain-preserving manifold, online (Huang et al. 2024, arXiv 2409.19732).
 
-    Every ``every`` steps the parameters take a fast step up ``alpha_t sum_i e_i l_i`` on forget rows, with the adaptive
-    coefficients ``e_i = l_i^-lambda / sum_j l_j^-lambda``, on the mask ``m = [F_forget / F_retain >= gamma]`` alone (``F``
-    the diagonal of the empirical Fisher matrix at the original), clipped to ``norm``. Each step ends with one down the
-    loss of retained rows, which brings them back to the manifold on which these are preserved as the Hessian's inverse
-    would, and the slow parameters follow: ``theta <- theta + beta (fast - theta)``. ``alpha_t`` and the rate fall
-    together by a half cosine over all steps.
+    Every ``every`` steps the fast parameters take a step up ``alpha_t sum_i e_i l_i`` on forget rows, with the adaptive
+    coefficients ``e_i = l_i^-lambda / sum_j l_j^-lambda``. The step is restricted to the mask ``m = [F_forget /
+    F_retain >= gamma]``, with ``F`` the diagonal of the empirical Fisher matrix at the original, and clipped to
+    ``norm``. Each step ends with a step down the retained rows' loss, which returns the parameters to the manifold that
+    preserves these rows, in place of a multiplication by the inverse Hessian. Then the slow parameters follow: ``theta
+    <- theta + beta (fast - theta)``. ``alpha_t`` and the rate fall together by a half cosine over all steps.
 
-    Read from the authors' code; the derivation from memory. Their code squares the gradients of whole batches for
-    ``F``; here they are those of single rows, as the paper defines it.
+    Read from the authors' code; the derivation from memory. For ``F`` their code squares the gradients of whole
+    batches; here those of single rows are squared, as the paper defines it.
 
     Attributes:
-        alpha: ``alpha_0``, weight of the ascent (theirs for CIFAR-10).
+        alpha: ``alpha_0``, weight of the ascent (the authors' for CIFAR-10).
         exponent: ``lambda``.
         threshold: ``gamma``.
-        every: retained steps for each on forget rows.
-        norm: of the ascent's gradient at most.
-        beta: of the slow parameters.
-        epochs: passes over the retained rows (theirs were 1500 steps, 4 passes).
-        rate: first learning rate, as a multiple of the recipe's (theirs was 0.01 where training had 0.1).
+        every: steps on retained rows for each on forget rows.
+        norm: largest norm of the ascent's gradient.
+        beta: rate at which the slow parameters follow the fast ones.
+        epochs: passes over the retained rows (the authors take 1500 steps, 4 passes).
+        rate: first learning rate, as a multiple of the recipe's (the authors' is 0.01, with 0.1 in training).
     """
 
     alpha: float = 25.0
@@ -77,41 +77,45 @@ class Sfron:
         )  # fmt: skip
 
     def passes(self, task: Task) -> Passes:
-        """Gradients of all rows, then the steps on retained rows and those on forget rows between them."""
+        """Return the work: gradients of all rows, then the steps on retained and on forget rows."""
         return Passes(steps=self._steps(task), singles=len(task.oracle.data))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Alternate from a copy of the original."""
+        """Train a copy of the original by alternating steps."""
         return training_loop.last(self.states(task, progress or Silent()))
 
     def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
-        """The model after each pass over the retained rows."""
-        course = _Course(self, task, salient(task, self.threshold))
+        """Return the models after each pass over the retained rows."""
+        steps = _AlternatingSteps(self, task, salient(task, self.threshold))
         return training_loop.passes(
-            task, course.module, course.optimizer, course.losses, self.epochs, progress, "forgetting fast, slowly keeping",
-            self._steps(task), course.follow,
+            task, steps.module, steps.optimizer, steps.losses, self.epochs, progress, "ascending and descending",
+            self._steps(task), steps.follow,
         )  # fmt: skip
 
     def _steps(self, task: Task) -> int:
-        down = training_loop.steps(task, len(task.retain), self.epochs)
-        return down + math.ceil(down / self.every)
+        """Return the number of steps of both kinds."""
+        retain_steps = training_loop.steps(task, len(task.retain), self.epochs)
+        return retain_steps + math.ceil(retain_steps / self.every)
 
 
 def salient(task: Task, threshold: float) -> dict[str, Tensor]:
-    """Which parameters matter to the forget rows ``threshold`` times as much as to the retained ones, or more."""
+    """Return which parameters are at least ``threshold`` times as important for forget rows as for retained ones."""
     forget = importances(task.model, task.objective, task.forget)
     retain = importances(task.model, task.objective, task.retain)
-    return {name: (own + LEAST) / (retain[name] + LEAST) >= threshold for name, own in forget.items()}
+    return {
+        name: (importance + SMALLEST_IMPORTANCE) / (retain[name] + SMALLEST_IMPORTANCE) >= threshold
+        for name, importance in forget.items()
+    }
 
 
 def adaptive(losses: Tensor, exponent: float) -> Tensor:
-    """``sum_i e_i l_i`` with ``e_i`` in proportion to ``l_i^-exponent``: what is forgotten already weighs less."""
-    coefficients = losses.detach().clamp_min(SMALLEST).pow(-exponent)
+    """Return ``sum_i e_i l_i`` with ``e_i`` proportional to ``l_i^-exponent``: rows with a high loss weigh less."""
+    coefficients = losses.detach().clamp_min(SMALLEST_LOSS).pow(-exponent)
     return (coefficients / coefficients.sum() * losses).sum()
 
 
-class _Course:
-    """The alternation: what is stepped down next, at which rate, and the slow parameters that follow."""
+class _AlternatingSteps:
+    """Ascent and descent steps in turn, with their rates and masks, and the slow parameters that follow."""
 
     def __init__(self, method: Sfron, task: Task, mask: Mapping[str, Tensor]) -> None:
         self.method, self.task, self.module = method, task, weights.clone(task.model)
@@ -127,7 +131,7 @@ class _Course:
         )
 
     def losses(self, turn: int) -> Iterator[Tensor]:
-        """The losses of a pass over the retained rows."""
+        """Compute the losses of a pass over the retained rows, with those of the ascent between them."""
         task, objective, seed = self.task, self.task.objective, training_loop.seed_of(self.task, turn)
         for x, y in training_loop.batches(task.oracle.recipe, self.module, task.retain, 1, seed):
             fall = (1 + math.cos(math.pi * self._done / self._total)) / 2
@@ -141,7 +145,7 @@ class _Course:
             self._done += 1
 
     def _ascent(self, fall: float) -> Tensor:
-        """A loss whose gradient is the fast step's: masked, then clipped."""
+        """Return a loss whose gradient is that of the ascent, masked and clipped; ``fall`` scales it."""
         x, y = next(self._forget)
         objective = self.task.objective
         total = (
@@ -149,18 +153,19 @@ class _Course:
             * fall
             * adaptive(objective.losses(objective.outputs(self.module, x), y), self.method.exponent)
         )
-        found = torch.autograd.grad(total, self._parameters, allow_unused=True)
+        gradients = torch.autograd.grad(total, self._parameters, allow_unused=True)
         masked = [
-            (value, own * mask) for value, own, mask in zip(self._parameters, found, self._mask, strict=True)
-            if own is not None
-        ]  # fmt: skip
-        norm = torch.linalg.vector_norm(torch.stack([own.norm() for _, own in masked]))
+            (value, gradient * mask)
+            for value, gradient, mask in zip(self._parameters, gradients, self._mask, strict=True)
+            if gradient is not None
+        ]
+        norm = torch.linalg.vector_norm(torch.stack([gradient.norm() for _, gradient in masked]))
         share = (self.method.norm / (norm + 1e-6)).clamp_max(1.0)
-        return torch.stack([(value * (share * own)).sum() for value, own in masked]).sum()
+        return torch.stack([(value * (share * gradient)).sum() for value, gradient in masked]).sum()
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Let the slow parameters follow the fast ones, once these have seen retained rows again."""
+        """Update the slow parameters after each step on retained rows, and set the fast ones to them."""
         if self._slow is not None and not self._ascending:
             for value, slow in zip(self._parameters, self._slow, strict=True):
                 slow.lerp_(value, self.method.beta)

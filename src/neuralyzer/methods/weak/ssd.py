@@ -1,4 +1,4 @@
-"""Selective synaptic dampening: parameters that matter to the forget rows far more than to all rows are shrunk."""
+"""Selective synaptic dampening: parameters far more important for the forget rows than for all rows are shrunk."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from neuralyzer.unlearning.task import Task
 
 @dataclass(frozen=True)
 class Ssd:
-    """``theta_i *= min(strength I_i / F_i, 1)`` where ``F_i > selection I_i`` (Foster et al. 2023, arXiv 2308.07707).
+    """Dampening ``theta_i *= min(strength I_i / F_i, 1)`` where ``F_i > selection I_i`` (Foster et al. 2023).
 
     ``I`` and ``F`` are the diagonals of the empirical Fisher matrix over all training rows and over the forget rows.
-    The equations are from memory.
+    arXiv 2308.07707; the equations are from memory.
 
     Attributes:
-        selection: ``alpha``.
-        strength: ``lambda``.
+        selection: ``alpha``, the ratio of importances above which a parameter is shrunk.
+        strength: ``lambda``, larger for weaker shrinking.
     """
 
     selection: float = 10.0
@@ -41,23 +41,23 @@ class Ssd:
     space: ClassVar[Mapping[str, Range]] = {"selection": Range(0.5, 100), "strength": Range(0.05, 5)}
 
     def passes(self, task: Task) -> Passes:
-        """Gradients of all rows, and of the forget rows again."""
+        """Return the work: gradients of all rows, and of the forget rows again."""
         return Passes(singles=len(task.oracle.data) + len(task.forget))
 
     def unlearn(self, task: Task, progress: Progress | None = None) -> nn.Module:
-        """Measure both importances, then shrink a copy."""
+        """Measure both importances, then shrink parameters of a copy."""
         progress = progress or Silent()
         progress.start("importance of each parameter", 2)
-        every = importances(task.model, task.objective, task.oracle.data)
+        overall = importances(task.model, task.objective, task.oracle.data)
         progress.advance()
-        own = importances(task.model, task.objective, task.forget)
+        of_forget = importances(task.model, task.objective, task.forget)
         progress.advance()
         module = weights.clone(task.model)
         with torch.no_grad():
             for name, parameter in module.named_parameters():
-                if name in own:
-                    chosen = own[name] > self.selection * every[name]
-                    factor = (self.strength * every[name] / own[name]).clamp_max(1.0)
+                if name in of_forget:
+                    chosen = of_forget[name] > self.selection * overall[name]
+                    factor = (self.strength * overall[name] / of_forget[name]).clamp_max(1.0)
                     parameter[chosen] *= factor[chosen]
         task.show(progress, module)
         progress.finish()

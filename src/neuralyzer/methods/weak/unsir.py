@@ -1,4 +1,4 @@
-"""UNSIR: inputs of pure noise that a class is worst at break the class; a pass over retained rows repairs the rest."""
+"""UNSIR: training on noise with a high loss destroys a class, and a pass over retained rows repairs the others."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,24 +25,24 @@ class Unsir:
     """Learn ``N_c = argmin -L(f(N), c) + lambda |N|^2``, impair by ``(N_c, c)``, repair (Tarun et al. 2021).
 
     arXiv 2111.08947, section 4. For each class ``c`` of the forget rows a batch of noise starts from ``N(0, I)`` and
-    climbs the loss of its label; one pass over copies of it and a sample of retained rows, at a high rate, overwrites
-    what the network knew of the class; one pass over the sample alone repairs the others. The forget rows themselves are
-    never read, their classes are.
+    ascends the loss of its label. One pass over copies of the noise and a sample of retained rows, at a high rate,
+    overwrites what the network learned of the class. One pass over the sample alone repairs the other classes. Of the
+    forget rows only the classes are used.
 
-    It departs from the paper in what is asked of it: there whole classes go, and the sample holds none of theirs. Here
-    the forget rows may be some of a class, whose other rows belong to the sample and bring the class back: what only the
-    forget rows taught is hit no more than the rest of their class. The noise is learned on the network in evaluation
-    mode, batches are the recipe's, and rates are multiples of the recipe's as the paper's 0.02 and 0.01 were of its 0.01.
-    Equations from memory, defaults as in the authors' released notebook.
+    The use differs from the paper's. There whole classes are forgotten, and the sample holds no rows of these. Here the
+    forget rows may be a part of a class, and the sample holds the class's other rows, which restore it. What only the
+    forget rows taught is then not affected more than the rest of their class. The noise is learned on the network in
+    evaluation mode, with the recipe's batch size. Rates are multiples of the recipe's, as the paper's 0.02 and 0.01 are
+    of its 0.01. Equations from memory, defaults as in the authors' released notebook.
 
     Attributes:
-        climb: steps that the noise takes.
-        climb_rate: Adam's learning rate in them.
+        climb: ascent steps of the noise.
+        climb_rate: Adam's learning rate in these steps.
         penalty: ``lambda``, on each noise input's squared norm.
-        copies: how often the noise of a class stands among the rows that impair.
-        sample: retained rows of each class, at most.
+        copies: number of copies of each class's noise in the first pass.
+        sample: largest number of retained rows of each class.
         impair_rate: learning rate of the first pass, as a multiple of the recipe's.
-        repair_rate: of the second.
+        repair_rate: learning rate of the second pass, as a multiple of the recipe's.
     """
 
     climb: int = 40
@@ -69,16 +69,17 @@ class Unsir:
     def __post_init__(self) -> None:
         if min(self.climb, self.copies, self.sample) < 1:
             raise UsageError(
-                f"unsir takes climb, copies and sample of at least 1; they are {self.climb}, {self.copies}, {self.sample}"
+                "unsir takes climb, copies and sample of at least 1; they are "
+                f"{self.climb}, {self.copies}, {self.sample}"
             )
 
     def obstacle(self, task: Task) -> str | None:
-        """Noise has no meaning where features are whole numbers, such as words."""
+        """Return why it cannot work, None where it can: noise has no meaning where features are whole numbers."""
         x, _ = task.forget.gather([0])
         return None if batches.real(x) else "unsir learns noise, and these rows' features are whole numbers"
 
     def passes(self, task: Task) -> Passes:
-        """The noise's steps, then both passes' steps."""
+        """Return the work: the noise's steps, then the steps of both passes."""
         noise, sample = len(_classes(task)), len(_sample(task, self.sample))
         size = task.oracle.recipe.batch_size
         both = training_loop.steps(task, self.copies * noise * size + sample, 1) + training_loop.steps(task, sample, 1)
@@ -88,7 +89,7 @@ class Unsir:
         """Learn the noise, then impair and repair a copy of the original.
 
         Args:
-            task: gives model and rows.
+            task: has model and rows.
             progress: shown each step.
 
         Returns:
@@ -97,16 +98,16 @@ class Unsir:
         Raises:
             UsageError: if the rows' features are whole numbers.
         """
-        wrong = self.obstacle(task)
-        if wrong is not None:
-            raise UsageError(wrong)
+        reason = self.obstacle(task)
+        if reason is not None:
+            raise UsageError(reason)
         progress = progress or Silent()
         classes, sample = _classes(task), task.retain.select(_sample(task, self.sample))
         generator = torch.Generator().manual_seed(task.seed)
         progress.start("learning noise", self.climb * len(classes))
         noises = [self._noise(task, label, generator, progress) for label in classes]
         progress.finish()
-        noise = Data.from_arrays(torch.cat(noises).numpy(), np.concatenate([self._label(task, c) for c in classes]))
+        noise = Data.from_arrays(torch.cat(noises).numpy(), np.concatenate([self._labels(task, c) for c in classes]))
         module = weights.clone(task.model)
         steps = training_loop.steps(task, self.copies * len(noise) + len(sample), 1)
         losses = self._impairing(task, module, noise, sample)
@@ -115,14 +116,15 @@ class Unsir:
         steps = training_loop.steps(task, len(sample), 1)
         return training_loop.trained(task, module, self.repair_rate, losses, progress, "repairing", steps)
 
-    def _label(self, task: Task, label: int) -> np.ndarray:
+    def _labels(self, task: Task, label: int) -> np.ndarray:
+        """Return a batch of equal labels, in the shape and type of the targets."""
         _, y = task.forget.gather([0])
         return np.full((task.oracle.recipe.batch_size, *y.shape[1:]), label, dtype=y.numpy().dtype)
 
     def _noise(self, task: Task, label: int, generator: torch.Generator, progress: Progress) -> Tensor:
-        """Inputs of which the original least believes that they are of the class."""
+        """Return a batch of inputs that have a high loss as rows of the class, learned on the original."""
         module, x = weights.clone(task.model).eval(), batches.features(task.forget.gather([0])[0])
-        y = torch.from_numpy(self._label(task, label))
+        y = torch.from_numpy(self._labels(task, label))
         noise = torch.randn((len(y), *x.shape[1:]), generator=generator, dtype=x.dtype).requires_grad_()
         optimizer = torch.optim.Adam([noise], self.climb_rate)
         for _ in range(self.climb):
@@ -136,11 +138,11 @@ class Unsir:
         return noise.detach()
 
     def _impairing(self, task: Task, module: nn.Module, noise: Data, sample: Data) -> Iterator[Tensor]:
-        """The loss of each batch of noise and retained rows, shuffled together; noise is not augmented."""
+        """Compute the loss of each batch of noise and retained rows, shuffled together; noise is not augmented."""
         recipe, copied = task.oracle.recipe, self.copies * len(noise)
         generator = torch.Generator().manual_seed(task.seed + 1)
         for positions in training.order(copied + len(sample), 1, recipe.batch_size, task.seed):
-            if len(positions) == 1 and training.normalises(module):
+            if len(positions) == 1 and training.uses_batch_statistics(module):
                 continue
             x, y = sample.gather(positions[positions >= copied] - copied)
             if recipe.augment is not None and len(y):
@@ -151,11 +153,12 @@ class Unsir:
 
 
 def _classes(task: Task) -> list[int]:
+    """Return the classes of the forget rows."""
     return [int(label) for label in np.unique(task.forget.y.numpy())]
 
 
 def _sample(task: Task, most: int) -> np.ndarray:
-    """Positions among the retained rows, of each class at most so many."""
+    """Return sorted positions of a sample of the retained rows, at most ``most`` of each class."""
     y = task.retain.y.reshape(-1).numpy()
     order = np.random.default_rng(task.seed).permutation(len(y))
     return np.sort(np.concatenate([order[y[order] == label][:most] for label in np.unique(y)]))

@@ -1,4 +1,4 @@
-"""What a kind of model is: how its models are made and trained, and what can be done with them."""
+"""The protocol of a kind of model: how its models are made and trained, and what can be done with them."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Capability(StrEnum):
-    """What can be done with a model: its kind has some, its objective others; an algorithm or a signal needs some."""
+    """Operations that a model allows. Its kind gives some, its objective others; algorithms and signals need some."""
 
     GRADIENTS = "gradients"
     ROW_GRADIENTS = "per-row gradients"
@@ -27,19 +27,19 @@ class Capability(StrEnum):
     MATCHING = "outputs that can be matched"
 
 
-OF_OBJECTIVES = frozenset({Capability.CURVATURE, Capability.MATCHING})  # what an objective has, whatever the kind
+OF_OBJECTIVES = frozenset({Capability.CURVATURE, Capability.MATCHING})  # given by the objective, whatever the kind
 
 
 class Kind(Protocol):
     """How the models of a recipe are made and trained.
 
-    Whatever its kind, a model is a torch module: called on rows ``(n, ...)`` in evaluation mode it gives outputs
-    ``(n, C)``, and its ``state_dict`` holds all that it learned as tensors. So reading, saving, loading, digests and
-    comparisons are the same for all kinds. What else it can do, its ``capabilities`` say; whatever needs more asks
-    for it and says in one line what is missing. A recipe checks its own settings, for its kind, when it is made.
+    Whatever its kind, a model is a torch module. Called on rows ``(n, ...)`` in evaluation mode it returns outputs
+    ``(n, C)``. Its ``state_dict`` holds everything that it learned as tensors. So reading, saving, loading, digests and
+    comparisons are the same for all kinds. ``capabilities`` lists what else it can do; code that needs more checks for
+    it and names in one line what is missing.
 
     Attributes:
-        name: of the kind.
+        name: of the kind, as messages have it.
         capabilities: what can be done with its models.
     """
 
@@ -49,7 +49,7 @@ class Kind(Protocol):
     def capabilities(self) -> frozenset[Capability]: ...  # noqa: D102
 
     def model(self, recipe: "Recipe") -> nn.Module:
-        """Return a new model that nothing was trained on, its weights drawn from torch's generator."""
+        """Return a new untrained model with weights drawn from torch's global generator."""
 
     def train(
         self,
@@ -83,15 +83,15 @@ class OnFrozenBase(Protocol):
 
 @runtime_checkable
 class Restorable(Protocol):
-    """A model whose tensors have other shapes each time that it is trained, such as a tree's: it checks them itself."""
+    """A model whose tensor shapes depend on its training, such as a tree's; it checks the tensors itself."""
 
     def restore(self, state: Mapping[str, Tensor], name: str) -> None:
-        """Take over the tensors of another model of the kind.
+        """Load the tensors of another model of the kind.
 
         Args:
             state: its ``state_dict``.
-            name: what an error calls it.
+            name: of the weights in error messages.
 
         Raises:
-            WeightsError: if they are none of such a model.
+            WeightsError: if the tensors are not those of such a model.
         """

@@ -1,4 +1,4 @@
-"""Torch modules, trained by the recipe's own loop; or by a function or command of a person's own."""
+"""Torch modules, trained by the recipe's loop, or by the user's own function or command."""
 
 import math
 import shlex
@@ -28,12 +28,12 @@ from neuralyzer.progress import Progress
 if TYPE_CHECKING:
     from neuralyzer.models.recipe import Recipe
 
-DISABLED = "__dynamo_disable"  # where torch keeps a function's wrapper
+DISABLED = "__dynamo_disable"  # attribute in which torch keeps a function's wrapper that its compiler skips
 
 
 @dataclass(frozen=True)
 class Module:
-    """What ``Recipe.build`` gives."""
+    """The default kind: the ``torch.nn.Module`` that ``Recipe.build`` returns."""
 
     name: ClassVar[str] = "torch module"
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
@@ -47,19 +47,19 @@ class Module:
         """Build a module, and load pretrained weights where the recipe names some.
 
         Args:
-            recipe: gives ``build`` and ``init``.
+            recipe: has ``build`` and ``init``.
 
         Returns:
             The module.
 
         Raises:
-            UsageError: if ``build`` gives no module, or lazy layers.
+            UsageError: if ``build`` returns no module, or one with lazy layers.
         """
         module = recipe.build()
         if not isinstance(module, nn.Module):
             raise UsageError(f"the recipe's build gave a {type(module).__name__}, not a torch.nn.Module")
-        module = getattr(module, "_orig_mod", module)  # torch.compile makes it faster, and nothing else
-        if any(is_lazy(own) for own in (*module.parameters(), *module.buffers())):
+        module = getattr(module, "_orig_mod", module)  # torch.compile changes the speed alone; the plain module is kept
+        if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
             raise UsageError("the recipe's build gave lazy layers, whose sizes nobody knows yet; give them their sizes")
         return module if recipe.init is None else weights.load_into(module, Path(recipe.init))
 
@@ -72,14 +72,14 @@ class Module:
         observer: training.Observer | None,
         placement: Placement,
     ) -> nn.Module:
-        """Train by the recipe's loop, or by its ``train`` or ``command``, whose steps no observer sees.
+        """Train by the recipe's loop, or by its ``train`` or ``command``.
 
         Args:
-            recipe: how.
+            recipe: how to train.
             data: the training rows.
             seed: of initial weights, order and augmentation.
             progress: shown a unit an epoch.
-            observer: sees each step.
+            observer: called at each step of the loop; not called where ``train`` or ``command`` trains.
             placement: device and precision.
 
         Returns:
@@ -111,32 +111,34 @@ class Module:
         return module.cpu().eval()
 
     def described(self, recipe: "Recipe") -> dict[str, Any]:
-        """Return the layers, the optimizer with its groups, what the schedule does, and the settings of the loop."""
+        """Return the layers, the optimizer with its groups, the schedule's rates, and the settings of the loop."""
         module = recipe.module()
-        with _light():
+        with _without_dynamo():
             optimizer = recipe.optimizer([p for p in module.parameters() if p.requires_grad])
             groups = described.groups(optimizer, module)
-            made = None if recipe.schedule is None else described.schedule(recipe.schedule(optimizer, described.STEPS))
+            rates = None if recipe.schedule is None else described.schedule(recipe.schedule(optimizer, described.STEPS))
         return _settings(recipe, module, optimizer) | {
-            "layers": described.layers(module), "groups": groups, "schedule": made,
+            "layers": described.layers(module), "groups": groups, "schedule": rates,
         }  # fmt: skip
 
     def described_earlier(self, recipe: "Recipe") -> dict[str, Any]:
-        """Return what the digest of early workspaces covered: no layers, no groups, nothing that the schedule does."""
+        """Return what the digest of early workspaces covered: no layers, no groups and no rates of the schedule."""
         module = recipe.module()
-        with _light():
+        with _without_dynamo():
             optimizer = recipe.optimizer(list(module.parameters()))
         return _settings(recipe, module, optimizer)
 
 
 def _settings(recipe: "Recipe", module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the settings that the digest has covered since the first version, and later ones where they are set."""
     mixed = None if recipe.precision == Precision.FLOAT32 else recipe.precision
     base = module.base_digest() if isinstance(module, OnFrozenBase) else None
-    said = {
+    later = {
         "clip": recipe.clip, "average": recipe.average, "precision": mixed, "loss": declared(recipe.objective),
         "base": base,
     }  # fmt: skip
-    return {name: value for name, value in said.items() if value} | {  # what is not said changes no digest
+    changed = {name: value for name, value in later.items() if value}  # defaults are left out: old digests stay valid
+    return changed | {
         "objective": recipe.objective.name,
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
@@ -150,27 +152,27 @@ def _settings(recipe: "Recipe", module: nn.Module, optimizer: torch.optim.Optimi
 
 
 @contextmanager
-def _light() -> Iterator[None]:
-    """Make optimizers without ``torch._dynamo``: torch imports it with the first one, which takes seconds.
+def _without_dynamo() -> Iterator[None]:
+    """Make optimizers without importing ``torch._dynamo``, which the first optimizer does and which takes seconds.
 
-    Torch wraps some of an optimizer's functions so that its compiler leaves them alone, and asks the compiler for the
-    wrapper when one is first called. A function that is left alone anyway is its own wrapper.
+    Torch wraps some of an optimizer's functions so that its compiler skips them. It imports the compiler to make the
+    wrapper when such a function is first called. Here each function is set as its own wrapper, for the time being.
     """
-    wrapped = [getattr(own, "__wrapped__", None) for own in vars(torch.optim.Optimizer).values()]
-    plain = [own for own in wrapped if own is not None and not hasattr(own, DISABLED)]
-    for own in plain:
-        setattr(own, DISABLED, own)
+    wrapped = [getattr(attribute, "__wrapped__", None) for attribute in vars(torch.optim.Optimizer).values()]
+    functions = [function for function in wrapped if function is not None and not hasattr(function, DISABLED)]
+    for function in functions:
+        setattr(function, DISABLED, function)
     try:
         yield
     finally:
-        for own in plain:
-            delattr(own, DISABLED)
+        for function in functions:
+            delattr(function, DISABLED)
 
 
 def _by_function(recipe: "Recipe", data: Data, seed: int, progress: Progress, placement: Placement) -> nn.Module:
-    """Train by the recipe's function and check what comes back."""
+    """Train by the recipe's function and check the module that it returns."""
     assert recipe.train is not None
-    expected = recipe.module(seed)  # first: a build that fails is told before a training is paid for
+    expected = recipe.module(seed)  # built first, so that a build that fails is reported before the training is spent
     module = recipe.train(data, seed, placement.device, progress)
     if not isinstance(module, nn.Module):
         raise UsageError(f"the recipe's train gave a {type(module).__name__}, not a torch.nn.Module")
@@ -180,20 +182,21 @@ def _by_function(recipe: "Recipe", data: Data, seed: int, progress: Progress, pl
 
 
 def _by_command(recipe: "Recipe", data: Data, seed: int) -> nn.Module:
-    """Train by the recipe's command and check what it wrote."""
+    """Train by the recipe's command and check the weights that it wrote."""
     assert recipe.command is not None
     expected = recipe.module(seed)
     with tempfile.TemporaryDirectory() as folder:
-        rows, made = Path(folder) / "rows.parquet", Path(folder) / "weights.safetensors"
+        rows, written = Path(folder) / "rows.parquet", Path(folder) / "weights.safetensors"
         parquet.write_table(pa.table({"id": texts.to_arrow(data.ids)}), rows)
-        words = [word.format(rows=rows, seed=seed, out=made, weights=made) for word in shlex.split(recipe.command)]
+        places = {"rows": rows, "seed": seed, "out": written, "weights": written}
+        words = [word.format(**places) for word in shlex.split(recipe.command)]
         try:
-            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            process = subprocess.run(words, capture_output=True, text=True, check=False)
         except OSError as error:
             raise UsageError(f"the training command {words[0]!r} cannot be run: {error.strerror}") from error
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise UsageError(f"the training command {words[0]!r} exited {done.returncode}: {last}")
-        if not made.exists():
+        if process.returncode != 0:
+            last = (process.stderr.strip().splitlines() or ["no message"])[-1]
+            raise UsageError(f"the training command {words[0]!r} exited {process.returncode}: {last}")
+        if not written.exists():
             raise WeightsError(f"the training command {words[0]!r} wrote no weights to the path it was given")
-        return weights.load_into(expected, made, f"what the training command {words[0]!r} wrote").eval()
+        return weights.load_into(expected, written, f"what the training command {words[0]!r} wrote").eval()
