@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from neuralyzer.references.signal_values import Part, Readings, SplitValues
-from neuralyzer.trace.null_table import Table
+from neuralyzer.trace.null_table import NullTable
 from neuralyzer.trace.residual import residual_trace
 
 SIGNALS = ("margin", "augmented", "fisher")
@@ -42,4 +42,4 @@ def worked():
             for at, name in enumerate(SIGNALS)
         },
     )
-    return Worked(want, split, {name: Table(split, name) for name in SIGNALS})
+    return Worked(want, split, {name: NullTable(split, name) for name in SIGNALS})

@@ -38,7 +38,7 @@ from neuralyzer.registry.locate import GIVEN, locate
 from neuralyzer.registry.location import Base, Location
 from neuralyzer.registry.trained_on import base_saw
 from neuralyzer.report.page import write_report
-from neuralyzer.trace.estimator import memory
+from neuralyzer.trace.estimator import nulls_to_keep
 from neuralyzer.unlearning.task import Task
 from neuralyzer.verification.audit import Audit, audit
 from neuralyzer.verification.controls import Controls
@@ -246,7 +246,7 @@ def _closed(
             pool = references() if callable(references) else references
             if pool is not None:
                 factors = pool.store.curvature if pool.store.curvature.exists() else None
-                pool.erase(positions, case, memory(pool, positions, result["policy"]["alpha"]))
+                pool.erase(positions, case, nulls_to_keep(pool, positions, result["policy"]["alpha"]))
         if isinstance(oracle.recipe.train, Sharded):
             shard_record.erase(oracle.recipe.train.folder, oracle.data.ids[positions].tolist())
         _unname(folder, place)

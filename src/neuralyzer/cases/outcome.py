@@ -198,7 +198,7 @@ def margins(facts: Facts) -> dict[str, list[float]]:
     never, saw = [], []
     for part in task.parts:
         keep, phi = split.values.keep[:, part.subject], split.values.signals["margin"].rows[:, part.rows]
-        never.append(phi[split.values.asked(part.subject, part.rows)])
+        never.append(phi[split.values.comparable(part.subject, part.rows)])
         saw.append(phi[keep][split.values.rows_held(part.subject, part.rows)])
     return {
         "original": margins_of(task.model, rows, context).tolist(),

@@ -19,7 +19,7 @@ from neuralyzer.references.pool import DEFAULT_SIZE, References
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training.backends import Backend, Timing, as_backend
 from neuralyzer.references.training.processes import How, as_engine
-from neuralyzer.trace.estimator import tables
+from neuralyzer.trace.estimator import null_tables
 from neuralyzer.trace.planning import DIGITS, Formula, refit
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
@@ -158,7 +158,7 @@ def _formula(store: Store, oracle: TrainedModel, alpha: float) -> Formula:
     """Of the pool that there is, where it is finished; of the digits otherwise."""
     if not (store.head.exists() and store.read_head()["finished"]):
         return DIGITS
-    return refit(tables(References.open(store.root, oracle).tuning.values, alpha), alpha) or DIGITS
+    return refit(null_tables(References.open(store.root, oracle).tuning.values, alpha), alpha) or DIGITS
 
 
 def _seconds(work: Work, trained: int, read: int) -> float | None:

@@ -9,7 +9,7 @@ from neuralyzer.references.measurement import all_members
 from neuralyzer.references.measurement.evaluator import Evaluator, units_of
 from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.signal_values import Readings, SplitValues
-from neuralyzer.references.storage.erased import SPLITS, remembered
+from neuralyzer.references.storage.erased import SPLITS, erased_nulls
 from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
 from neuralyzer.signals.catalogue import signals_of
@@ -78,7 +78,7 @@ def load_split(
         found[name] = read if groups is None else read.filled(keep, groups[few])
     held = pool_index.held(keep)[:, places] if pool_index.groups else None
     share = float(1 - pool_index.held(keep).mean())
-    split = SplitValues(keep, positions, found, held, share, remembered(store.root)[SPLITS[which]])
+    split = SplitValues(keep, positions, found, held, share, erased_nulls(store.root)[SPLITS[which]])
     outputs, copies = (array[members][:, places] for array in outputs_of(store, pool_index, head))
     utilities = np.array([atomic.read_json(store.mark(int(number)))["utility"] for number in members])
     saw_erased = np.atleast_1d(pool_index.held(keep)[:, pool_index.ids == ""].any(1))

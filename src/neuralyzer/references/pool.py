@@ -24,7 +24,7 @@ from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.opening import load_evaluator, load_split, outputs_of, unit_shape
 from neuralyzer.references.signal_values import Indices, Part
 from neuralyzer.references.storage.access_log import AccessLog
-from neuralyzer.references.storage.erased import Memory, remember
+from neuralyzer.references.storage.erased import ErasedNulls, add_erased_nulls
 from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training.backends import Backend, Timing, as_backend
@@ -251,20 +251,20 @@ class References:
         held = self.pool_index.held(self.store.load("keep.npy")[: self.size])[:, places]
         return [int(number) for number in np.flatnonzero(held.any(1))]
 
-    def erase(self, positions: Indices, case: str, memory: Memory | None = None) -> None:
+    def erase(self, positions: Indices, case: str, nulls: ErasedNulls | None = None) -> None:
         """Erase what was measured on rows, when their case closes.
 
         Args:
             positions: among the model's present rows.
             case: its id, by which ``closed`` knows it.
-            memory: what stays of the subjects that go, so that the null of the others does not shrink.
+            nulls: what stays of the subjects that go, so that the null of the others does not shrink.
         """
         with locks.held(self.store.lock, "changes these references"):
-            self._erase(positions, case, memory)
+            self._erase(positions, case, nulls)
 
-    def _erase(self, positions: Indices, case: str, memory: Memory | None) -> None:
-        if memory is not None:
-            remember(self.store.root, memory)  # first: once the rows are gone it cannot be computed
+    def _erase(self, positions: Indices, case: str, nulls: ErasedNulls | None) -> None:
+        if nulls is not None:
+            add_erased_nulls(self.store.root, nulls)  # first: once the rows are gone it cannot be computed
         places = self.pool_index.places(self.oracle.data)[positions]
         units = {subject: place for place, subject in enumerate(units_of(self.pool_index.owned))}
         for name, signal in signals_of(self.oracle.recipe.kind).items():

@@ -152,7 +152,11 @@ class Aims:
 def remembered(task: Task) -> float:
     """The original's own trace by ``margin``, as the tuning split reads it; 1 where it cannot be read."""
     split = task.references
-    found = None if split is None else estimator.alone(split.thinned, task.parts, task.alpha, Margin.name, task.model)
+    found = (
+        None
+        if split is None
+        else estimator.signal_trace(split.thinned, task.parts, task.alpha, Margin.name, task.model)
+    )
     return 1.0 if found is None else max(0.0, found)
 
 
@@ -167,7 +171,7 @@ def leads(task: Task, module: nn.Module) -> np.ndarray:
         ``(F,)``, in the order of the task's rows, as the tuning split tells it from the holdout; 0 where it cannot be read.
     """
     split, found = task.references, np.zeros(len(task.positions))
-    own = split and estimator.lead(split.thinned, task.parts, task.alpha, Margin.name, module)
+    own = split and estimator.expected_shifts(split.thinned, task.parts, task.alpha, Margin.name, module)
     if own:
         found[_places(task)] = np.concatenate(own)
     return found

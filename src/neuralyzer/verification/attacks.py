@@ -11,7 +11,7 @@ from rich.text import Text
 from neuralyzer.attacks.evaluation import Attacked, on_members, on_request, readable
 from neuralyzer.attacks.shadows import SIGNAL
 from neuralyzer.models.objective import Classification
-from neuralyzer.trace.estimator import Estimates, Signals
+from neuralyzer.trace.estimator import Estimates, RequestEstimator
 
 NAMES = {
     "lira-online": "LiRA, online",
@@ -52,7 +52,7 @@ class Attacks:
         return attacks_view(self)
 
 
-def attacks(estimator: Signals, read: Mapping[str, Estimates]) -> Attacks | None:
+def attacks(estimator: RequestEstimator, read: Mapping[str, Estimates]) -> Attacks | None:
     """Attack the split that an estimator reads with, and the models that it read.
 
     Args:

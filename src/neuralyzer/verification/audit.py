@@ -12,7 +12,7 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.pool import References
 from neuralyzer.signals.signal import Family
-from neuralyzer.trace.estimator import Signals, family_rows
+from neuralyzer.trace.estimator import RequestEstimator, family_rows
 from neuralyzer.trace.group_estimator import estimator_for
 from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.self_check import SelfCheck
@@ -107,7 +107,7 @@ def audit(
     detectable = Controls(positive=positive).corrected(estimates.detectable)
     counts = counting(estimates.detectable)
     if counts:
-        estimates = estimator.counted(estimates, counts)
+        estimates = estimator.with_joint_test(estimates, counts)
     assert estimates.joint is not None
     negative = estimator.self_check(estimates.joint.signals, groups_of(references))
     controls = Controls(negative, positive)
@@ -141,7 +141,7 @@ def _why(controls: Controls, counts: Sequence[str], rejects: bool) -> str | None
     return controls.reason or (UNSEEN if counts and not rejects else None)
 
 
-def required(estimator: Signals) -> list[list[str]]:
+def required(estimator: RequestEstimator) -> list[list[str]]:
     """Of which groups of signals one each must count: retraining or attack, and relearning where the request has it."""
     groups = [[s for s in estimator.signals if estimator.family(s) in (Family.RETRAINING, Family.ATTACK)]]
     relearning = [s for s in estimator.signals if estimator.family(s) is Family.RELEARNING]

@@ -15,9 +15,9 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.pool import References
 from neuralyzer.signals.signal import Batch, Family
-from neuralyzer.trace.claim import Claimed, claim_test, claim_trace
-from neuralyzer.trace.estimator import tables
-from neuralyzer.trace.null_table import Table
+from neuralyzer.trace.claim import ClaimedReadings, claim_test, claim_trace
+from neuralyzer.trace.estimator import null_tables
+from neuralyzer.trace.null_table import NullTable
 from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.residual import Trace
 from neuralyzer.trace.self_check import SelfCheck, self_check
@@ -203,13 +203,13 @@ def _unknown(oracle: TrainedModel, rows: Data) -> tuple[Data, dict[str, Any]]:
     return rows.select(left), left_out
 
 
-def _usable(split: ReferenceSplit, alpha: float) -> dict[str, Table]:
+def _usable(split: ReferenceSplit, alpha: float) -> dict[str, NullTable]:
     """Tables of the signals that read rows one by one and tell members apart."""
     if split.values.members < MEMBERS_FEW:
         raise ReferencesError(
             f"a claim needs {MEMBERS_FEW} references in a split; this pool has {split.values.members}"
         )
-    made = tables(split.values, alpha)
+    made = null_tables(split.values, alpha)
     found = {
         name: made[name]
         for name, signal in split.evaluator.signals.items()
@@ -220,7 +220,9 @@ def _usable(split: ReferenceSplit, alpha: float) -> dict[str, Table]:
     return found
 
 
-def _read(references: References, oracle: TrainedModel, rows: Data, signals: Sequence[str]) -> dict[str, Claimed]:
+def _read(
+    references: References, oracle: TrainedModel, rows: Data, signals: Sequence[str]
+) -> dict[str, ClaimedReadings]:
     """Every tuning member and the model on the rows."""
     evaluator, batch = references.tuning.evaluator, Batch(rows.x, rows.y)
     few = evaluator.holdout.take(slice(1))  # members read the holdout when the pool was made
@@ -228,7 +230,7 @@ def _read(references: References, oracle: TrainedModel, rows: Data, signals: Seq
         evaluator.read_rows(references.member(number).eval(), batch, few) for number in range(0, references.size, 2)
     ]
     model = evaluator.read_rows(oracle.model, batch)
-    return {name: Claimed(np.stack([read[name][0] for read in members]), *model[name]) for name in signals}
+    return {name: ClaimedReadings(np.stack([read[name][0] for read in members]), *model[name]) for name in signals}
 
 
 def _line(family: str, signal: str, trace: Trace, counts: bool) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from neuralyzer.references.measurement.evaluator import Reading
 from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.pool import References
 from neuralyzer.references.signal_values import Indices, Part
-from neuralyzer.trace.estimator import readable, tables
+from neuralyzer.trace.estimator import null_tables, readable
 from neuralyzer.trace.group_estimator import MANY
 from neuralyzer.trace.positive_control import PositiveControl, positive_control
 from neuralyzer.trace.self_check import SelfCheck, holdout_groups
@@ -172,7 +172,7 @@ def _groups(
         The groups; single subjects besides where there are a few only.
     """
     own, left, kept = (
-        tables(split.values, alpha).values(),
+        null_tables(split.values, alpha).values(),
         dict[int, Indices](),
         np.ones(len(split.values.owners), bool),
     )

@@ -17,7 +17,7 @@ from neuralyzer.references.training.exact import NO_POOL
 from neuralyzer.trace.estimator import Estimates
 from neuralyzer.trace.exact import ExactEstimator
 from neuralyzer.trace.group_estimator import estimator_for
-from neuralyzer.trace.residual import FOUND
+from neuralyzer.trace.residual import POWER_QUANTILE
 from neuralyzer.trace.verdict import Verdict, bound, decide
 from neuralyzer.verification.attacks import attacks
 from neuralyzer.verification.audit import audit, required
@@ -38,7 +38,7 @@ def verify(
     *,
     protocol: Protocol | None = None,
     exact: bool = False,
-    found: float = FOUND,
+    found: float = POWER_QUANTILE,
     looks: int | None = None,
     answerable: str | None = None,
     exact_references: Sequence[nn.Module] = (),

@@ -93,7 +93,7 @@ def memorisation(task: Task) -> np.ndarray:
         y = task.oracle.data.gather(part.rows)[1]
         outputs = torch.from_numpy(split.outputs[:, part.rows])
         right = np.stack([torch.exp(-task.objective.losses(own, y)).double().numpy() for own in outputs])
-        held, asked = split.values.rows_held(part.subject, part.rows), split.values.asked(part.subject, part.rows)
+        held, asked = split.values.rows_held(part.subject, part.rows), split.values.comparable(part.subject, part.rows)
         seen, never = (right[saw] * held).sum(0) / np.maximum(held.sum(0), 1), (right * asked).sum(0) / asked.sum(0)
         found[[places[int(row)] for row in part.rows]] = np.where(held.any(0), seen - never, 0.0)
     return found

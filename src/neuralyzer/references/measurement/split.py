@@ -51,7 +51,7 @@ class ReferenceSplit:
         Returns:
             Blocks: rows among the parts' own, counted through, and the members that are asked about them; every row once.
         """
-        return _blocks(np.concatenate([self.values.asked(part.subject, part.rows) for part in parts], 1))
+        return _blocks(np.concatenate([self.values.comparable(part.subject, part.rows) for part in parts], 1))
 
     def saw(self, parts: Sequence[Part]) -> list[Asked]:
         """Who can say how a model that held a row sees it: blocks as above, with every row once that any member held."""

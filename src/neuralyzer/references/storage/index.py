@@ -157,7 +157,7 @@ class PoolIndex:
         at[places] = np.arange(len(places))
         return [np.sort(at[own][at[own] >= 0]) for own in self.positions]
 
-    def gone(self, data: Data, positions: Indices) -> set[int]:
+    def removed_subjects(self, data: Data, positions: Indices) -> set[int]:
         """Subjects, groups among them, of whom no row would be left in ``data`` without those at ``positions``."""
         present = self.present(self.places(data))
         return {subject for subject, rows in enumerate(present) if len(rows) and np.isin(rows, positions).all()}
