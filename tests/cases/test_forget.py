@@ -175,7 +175,7 @@ def test_looks_are_counted_across_cases_and_then_only_exact_options_remain(world
     oracle = world.oracle
     pool = world.references(oracle)
     for number in (1, 2):
-        assert pool.access_log.take(oracle.lineage, ["c0"]) == number
+        assert pool.access_log.record(oracle.lineage, ["c0"]) == number
     case = go(world, oracle=oracle)
     assert "only exact options remain" in case.result["unlearning"]["attempts"][0]["reason"]
     assert case.verification.basis == "exact"

@@ -558,10 +558,10 @@ def test_looks_of_a_class_are_its_own(grouped, tmp_path):
     shutil.copytree(grouped.store.root, tmp_path / "pool")
     pool = References.open(tmp_path / "pool", grouped.oracle)
     of = {word: pool.names(pool.parts(asked(word))) for word in (1, 2, "s01")}
-    pool.access_log.take("model", of[1])
-    assert [pool.access_log.taken("model", of[word]) for word in (1, 2, "s01")] == [1, 0, 0]
+    pool.access_log.record("model", of[1])
+    assert [pool.access_log.count("model", of[word]) for word in (1, 2, "s01")] == [1, 0, 0]
     both = pool.names(pool.parts(asked(1, "s01")))
-    assert pool.access_log.take("model", both) == 2 and pool.access_log.taken("model", of["s01"]) == 2
+    assert pool.access_log.record("model", both) == 2 and pool.access_log.count("model", of["s01"]) == 2
 
 
 def test_units_are_relearned_as_subjects_where_classes_are_subjects_too(grouped):

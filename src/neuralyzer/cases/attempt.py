@@ -228,7 +228,7 @@ def _looks_spent(setting: Setting) -> bool:
         return False
     oracle = setting.task.oracle
     return (
-        setting.references.access_log.taken(oracle.lineage, setting.references.names(setting.task.parts))
+        setting.references.access_log.count(oracle.lineage, setting.references.names(setting.task.parts))
         >= MOST_ACCESSES
     )
 
@@ -248,7 +248,7 @@ def _verified(setting: Setting, model: nn.Module, exact: bool, folder: Folder) -
         if not folder.has("look"):
             taker = f"{folder.root.parent.parent.name}/{folder.root.name}"
             names = setting.references.names(task.parts)
-            number = setting.references.access_log.take(task.oracle.lineage, names, taker)
+            number = setting.references.access_log.record(task.oracle.lineage, names, taker)
             folder.write("look", {"number": number})
         number = folder.read("look")["number"]
     judges: Sequence[nn.Module] = ()

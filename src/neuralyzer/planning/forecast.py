@@ -14,11 +14,11 @@ from rich.text import Text
 from neuralyzer.models.placement import Placement
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references import building
-from neuralyzer.references.cost_estimate import Work, foresee
+from neuralyzer.references.cost_estimate import CostEstimate, estimate_cost
 from neuralyzer.references.pool import DEFAULT_SIZE, References
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training.backends import Backend, Timing, as_backend
-from neuralyzer.references.training.processes import How, as_engine
+from neuralyzer.references.training.processes import Execution, as_engine
 from neuralyzer.trace.estimator import null_tables
 from neuralyzer.trace.planning import DIGITS, Formula, refit
 from neuralyzer.workspace.paths import Workspace, as_workspace
@@ -136,11 +136,11 @@ def forecast(
         as_backend(backend),
         seed,
         False,
-        how=How(Placement.of(device), as_engine(engine)),
+        execution=Execution(Placement.of(device), as_engine(engine)),
     )
     place = Path() if workspace is None else as_workspace(workspace).references
     store = Store(building.folder_of(place, oracle, groups))
-    work = foresee(store, oracle, plan, retrain_seconds)
+    work = estimate_cost(store, oracle, plan, retrain_seconds)
     formula = _formula(store, oracle, alpha)
     total = max(size, int(store.read_head()["size"]) if store.head.exists() else 0)
     quantiles = {name: int(np.quantile(work.rows, at, method="nearest")) for name, at in SUBJECTS.items()}
@@ -161,13 +161,13 @@ def _formula(store: Store, oracle: TrainedModel, alpha: float) -> Formula:
     return refit(null_tables(References.open(store.root, oracle).tuning.values, alpha), alpha) or DIGITS
 
 
-def _seconds(work: Work, trained: int, read: int) -> float | None:
+def _seconds(work: CostEstimate, trained: int, read: int) -> float | None:
     if trained and work.train is None:
         return None
     return trained * (work.train or 0.0) + read * work.read
 
 
-def _pays_after(work: Work, size: int) -> int | None:
+def _pays_after(work: CostEstimate, size: int) -> int | None:
     """The whole pool over what each request then saves."""
     whole = _seconds(work, size, size)
     if whole is None or not work.retrain:

@@ -84,14 +84,14 @@ class PositiveControl:
         return not self.faint and (self.promised == 0 or float(bdtr(self.found, self.promised, POWER)) >= LEVEL)
 
     @property
-    def missing(self) -> str:
+    def failure(self) -> str:
         """Return what failed, in words."""
         if self.faint:
-            return f"reads less than half of a trace, on average over {self.groups} {self.whom}"
-        return f"is found on {self.found} of {self.promised} {self.whom} on which it should be"
+            return f"reads less than half of a trace, on average over {self.groups} {self.subjects_read}"
+        return f"is found on {self.found} of {self.promised} {self.subjects_read} on which it should be"
 
     @property
-    def whom(self) -> str:
+    def subjects_read(self) -> str:
         """Return what was read, in words."""
         return "subjects" if self.size == 1 else f"groups of up to {self.size} subjects"
 

@@ -17,7 +17,7 @@ from neuralyzer.influence.removal import predicted_outputs
 from neuralyzer.models import reading
 from neuralyzer.models.objective import Objective
 from neuralyzer.references.measurement.copies import copies
-from neuralyzer.references.measurement.split import Asked, ReferenceSplit
+from neuralyzer.references.measurement.split import ReferenceSplit, RowBlock
 from neuralyzer.references.signal_values import Part
 from neuralyzer.signals.margin import Margin
 from neuralyzer.trace import estimator
@@ -197,7 +197,7 @@ def _own(task: Task, shown: Iterable[Inputs]) -> Tensor:
 
 
 def _said(
-    task: Task, asked: Callable[[ReferenceSplit, Sequence[Part]], list[Asked]], otherwise: Tensor | None = None
+    task: Task, asked: Callable[[ReferenceSplit, Sequence[Part]], list[RowBlock]], otherwise: Tensor | None = None
 ) -> Tensor:
     """What the members that are asked about each row say together, of it or of its copies, as one target each.
 
@@ -211,7 +211,7 @@ def _said(
     y = task.oracle.data.gather(task.positions)[1]
     said = None if otherwise is None else otherwise.clone()
     blocks = asked(split, task.parts)
-    for (rows, shown), (_, members) in zip(split.shown(task.parts, blocks), blocks, strict=True):
+    for (rows, shown), (_, members) in zip(split.block_outputs(task.parts, blocks), blocks, strict=True):
         if lacking is not None:
             shown = [filled_in(outputs, lacking[torch.from_numpy(members)]) for outputs in shown]
         found = task.objective.target(torch.cat(shown[1:] or shown), y[places[rows]])

@@ -1,4 +1,4 @@
-"""What a pool keeps of subjects that were erased: numbers by member, so that the null of those who stay is no smaller."""
+"""The nulls of erased subjects: a pool keeps their scores, so that erasures do not make the null smaller."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,11 +13,11 @@ ErasedNulls = Mapping[str, Mapping[str, Mapping[int, ErasedNull]]]  # by split, 
 
 
 def erased_nulls(root: Path) -> dict[str, dict[str, dict[int, ErasedNull]]]:
-    """What is kept in a pool's folder."""
+    """Return the nulls of erased subjects that a pool's folder has."""
     content = atomic.read_json(root / FILE) if (root / FILE).exists() else {}
     return {
         split: {
-            signal: {int(subject): ErasedNull(**own) for subject, own in by_subject.items()}
+            signal: {int(subject): ErasedNull(**fields) for subject, fields in by_subject.items()}
             for signal, by_subject in content.get(split, {}).items()
         }
         for split in SPLITS
@@ -25,11 +25,11 @@ def erased_nulls(root: Path) -> dict[str, dict[str, dict[int, ErasedNull]]]:
 
 
 def add_erased_nulls(root: Path, nulls: ErasedNulls) -> None:
-    """Add to it; what was kept of a subject already stands, since an erasure that was killed is done again."""
+    """Add nulls of erased subjects to a pool's folder; those it has stay, since a killed erasure is done again."""
     known = erased_nulls(root)
     joined = {
         split: {
-            signal: {subject: asdict(own) for subject, own in ({**new, **known[split].get(signal, {})}).items()}
+            signal: {subject: asdict(null) for subject, null in ({**new, **known[split].get(signal, {})}).items()}
             for signal, new in nulls[split].items()
         }
         for split in SPLITS
