@@ -9,7 +9,7 @@ import jinja2
 
 from neuralyzer.report import attacks, charts, formats, histograms, statement, wording
 from neuralyzer.report.to_do import to_do
-from neuralyzer.verification.words import remaining, speaks, telling
+from neuralyzer.verification.words import leading_family, narrow_enough, remaining
 from neuralyzer.workspace.atomic import write_bytes
 
 _TEMPLATE = "page.html.j2"
@@ -141,7 +141,7 @@ def _families(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _reading(family: Mapping[str, Any], trace: str) -> dict[str, Any]:
     low, high = family.get("low"), family.get("high")
-    if not telling(low, high):  # the interval makes the number meaningless
+    if not narrow_enough(low, high):  # the interval makes the number meaningless
         return {"trace": None, "low": None, "high": None}
     return {"trace": family.get(trace), "low": low, "high": high}
 
@@ -187,7 +187,7 @@ def _tiles(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> 
     """
     tiles = []
     verification = result.get("verification") or {}
-    speaker = None if verification.get("basis") == "exact" else speaks(families)
+    speaker = None if verification.get("basis") == "exact" else leading_family(families)
     if speaker is not None:
         for caption, reading in (("Trace before", speaker["original"]), ("Trace now", speaker["unlearned"])):
             if reading["trace"] is not None:

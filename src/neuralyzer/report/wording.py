@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neuralyzer.report.formats import interval, number, p_value, percent, plural, seconds
-from neuralyzer.verification.words import remaining, speaks
+from neuralyzer.verification.words import leading_family, remaining
 
 NOT_VERIFIED = "not verified"
 VERDICTS = {
@@ -144,7 +144,7 @@ def audited(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) ->
     audit = result.get("audit")
     if audit is None:
         return ""
-    speaker = speaks(families)
+    speaker = leading_family(families)
     if speaker is None or speaker["original"]["trace"] is None:
         return "No family could have found the original’s whole trace, so none was measured."
     reading = speaker["original"]
