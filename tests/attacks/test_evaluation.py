@@ -9,7 +9,7 @@ from sklearn import metrics
 
 from neuralyzer.attacks import evaluation
 from neuralyzer.attacks.evaluation import on_members, on_request, readable
-from neuralyzer.attacks.shadows import Shadows, held_rows
+from neuralyzer.attacks.shadows import Shadows
 from neuralyzer.references.signal_values import Part, Readings, SplitValues
 from tests.trace.world import gaussian
 
@@ -36,7 +36,7 @@ def test_every_attack_by_row_and_by_subject():
 
 def test_members_are_told_from_others_as_scikit_learn_would_say():
     split = world().values
-    held, scores = held_rows(split), Shadows.of(split, np.arange(720), True).of_members()
+    held, scores = split.rows_held_by, Shadows.of(split, np.arange(720), True).of_members()
     subjects = np.repeat(np.arange(24), 30)
     for own in on_members(split, True):
         score, truth = scores[own.attack], held
@@ -106,7 +106,7 @@ def test_rows_lacked_through_a_group_are_no_members():
     lacks = np.zeros((32, 3), dtype=bool)
     for label in range(3):
         lacks[np.arange(6) + 6 * label, label] = True
-    held = held_rows(split) & ~lacks[:, classes]
+    held = split.rows_held_by & ~lacks[:, classes]
     positions = [*split.positions, *(np.flatnonzero(classes == label) for label in range(3))]
     grouped = SplitValues(np.concatenate([split.keep, ~lacks], axis=1), positions, split.signals, held)
     found = on_members(grouped, True)

@@ -16,7 +16,7 @@ from neuralyzer.trace.joint import Joint, p_above, weights
 from neuralyzer.trace.residual import POWER_QUANTILE, Trace
 from neuralyzer.trace.self_check import SelfCheck
 
-MANY = 8  # subjects; with fewer, each is scored alone and the scores are added (decision 31)
+MANY = 8  # subjects; with fewer, each is scored alone and the scores are added (docs/trace.md)
 
 
 class GroupEstimator(PoolEstimator):

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from neuralyzer.attacks.evaluation import Attacked, on_members, on_request, readable
+from neuralyzer.attacks.evaluation import AttackResult, on_members, on_request, readable
 from neuralyzer.attacks.shadows import SIGNAL
 from neuralyzer.models.objective import Classification
 from neuralyzer.trace.estimator import Estimates, RequestEstimator
@@ -67,7 +67,7 @@ def attacks(estimator: RequestEstimator, read: Mapping[str, Estimates]) -> Attac
     if not readable(split) or not all(SIGNAL in estimates.readings for estimates in read.values()):
         return None
     classes = isinstance(estimator.split.evaluator.context.objective, Classification)
-    by_model: dict[str, tuple[Attacked, ...]] = {}
+    by_model: dict[str, tuple[AttackResult, ...]] = {}
     for model, estimates in read.items():
         margin = estimates.readings[SIGNAL]
         by_model[model] = on_request(split, estimator.parts, margin.rows, margin.holdout[0], classes)
@@ -87,7 +87,7 @@ def attacks(estimator: RequestEstimator, read: Mapping[str, Estimates]) -> Attac
     )
 
 
-def _score_row(model: str, result: Attacked) -> dict[str, Any]:
+def _score_row(model: str, result: AttackResult) -> dict[str, Any]:
     return {
         "attack": result.attack, "unit": result.unit, "model": model, **result.roc.to_dict(),
         "score": result.score, "percentile": result.percentile,

@@ -26,7 +26,7 @@ from neuralyzer.workspace import atomic
 
 MOST_GROUPS = 40  # that a control of the original reads: enough to tell a detection rate of 95 % from 75 %
 MOST_RETAINED = 24  # that the control of the model under test reads, anew each time: enough to tell 95 % from 65 %
-FEWEST_GROUPS = 8  # with fewer groups of many subjects, single subjects are read as well
+FEWEST_GROUPS = 8  # with fewer groups of many subjects, single subjects are read as well (decision 30)
 
 
 @dataclass(frozen=True)
