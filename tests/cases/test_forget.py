@@ -137,7 +137,7 @@ def test_what_the_coach_sees_through_costs_no_look(world):
 
 def test_what_the_budget_hurried_comes_again_with_as_long_as_it_takes(world, monkeypatch):
     seen = iter([True, False])
-    monkeypatch.setattr(attempts, "_seen_through", lambda setting, model: next(seen))
+    monkeypatch.setattr(attempts, "_rejected_on_tuning_split", lambda setting, model: next(seen))
     case = go(world)
     first, second = case.result["unlearning"]["attempts"]
     assert first["method"] == second["method"] == case.plan.chosen.method == "datamodel-matching"

@@ -1,4 +1,4 @@
-"""``neuralyzer forget``: the whole way of a case."""
+"""``neuralyzer forget``: a whole case."""
 
 import typer
 
@@ -63,7 +63,7 @@ def run(
 
     from neuralyzer.cases.forget import forget
     from neuralyzer.cases.options import CaseOptions
-    from neuralyzer.cases.screen import Blind, Screen, case_view
+    from neuralyzer.cases.screen import NoScreen, Screen, case_view
     from neuralyzer.cli.choose import choose
     from neuralyzer.cli.project import Project
     from neuralyzer.errors import UsageError
@@ -83,7 +83,7 @@ def run(
     asked = own.rows.known_by(
         request(subject, row, class_, where, guarantee, reason, budget, due, decided_by, received)
     )
-    audience = Blind() if json else Screen(console)
+    audience = NoScreen() if json else Screen(console)
     with own.alone():  # what is the present model is only known once no other command changes it
         earlier = own.answered(asked)
         if earlier is not None:

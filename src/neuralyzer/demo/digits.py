@@ -1,4 +1,4 @@
-"""The demo's world: scikit-learn's handwritten digits, thirty customers, and the Oracle's recipe."""
+"""The demo's data and model: scikit-learn's handwritten digits, thirty customers, and the Oracle's recipe."""
 
 import numpy as np
 import torch
@@ -16,22 +16,22 @@ WIDTH = 128
 
 
 def build() -> nn.Module:
-    """The Oracle's architecture: 64 pixels, two hidden layers, ten digits."""
+    """Return the Oracle's architecture: 64 pixels, two hidden layers, ten digits."""
     return nn.Sequential(nn.Linear(64, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10))
 
 
 def optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """AdamW, its update fused into one kernel."""
+    """Return AdamW with its update fused into one kernel."""
     return torch.optim.AdamW(parameters, 3e-4, fused=True)
 
 
 def recipe(seed: int = 0) -> Recipe:
-    """How the Oracle is trained."""
+    """Return the recipe of the Oracle."""
     return Recipe(build=build, optimizer=optimizer, epochs=100, batch_size=16, seed=seed)
 
 
 def customers(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
-    """Which customer each training row belongs to.
+    """Return the customer that each training row belongs to.
 
     Half of AIFinn's rows are the most unusual handwriting of all: those farthest, in pixels, from the mean image of
     their digit. Its other half, and the rows of the 29 other customers, are drawn by the seed; the customers' shares

@@ -1,4 +1,4 @@
-"""The demo's way: train the Oracle and its references, then AIFinn's request from arrival to certificate."""
+"""The demo's course: train the Oracle and its references, then answer AIFinn's request up to the certificate."""
 
 import shutil
 import sys
@@ -13,7 +13,7 @@ from torch import nn
 
 from neuralyzer.cases.case import Case
 from neuralyzer.cases.forget import forget
-from neuralyzer.cases.listener import Watch
+from neuralyzer.cases.listener import CaseListener
 from neuralyzer.cases.options import CaseOptions
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
@@ -41,16 +41,16 @@ RECORDED_EVERY = 2000  # steps
 RETRAINED_SEED = 500  # no seed of the Oracle or of a reference
 
 
-class Audience(Watch, Progress, Protocol):
-    """Who watches the demo."""
+class Audience(CaseListener, Progress, Protocol):
+    """A listener to the demo."""
 
     def say(self, text: str) -> None:
-        """A line of the story."""
+        """Print a heading."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What the demo ends with.
+    """The result of the demo.
 
     Attributes:
         case: the case.
@@ -115,7 +115,7 @@ def _run(
 
 
 def _begin_anew(out: Path) -> None:
-    """Clear away a demo that came to its end in the same folder; one that was stopped goes on instead."""
+    """Remove a finished demo from the folder; one that was stopped is resumed instead."""
     if (out / FINISHED).exists():
         for name in ("cases", "references", "datasets", "runs"):
             shutil.rmtree(out / name, ignore_errors=True)
@@ -144,7 +144,7 @@ def _timed_retraining(recipe: Recipe, retain: Data, progress: Progress) -> tuple
 
 
 def _retrained(recipe: Recipe, retain: Data, progress: Progress) -> list[nn.Module]:
-    """Seven more models really retrained without the rows, side by side; shown, never used."""
+    """Retrain seven more models without the rows, in a stack; they are shown, never used."""
     count = RETRAINED - 1
     seeds = [recipe.seed + RETRAINED_SEED + number for number in range(1, RETRAINED)]
     progress.start(f"check of the measure: {count} models really retrained", count * recipe.epochs)
@@ -157,7 +157,7 @@ def _retrained(recipe: Recipe, retain: Data, progress: Progress) -> list[nn.Modu
 def with_retrained(
     result: dict[str, Any], estimator: PoolEstimator, models: Sequence[nn.Module], recipe: Recipe, holdout: Data
 ) -> dict[str, Any]:
-    """A case's JSON with what really retrained models read, by family and on the holdout."""
+    """Return a case's JSON with the traces and the utility of really retrained models."""
     read = [estimator.read(model).traces for model in models]
     families = [
         row | {"retrained": [traces[row["signal"]].trace for traces in read]}
