@@ -1,4 +1,4 @@
-"""Modules that plugins import and that moved: their old names work for one more version, with a warning."""
+"""Old names of modules that plugins import and that moved; they work for one more version, with a warning."""
 
 import importlib
 import sys
@@ -17,7 +17,7 @@ MOVED = {
 
 
 class OldNames:
-    """Finds a module under its old name; the module is the same object under both."""
+    """A finder of modules by their old names; the module is the same object under both."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None

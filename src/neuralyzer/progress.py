@@ -1,4 +1,4 @@
-"""How long steps tell the person who watches what they are doing."""
+"""The progress of long steps, as it is shown to the user."""
 
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Receives what a long step does; the terminal, a log or nothing may stand behind it."""
+    """A receiver of the progress of long steps: a terminal, a log or nothing."""
 
     def start(self, step: str, total: int) -> None:
         """Begin a step of ``total`` units of work, named in the person's words."""
@@ -20,7 +20,7 @@ class Progress(Protocol):
         """Show figures that move during the step, such as ``forget=2.1`` (mean losses)."""
 
     def finish(self) -> None:
-        """End the current step."""
+        """Finish the step."""
 
 
 class Silent:
@@ -40,7 +40,7 @@ class Silent:
 
 
 class Terminal:
-    """A progress that Rich draws: a bar a step, with the figures that move beside it.
+    """A progress that Rich draws: one bar per step, with figures beside it.
 
     Args:
         console: a ``rich.console.Console``; where it is no terminal, one line a finished step is printed.

@@ -1,4 +1,4 @@
-"""The command's verbs, and what it does with errors: one line on stderr, exit code 2; 3 for a fault of its own."""
+"""The command's verbs, and its errors: one line on stderr, exit code 2; exit code 3 for a fault in Neuralyzer."""
 
 import datetime as dt
 import os
@@ -109,7 +109,7 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """One line for what a person should know; what else libraries say is shown as Python shows it."""
+    """Print our own warnings in one line, and other libraries' warnings as Python does."""
     if issubclass(category, NeuralyzerWarning):
         print(f"neuralyzer: {message}", file=sys.stderr)
     else:
@@ -117,7 +117,7 @@ def _warn(
 
 
 def _crashed(error: Exception) -> NoReturn:
-    """One line for a fault of ours; what a developer needs goes to a file."""
+    """Print one line for a fault in Neuralyzer, and write its traceback to a file."""
     text = "".join(traceback.format_exception(error))
     folder = Path(FOLDER) if Path(FOLDER).is_dir() else Path(tempfile.gettempdir())
     log = folder / f"crash-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
@@ -137,5 +137,5 @@ def _fail(message: str) -> None:
 
 
 def _in_words_of_the_file(message: str) -> str:
-    """A message whose arguments of Python, such as ``features=``, are keys of the project file instead."""
+    """Return a message with keys of the project file in place of Python arguments such as ``features=``."""
     return re.sub(rf"\b({'|'.join(TABLES['data'])})=(?![=\w'\"])", r"\1 in [data]", message)

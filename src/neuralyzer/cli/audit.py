@@ -1,4 +1,4 @@
-"""``neuralyzer audit``: how much the model remembers, of a request's rows or of rows that a claimant brings."""
+"""``neuralyzer audit``: how much the model remembers of a request's rows, or of rows that a claimant brings."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""``neuralyzer certificate``: check what was signed."""
+"""``neuralyzer certificate``: checks a signed certificate."""
 
 from pathlib import Path
 from typing import Annotated

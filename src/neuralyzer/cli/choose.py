@@ -1,4 +1,4 @@
-"""The person chooses among a plan's options: arrow keys flick through them, and each says what it costs."""
+"""The interactive choice among a plan's options, by arrow keys; each option shows what it costs."""
 
 from collections.abc import Callable
 

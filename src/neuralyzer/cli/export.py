@@ -1,4 +1,4 @@
-"""``neuralyzer export``: the weights to deploy, with the certificate that belongs to them."""
+"""``neuralyzer export``: copies the weights to deploy, with their certificate."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""``neuralyzer locate``: where the rows lie."""
+"""``neuralyzer locate``: finds where the rows are."""
 
 from neuralyzer.cli.options import PROJECT, Class, Json, ProjectFile, Row, Subject, Where, request
 from neuralyzer.cli.output import answer

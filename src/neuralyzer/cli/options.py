@@ -1,4 +1,4 @@
-"""Options that several verbs share, and the request that they make."""
+"""The options that several verbs share, and the request made from them."""
 
 import shlex
 from collections.abc import Collection, Mapping
@@ -67,7 +67,7 @@ def request(
     decided_by: str | None = None,
     received: str | None = None,
 ) -> "ErasureRequest":
-    """The request that the options make."""
+    """Return the request that the options describe."""
     from neuralyzer.data.request import ErasureRequest
 
     return ErasureRequest(
@@ -77,7 +77,7 @@ def request(
 
 
 def again(context: typer.Context, verb: str, without: Collection[str] = ()) -> str:
-    """A command with the options of the one that is being run.
+    """Return a command with the options of the one that is being run.
 
     Args:
         context: of that.
@@ -101,7 +101,7 @@ CHOSEN = ("method", "exact_references", "budget", "interactive", "json", "weight
 
 
 def settling(context: typer.Context, verification: Mapping[str, Any]) -> "RenderableType":
-    """The command that would settle an inconclusive verdict, or each where there are two; nothing for another verdict."""
+    """Return the commands that would settle an inconclusive verdict; none for another verdict."""
     from rich.console import Group
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""How a verb answers: one JSON document, or what Rich prints."""
+"""The output of a verb: one JSON document, or what Rich prints."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ def announce(line: str, as_json: bool) -> None:
 
 
 def progress(as_json: bool) -> "Progress":
-    """Shows long steps on a terminal; elsewhere stderr is left to the one line of an error."""
+    """Return a progress that shows long steps on a terminal; elsewhere stderr has errors alone."""
     from neuralyzer.progress import Silent, Terminal
 
     if as_json or not sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""A user's own project: what ``neuralyzer.toml`` says, and which model of the lineage is the present one."""
+"""A user's project: the settings in ``neuralyzer.toml``, and the current model of its lineage."""
 
 import os
 from contextlib import AbstractContextManager
@@ -29,7 +29,7 @@ from neuralyzer.workspace.policy import Policy
 
 @dataclass(frozen=True)
 class Project:
-    """A project file, read.
+    """The settings of a project file.
 
     Attributes:
         path: of the file.
@@ -49,29 +49,29 @@ class Project:
         return cls(path, project_file.read(path))
 
     def alone(self) -> AbstractContextManager[None]:
-        """While this is entered no other command changes which model of the lineage is the present one."""
+        """Hold a lock so that no other command changes the current model of the lineage."""
         return locks.held(self.workspace.locks / "lineage.lock", "works on this project's model")
 
     @property
     def root(self) -> Path:
-        """The folder that paths are relative to."""
+        """Return the folder that paths are relative to."""
         return self.path.absolute().parent
 
     @cached_property
     def workspace(self) -> Workspace:
-        """Where cases, references and keys lie."""
+        """Return the workspace with cases, references and keys."""
         place = Workspace(self.root / project_file.FOLDER, Policy.from_table(self.tables.get("policy", {})))
         place.close_to_others()
         return place
 
     @cached_property
     def recipe(self) -> Recipe:
-        """How the model is trained."""
+        """Return the recipe of the model."""
         return Recipe.find(self.tables["model"]["recipe"], self.root)
 
     @property
     def named(self) -> dict[str, str]:
-        """What reports call the organisation, the model and the training rows."""
+        """Return the names of organisation, model and training rows in reports."""
         return {"model": self.weights.name, "data": str(self.tables["data"]["train"])} | self.tables.get("report", {})
 
     def settle_threads(self) -> None:
@@ -80,37 +80,37 @@ class Project:
 
     @cached_property
     def rows(self) -> ProjectData:
-        """The rows of all files that it names."""
+        """Return the rows of all files that the project names."""
         return ProjectData(self.root, self.tables["data"])
 
     @property
     def data(self) -> Data:
-        """The training rows as the file has them."""
+        """Return the training rows in the file."""
         return self.rows.training
 
     @property
     def holdout(self) -> Data | None:
-        """The holdout, if there is one."""
+        """Return the holdout, if there is one."""
         return self.rows.holdout
 
     @property
     def weights(self) -> Path:
-        """The original weights."""
+        """Return the file of the original weights."""
         return self.root / str(self.tables["model"]["weights"])
 
     @property
     def run(self) -> Path:
-        """The recorded training."""
+        """Return the recorded training."""
         return self.workspace.runs / "train"
 
     @property
     def training_seconds(self) -> float | None:
-        """What 'neuralyzer train' took; None where the weights came from elsewhere."""
+        """Return the seconds that 'neuralyzer train' took; None where the weights came from elsewhere."""
         trained = self.workspace.root / "trained.json"
         return float(atomic.read_json(trained)["seconds"]) if trained.exists() else None
 
     def oracle(self) -> TrainedModel:
-        """The present model of the lineage, with the rows that are left.
+        """Return the current model of the lineage, with the rows that are left.
 
         Raises:
             WeightsError: if there are no weights yet.
@@ -146,16 +146,16 @@ class Project:
         )
 
     def _how(self, was: str, data: Data) -> str:
-        """What became of the rows since, where they were registered."""
+        """Return how the rows changed since they were registered, in words."""
         found = difference(self.workspace, was, data)
         return "" if found is None else f"{found}; "
 
     def device(self, asked: str | None) -> str | None:
-        """Where members and retrainings are trained: as asked, else as [references] says."""
+        """Return the device for members and retrainings: the one asked for, else that of [references]."""
         return asked or self.tables.get("references", {}).get("device")
 
     def references(self, oracle: TrainedModel) -> References | None:
-        """The pool of the lineage, or None where none was made yet; one made for something else is refused."""
+        """Return the pool of the lineage, or None where there is none; refuse one made for another model."""
         path = self._pool(oracle)
         if path is None:
             return None
@@ -182,7 +182,7 @@ class Project:
         return content
 
     def answered(self, asked: ErasureRequest) -> dict[str, Any] | None:
-        """The result of the case that answered this very request on an earlier model of the lineage, or None."""
+        """Return the result of the case that answered this request on an earlier model of the lineage, or None."""
         case = self._lineage()["cases"].get(self._asked(asked))
         if case is None:
             return None
@@ -190,7 +190,7 @@ class Project:
         return content
 
     def _asked(self, asked: ErasureRequest) -> str:
-        """A request, recognisable without being named."""
+        """Return a keyed digest of a request, which names nobody."""
         return commitments.commitment(self.workspace, [digests.of_json(asked.to_dict())])
 
     def succeed(self, oracle: TrainedModel, case: Case, asked: ErasureRequest) -> None:
@@ -211,6 +211,6 @@ class Project:
 
 
 def _marks(data: Data) -> list[str]:
-    """Erased rows, recognisable without being named."""
+    """Return keyed digests of erased rows, which name nobody."""
     contents = digests.hexadecimal(data.row_digests)
     return [digests.of_texts(row)[:32] for row in zip(data.ids.tolist(), contents, strict=True)]

@@ -1,4 +1,4 @@
-"""``neuralyzer.toml``: what it may say, and what ``init`` writes."""
+"""The keys of ``neuralyzer.toml``, and the file that ``init`` writes."""
 
 import tomllib
 from pathlib import Path
@@ -112,7 +112,7 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _check_within(path: Path, key: str, tables: Any) -> None:
-    """See that a table within [data] has the keys that it needs, each a text."""
+    """Check that a table within [data] has the keys that it needs, each a text."""
     required, possible = WITHIN[key]
     for table in tables if isinstance(tables, list) else [tables]:
         if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):

@@ -1,4 +1,4 @@
-"""``neuralyzer references``: make, finish or grow the pool, and say beforehand what that takes and buys."""
+"""``neuralyzer references``: makes, finishes or grows the pool, after a forecast of its cost and power."""
 
 from typing import Annotated
 

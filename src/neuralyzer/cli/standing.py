@@ -1,4 +1,4 @@
-"""How a project stands, from its files alone: nothing is loaded that takes time."""
+"""The state of a project, from its files alone, so that nothing is loaded that takes time."""
 
 import datetime as dt
 from pathlib import Path
@@ -13,7 +13,7 @@ STAGES = {"closed": "closed", "result": "judged", "protocol": "unlearning", "pla
 
 
 def standing(project: Path) -> dict[str, Any]:
-    """How a project stands.
+    """Return the state of a project.
 
     Args:
         project: the project file.
@@ -60,7 +60,7 @@ def _case(folder: Path) -> dict[str, Any]:
 
 
 def chosen(found: dict[str, Any], case: str | None) -> dict[str, Any]:
-    """The case that is meant: by its name, or the newest that has come to a verdict.
+    """Return a case by its name, or the newest with a verdict.
 
     Args:
         found: what ``standing`` gives.

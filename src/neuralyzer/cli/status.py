@@ -1,4 +1,4 @@
-"""``neuralyzer status``: which model is the present one, which references there are, and how each case stands."""
+"""``neuralyzer status``: the current model, the references, and the state of each case."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""``neuralyzer train``: the model by its recipe, with its training recorded."""
+"""``neuralyzer train``: trains the model by its recipe and records the training."""
 
 import shutil
 from typing import Annotated

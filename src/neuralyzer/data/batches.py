@@ -1,4 +1,4 @@
-"""A batch's inputs: a tensor, or tensors by name with as many rows each; tokens are such, padded on the right.
+"""The inputs of a batch: a tensor, or tensors by name, such as tokens, which are padded on the right.
 
 What is done with inputs anywhere is done by these functions, so that nothing else needs to know what they are. Names
 are those of the arguments that the model's ``forward`` has. Where one is ``attention_mask`` the inputs are tokens: 1

@@ -1,4 +1,4 @@
-"""Where rows lie: in memory, in a temporary file that is mapped into it, in a Hugging Face data set, in pairs."""
+"""The holders of rows: in memory, in a memory-mapped temporary file, in a Hugging Face data set, in pairs."""
 
 import shutil
 import tempfile
@@ -26,17 +26,17 @@ class Rows(Protocol):
 
     @property
     def y(self) -> Tensor | None:
-        """All targets, where they lie in memory."""
+        """Return all targets, if they are in memory."""
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Return the number of rows."""
 
     def gather(self, positions: np.ndarray) -> tuple[Inputs, Tensor]:
         """Read ``n`` rows: ``x (n, ...)`` and ``y (n, ...)``."""
 
 
 class ArrayRows:
-    """Rows that lie in memory."""
+    """Rows in memory."""
 
     on_disk = False
 
@@ -55,7 +55,7 @@ class ArrayRows:
 
 
 class DatasetRows:
-    """Rows of a map-style ``torch.utils.data.Dataset`` of pairs ``(x, y)``, read when asked for."""
+    """Rows of a map-style ``torch.utils.data.Dataset`` of pairs ``(x, y)``, read when needed."""
 
     on_disk = True
     y = None
@@ -104,7 +104,7 @@ class DatasetRows:
 
 
 class TableRows:
-    """Rows whose features are made of a ``datasets.Dataset`` in Arrow format when asked for."""
+    """Rows whose features are made of a ``datasets.Dataset`` in Arrow format when needed."""
 
     on_disk = True
 
@@ -132,7 +132,7 @@ class TableRows:
 
 
 class MappedRows:
-    """Rows whose features lie in a temporary file, which goes with the process; their targets lie in memory."""
+    """Rows whose features are in a temporary file, which is deleted with the process; targets are in memory."""
 
     on_disk = True
 
@@ -161,7 +161,7 @@ class MappedRows:
 
 
 class Spool:
-    """A temporary file of equal rows, written in batches; it goes with the object in the process that made it.
+    """A temporary file of equal rows, written in batches and deleted with this object by the process that made it.
 
     Attributes:
         path: of the file.

@@ -1,4 +1,4 @@
-"""Which column is what, and how a batch of rows of a table becomes features and targets."""
+"""The roles of a table's columns, and how a batch of its rows becomes features and targets."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from neuralyzer.errors import UsageError
 
 @dataclass(frozen=True)
 class Layout:
-    """Which column is what.
+    """The role of each column.
 
     Attributes:
         target: column of the targets; text becomes class numbers in the order of ``classes``, or sorted.
@@ -43,7 +43,7 @@ class Layout:
     subject_key: Callable[[str], str] | None = None
 
     def check(self, names: Sequence[str], what: str) -> None:
-        """See that the columns are there.
+        """Check that the columns exist.
 
         Args:
             names: the columns that there are.
@@ -62,13 +62,13 @@ class Layout:
             raise UsageError(f"{what} has no feature column besides target, subject and id")
 
     def features_among(self, names: Iterable[str]) -> list[str]:
-        """The columns of the features."""
+        """Return the columns of the features."""
         if self.tokens is not None:
             return [self.tokens]
         return list(self.features or [name for name in names if name not in (self.target, self.subject, self.id)])
 
     def keyed(self, names: np.ndarray) -> np.ndarray:
-        """Names by ``subject_key``, which is asked once a name.
+        """Return the name by which a subject is known.
 
         Args:
             names: ``(n,)`` as they are written; empty where one is missing.
@@ -88,11 +88,11 @@ class Layout:
 
     @property
     def known(self) -> list[str]:
-        """The columns of target, subject and id."""
+        """Return the columns of target, subject and id."""
         return [name for name in (self.target, self.subject, self.id) if name is not None]
 
     def features_of(self, table: pa.Table, what: str) -> Inputs:
-        """The features of a batch of rows.
+        """Return the features of a batch of rows.
 
         Args:
             table: ``n`` rows.
@@ -145,7 +145,7 @@ def _shape(made: Inputs) -> str:
 
 
 def as_features(x: Any) -> Inputs:
-    """Features as tensors; floating point, truth values and bytes become float32, other integers (tokens) stay."""
+    """Return features as tensors: floats, booleans and bytes as float32; other integers (tokens) stay."""
     if isinstance(x, Mapping):
         return batches.as_mapping(x, lambda own: plain_features(_own(own)))
     return plain_features(_own(x))
@@ -161,22 +161,22 @@ def _tokens(column: pa.ChunkedArray, what: str) -> Inputs:
 
 
 def as_target(y: Any) -> Tensor:
-    """Targets as a tensor; integers become int64 class numbers, floating point float32."""
+    """Return targets as a tensor: integers as int64 class numbers, floats as float32."""
     return plain_target(_own(y))
 
 
 def plain_features(x: Tensor) -> Tensor:
-    """Rows of a tensor in the numbers that ``as_features`` says."""
+    """Return rows of a tensor in the types of ``as_features``."""
     return x.float() if x.is_floating_point() or x.dtype in (torch.bool, torch.uint8) else x
 
 
 def plain_target(y: Tensor) -> Tensor:
-    """Targets of a tensor in the numbers that ``as_target`` says."""
+    """Return targets of a tensor in the types of ``as_target``."""
     return y.float() if y.is_floating_point() else y.long()
 
 
 def _own(values: Any) -> Tensor:
-    """A tensor that shares nothing with ``values``, which may be an array that must not be written."""
+    """Return a tensor that shares no memory with ``values``, which may be a read-only array."""
     return values.detach().clone() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
 
 

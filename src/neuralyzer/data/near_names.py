@@ -1,4 +1,4 @@
-"""Names that look alike: two spellings of one person are told, never merged."""
+"""Similar names: two spellings that may be one person are reported, never merged."""
 
 import difflib
 import re
@@ -16,7 +16,7 @@ MOST = 100_000  # names among which a misspelt one is looked for
 
 
 def folded(name: str) -> str:
-    """A name without what people write differently: Unicode form, letter case, blanks, leading zeros."""
+    """Return a name without differences of spelling: Unicode form, letter case, blanks, leading zeros."""
     if PLAIN.fullmatch(name):
         return name
     text = unicodedata.normalize("NFKC", name).casefold()
@@ -25,7 +25,7 @@ def folded(name: str) -> str:
 
 
 def nearest(name: str, subjects: np.ndarray) -> list[tuple[str, int]]:
-    """The names that are most like one that nobody has.
+    """Return the names that are most similar to an unknown one.
 
     Args:
         name: what was asked for.
@@ -45,6 +45,6 @@ def nearest(name: str, subjects: np.ndarray) -> list[tuple[str, int]]:
 
 
 def suggestion(name: str, near: Sequence[tuple[str, int]]) -> str:
-    """What to say of names that are like one that nobody has; empty where there are none."""
+    """Return what to say of names that are similar to an unknown one; empty where there are none."""
     said = ", ".join(f"{other!r} ({count:,} {'row' if count == 1 else 'rows'})" for other, count in near)
     return f"the nearest to {name!r}: {said}" if said else ""

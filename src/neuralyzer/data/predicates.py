@@ -1,4 +1,4 @@
-"""Predicates over columns in DuckDB's SQL, which mean the same rows whenever and wherever they are asked."""
+"""Predicates over columns in DuckDB's SQL, limited to those that mean the same rows at any time and place."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ CLOCKS = {"current_localtime", "current_localtimestamp"}
 
 
 def where(columns: Columns, predicate: str) -> np.ndarray:
-    """Positions of the rows that satisfy a predicate in DuckDB's SQL.
+    """Return the positions of the rows that satisfy a predicate in DuckDB's SQL.
 
     The predicate is one expression over the columns; it can reach no file and no other table, neither clock nor chance.
     Times without a zone, and dates of times, are UTC.
@@ -96,7 +96,7 @@ def _require_stable(connection: Any, predicate: str, names: list[str]) -> None:
 
 
 def _parameters(nodes: list[dict[str, Any]]) -> set[str]:
-    """The names that lambdas give to their arguments."""
+    """Return the names that lambdas give to their arguments."""
     sides = [node["lhs"] for node in nodes if node.get("class") == "LAMBDA" and isinstance(node.get("lhs"), dict)]
     return {part.casefold() for side in sides for node in _nodes(side) for part in node.get("column_names", ())}
 

@@ -81,7 +81,7 @@ class Data:
         subjects: Sequence[Any] | np.ndarray | None = None,
         ids: Sequence[Any] | np.ndarray | None = None,
     ) -> "Data":
-        """Rows from arrays or tensors.
+        """Return rows from arrays or tensors.
 
         Args:
             x: ``(N, ...)``; or arrays by the names that the model's ``forward`` gives them, each ``(N, ...)``.
@@ -107,7 +107,7 @@ class Data:
         ids: Sequence[Any] | np.ndarray | None = None,
         pad: int = 0,
     ) -> "Data":
-        """Rows of token ids of different lengths.
+        """Return rows of token ids of different lengths.
 
         A batch of them is ``input_ids`` and ``attention_mask``, each ``(n, longest)`` and padded on the right, which the
         model's ``forward`` takes by name. It must give a row the same outputs however far the row is padded.
@@ -132,7 +132,7 @@ class Data:
         ids: Sequence[Any] | np.ndarray | None = None,
         **columns: Any,
     ) -> "Data":
-        """Rows from a map-style ``torch.utils.data.Dataset`` of pairs, or from a Hugging Face ``datasets.Dataset``.
+        """Return rows from a map-style ``torch.utils.data.Dataset`` of pairs, or a Hugging Face ``datasets.Dataset``.
 
         Args:
             dataset: ``N`` rows, read when asked for.
@@ -159,21 +159,21 @@ class Data:
 
     @classmethod
     def from_parquet(cls, path: str | Path, **columns: Any) -> "Data":
-        """Rows from a Parquet file, large ones in batches; the arguments are those of ``layout.Layout``."""
+        """Return rows from a Parquet file, a large one in batches; the arguments are those of ``layout.Layout``."""
         from neuralyzer.data import sources
 
         return sources.from_parquet(Path(path), **columns)
 
     @classmethod
     def from_csv(cls, path: str | Path, **columns: Any) -> "Data":
-        """Rows from a CSV file with a header; the arguments are those of ``layout.Layout``."""
+        """Return rows from a CSV file with a header; the arguments are those of ``layout.Layout``."""
         from neuralyzer.data import sources
 
         return sources.from_csv(Path(path), **columns)
 
     @classmethod
     def from_jsonl(cls, path: str | Path, **columns: Any) -> "Data":
-        """Rows from a JSON Lines file; the arguments are those of ``layout.Layout``."""
+        """Return rows from a JSON Lines file; the arguments are those of ``layout.Layout``."""
         from neuralyzer.data import sources
 
         return sources.from_jsonl(Path(path), **columns)
@@ -194,30 +194,30 @@ class Data:
         return batches.trimmed(x), y
 
     def chunks(self, size: int = READ_ROWS) -> Iterator[tuple[Inputs, Tensor]]:
-        """All rows in order, ``size`` at a time."""
+        """Yield all rows in order, ``size`` at a time."""
         for start in range(0, len(self), size):
             yield self.gather(np.arange(start, min(start + size, len(self))))
 
     @cached_property
     def x(self) -> Inputs:
-        """Inputs of all rows, ``(N, ...)``."""
+        """Return the inputs of all rows, ``(N, ...)``."""
         return batches.join([x for x, _ in self.chunks()])
 
     @cached_property
     def y(self) -> Tensor:
-        """Targets of all rows, ``(N,)`` or ``(N, k)``."""
+        """Return the targets of all rows, ``(N,)`` or ``(N, k)``."""
         if self._rows.y is not None:
             return self._rows.y[torch.from_numpy(self._positions)]
         return torch.cat([y for _, y in self.chunks()])
 
     @property
     def labels(self) -> np.ndarray:
-        """Each row's class as text ``(N,)``: its name where targets were text, else its number."""
+        """Return each row's class as text ``(N,)``: its name if targets were text, else its number."""
         numbers = self.y.reshape(len(self), -1)[:, 0].numpy()
         return np.array(self.classes)[numbers] if self.classes else numbers.astype(texts.TEXT)
 
     def select(self, positions: np.ndarray | Sequence[int]) -> "Data":
-        """Some rows as data of their own, with their ids and subjects.
+        """Return some rows as data of their own, with their ids and subjects.
 
         Args:
             positions: ``(n,)`` of them, in the order wanted, or a mask ``(N,)``.
@@ -244,7 +244,7 @@ class Data:
         return chosen
 
     def loader(self, batch_size: int, seed: int | None = None, ids: bool = False) -> Iterator[tuple[Any, ...]]:
-        """One pass over the rows in batches.
+        """Return one pass over the rows in batches.
 
         Args:
             batch_size: rows a batch; the last may be smaller.
@@ -261,7 +261,7 @@ class Data:
             yield (x, y, self.ids[at]) if ids else (x, y)
 
     def where(self, predicate: str) -> np.ndarray:
-        """Positions of the rows that satisfy a predicate in SQL, such as ``age < 18``."""
+        """Return the positions of the rows that satisfy a predicate in SQL, such as ``age < 18``."""
         if self.columns is None:
             table = pa.table({"id": texts.to_arrow(self.ids), "subject": texts.to_arrow(self.subjects)})
             return where(TableColumns(table), predicate)
@@ -271,12 +271,12 @@ class Data:
 
     @property
     def row_digests(self) -> np.ndarray:
-        """SHA-256 of each row's features and target as they are stored, ``(N,)`` of 32 bytes."""
+        """Return the SHA-256 of each row's features and target as they are stored, ``(N,)`` of 32 bytes."""
         return self._digests[0]
 
     @property
     def value_digests(self) -> np.ndarray:
-        """SHA-256 of each row's values, ``(N,)`` of 32 bytes: equal for equal numbers, however they are stored."""
+        """Return the SHA-256 of each row's values, ``(N,)`` of 32 bytes, equal for equal numbers in any type."""
         return self._digests[1]
 
     @cached_property
@@ -285,7 +285,7 @@ class Data:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over ids, subjects and contents of all rows, in order."""
+        """Return the SHA-256 over ids, subjects and contents of all rows, in order."""
         return digests.of_texts(part for row in self._described() for part in row)
 
     def _described(self) -> Iterator[tuple[str, str, str]]:
@@ -295,7 +295,7 @@ class Data:
 
     @property
     def size(self) -> str:
-        """How many rows and features there are, of how many bytes, and whether they are read in batches."""
+        """Return the numbers of rows, features and bytes in words, and whether rows are read in batches."""
         x, y = self.gather([0])
         own = batches.tensors(x)
         content = len(self) * sum(values.numel() * values.element_size() for values in (*own, y))

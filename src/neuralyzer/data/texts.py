@@ -1,4 +1,4 @@
-"""Columns of text, such as ids and names of subjects, that take little memory and are read without loops."""
+"""Columns of text, such as ids and subjects' names, in little memory and without Python loops."""
 
 import operator
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ CONTAINERS = (list, tuple, dict, set, np.ndarray)
 
 
 def as_texts(values: Sequence[Any] | np.ndarray, what: str = "the ids") -> np.ndarray:
-    """Ids as text.
+    """Return ids as text.
 
     Args:
         values: ``(N,)`` of any plain type.
@@ -40,7 +40,7 @@ def as_texts(values: Sequence[Any] | np.ndarray, what: str = "the ids") -> np.nd
 
 
 def as_names(values: Sequence[Any] | np.ndarray, what: str = "the subjects") -> np.ndarray:
-    """Names as text.
+    """Return names as text.
 
     Args:
         values: ``(N,)`` of any plain type; None, NaN, NaT, ``pandas.NA`` and blank text are missing names.
@@ -68,7 +68,7 @@ def as_names(values: Sequence[Any] | np.ndarray, what: str = "the subjects") -> 
 
 
 def of_column(column: pa.ChunkedArray, what: str = "the names") -> np.ndarray:
-    """Names from a column.
+    """Return names from a column.
 
     Args:
         column: of any plain type, ``N`` rows.
@@ -96,13 +96,13 @@ def of_column(column: pa.ChunkedArray, what: str = "the names") -> np.ndarray:
 
 
 def to_arrow(texts: np.ndarray) -> pa.ChunkedArray:
-    """Text ``(N,)`` as a column."""
+    """Return text ``(N,)`` as a column."""
     parts = [pa.array(texts[start : start + CHUNK].tolist(), pa.string()) for start in range(0, len(texts), CHUNK)]
     return pa.chunked_array(parts, pa.string())
 
 
 def repeated(texts: np.ndarray) -> tuple[str, int] | None:
-    """A text that stands more than once and how often, or None where all differ."""
+    """Return a text that occurs more than once and how often, or None where all differ."""
     # texts that differ can have one hash, so only those of equal hash are compared; a table of all would be large
     hashes = np.fromiter((hash(text) for part in in_chunks(len(texts)) for text in texts[part]), np.int64, len(texts))
     ordered = np.sort(hashes)
@@ -114,7 +114,7 @@ def repeated(texts: np.ndarray) -> tuple[str, int] | None:
 
 
 def coded(texts: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """The distinct texts in order, and which of them each row has, ``(N,)``."""
+    """Return the distinct texts in order, and the index of each row's text among them, ``(N,)``."""
     column = to_arrow(texts).dictionary_encode().combine_chunks()
     names = column.dictionary.to_numpy(zero_copy_only=False).astype(TEXT)
     order = np.argsort(names)
@@ -124,14 +124,14 @@ def coded(texts: np.ndarray) -> tuple[list[str], np.ndarray]:
 
 
 def places(texts: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Where each text stands ``among`` others that are all different, ``(N,)``; -1 where it does not."""
+    """Return the index of each text ``among`` others that are all different, ``(N,)``; -1 where it is not there."""
     found = pyarrow.compute.index_in(to_arrow(texts), value_set=to_arrow(among).combine_chunks())
     at: np.ndarray = pyarrow.compute.fill_null(found, -1).to_numpy().astype(np.int64)
     return at
 
 
 def in_chunks(count: int) -> Iterator[slice]:
-    """Slices that together pass over ``count`` rows."""
+    """Yield slices that together cover ``count`` rows."""
     for start in range(0, count, CHUNK):
         yield slice(start, min(start + CHUNK, count))
 
@@ -150,7 +150,7 @@ def _name(value: Any, at: int, what: str) -> str:
 
 
 def _missing(value: Any) -> bool:
-    """Whether a value is no name; NaN and NaT of every kind differ from themselves."""
+    """Return whether a value is no name; NaN and NaT of every kind differ from themselves."""
     try:
         return value is None or bool(operator.ne(value, value))
     except TypeError:  # pandas.NA is neither equal to itself nor different
@@ -158,7 +158,7 @@ def _missing(value: Any) -> bool:
 
 
 def _without_blanks(names: np.ndarray) -> np.ndarray:
-    """Names with blank ones empty; the array itself where there are none."""
+    """Return names with blank ones empty; the array itself where there are none."""
     blank = np.strings.isspace(names)
     return np.where(blank, np.array("", TEXT), names) if blank.any() else names
 

@@ -59,7 +59,7 @@ def customers(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
 
 
 def digits(seed: int = 0) -> tuple[Data, Data]:
-    """Training rows with customers, and the holdout: 1,437 and 360 of the 1,797 digits, pixels scaled to 0 to 1."""
+    """Return training rows with customers, and the holdout: 1,437 and 360 digits, pixels scaled to 0 to 1."""
     bunch = load_digits()
     x, y = (bunch.data / 16).astype(np.float32), bunch.target
     order = np.random.default_rng(seed).permutation(len(y))

@@ -1,4 +1,4 @@
-"""What a pool of references takes and what it buys, before it is trained."""
+"""The forecast of a pool of references before it is trained: its cost and its power."""
 
 import math
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ REQUEST = 0.2  # what unlearning, repair and verdict take, as a share of retrain
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a pool takes and buys.
+    """The cost and the power of a pool.
 
     Attributes:
         size: members of both splits.
@@ -60,11 +60,11 @@ class Forecast:
 
     @property
     def hours(self) -> float | None:
-        """``seconds`` in hours."""
+        """Return ``seconds`` in hours."""
         return None if self.seconds is None else self.seconds / 3600
 
     def to_dict(self) -> dict[str, Any]:
-        """The forecast as plain values."""
+        """Return the forecast as plain values."""
         return {
             "size": self.size, "untrained": self.untrained, "seconds": self.seconds, "hours": self.hours,
             "disk_bytes": self.disk_bytes, "memory_bytes": self.memory_bytes, "power": list(self.power),
@@ -110,7 +110,7 @@ def forecast(
     device: str | None = None,
     engine: str | None = None,
 ) -> Forecast:
-    """Forecast ``References.fit`` with the same arguments; nothing is trained and nothing written.
+    """Return the forecast for ``References.fit`` with the same arguments; nothing is trained and nothing written.
 
     Args:
         oracle: the model.
@@ -155,7 +155,7 @@ def forecast(
 
 
 def _formula(store: Store, oracle: TrainedModel, alpha: float) -> Formula:
-    """Of the pool that there is, where it is finished; of the digits otherwise."""
+    """Return the formula fitted to the existing pool if it is finished, else that of the digits."""
     if not (store.head.exists() and store.read_head()["finished"]):
         return DIGITS
     return refit(null_tables(References.open(store.root, oracle).tuning.values, alpha), alpha) or DIGITS
@@ -168,7 +168,7 @@ def _seconds(work: CostEstimate, trained: int, read: int) -> float | None:
 
 
 def _pays_after(work: CostEstimate, size: int) -> int | None:
-    """The whole pool over what each request then saves."""
+    """Return the seconds of the whole pool divided by those that each request then saves."""
     whole = _seconds(work, size, size)
     if whole is None or not work.retrain:
         return None
@@ -176,7 +176,7 @@ def _pays_after(work: CostEstimate, size: int) -> int | None:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people read them."""
+    """Return seconds in a readable unit."""
     if seconds is None:
         return "a time that nobody knows"
     for unit, name in ((3600, "hours"), (60, "minutes")):
@@ -186,7 +186,7 @@ def duration(seconds: float | None) -> str:
 
 
 def amount(count: int) -> str:
-    """Bytes as people read them."""
+    """Return bytes in a readable unit."""
     for unit, name in ((10**9, "GB"), (10**6, "MB")):
         if count >= unit:
             return f"{count / unit:.1f} {name}"

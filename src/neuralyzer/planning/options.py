@@ -1,4 +1,4 @@
-"""Options: what each algorithm would take, leave and cost here, and whether it will do."""
+"""The options of a plan: the predicted seconds, trace and utility of each algorithm, and whether it is feasible."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ LARGEST_EXPECTED_TRACE = 0.25  # an option that is known to leave more is not wo
 
 @dataclass(frozen=True)
 class Option:
-    """One way to answer a request.
+    """One algorithm with its predictions for a request.
 
     Attributes:
         method: name of the algorithm.
@@ -48,7 +48,7 @@ class Option:
     hurried: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """The option as plain values."""
+        """Return the option as plain values."""
         return asdict(self) | {"guarantee": str(self.guarantee)}
 
 
@@ -64,7 +64,7 @@ def predict(
     searched: bool = False,
     doubt: str | None = None,
 ) -> Option:
-    """One algorithm as an option.
+    """Return an algorithm as an option.
 
     Args:
         method: with its hyperparameters.
@@ -115,7 +115,7 @@ def predict(
 
 
 def _inconclusive(doubt: str | None, answerable: str | None) -> list[str]:
-    """Why a statistical verdict would say nothing; empty where it would."""
+    """Return why a statistical verdict would be inconclusive; empty where it would not."""
     if doubt is not None:
         return [f"but it would end inconclusive: {doubt}"]
     if answerable is None:
@@ -125,7 +125,7 @@ def _inconclusive(doubt: str | None, answerable: str | None) -> list[str]:
 
 
 def _seconds(method: Method, task: Task, rates: Rates, searched: bool) -> tuple[float | None, Effort]:
-    """What it will take, repair included, and how far its search will come.
+    """Return the predicted seconds, repair included, and how far the search will get.
 
     A search that is over the budget is cut short by it, as long as its first trial isn't and no repair follows, which
     would begin when the time is up.
@@ -148,7 +148,7 @@ def _known(seconds: float) -> float | None:
 
 
 def _utility(expected: Expectation, task: Task, members: float | None) -> float | None:
-    """What the tuning members that never saw the rows predict, less what the method is known to cost against it."""
+    """Return the utility that tuning members predict, less what the method is known to cost."""
     if members is None and task.oracle.holdout is not None:
         members = reading.utility(task.model, task.objective, task.oracle.holdout)
     if members is None:

@@ -1,4 +1,4 @@
-"""The plan: every algorithm as an option, which ones will do, which one is chosen and why."""
+"""The plan: every algorithm as an option, which are feasible, which is chosen and why."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from neuralyzer.workspace.policy import Policy
 
 @dataclass(frozen=True)
 class Plan:
-    """All options, the chosen one first in what will be tried.
+    """All options, with the chosen one first.
 
     Attributes:
         options: every algorithm.
@@ -44,12 +44,12 @@ class Plan:
 
     @property
     def chosen(self) -> Option:
-        """The option that is tried first."""
+        """Return the option that is tried first."""
         return next(option for option in self.options if option.chosen)
 
     @property
     def order(self) -> list[Option]:
-        """The chosen option and what a failure escalates to, down to retraining; the budget binds the first only.
+        """Return the chosen option and those that follow if it fails, down to retraining.
 
         What the budget hurried comes a second time, with as long as it takes: that is often a fraction of retraining.
         """
@@ -59,7 +59,7 @@ class Plan:
         return [self.chosen, *again, *sorted(possible, key=lambda o: (o.method == "retrain", _rank(o)))]
 
     def chosen_by_person(self, method: str) -> "Plan":
-        """This plan with another choice, and in its note what that costs.
+        """Return this plan with another choice, and in its note what that costs.
 
         Args:
             method: one of the options.
@@ -77,7 +77,7 @@ class Plan:
         return replace(self, options=options, note=note)
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as plain values."""
+        """Return the plan as plain values."""
         return {
             "options": [option.to_dict() for option in self.options],
             "budget": self.budget,
@@ -89,7 +89,7 @@ class Plan:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
-        """The plan that ``to_dict`` wrote down."""
+        """Return the plan that ``to_dict`` wrote down."""
         options = tuple(Option(**o | {"guarantee": Guarantee(o["guarantee"])}) for o in values["options"])
         known = values.get("situation")
         situation = None if known is None else Situation(**known)
@@ -101,7 +101,7 @@ class Plan:
         return self.view()
 
     def view(self, every: bool = False) -> RenderableType:
-        """The options as a table: those that are feasible, or every one."""
+        """Return the options as a table: those that are feasible, or every one."""
         shown = [o for o in self.options if every or o.feasible or o.chosen] or list(self.options)
         rest = len(self.options) - len(shown)
         more = f"{rest} more options are not feasible here: neuralyzer plan --all says why" if rest else ""
@@ -129,7 +129,7 @@ def plan(
     record: Record | None = None,
     doubt: str | None = None,
 ) -> Plan:
-    """Every algorithm as an option for a request, and the one that is chosen.
+    """Return every algorithm as an option for a request, and the one that is chosen.
 
     Args:
         oracle: the model.
@@ -212,7 +212,7 @@ def _cost(option: Option) -> str:
 
 
 def _rank(option: Option) -> tuple[bool, float, float]:
-    """Exact first; then what is expected to leave least; then the quickest."""
+    """Return the rank of an option: exact ones first, then by expected trace, then by seconds."""
     seconds = math.inf if option.seconds is None else option.seconds
     return (option.guarantee is not Guarantee.EXACT, option.trace, seconds)
 

@@ -1,4 +1,4 @@
-"""What algorithms left and cost before, in situations like this one: the benchmark's runs and the workspace's own cases."""
+"""The track record of algorithms: traces left and utility lost, in the benchmark's runs and the workspace's cases."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class Situation:
-    """What a request is like, in a few numbers.
+    """A request described by a few numbers, by which similar requests are found.
 
     Attributes:
         parameters: decimal logarithm of how many the model has.
@@ -55,7 +55,7 @@ class Situation:
 
     @classmethod
     def of(cls, task: Task) -> "Situation":
-        """The situation of a task."""
+        """Return the situation of a task."""
         own = reading.mean_loss(task.model, task.objective, task.forget)
         return cls(
             math.log10(max(1, sum(Parameters(task.model).sizes))),
@@ -67,7 +67,7 @@ class Situation:
         )
 
     def apart(self, other: Mapping[str, Any]) -> float:
-        """Distance to another situation; what either does not know counts nothing."""
+        """Return the distance to another situation; numbers that either lacks do not count."""
         total = 0.0
         for name, scale in SCALES.items():
             mine, its = getattr(self, name), other.get(name)
@@ -76,7 +76,7 @@ class Situation:
         return math.sqrt(total)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return the situation as plain values."""
         return asdict(self)
 
 
@@ -88,7 +88,7 @@ def _concentration(task: Task) -> float:
 
 
 def _distance(forget: Data, retain: Data, seed: int) -> float:
-    """Nearest-row distances in features scaled to unit spread, on samples of both."""
+    """Return the log ratio of nearest-row distances, in features scaled to unit spread, on samples of both."""
     generator = np.random.default_rng(seed)
     asked, others = (
         batches.table(rows.gather(np.sort(generator.permutation(len(rows))[:most]))[0])
@@ -106,7 +106,7 @@ def _distance(forget: Data, retain: Data, seed: int) -> float:
 
 
 class Effort(StrEnum):
-    """How a method's settings came about."""
+    """The effort that went into a method's settings."""
 
     DEFAULT = "default"  # its own
     WITHIN = "within"  # of a search that was cut short by a tenth of retraining's time
@@ -115,7 +115,7 @@ class Effort(StrEnum):
 
 @dataclass(frozen=True)
 class Record:
-    """Runs that are known.
+    """The runs of a track record.
 
     Attributes:
         runs: a mapping each, with the fields of ``Situation`` and ``method``, ``effort`` (None where it isn't known),
@@ -126,7 +126,7 @@ class Record:
 
     @classmethod
     def shipped(cls, without: Iterable[str] = ()) -> "Record":
-        """The benchmark's runs that ship with the package.
+        """Return the benchmark's runs that ship with the package.
 
         Args:
             without: worlds whose runs shall not speak, such as the one that is being judged.
@@ -138,7 +138,7 @@ class Record:
         return cls(tuple(run for run in _shipped() if run["world"] not in left_out))
 
     def with_cases(self, folder: Path) -> "Record":
-        """With the finished cases of a workspace besides.
+        """Return the record with the finished cases of a workspace added.
 
         Args:
             folder: one folder a case.
@@ -154,7 +154,7 @@ class Record:
         return Record((*self.runs, *found))
 
     def expect(self, method: Method, situation: Situation, effort: Effort | None = None) -> tuple[Expectation, float]:
-        """What a method will leave and cost here.
+        """Return the trace that a method is expected to leave here, and the utility it costs.
 
         Runs of the method speak by how near their situation is (a normal kernel); the method's own expectation counts
         as one run.
@@ -190,7 +190,7 @@ def _shipped() -> tuple[dict[str, Any], ...]:
 
 
 def _of_case(result: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The accepted or last attempt of a case as a run; None where it was not measured or its situation not noted."""
+    """Return a case's final attempt as a run; None where it was not measured or its situation not noted."""
     plan, verified = result.get("plan") or {}, result.get("verification") or {}
     situation, members = plan.get("situation"), plan.get("members_utility")
     trace = trace_left(verified.get("families") or ())

@@ -1,4 +1,4 @@
-"""How rows differ from a registered version: another order, or rows added, removed or changed."""
+"""The difference between rows and a registered version: another order, or rows added, removed or changed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ SELECT coalesce(sum(greatest(more, 0)), 0), coalesce(sum(greatest(-more, 0)), 0)
 
 @dataclass(frozen=True)
 class Difference:
-    """What became of a version's rows.
+    """The numbers of a version's rows that were added, removed, changed or moved.
 
     Attributes:
         added: rows that are new.
@@ -38,7 +38,7 @@ class Difference:
     moved: int
 
     def __str__(self) -> str:
-        """The difference in a few words."""
+        """Return the difference in a few words."""
         counts = {
             "added": self.added, "removed": self.removed, "changed": self.changed, "given to another subject": self.moved,
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""``locate``: where the rows of a request lie: data sets, training runs, checkpoints, copies."""
+"""``locate``: finds where the rows of a request are: data sets, training runs, checkpoints, copies."""
 
 import time
 from collections import Counter
@@ -95,13 +95,13 @@ def locate(
 
 
 def _bases(base: str | Sequence[str] | None, of_runs: Sequence[str | None]) -> list[tuple[str, ...]]:
-    """The digests of each base that a model or a run started from, the model's own first."""
+    """Return the digests of each base that a model or a run started from, the model's own first."""
     own = [] if not base else [(base,)] if isinstance(base, str) else [tuple(base)]
     return [*own, *((one,) for one in of_runs if one is not None and one not in sum(own, ()))]
 
 
 def _near(request: ErasureRequest, versions: Sequence[DatasetVersion]) -> tuple[NearName, ...]:
-    """Subjects that were not asked for and whose names differ from some only in spelling."""
+    """Return the subjects outside the request whose names differ from a requested one in spelling alone."""
     if not request.subjects:
         return ()
     spelt = {folded(name): name for name in request.subjects}
@@ -116,7 +116,7 @@ def _near(request: ErasureRequest, versions: Sequence[DatasetVersion]) -> tuple[
 
 
 def _found(request: ErasureRequest, versions: Sequence[DatasetVersion], data: Data | None) -> list[pa.Table]:
-    """The requested rows of each version."""
+    """Return the requested rows of each version."""
     own = None if data is None else data.digest
     by_subject = lookups.rows_of([version.manifest for version in versions], request.subjects)
     by_id = lookups.rows_by_id([version.manifest for version in versions], request.rows)
@@ -144,13 +144,13 @@ def _found(request: ErasureRequest, versions: Sequence[DatasetVersion], data: Da
 
 
 def _suggested(name: str, versions: Sequence[DatasetVersion]) -> str:
-    """The names of all versions that are nearest to one that nobody has."""
+    """Return a suggestion with the names, in all versions, that are nearest to an unknown one."""
     names = [lookups.subjects_of(version.manifest) for version in versions]
     return suggestion(name, nearest(name, np.concatenate(names))) if names else ""
 
 
 def _meant(rows: pa.Table, version: DatasetVersion, own: str | None, column: str) -> pa.Table:
-    """``rows`` without those that carry a counted name of another data set than the one at hand."""
+    """Return ``rows`` without those whose name is a counted number of another data set than the given one."""
     if not version.numbered or own is None or version.digest == own:
         return rows
     if column == "row_id":
@@ -160,14 +160,14 @@ def _meant(rows: pa.Table, version: DatasetVersion, own: str | None, column: str
 
 
 def _together(tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of several tables of one manifest, each once, by position."""
+    """Return the rows of several tables of one manifest, each once, by position."""
     rows = pa.concat_tables(tables)
     _, first = np.unique(rows["position"].to_numpy(), return_index=True)
     return rows.take(pa.array(first))
 
 
 def _distinct(holding: Iterable[tuple[DatasetVersion, pa.Table]]) -> int:
-    """How many rows those are, a row that stands in several versions counted once."""
+    """Return the number of rows, counting a row that is in several versions once."""
     # given ids tell rows apart across versions; counted ids do so only together with the content
     rows: set[tuple[str, bytes | None]] = set()
     for version, table in holding:
@@ -179,7 +179,7 @@ def _distinct(holding: Iterable[tuple[DatasetVersion, pa.Table]]) -> int:
 def _runs(
     holding: Sequence[tuple[DatasetVersion, pa.Table]], versions: Sequence[DatasetVersion], histories: Sequence[History]
 ) -> tuple[tuple[RunHit, ...], tuple[str, ...], Checkpoints]:
-    """The runs that saw the rows, those whose data nobody registered, and how many checkpoints hold the rows."""
+    """Return the runs that saw the rows, those whose data is not registered, and the numbers of checkpoints."""
     held = {version.digest: rows["position"].to_numpy() for version, rows in holding}
     known = {version.digest for version in versions}
     hits, dirty, clean = [], 0, 0
@@ -208,7 +208,7 @@ def _runs(
 def _derived(
     models: Sequence[RegisteredModel], weights: Sequence[str], workspace: Workspace
 ) -> tuple[DerivedModel, ...]:
-    """The registered models that come from some weights, and whether each can be reached."""
+    """Return the registered models that derive from some weights, and whether each can be reached."""
     found = [(model, model.unreachable(workspace)) for model in derived(models, weights)]
     return tuple(DerivedModel(m.name, m.digest, m.kind, m.parent, not why, why) for m, why in found)
 
@@ -219,7 +219,7 @@ def _base(
     versions: Sequence[DatasetVersion],
     found: Sequence[pa.Table],
 ) -> Base:
-    """Whether pretrained weights, known by some digests, saw the rows."""
+    """Return whether pretrained weights, known by some digests, saw the rows."""
     digest = digests[0]
     known = [model for model in models if model.identities & set(digests)]
     if not known:

@@ -1,4 +1,4 @@
-"""What ``locate`` found, as plain values and as a table for people."""
+"""The result of ``locate``, as plain values and as tables."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -76,7 +76,7 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class NearName:
-    """A subject that was not asked for, whose name differs from one that was in its spelling alone.
+    """A subject outside the request whose name differs from a requested one in spelling alone.
 
     Attributes:
         name: the other subject's.
@@ -131,14 +131,14 @@ class Base:
     reason: str
 
     def __str__(self) -> str:
-        """What is known of it, in a few words."""
+        """Return what is known of the base, in a few words."""
         known = {"yes": f"saw {self.rows} of the rows", "no": "saw none of the rows"}
         return f"{self.name or self.digest[:12]}: {known.get(self.saw, f'unknown, {self.reason}')}"
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where the rows of a request lie.
+    """The places where the rows of a request are.
 
     Attributes:
         rows: how many rows of the training data the request names, each counted once over all versions.
@@ -165,11 +165,11 @@ class Location:
     near: tuple[NearName, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The location as plain values for JSON."""
+        """Return the location as plain values for JSON."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def __rich__(self) -> RenderableType:
-        """The location as tables for a terminal."""
+        """Return the location as tables for a terminal."""
         parts: list[RenderableType] = [
             Text(f"{_count(self.rows, 'training row')} found in {self.seconds:.2f} s"),
             _table(

@@ -1,4 +1,4 @@
-"""Look-ups in manifests: the rows of subjects, of ids, of equal values, of names that are spelt alike."""
+"""Look-ups in manifests: the rows of subjects, of ids, of equal values, of similarly spelt names."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from neuralyzer.registry.manifests import SCHEMA, Manifest, connected, table_of
 
 
 def rows_of(manifests: Sequence[Manifest], subjects: Sequence[str]) -> list[pa.Table]:
-    """The rows of some subjects.
+    """Return the rows of some subjects.
 
     Args:
         manifests: where to look.
@@ -33,7 +33,7 @@ def rows_of(manifests: Sequence[Manifest], subjects: Sequence[str]) -> list[pa.T
 
 
 def rows_by_id(manifests: Sequence[Manifest], ids: Sequence[str]) -> list[pa.Table]:
-    """The rows with some ids.
+    """Return the rows with some ids.
 
     Args:
         manifests: where to look.
@@ -49,7 +49,7 @@ def rows_by_id(manifests: Sequence[Manifest], ids: Sequence[str]) -> list[pa.Tab
 
 
 def duplicates(manifests: Sequence[Manifest], found: Sequence[pa.Table]) -> list[pa.Table]:
-    """Rows that have the values of rows found, under another id or another subject.
+    """Return rows that have the values of given rows, under another id or another subject.
 
     Args:
         manifests: where to look.
@@ -70,7 +70,7 @@ def duplicates(manifests: Sequence[Manifest], found: Sequence[pa.Table]) -> list
 
 
 def near(manifests: Sequence[Manifest], subjects: Sequence[str]) -> list[pa.Table]:
-    """The rows of other subjects whose names differ from some only in spelling (``near_names.folded``).
+    """Return the rows of other subjects whose names differ from some in spelling alone (``near_names.folded``).
 
     Args:
         manifests: where to look.
@@ -88,7 +88,7 @@ def near(manifests: Sequence[Manifest], subjects: Sequence[str]) -> list[pa.Tabl
 
 
 def subjects_of(manifest: Manifest) -> np.ndarray:
-    """Whose rows a manifest lists.
+    """Return the subjects that a manifest lists.
 
     Args:
         manifest: where to look.

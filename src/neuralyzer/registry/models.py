@@ -1,4 +1,4 @@
-"""Models besides the project's own: copies, what was made from it, and pretrained bases; which derive from which."""
+"""Registered models: copies, models made from the project's, pretrained bases; and which derives from which."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from neuralyzer.workspace.paths import Workspace, as_workspace
 
 
 class Kind(StrEnum):
-    """What a model is to the one that it came from."""
+    """The relation of a model to the one that it came from."""
 
     COPY = "copy"
     FINE_TUNED = "fine-tuned"
@@ -49,11 +49,11 @@ class RegisteredModel:
 
     @property
     def identities(self) -> frozenset[str]:
-        """Digests that it is known by: of its file, and of its tensors."""
+        """Return the digests by which it is known: of its file, and of its tensors."""
         return frozenset(own for own in (self.digest, self.tensors) if own is not None)
 
     def unreachable(self, workspace: Workspace) -> str:
-        """Why its weights cannot be reached; empty where they can."""
+        """Return why its weights cannot be reached; empty where they can."""
         place = workspace.root.parent / self.path
         if not place.is_file():
             return f"{self.path} does not exist"
@@ -117,12 +117,12 @@ def register_model(
 
 
 def registered(workspace: Workspace | Path | str) -> list[RegisteredModel]:
-    """All registered models, by name."""
+    """Return all registered models, by name."""
     return [_read(file) for file in sorted(as_workspace(workspace).models.glob("*.json"))]
 
 
 def derived(models: Sequence[RegisteredModel], weights: Iterable[str]) -> list[RegisteredModel]:
-    """The copies of some weights, what was made from them, and what was made from that.
+    """Return the copies of some weights, what was made from them, and what was made from that in turn.
 
     Args:
         models: all that are registered.

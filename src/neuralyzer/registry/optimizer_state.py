@@ -1,4 +1,4 @@
-"""An optimizer's state as safetensors: tensors by name, everything else as JSON in the file's header, no pickle."""
+"""The state of an optimizer as safetensors: tensors by name, the rest as JSON in the file's header, no pickle."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def load_into(optimizer: torch.optim.Optimizer, path: Path) -> None:
 
 
 def _packed(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """``value`` as JSON; its tensors go to ``tensors`` under their place in it."""
+    """Return ``value`` as JSON; add its tensors to ``tensors`` under their path in it."""
     if isinstance(value, torch.Tensor):
         tensors[name] = value.detach().contiguous().clone()
         return {"tensor": name}

@@ -1,4 +1,4 @@
-"""Writes a training run's history while it trains, so that a kill at any moment leaves a readable one."""
+"""The recording of a training run while it trains, so that a kill at any moment leaves a readable history."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from neuralyzer.workspace import atomic, digests
 
 
 class Recorder:
-    """Sees each step of a training and writes its history; a ``models.training.Observer``.
+    """An observer of each step of a training, which writes its history (``models.training.Observer``).
 
     Call ``finish`` when the training is done.
 
@@ -100,7 +100,7 @@ class Recorder:
             self._checkpoint(self._module)
 
     def flush(self) -> None:
-        """Bring all steps noted so far to the disk.
+        """Write all steps so far to the disk.
 
         Raises:
             StorageError: if the disk is full.
@@ -140,7 +140,7 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Recording:
-    """What ``record`` gives to a training loop."""
+    """The recording that ``record`` returns to a training loop."""
 
     recorder: Recorder
     ids: np.ndarray

@@ -1,4 +1,4 @@
-"""Tables that are neither training rows nor holdout, searched for a subject all the same; and who a key belongs to."""
+"""Tables besides training rows and holdout that are searched for a subject; and tables that name a key's owner."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ ROLE = "also"  # of a table that is only searched
 
 
 def columns(path: Path, names: list[str], separator: str = ",", encoding: str = "utf-8") -> pa.Table:
-    """Some columns of a file, as text where the file is text.
+    """Read some columns of a file, as text where the file is text.
 
     Args:
         path: of a Parquet, CSV or JSON Lines file.
@@ -58,7 +58,7 @@ def columns(path: Path, names: list[str], separator: str = ",", encoding: str = 
 def table(
     path: Path, subject: str, id: str | None = None, name: str | None = None, key: Any = None, **reading: str
 ) -> DatasetVersion:
-    """A table as a version of a data set that is only searched.
+    """Return a table as a version of a data set that is only searched.
 
     Args:
         path: of the file.
@@ -94,7 +94,7 @@ def table(
 
 @dataclass(frozen=True)
 class SubjectTable:
-    """Who a key belongs to, as another table says it; a ``subject_key`` for the column that holds the key.
+    """A table that names the owner of a key; a ``subject_key`` for the column that holds the key.
 
     Attributes:
         path: of the table.
@@ -129,5 +129,5 @@ class SubjectTable:
         return cls(path, known)
 
     def __call__(self, key: str) -> str:
-        """The subject that a key belongs to; empty where nobody is known to own it."""
+        """Return the subject that a key belongs to; empty where none is known."""
         return self.subjects.get(key, "")

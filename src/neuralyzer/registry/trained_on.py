@@ -1,4 +1,4 @@
-"""Whether weights are registered as trained on rows of a request: nothing that is measured makes them forgotten."""
+"""The record that weights were trained on rows of a request; no measurement makes such weights forgotten."""
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ def trained_on(
     original: Collection[str] = (),
     base: str | Sequence[str] | None = None,
 ) -> str | None:
-    """Why a weights file is known to be trained on rows of a request.
+    """Return why a weights file is known to be trained on rows of a request.
 
     Args:
         weights: the file; it is known by the digests of its bytes and of its tensors.
@@ -58,7 +58,7 @@ def trained_on(
 
 
 def base_saw(bases: Iterable[Base], base: str | None) -> str | None:
-    """Why whatever a recipe makes was trained on rows of a request: what it starts from saw them.
+    """Return why every model of a recipe was trained on rows of a request: its base saw them.
 
     Args:
         bases: what is known of pretrained weights.
@@ -74,5 +74,5 @@ def base_saw(bases: Iterable[Base], base: str | None) -> str | None:
 
 
 def _same(path: Path, known: set[str]) -> bool:
-    """Whether a file holds the tensors that are known by some digests."""
+    """Return whether a file holds the tensors that are known by some digests."""
     return path.exists() and bool(known & set(identities(path)))

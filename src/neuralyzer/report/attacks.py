@@ -1,4 +1,4 @@
-"""Scores people know, in the report: the ROC chart and the tables of LiRA and RMIA."""
+"""LiRA and RMIA in the report: the ROC chart and the tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -36,7 +36,7 @@ _COLOURS = {"original": ORIGINAL, "unlearned": UNLEARNED, "references": NEVER_SA
 
 
 def known(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The attacks of a case: of the verification where there is one, else of the audit; None where none was run."""
+    """Return the attacks of a case: those of the verification, else of the audit; None where none was run."""
     for stage in ("verification", "audit"):
         found: Mapping[str, Any] | None = (result.get(stage) or {}).get("attacks")
         if found:
@@ -45,7 +45,7 @@ def known(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def tables(attacks: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Tables by row and by subject.
+    """Return the tables of attacks, by row and by subject.
 
     Args:
         attacks: as ``--json`` prints them.
@@ -76,7 +76,7 @@ def tables(attacks: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def roc(attacks: Mapping[str, Any]) -> Drawing | None:
-    """ROC curves by row, both axes logarithmic.
+    """Draw ROC curves by row, both axes logarithmic.
 
     Args:
         attacks: as ``--json`` prints them.
@@ -123,7 +123,7 @@ def roc(attacks: Mapping[str, Any]) -> Drawing | None:
 
 
 def _visible(points: Iterable[Sequence[float]]) -> list[dict[str, float]]:
-    """A curve from the axes' beginning on; what lies below it is drawn on the axis."""
+    """Return a curve within the axes; points below their beginning are put on the axis."""
     ordered = sorted((float(fpr), float(tpr)) for fpr, tpr in points)
     start = max((tpr for fpr, tpr in ordered if fpr <= LOWEST), default=0.0)
     kept = [(LOWEST, start), *((fpr, tpr) for fpr, tpr in ordered if fpr > LOWEST)]

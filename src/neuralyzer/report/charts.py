@@ -1,4 +1,4 @@
-"""Two charts of the report: trace by family, and the options."""
+"""Two charts of the report: trace by family, and the plan's options."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ LABEL_HEIGHT, LETTER_WIDTH = 15, 6.6  # pixels, to keep the options' names apart
 
 
 def traces(families: Sequence[Mapping[str, Any]]) -> Drawing | None:
-    """Trace by family, before and after, against what models read that never saw the rows.
+    """Draw the trace by family, before and after, with the range of models that never saw the rows.
 
     Args:
         families: of each ``label``, ``original`` and ``unlearned`` (each with trace, low and high),
@@ -103,7 +103,7 @@ def traces(families: Sequence[Mapping[str, Any]]) -> Drawing | None:
 
 
 def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawing | None:
-    """What each option would take and leave.
+    """Draw the options by predicted seconds and trace.
 
     Args:
         planned: the plan's options; those without predicted seconds or trace are not drawn.
@@ -193,7 +193,7 @@ def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawi
 
 
 def pareto(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The points that none of the others beats in both seconds and trace, by rising seconds."""
+    """Return the points that no other beats in both seconds and trace, by rising seconds."""
     front: list[dict[str, Any]] = []
     for point in sorted(points, key=lambda p: (p["seconds"], p["trace"])):
         if not front or point["trace"] < front[-1]["trace"]:

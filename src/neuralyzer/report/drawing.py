@@ -1,4 +1,4 @@
-"""Turns an Altair chart into SVG that can stand in a page: its look, its two widths, no references."""
+"""The drawing of Altair charts as SVG within a page: style, two widths, no references to other files."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ Spec = dict[str, Any]  # of Vega-Lite
 
 @dataclass(frozen=True)
 class Drawing:
-    """A chart drawn twice, so that its text is as large on a phone as on a desktop; the page shows one of them.
+    """A chart drawn in two widths, so that text is as large on a phone as on a desktop; the page shows one.
 
     Attributes:
         wide: SVG for desktops and paper.
@@ -86,7 +86,7 @@ def side_by_side(panels: Sequence[Spec], spacing: int) -> Spec:
 
 
 def _plain(chart: Spec) -> Spec:
-    """A chart without what belongs to the outermost one; its records inline again."""
+    """Return a chart without the properties of the outermost one, and with its records inline."""
     sets = chart.pop("datasets", {})
     data = chart.get("data", {})
     if "name" in data:

@@ -1,4 +1,4 @@
-"""How the models' margins on the forget rows are spread, as histograms one below the other."""
+"""The distribution of the models' margins on the forget rows, as histograms one below the other."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from neuralyzer.report.drawing import (
 
 
 def margins(readings: Mapping[str, Sequence[float]]) -> Drawing | None:
-    """How the models' margins on the forget rows are spread.
+    """Draw the distribution of the models' margins on the forget rows.
 
     Args:
         readings: margins of ``original``, ``unlearned``, and, pooled over the references, ``never_saw`` and ``saw``;

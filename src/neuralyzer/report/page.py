@@ -1,4 +1,4 @@
-"""Writes the report of a case as one HTML file that needs no network, no script and no other file."""
+"""The report of a case: one HTML file that needs no network, no script and no other file."""
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -161,7 +161,7 @@ def _attempt(attempt: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Who asked whom for what, and when, for the head of the page."""
+    """Return the facts at the head of the page: who requested what of whom, and when."""
     request, missed = result["request"], statement.late(result)
     due, done = statement.day(request.get("due")), statement.day(request.get("done"))
     withheld = "names withheld" if request.get("commitment") else "no person named"
@@ -180,7 +180,7 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _tiles(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """Pick the figures that stand beside the verdict: of the one family that speaks for all.
+    """Pick the figures beside the verdict, all of the leading family.
 
     Returns:
         Caption, figure and remark of each.

@@ -17,7 +17,7 @@ GUARANTEES = {
 
 
 def statement(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """What is stated, in plain language.
+    """Return the statement in plain language.
 
     Args:
         result: the case's result.

@@ -1,4 +1,4 @@
-"""What is left for people to do: which weights to deploy, what still holds the data, whom to answer."""
+"""The list of what is left to do: which weights to deploy, what still holds the data, whom to answer."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from neuralyzer.verification.words import SETTLING
 
 
 def to_do(result: Mapping[str, Any]) -> list[str]:
-    """What to do now.
+    """Return what is left to do.
 
     Args:
         result: the case's result.
@@ -25,7 +25,7 @@ def to_do(result: Mapping[str, Any]) -> list[str]:
 
 
 def _release(result: Mapping[str, Any]) -> Iterator[str]:
-    """What becomes of weights, files and rows once the data is forgotten."""
+    """Yield what to do with weights, files and rows once the data is forgotten."""
     digests, file = result.get("weights") or {}, result.get("weights_file")
     if digests.get("unlearned"):
         where = f"{file} " if file else ""
@@ -65,7 +65,7 @@ def _rows(located: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _hold(result: Mapping[str, Any], verification: Mapping[str, Any]) -> Iterator[str]:
-    """What to do where the data is not known to be forgotten."""
+    """Yield what to do if the data is not known to be forgotten."""
     if not verification:
         yield "Do not claim anything: nothing was verified."
         return

@@ -1,4 +1,4 @@
-"""What the report says in words: the verdict, and what was found at each step of the case."""
+"""The sentences of the report: the verdict, and the result of each step of the case."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Step:
 
 
 def verdict(result: Mapping[str, Any]) -> tuple[str, str]:
-    """The verdict and what it means.
+    """Return the verdict and its meaning.
 
     Args:
         result: the case's result.
@@ -57,7 +57,7 @@ def count(value: Any) -> int:
 
 
 def steps(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> list[Step]:
-    """The way of the case.
+    """Return the steps of the case.
 
     Args:
         result: the case's result.

@@ -1,4 +1,4 @@
-"""Writes that either happen whole or not at all: temporary name, fsync, rename."""
+"""Atomic writes, which happen completely or not at all: temporary name, fsync, rename."""
 
 import contextlib
 import json
@@ -62,7 +62,7 @@ def make_folder(folder: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """See that a new name in a folder is on the disk: without it a crash can lose a file that was written whole."""
+    """Flush a folder, so that a new name in it survives a crash."""
     if os.name != "posix":
         return  # other systems open no folder
     handle = os.open(folder, os.O_RDONLY)

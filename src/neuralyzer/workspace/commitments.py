@@ -1,4 +1,4 @@
-"""Names that a workspace must recognise and must not write down: keyed digests, and the key's file."""
+"""Keyed digests of names that a workspace must recognise but must not store, and the key's file."""
 
 import hmac
 import json
@@ -16,7 +16,7 @@ BYTES = 32
 
 
 def key(workspace: Workspace) -> bytes:
-    """The key of the workspace's commitments, made on first use and readable by the owner alone.
+    """Return the key of the workspace's commitments, made on first use and readable by its owner alone.
 
     Args:
         workspace: whose key.
@@ -38,7 +38,7 @@ def key(workspace: Workspace) -> bytes:
 
 
 def commitment(workspace: Workspace, names: Iterable[str]) -> str:
-    """What stands in a certificate in place of the subjects' names: whoever has the key can recompute it.
+    """Return the commitment that stands for the subjects' names in a certificate; the key is needed to compute it.
 
     Erasing the key ``keys/subjects.key`` erases the names from every certificate ever issued.
 

@@ -18,17 +18,17 @@ ERASED = bytes(ROW.itemsize)
 
 
 def of_bytes(content: bytes) -> str:
-    """Hexadecimal SHA-256 of ``content``."""
+    """Return the hexadecimal SHA-256 of ``content``."""
     return hashlib.sha256(content).hexdigest()
 
 
 def of_json(content: Any) -> str:
-    """Digest of a JSON document, the same for equal documents whatever the order of their keys."""
+    """Return the digest of a JSON document, equal for equal documents whatever the order of their keys."""
     return of_bytes(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
 
 
 def of_file(path: Path) -> str:
-    """Digest of a file's bytes.
+    """Return the digest of a file's bytes.
 
     Returns:
         Hexadecimal SHA-256.
@@ -44,7 +44,7 @@ def of_file(path: Path) -> str:
 
 
 def of_rows(*columns: np.ndarray) -> np.ndarray:
-    """Digest of each row's content over several columns of equal length ``N``.
+    """Return the digest of each row's content over several columns of equal length ``N``.
 
     Args:
         columns: arrays ``(N, ...)``; a row's digest covers its dtype, shape and bytes in each. One of objects has each
@@ -78,7 +78,7 @@ def _of_bytes_each(columns: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def of_values(inputs: Sequence[np.ndarray], y: np.ndarray, contents: np.ndarray) -> np.ndarray:
-    """Digest of each row's values, the same however they are stored: 0.0 and -0.0, 1 and 1.0, float32 and float64.
+    """Return the digest of each row's values, equal for equal numbers: 0.0 and -0.0, 1 and 1.0, in any type.
 
     Args:
         inputs: features ``(N, ...)``, one array or several.
@@ -112,7 +112,7 @@ def of_values(inputs: Sequence[np.ndarray], y: np.ndarray, contents: np.ndarray)
 
 
 def _narrow(x: np.ndarray) -> np.ndarray:
-    """Rows of which float32 loses nothing, ``(N,)``."""
+    """Return which rows lose nothing in float32, ``(N,)``."""
     if x.dtype in (np.float32, np.float16, np.uint8, np.int8, np.bool_):
         return np.ones(len(x), bool)
     with np.errstate(over="ignore"):
@@ -121,7 +121,7 @@ def _narrow(x: np.ndarray) -> np.ndarray:
 
 
 def _whole(y: np.ndarray) -> np.ndarray:
-    """Rows whose targets are whole numbers, ``(N,)``."""
+    """Return which rows have whole numbers as targets, ``(N,)``."""
     if y.dtype.kind != "f":
         return np.ones(len(y), bool)
     numbers = y.reshape(len(y), -1)
@@ -135,17 +135,17 @@ def _negative_zero(values: np.ndarray) -> np.ndarray:
 
 
 def of_hex(texts: Sequence[str]) -> np.ndarray:
-    """Rows' digests ``(N,)`` from hexadecimal ones; from an empty text comes ``ERASED``."""
+    """Return rows' digests ``(N,)`` from hexadecimal ones; an empty text becomes ``ERASED``."""
     return np.frombuffer(bytearray(b"".join(bytes.fromhex(text) if text else ERASED for text in texts)), ROW)
 
 
 def hexadecimal(rows: np.ndarray) -> list[str]:
-    """Rows' digests ``(N,)`` as texts."""
+    """Return rows' digests ``(N,)`` as texts."""
     return [digest.hex() for digest in rows.tolist()]
 
 
 def known(rows: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Which of some rows have their digest ``among`` others, ``(N,)``."""
+    """Return which rows have a digest that is ``among`` others, ``(N,)``."""
     # The first eight bytes as numbers sort fast and decide nearly always; the whole digest is compared where they agree.
     likely = np.isin(_numbers(rows), _numbers(among))
     if likely.any():
@@ -159,7 +159,7 @@ def _numbers(rows: np.ndarray) -> np.ndarray:
 
 
 def of_texts(texts: Iterable[str]) -> str:
-    """Digest of a sequence of texts, in order."""
+    """Return the digest of a sequence of texts, in order."""
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode())

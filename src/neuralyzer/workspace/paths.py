@@ -1,4 +1,4 @@
-"""Where a project's things lie: the folder ``.neuralyzer/`` and what is in it."""
+"""The paths of a project: the folder ``.neuralyzer/`` and its contents."""
 
 import os
 from dataclasses import dataclass, field
@@ -29,45 +29,45 @@ class Workspace:
 
     @property
     def cases(self) -> Path:
-        """One folder a case."""
+        """Return the folder of cases, one folder each."""
         return self.root / "cases"
 
     @property
     def references(self) -> Path:
-        """One folder a pool of reference models."""
+        """Return the folder of pools of references, one folder each."""
         return self.root / "references"
 
     @property
     def datasets(self) -> Path:
-        """One folder a registered data set version: ``manifest.parquet``, ``dataset.json``."""
+        """Return the folder of registered data set versions, one each: ``manifest.parquet``, ``dataset.json``."""
         return self.root / "datasets"
 
     @property
     def runs(self) -> Path:
-        """One folder a registered training run: ``run.json``, order of rows, checkpoints."""
+        """Return the folder of registered training runs, one folder each: ``run.json``, order of rows, checkpoints."""
         return self.root / "runs"
 
     @property
     def models(self) -> Path:
-        """What is known of registered models: ``<name>.json``."""
+        """Return the folder of registered models, one file each: ``<name>.json``."""
         return self.root / "models"
 
     @property
     def threads(self) -> Path:
-        """How many threads each recipe is computed with, as it was timed."""
+        """Return the file with the number of threads of each recipe, as it was timed."""
         return self.root / "threads.json"
 
     @property
     def locks(self) -> Path:
-        """One file a lineage that a process has worked on."""
+        """Return the folder of locks, one file for each lineage."""
         return self.root / "locks"
 
     @property
     def keys(self) -> Path:
-        """The signing key and the key of the subjects' commitments, mode 0600."""
+        """Return the folder of the signing key and the key of commitments, mode 0600."""
         return self.root / "keys"
 
 
 def as_workspace(place: "Workspace | Path | str") -> Workspace:
-    """A workspace from one, or from the path of its folder."""
+    """Return a workspace from one, or from the path of its folder."""
     return place if isinstance(place, Workspace) else Workspace(Path(place))

@@ -1,4 +1,4 @@
-"""Finds classes by what they have: in every module under a package, and through entry points of the same name."""
+"""The discovery of classes by their attributes: in every module of a package, and through entry points."""
 
 import importlib
 import inspect
@@ -12,7 +12,7 @@ from neuralyzer.errors import NeuralyzerWarning
 
 
 def discover(package: str, has: Sequence[str]) -> dict[str, type[Any]]:
-    """Classes that a catalogue lists.
+    """Return the classes that a catalogue lists.
 
     A third party's class that cannot be loaded, lacks what it should have, or bears a name that is taken is left out
     with a warning: it never takes the place of another, and never stops what has no need of it.
@@ -45,7 +45,7 @@ def _own(package: str, has: Sequence[str]) -> Iterator[type[Any]]:
 
 
 def _loaded(entry: EntryPoint, has: Sequence[str]) -> tuple[type[Any] | None, str]:
-    """What an entry point names, or what is wrong with it."""
+    """Return the object of an entry point, or what is wrong with it."""
     try:
         kind: type[Any] = entry.load()
     except Exception as error:  # noqa: BLE001  a third party's module may fail with anything

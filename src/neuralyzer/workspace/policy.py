@@ -1,4 +1,4 @@
-"""What the organisation allows: error rate, largest trace, largest loss of utility, acceptance tests."""
+"""The policy of the organisation: error rate, largest trace, largest loss of utility, acceptance tests."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from neuralyzer.errors import UsageError
 
 @dataclass(frozen=True)
 class Policy:
-    """The limits that a verdict and a plan are held to.
+    """The limits for verdicts and plans.
 
     Attributes:
         alpha: error rate of the joint test.
@@ -55,5 +55,5 @@ class Policy:
         return cls(**table)
 
     def to_dict(self) -> dict[str, Any]:
-        """The policy as plain values."""
+        """Return the policy as plain values."""
         return asdict(self)
