@@ -24,7 +24,7 @@ from neuralyzer.trace.planning import DIGITS, Formula, refit
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
 SUBJECTS = {"smallest": 0.0, "lower quarter": 0.25, "median": 0.5, "upper quarter": 0.75, "largest": 1.0}
-REQUEST = 0.2  # what unlearning, repair and verdict take, as a share of retraining: influence on the demo's digits
+REQUEST = 0.2  # seconds of unlearning, repair and verdict over those of retraining: influence on the demo's digits
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,16 @@ class Forecast:
 
     Attributes:
         size: members of both splits.
-        untrained: how many of them are still to be trained.
-        seconds: that training and reading what is missing will take; None where nobody can know.
-        disk_bytes: on the disk at its most, weights included until they are destroyed.
-        memory_bytes: in memory at its most, besides what the process has.
-        power: by subject size, ``{"subject", "rows", "power"}``: how likely an original's whole trace is found.
-        pays_after: requests after which the whole pool is cheaper than retraining for each; None where nobody can
-            know, or where it never is.
-        retrain_seconds: one retraining; None where nobody can know.
-        refitted: whether the power is by this model's own references, or by what digits showed.
+        untrained: number of members to be trained.
+        seconds: of training and reading the missing members; None if unknown.
+        disk_bytes: peak on the disk, weights included until they are destroyed.
+        memory_bytes: peak in memory, besides what the process already uses.
+        power: by subject size, ``{"subject", "rows", "power"}``: probability that an original's whole trace is found.
+        pays_after: number of requests after which the pool is cheaper than retraining for each; None if unknown.
+        retrain_seconds: of one retraining; None if unknown.
+        refitted: whether the power is fitted to this model's references, not to those of the digits.
         formula: the planning formula.
-        timing: what the short timing found, so that nobody need time twice.
+        timing: of the backends, so that ``References.fit`` need not time them again.
     """
 
     size: int
@@ -117,12 +116,12 @@ def forecast(
         size: members of both splits together.
         leave_out: share of the subjects that each member leaves out.
         groups: kinds of rows that are subjects too.
-        workspace: where an existing pool lies, whose tuning split the power is then fitted on.
-        backend: the one asked for; by default the faster.
+        workspace: may have a pool, to whose tuning split the power is then fitted.
+        backend: that trains members; by default the faster one.
         seed: of the design.
         alpha: error rate of the joint test.
-        retrain_seconds: what the model's own training took, where that is known.
-        device: where members are trained; by default the GPU where there is one.
+        retrain_seconds: that the model's own training took, if known.
+        device: on which members are trained; by default the GPU if there is one.
         engine: of the worker processes.
 
     Returns:

@@ -26,10 +26,10 @@ class Difference:
     """The numbers of a version's rows that were added, removed, changed or moved.
 
     Attributes:
-        added: rows that are new.
-        removed: rows that are gone.
+        added: rows that only the data has.
+        removed: rows that only the version has.
         changed: rows with other content under the same id; always 0 where ids were only counted.
-        moved: rows of the same content that belong to another subject now, likewise.
+        moved: rows of the same content that belong to another subject now; 0 where ids were only counted.
     """
 
     added: int
@@ -55,7 +55,7 @@ def difference(workspace: Workspace | Path | str, digest: str, data: Data) -> Di
         data: the rows as they are now.
 
     Returns:
-        What became of the version's rows; None where the version is not registered.
+        The difference; None where the version is not registered.
 
     Raises:
         UnreadableError: if its manifest is missing or truncated.

@@ -26,9 +26,9 @@ class Checkpoint(NamedTuple):
     """Weights that a run left on the disk.
 
     Attributes:
-        step: how many steps had been taken; the weights have seen the rows of the steps before it.
+        step: number of steps that had been taken; the weights have seen the rows of these steps.
         path: the safetensors file.
-        has_optimizer: whether the optimizer's state lies beside it.
+        has_optimizer: whether the optimizer's state is beside it.
     """
 
     step: int
@@ -42,7 +42,7 @@ def foreign(history: "History | None", oracle: TrainedModel, missing: str = "the
     Args:
         history: the record, if there is one.
         oracle: the model.
-        missing: what cannot be had without a record.
+        missing: what is missing without a record, for the sentence.
 
     Returns:
         A sentence, or None.
@@ -65,11 +65,11 @@ class History:
     Attributes:
         path: the run folder.
         data: digest of the training rows.
-        rows: how many rows those are.
+        rows: number of these rows.
         recipe: digest of the recipe, or None.
         seed: seed of the training, or None.
         weights: digest of the final weights, or None while the run is unfinished.
-        finished: whether the run came to its end.
+        finished: whether the run reached its end.
         base: digest of the pretrained weights that it started from, or None.
     """
 
@@ -128,12 +128,12 @@ class History:
     @cached_property
     def checkpoints(self) -> list[Checkpoint]:
         """Return the checkpoints on the disk, oldest first."""
-        found = []
+        checkpoints = []
         for path in sorted((self.path / "checkpoints").glob(f"*{WEIGHTS}")):
             if path.name.removesuffix(WEIGHTS).isdigit():
                 has_optimizer = path.with_name(path.name.removesuffix(WEIGHTS) + OPTIMIZER).exists()
-                found.append(Checkpoint(int(path.name.removesuffix(WEIGHTS)), path, has_optimizer))
-        return sorted(found)
+                checkpoints.append(Checkpoint(int(path.name.removesuffix(WEIGHTS)), path, has_optimizer))
+        return sorted(checkpoints)
 
     @cached_property
     def _first(self) -> np.ndarray:
@@ -170,7 +170,7 @@ class History:
     def clean(self, positions: np.ndarray | Sequence[int]) -> list[Checkpoint]:
         """Return the checkpoints that saw none of the rows at ``positions``, oldest first.
 
-        One that is newer than the recorded steps counts as dirty: nobody knows what it saw.
+        A checkpoint that is newer than the recorded steps does not count as clean, since what it saw is unknown.
 
         Returns:
             Some of ``checkpoints``; empty where even the oldest saw one of the rows.

@@ -40,8 +40,8 @@ class DatasetVersion:
     Attributes:
         name: the data set's name, the same for all of its versions.
         digest: of ids, subjects and contents of all rows, in order.
-        rows: how many.
-        role: ``training``, ``holdout``, or the person's own word.
+        rows: number of rows.
+        role: ``training``, ``holdout``, or a word of the user.
         numbered: whether the row ids were only counted, so that they mean nothing in another version.
         manifest: the manifest: its file, or a table where the version is not registered.
     """
@@ -72,10 +72,10 @@ class DatasetVersion:
 def register_dataset(
     workspace: Workspace | Path | str, name: str, data: Data, role: str = "training"
 ) -> DatasetVersion:
-    """Write down which rows of ``data`` belong to whom; a version already registered is left as it is.
+    """Register which rows of ``data`` belong to whom; a version that is registered already is left as it is.
 
     Args:
-        workspace: where.
+        workspace: where it is registered.
         name: letters, digits, ``.``, ``_`` and ``-``; the same for all versions of one data set.
         data: the rows.
         role: ``training`` for rows that models learn from, ``holdout`` for those that no model sees.
@@ -103,7 +103,7 @@ def register_dataset(
     with connected(memory_limit=SORTING, temp_directory=str(folder / "sorting")) as connection:
         rows = pa.RecordBatchReader.from_batches(SCHEMA, _batches(data))
         write_manifest(connection.from_arrow(rows), folder / "manifest.parquet")
-    atomic.write_json(facts, version.to_dict())  # last: a folder without it is no version
+    atomic.write_json(facts, version.to_dict())  # last, since a folder without it does not count as a version
     return version
 
 

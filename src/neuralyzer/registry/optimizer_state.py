@@ -60,7 +60,7 @@ def _packed(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
         kind = "list" if isinstance(value, list) else "tuple"
         return {kind: [_packed(entry, f"{name}.{at}", tensors) for at, entry in enumerate(value)]}
     if isinstance(value, dict) and all(type(key) in (int, str) for key in value):
-        # pairs, for JSON would make text of the parameters' numbers
+        # Pairs, since JSON would turn the parameters' numbers into text as keys of an object.
         return {"dict": [[key, _packed(entry, f"{name}.{key}", tensors)] for key, entry in value.items()]}
     raise UsageError(
         f"the optimizer's state holds a {type(value).__name__} at {name.strip('.')}, which cannot be written without "

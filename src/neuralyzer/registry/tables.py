@@ -64,22 +64,22 @@ def table(
         path: of the file.
         subject: its column of subjects.
         id: its column of row ids; without it rows are counted.
-        name: what to call it; by default the file's name.
-        key: the ``subject_key`` that the training rows are read with.
+        name: of the table; by default the file's name.
+        key: the ``subject_key`` by which the training rows are read.
         reading: ``separator`` and ``encoding`` of a CSV file.
 
     Returns:
-        The version, whose manifest lies in memory; rows of equal content are not looked for in it.
+        The version, whose manifest is in memory; it is not searched for rows of equal content.
     """
-    asked = [column for column in (subject, id) if column is not None]
-    found = columns(path, list(dict.fromkeys(asked)), **reading)
+    wanted = [column for column in (subject, id) if column is not None]
+    content = columns(path, list(dict.fromkeys(wanted)), **reading)
     layout = Layout(target="", subject=subject, subject_key=key)
-    names = layout.keyed(texts.of_column(found[subject], f"{path}: {subject!r}"))
+    names = layout.keyed(texts.of_column(content[subject], f"{path}: {subject!r}"))
     ids = np.arange(len(names)).astype(texts.TEXT)
     if id is not None:
-        ids = texts.as_texts(texts.of_column(found[id], f"{path}: {id!r}"), f"{path}: {id!r}")
-    nobody = names == ""
-    names[nobody] = np.strings.add("row:", ids[nobody])
+        ids = texts.as_texts(texts.of_column(content[id], f"{path}: {id!r}"), f"{path}: {id!r}")
+    unnamed = names == ""
+    names[unnamed] = np.strings.add("row:", ids[unnamed])
     empty = pa.nulls(len(names), pa.binary())
     rows = pa.table(
         {
@@ -115,17 +115,17 @@ class SubjectTable:
             reading: ``separator`` and ``encoding`` of a CSV file.
 
         Returns:
-            Whose each key is.
+            The table.
 
         Raises:
             UsageError: if a key belongs to two subjects.
         """
-        found = columns(path, list(dict.fromkeys([key, subject])), **reading)
-        keys, names = (texts.of_column(found[column], f"{path}: {column!r}").tolist() for column in (key, subject))
+        content = columns(path, list(dict.fromkeys([key, subject])), **reading)
+        keys, names = (texts.of_column(content[column], f"{path}: {column!r}").tolist() for column in (key, subject))
         known: dict[str, str] = {}
-        for own, name in zip(keys, names, strict=True):
-            if own and known.setdefault(own, name) != name:
-                raise UsageError(f"{path}: {key} {own!r} belongs to two subjects; a row has one")
+        for value, name in zip(keys, names, strict=True):
+            if value and known.setdefault(value, name) != name:
+                raise UsageError(f"{path}: {key} {value!r} belongs to two subjects; a row has one")
         return cls(path, known)
 
     def __call__(self, key: str) -> str:

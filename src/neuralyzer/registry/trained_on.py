@@ -24,37 +24,37 @@ def trained_on(
     """Return why a weights file is known to be trained on rows of a request.
 
     Args:
-        weights: the file; it is known by the digests of its bytes and of its tensors.
-        request: whose rows.
+        weights: the file, recognised by the digests of its bytes and of its tensors.
+        request: names the rows.
         workspace: where data sets, runs and models are registered.
-        data: the rows at hand.
+        data: the training rows.
         original: digests of weights that were trained on them, such as the lineage's first.
         base: digest of the pretrained weights that the recipe starts from, or its digests.
 
     Returns:
         A clause, such as "they are registered as 'copy'"; None where nothing is known of them.
     """
-    own = set(identities(weights))
-    if own & set(original):
+    known_as = set(identities(weights))
+    if known_as & set(original):
         return "they are the original's"
-    found = locate(request, workspace, data, weights=tuple(original), base=base)
+    location = locate(request, workspace, data, weights=tuple(original), base=base)
     histories = {history.name: history for history in runs(workspace)}
-    for run in found.runs:
+    for run in location.runs:
         if run.first_seen is None:
             continue
-        if run.weights in own:
+        if run.weights in known_as:
             return f"they are those that the run {run.name!r} ended with"
         clean = -1 if run.newest_clean is None else run.newest_clean
         for checkpoint in histories[run.name].checkpoints:
-            if checkpoint.step > clean and _same(checkpoint.path, own):
+            if checkpoint.step > clean and _same(checkpoint.path, known_as):
                 return f"they are a checkpoint of the run {run.name!r}, step {checkpoint.step}"
-    holding = {hit.digest for hit in found.datasets if hit.role == "training"}
+    holding = {hit.digest for hit in location.datasets if hit.role == "training"}
     models = registered(workspace)
-    trained = [*original, *(run.weights for run in found.runs if run.weights)]
+    trained = [*original, *(run.weights for run in location.runs if run.weights)]
     for model in [*(model for model in models if model.data in holding), *derived(models, trained)]:
-        if own & model.identities:
+        if known_as & model.identities:
             return f"they are registered as {model.name!r}"
-    return base_saw(found.bases, base if base is None or isinstance(base, str) else next(iter(base), None))
+    return base_saw(location.bases, base if base is None or isinstance(base, str) else next(iter(base), None))
 
 
 def base_saw(bases: Iterable[Base], base: str | None) -> str | None:
@@ -67,9 +67,9 @@ def base_saw(bases: Iterable[Base], base: str | None) -> str | None:
     Returns:
         A clause; None where they saw none, or where nobody knows.
     """
-    for own in bases:
-        if own.digest == base and own.saw == "yes":
-            return f"the pretrained base {own.name!r}, from which the recipe starts, saw {own.rows} of the rows"
+    for known in bases:
+        if known.digest == base and known.saw == "yes":
+            return f"the pretrained base {known.name!r}, from which the recipe starts, saw {known.rows} of the rows"
     return None
 
 

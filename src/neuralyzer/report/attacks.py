@@ -30,7 +30,7 @@ NAMES = {
     "rmia-offline": "RMIA, offline",
 }
 MODELS = {"original": "Before", "unlearned": "After", "references": "References"}
-DRAWN = ("lira-online", "rmia-online")  # the stronger of each; the others stand in the table
+DRAWN = ("lira-online", "rmia-online")  # the stronger variant of each attack; the table has the others too
 LOWEST = 1e-3  # rate at which the axes begin
 _COLOURS = {"original": ORIGINAL, "unlearned": UNLEARNED, "references": NEVER_SAW}
 
@@ -38,9 +38,9 @@ _COLOURS = {"original": ORIGINAL, "unlearned": UNLEARNED, "references": NEVER_SA
 def known(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the attacks of a case: those of the verification, else of the audit; None where none was run."""
     for stage in ("verification", "audit"):
-        found: Mapping[str, Any] | None = (result.get(stage) or {}).get("attacks")
-        if found:
-            return found
+        attacks: Mapping[str, Any] | None = (result.get(stage) or {}).get("attacks")
+        if attacks:
+            return attacks
     return None
 
 
@@ -51,11 +51,11 @@ def tables(attacks: Mapping[str, Any]) -> list[dict[str, Any]]:
         attacks: as ``--json`` prints them.
 
     Returns:
-        Of each: ``unit``, the false positive ``rates``, and ``lines`` with attack (empty where it is that of the line
-        above), model, auc, tpr (one text a rate, or a single one where none can be told) and percentile (or None).
+        For each: ``unit``, the false positive ``rates``, and ``lines`` with attack (empty where it is that of the line
+        above), model, auc, tpr (one text per rate, or one in all if negatives are too few) and percentile (or None).
     """
     order = sorted(attacks["scores"], key=lambda s: (s["unit"], _place(s["attack"], NAMES), _place(s["model"], MODELS)))
-    found = []
+    by_unit = []
     for unit, scores in groupby(order, key=lambda s: str(s["unit"])):
         lines: list[dict[str, Any]] = []
         for score in scores:
@@ -71,8 +71,8 @@ def tables(attacks: Mapping[str, Any]) -> list[dict[str, Any]]:
                 }
             )
         rates = [f"TPR at {_short(rate['fpr'])} FPR" for rate in order[0]["tpr"]]
-        found.append({"unit": unit, "rates": rates, "lines": lines})
-    return found
+        by_unit.append({"unit": unit, "rates": rates, "lines": lines})
+    return by_unit
 
 
 def roc(attacks: Mapping[str, Any]) -> Drawing | None:

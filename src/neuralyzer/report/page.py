@@ -23,21 +23,21 @@ def write_report(result: Mapping[str, Any], margins: Mapping[str, Sequence[float
             ``acceptance`` and ``certificate`` may be None, and so may every number of a family.
         margins: margins on the forget rows under the models ``original`` and ``unlearned``, and pooled over the
             references that ``never_saw`` and that ``saw`` them; any may be missing.
-        path: where the file goes.
+        path: of the file.
 
     Returns:
         ``path``.
 
     Raises:
         StorageError: if it cannot be written.
-    """  # what is raised comes from the atomic write
+    """  # StorageError comes from the atomic write
     return write_bytes(path, _render(result, margins).encode())
 
 
 def _render(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("neuralyzer.report", "."),
-        autoescape=True,  # for every template, whatever its name ends in
+        autoescape=True,  # for every template, whatever its name
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -101,10 +101,10 @@ def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) 
 
 
 def _families(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Join what the audit and the verification read of each signal.
+    """Join the traces of audit and verification by signal.
 
     Returns:
-        A mapping a signal: family, signal, label, counts, original, unlearned, detectable, null, retrained.
+        One mapping per signal: family, signal, label, counts, original, unlearned, detectable, null, retrained.
     """
     audited = {family["signal"]: family for family in (result.get("audit") or {}).get("families") or ()}
     verified = {family["signal"]: family for family in (result.get("verification") or {}).get("families") or ()}
@@ -112,11 +112,11 @@ def _families(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     for signal in [*verified, *(signal for signal in audited if signal not in verified)]:
         before, after = audited.get(signal, {}), verified.get(signal, {})
         latest = after or before
-        # The audit reads the original on its own split, with an interval; the verdict's split only repeats the trace.
+        # The audit has the original's trace with an interval, on the tuning split; the verification has the trace alone.
         original = _reading(before, "trace") if before.get("trace") is not None else _reading(after, "original")
         if "trace" not in before:
             original |= {"low": None, "high": None}
-        # A model that never saw the rows reads 0, give or take what the interval is wide.
+        # The trace of a model that never saw the rows is 0, give or take half of the interval's width.
         low, high = latest.get("low"), latest.get("high")
         joined.append(
             {
@@ -133,7 +133,7 @@ def _families(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         )
     labels = [family["label"] for family in joined]
     for family in joined:
-        family["told"] = wording.told(family)
+        family["answer"] = wording.question_and_answer(family)
         if labels.count(family["label"]) > 1:
             family["label"] += f" ({family['signal']})"
     return joined
@@ -162,7 +162,7 @@ def _attempt(attempt: Mapping[str, Any]) -> dict[str, Any]:
 
 def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the facts at the head of the page: who requested what of whom, and when."""
-    request, missed = result["request"], statement.late(result)
+    request, missed = result["request"], statement.days_late(result)
     due, done = statement.day(request.get("due")), statement.day(request.get("done"))
     withheld = "names withheld" if request.get("commitment") else "no person named"
     facts = (
@@ -187,9 +187,9 @@ def _tiles(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> 
     """
     tiles = []
     verification = result.get("verification") or {}
-    speaker = None if verification.get("basis") == "exact" else leading_family(families)
-    if speaker is not None:
-        for caption, reading in (("Trace before", speaker["original"]), ("Trace now", speaker["unlearned"])):
+    leading = None if verification.get("basis") == "exact" else leading_family(families)
+    if leading is not None:
+        for caption, reading in (("Trace before", leading["original"]), ("Trace now", leading["unlearned"])):
             if reading["trace"] is not None:
                 between = formats.interval(reading["low"], reading["high"])
                 tiles.append(
@@ -197,8 +197,8 @@ def _tiles(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> 
                 )
         if (remains := remaining(verification.get("families") or ())) is not None:
             tiles.append(("May remain", formats.percent(remains), "at most"))
-        if (found := wording.bound(verification)) is not None:
-            tiles.append(("Would be found", formats.percent(found), "or more"))
+        if (bound := wording.bound(verification)) is not None:
+            tiles.append(("Would be found", formats.percent(bound), "or more"))
     utility = _utility(result)
     if utility and utility["holdout"] and utility["rows"][0]["unlearned"] is not None:
         row, name = utility["rows"][0], utility["name"]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from neuralyzer.report.formats import number, plural
-from neuralyzer.report.statement import day, late
+from neuralyzer.report.statement import day, days_late
 from neuralyzer.report.wording import count
 from neuralyzer.verification.words import SETTLING
 
@@ -54,8 +54,8 @@ def _rows(located: Mapping[str, Any]) -> Iterator[str]:
         held = [hit["name"] + (f" ({plural(hit['rows'], 'row')})" if hit.get("rows") else "") for hit in hits]
         yield f"Delete the rows themselves, which Neuralyzer does not touch: {', '.join(held)}."
     if near := located.get("near") or ():
-        names = len({own["name"] for own in near})
-        rows = sum(int(own["rows"]) for own in near)
+        names = len({hit["name"] for hit in near})
+        rows = sum(int(hit["rows"]) for hit in near)
         yield (
             f"Decide whether {plural(rows, 'row')} under {plural(names, 'name')} much like the one asked for are the same "
             "person’s; this case did not cover them."
@@ -75,13 +75,13 @@ def _hold(result: Mapping[str, Any], verification: Mapping[str, Any]) -> Iterato
         yield "No option settles it: these weights come from others that saw the data. Train from weights that did not."
         return
     options = options or ("--method retrain",)
-    said = " or ".join(f"{option} ({SETTLING[option.split()[0]]})" for option in options)
-    yield f"Settle it: call “neuralyzer forget” for the same request with {said}."
+    choices = " or ".join(f"{option} ({SETTLING[option.split()[0]]})" for option in options)
+    yield f"Settle it: call “neuralyzer forget” for the same request with {choices}."
 
 
 def _people(result: Mapping[str, Any]) -> Iterator[str]:
     request = result["request"]
-    due, missed = day(request.get("due")), late(result)
+    due, missed = day(request.get("due")), days_late(result)
     if missed:
         yield f"The legal date, {due}, was missed: this case came {missed}. Tell whoever asked, with the reason."
     elif due:
