@@ -12,7 +12,7 @@ from pyarrow import parquet
 from neuralyzer.errors import DataChangedError, UnreadableError, first_line
 
 BATCH = 65536  # rows read at once from a file
-BUFFER = 1 << 20  # bytes; without it Arrow holds all columns of every row group that it has passed
+BUFFER = 1 << 20  # bytes; without a buffer, Arrow keeps all columns of every row group that it has read
 
 
 class Columns(Protocol):
@@ -48,7 +48,7 @@ class FileColumns(ABC):
 
     Attributes:
         path: of the file.
-        seen: its size and when it was written last.
+        seen: its size, and the time when it was last written.
     """
 
     path: Path
@@ -122,7 +122,7 @@ class TextColumns(FileColumns):
     """A CSV or JSON Lines file, whose types are those of its first rows.
 
     Attributes:
-        opened: gives a reader of batches, from the file's path.
+        opened: returns a reader of batches from the file's path.
     """
 
     opened: Callable[[Path], Any]

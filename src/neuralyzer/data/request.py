@@ -38,17 +38,17 @@ class ErasureRequest:
     """A request to make a model forget some rows: which ones, why, how strongly and by when.
 
     Attributes:
-        subjects: names of data subjects, all of whose rows go.
+        subjects: names of data subjects, all of whose rows are to be forgotten.
         rows: ids of single rows.
-        classes: labels, all of whose rows go.
+        classes: labels, all of whose rows are to be forgotten.
         where: a predicate over the data's columns in SQL, such as ``age < 18``.
-        guarantee: the weakest guarantee that will do.
-        reason: ``privacy``, ``bias``, ``stale`` or ``poison``, or the person's own word.
-        budget: seconds of computing that the first choice may take; None for as long as it takes.
-        due: the legal date, ISO 8601.
-        decided_by: who decided.
-        received: the day on which the request came in, ISO 8601; None for the day on which its case is opened. It is no
-            part of the case's name.
+        guarantee: the weakest guarantee that is enough.
+        reason: ``privacy``, ``bias``, ``stale`` or ``poison``, or a word of the user.
+        budget: seconds that the first choice may take; None without a limit.
+        due: the due date, ISO 8601.
+        decided_by: who decided on the request.
+        received: the day on which the request was received, ISO 8601; None for the day on which its case is opened. It
+            is no part of the case's id.
     """
 
     subjects: Sequence[str] = ()
@@ -101,12 +101,12 @@ class ErasureRequest:
             UnknownSubjectError: if a subject, row or class is not in the data.
             ForgetSetError: if the forget set is empty or all the data.
         """
-        asked = (self.subjects, self.rows, self.classes, self.where)
-        if asked not in data.resolved:
-            data.resolved[asked] = self._looked_up(data)
-        return data.resolved[asked].copy()
+        key = (self.subjects, self.rows, self.classes, self.where)
+        if key not in data.resolved:
+            data.resolved[key] = self._find_positions(data)
+        return data.resolved[key].copy()
 
-    def _looked_up(self, data: Data) -> np.ndarray:
+    def _find_positions(self, data: Data) -> np.ndarray:
         chosen = np.zeros(len(data), dtype=bool)
         for what, wanted, column in (
             ("subject", self.subjects, data.subjects),
@@ -137,7 +137,7 @@ class ErasureRequest:
         """Return the request for data whose ``subject_key`` made other names of those written in it.
 
         Args:
-            key: that function; None where names are told apart as they are written.
+            key: that function; None where names are compared as they are written.
 
         Returns:
             The request in the data's names.

@@ -19,7 +19,7 @@ from neuralyzer.data.targets import Targets
 from neuralyzer.data.text_files import CsvFormat, JsonFormat
 from neuralyzer.errors import UnreadableError, UsageError, first_line
 
-LARGEST_IN_MEMORY = 256 << 20  # bytes of a file's values; above, they are read in batches
+LARGEST_IN_MEMORY = 256 << 20  # bytes of a file's values; larger files are read in batches
 
 
 def from_parquet(path: Path, **columns: Any) -> Data:
@@ -27,7 +27,7 @@ def from_parquet(path: Path, **columns: Any) -> Data:
 
     Args:
         path: of the file.
-        columns: as ``Layout`` has them.
+        columns: arguments of ``Layout``.
 
     Returns:
         The rows.
@@ -51,14 +51,14 @@ def from_csv(path: Path, separator: str = ",", encoding: str = "utf-8", **column
     Args:
         path: of the file.
         separator: between two cells.
-        encoding: of the file, as Python calls it.
-        columns: as ``Layout`` has them.
+        encoding: of the file, by its name in Python.
+        columns: arguments of ``Layout``.
 
     Returns:
-        The rows; the features of a large file are put into a temporary one.
+        The rows; the features of a large file go to a temporary one.
 
     Raises:
-        UsageError: as ``from_parquet``, or if separator or encoding cannot be.
+        UsageError: as ``from_parquet``, or if separator or encoding is unknown.
         UnreadableError: if the file is missing, damaged or of another encoding.
         DataChangedError: if it changes while it is read.
         StorageError: if the temporary file finds no space.
@@ -100,8 +100,8 @@ def from_table(table: pa.Table, name: str = "the table", **columns: Any) -> Data
 
     Args:
         table: ``N`` rows.
-        name: what to call it in an error.
-        columns: as ``Layout`` has them.
+        name: of the table in an error.
+        columns: arguments of ``Layout``.
 
     Returns:
         The rows.
@@ -122,7 +122,7 @@ def from_hub(dataset: Any, **columns: Any) -> Data:
 
     Args:
         dataset: ``N`` rows with named columns.
-        columns: as ``Layout`` has them; the names of a target that is a ``ClassLabel`` are known.
+        columns: arguments of ``Layout``; the class names of a target that is a ``ClassLabel`` are taken from it.
 
     Returns:
         The rows.
@@ -144,7 +144,7 @@ def from_hub(dataset: Any, **columns: Any) -> Data:
     wanted = None if layout.transform is not None else layout.features_among(source.names)
     table, features = source.arrow(wanted), partial(layout.features_of, what=name)
     data = _data(source, layout, name, None, lambda y: TableRows(table, features, y))
-    data.gather([0])  # says now what would be wrong with every row
+    data.gather([0])  # reads one row, so that an error in all rows is raised now
     return data
 
 
@@ -191,10 +191,10 @@ def read_or_refuse(path: Path, read: Callable[[Path], Any]) -> Any:
 
     Args:
         path: of the file.
-        read: a reader of Arrow's, or another that fails as they do.
+        read: a reader of Arrow, or one that raises the same errors.
 
     Returns:
-        What it gives.
+        The result of ``read``.
 
     Raises:
         UnreadableError: if the file is missing or damaged.

@@ -20,11 +20,11 @@ class Targets:
         self._text = False
 
     def read(self, table: pa.Table, what: str) -> None:
-        """Take in a batch.
+        """Add a batch.
 
         Args:
             table: with the column of the targets.
-            what: what to call it in an error.
+            what: name of the batch in an error.
 
         Raises:
             UsageError: if a target is missing, or is neither a number nor the name of a class.

@@ -26,7 +26,7 @@ class CsvFormat:
     Attributes:
         text: columns that are text as it is written, such as ids: ``007`` stays ``007``.
         separator: between two cells, one character.
-        encoding: of the file, as Python calls it.
+        encoding: of the file, by its name in Python.
     """
 
     text: Sequence[str] = ()
@@ -70,7 +70,7 @@ class JsonFormat:
     """The format of a JSON Lines file.
 
     Attributes:
-        text: columns that are text; a number there becomes the text that stands in the file.
+        text: columns that are text; a number in them becomes the text that is written in the file.
     """
 
     text: Sequence[str] = ()
@@ -167,7 +167,7 @@ class _Lines(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer with the next lines, as far as they go into it."""
+        """Fill a buffer with the next lines, as far as they fit into it."""
         parts, size = [self._rest], len(self._rest)
         while size < len(buffer) and (line := next(self._lines, b"")):
             parts.append(line)

@@ -11,10 +11,10 @@ import pyarrow.compute
 from neuralyzer.errors import UsageError
 
 TEXT: Any = np.dtypes.StringDType()
-"""Text of any length: 16 bytes a row up to 15 characters, where a fixed width takes four bytes a character."""
+"""Text of any length: 16 bytes per row up to 15 characters, where a fixed width takes four bytes per character."""
 
-CHUNK = 65536  # texts that are Python objects at once
-CONTAINERS = (list, tuple, dict, set, np.ndarray)
+CHUNK = 65536  # texts that exist as Python objects at once
+CONTAINERS = (list, tuple, dict, set, np.ndarray)  # types that are no names
 
 
 def as_texts(values: Sequence[Any] | np.ndarray, what: str = "the ids") -> np.ndarray:
@@ -22,7 +22,7 @@ def as_texts(values: Sequence[Any] | np.ndarray, what: str = "the ids") -> np.nd
 
     Args:
         values: ``(N,)`` of any plain type.
-        what: what to call them in an error.
+        what: name of the values in an error.
 
     Returns:
         Text ``(N,)``, each value as it is written.
@@ -44,14 +44,14 @@ def as_names(values: Sequence[Any] | np.ndarray, what: str = "the subjects") -> 
 
     Args:
         values: ``(N,)`` of any plain type; None, NaN, NaT, ``pandas.NA`` and blank text are missing names.
-        what: what to call them in an error.
+        what: name of the values in an error.
 
     Returns:
         Text ``(N,)``, each value as it is written; empty where one is missing.
 
     Raises:
-        UsageError: if one is a list or another container, bytes that are not UTF-8, or a floating-point number so large that
-            it stands for several whole numbers.
+        UsageError: if one is a list or another container, bytes that are not UTF-8, or a floating-point number so large
+            that it stands for several whole numbers.
     """
     given = np.asarray(values) if isinstance(values, np.ndarray) else values
     if isinstance(given, np.ndarray):
@@ -60,7 +60,7 @@ def as_names(values: Sequence[Any] | np.ndarray, what: str = "the subjects") -> 
         if given.dtype == TEXT:
             return _without_blanks(given)
         if given.dtype.kind == "f":
-            _told_apart(given, what)
+            _require_distinct(given, what)
         if given.dtype.kind in "iu":
             return given.astype(TEXT)
     names = np.array([_name(value, at, what) for at, value in enumerate(given)], TEXT)
@@ -72,7 +72,7 @@ def of_column(column: pa.ChunkedArray, what: str = "the names") -> np.ndarray:
 
     Args:
         column: of any plain type, ``N`` rows.
-        what: what to call it in an error.
+        what: name of the column in an error.
 
     Returns:
         Text ``(N,)``; empty where a name is missing.
@@ -85,13 +85,13 @@ def of_column(column: pa.ChunkedArray, what: str = "the names") -> np.ndarray:
         column = column.cast(kind.value_type)
         kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind):
-        # the two kinds that nearly every id is of, without a Python object kept for each
+        # Nearly all ids are text or integers; these two need no Python object for each value.
         texts = pyarrow.compute.fill_null(column.cast(pa.large_string()), "")
         return _without_blanks(np.asarray(texts.to_numpy()).astype(TEXT))
     if pa.types.is_temporal(kind):
         column = column.cast(pa.string())
     elif pa.types.is_floating(kind):
-        _told_apart(pyarrow.compute.fill_null(column, 0.0).to_numpy(), what)
+        _require_distinct(pyarrow.compute.fill_null(column, 0.0).to_numpy(), what)
     return as_names(column.to_pylist(), what)
 
 
@@ -103,7 +103,8 @@ def to_arrow(texts: np.ndarray) -> pa.ChunkedArray:
 
 def repeated(texts: np.ndarray) -> tuple[str, int] | None:
     """Return a text that occurs more than once and how often, or None where all differ."""
-    # texts that differ can have one hash, so only those of equal hash are compared; a table of all would be large
+    # Sorting hashes takes less memory than a set of all texts. Different texts may have one hash, so those of equal hash
+    # are compared.
     hashes = np.fromiter((hash(text) for part in in_chunks(len(texts)) for text in texts[part]), np.int64, len(texts))
     ordered = np.sort(hashes)
     again = ordered[1:][ordered[1:] == ordered[:-1]]
@@ -125,8 +126,8 @@ def coded(texts: np.ndarray) -> tuple[list[str], np.ndarray]:
 
 def places(texts: np.ndarray, among: np.ndarray) -> np.ndarray:
     """Return the index of each text ``among`` others that are all different, ``(N,)``; -1 where it is not there."""
-    found = pyarrow.compute.index_in(to_arrow(texts), value_set=to_arrow(among).combine_chunks())
-    at: np.ndarray = pyarrow.compute.fill_null(found, -1).to_numpy().astype(np.int64)
+    index = pyarrow.compute.index_in(to_arrow(texts), value_set=to_arrow(among).combine_chunks())
+    at: np.ndarray = pyarrow.compute.fill_null(index, -1).to_numpy().astype(np.int64)
     return at
 
 
@@ -163,8 +164,8 @@ def _without_blanks(names: np.ndarray) -> np.ndarray:
     return np.where(blank, np.array("", TEXT), names) if blank.any() else names
 
 
-def _told_apart(numbers: np.ndarray, what: str) -> None:
-    """Refuse floating-point numbers of which one stands for several whole numbers."""
+def _require_distinct(numbers: np.ndarray, what: str) -> None:
+    """Refuse floating-point numbers so large that one stands for several whole numbers."""
     limit = 2.0 ** (np.finfo(numbers.dtype).nmant + 1)
     large = np.abs(numbers[np.isfinite(numbers)]) >= limit
     if large.any():
