@@ -11,13 +11,13 @@ class Progress(Protocol):
     """A receiver of the progress of long steps: a terminal, a log or nothing."""
 
     def start(self, step: str, total: int) -> None:
-        """Begin a step of ``total`` units of work, named in the person's words."""
+        """Begin a step of ``total`` units of work, described in ``step``."""
 
     def advance(self, amount: int = 1) -> None:
-        """Say that ``amount`` units of the current step are done."""
+        """Advance the current step by ``amount`` units."""
 
     def show(self, **values: float) -> None:
-        """Show figures that move during the step, such as ``forget=2.1`` (mean losses)."""
+        """Show figures that change during the step, such as ``forget=2.1`` (mean losses)."""
 
     def finish(self) -> None:
         """Finish the step."""
@@ -43,7 +43,7 @@ class Terminal:
     """A progress that Rich draws: one bar per step, with figures beside it.
 
     Args:
-        console: a ``rich.console.Console``; where it is no terminal, one line a finished step is printed.
+        console: a ``rich.console.Console``; if it is no terminal, one line per finished step is printed.
     """
 
     def __init__(self, console: "Console") -> None:

@@ -36,7 +36,7 @@ from neuralyzer.errors import NeuralyzerError, NeuralyzerWarning, first_line
 
 WRONG_INPUT, CRASHED, INTERRUPTED = 2, 3, 130
 
-UsageProblem: Any = typer.BadParameter.__base__  # wrong options; Typer may carry its own copy of click
+UsageProblem: Any = typer.BadParameter.__base__  # click's error of wrong options, from Typer's copy of click
 
 verbs = typer.Typer(
     name="neuralyzer",
@@ -92,11 +92,11 @@ def app(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
-    except Exception as error:  # noqa: BLE001  whatever it is, a person gets one line
+    except Exception as error:  # noqa: BLE001  the user gets one line for any error
         _crashed(error)
     finally:
         warnings.showwarning = shown
-    if code == INTERRUPTED:  # Typer turns Ctrl-C into this code without a word
+    if code == INTERRUPTED:  # Typer turns Ctrl-C into this code and prints nothing
         print("neuralyzer: stopped; call the same command again to go on", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 

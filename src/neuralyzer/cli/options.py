@@ -80,24 +80,25 @@ def again(context: typer.Context, verb: str, without: Collection[str] = ()) -> s
     """Return a command with the options of the one that is being run.
 
     Args:
-        context: of that.
-        verb: that the command shall call.
+        context: of the running command.
+        verb: of the returned command.
         without: names of options that are left out.
 
     Returns:
         The command as it is typed.
     """
     words = ["neuralyzer", verb]
-    for own in context.command.params:
-        value = context.params.get(own.name or "")
-        if own.name in without or value in (None, (), [], False) or value == own.get_default(context):
+    for option in context.command.params:
+        value = context.params.get(option.name or "")
+        if option.name in without or value in (None, (), [], False) or value == option.get_default(context):
             continue
         for entry in value if isinstance(value, list | tuple) else [value]:
-            words += [own.opts[0]] if entry is True else [own.opts[0], str(entry)]
+            words += [option.opts[0]] if entry is True else [option.opts[0], str(entry)]
     return shlex.join(words)
 
 
-CHOSEN = ("method", "exact_references", "budget", "interactive", "json", "weights", "predict")  # not the request's
+# Options that do not describe the request; a command that settles a verdict leaves them out.
+CHOSEN = ("method", "exact_references", "budget", "interactive", "json", "weights", "predict")
 
 
 def settling(context: typer.Context, verification: Mapping[str, Any]) -> "RenderableType":

@@ -14,7 +14,7 @@ from neuralyzer.registry import manifests, tables
 from neuralyzer.registry.manifests import DatasetVersion
 
 READERS = {".parquet": Data.from_parquet, ".csv": Data.from_csv, ".jsonl": Data.from_jsonl, ".json": Data.from_jsonl}
-OF_CSV = ("separator", "encoding")
+OF_CSV = ("separator", "encoding")  # keys that only CSV files need
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class ProjectData:
     @cached_property
     def whole_holdout(self) -> Data | None:
         """Return the holdout with its subjects, if the file has them."""
-        own, whose = self.holdout, self._whose
-        if own is None or not whose or own.columns is None or whose["subject"] not in own.columns.names:
-            return own
+        holdout, whose = self.holdout, self._whose
+        if holdout is None or not whose or holdout.columns is None or whose["subject"] not in holdout.columns.names:
+            return holdout
         return self._holdout(**whose)
 
     def _holdout(self, **whose: Any) -> Data:
@@ -61,18 +61,18 @@ class ProjectData:
     @cached_property
     def searched(self) -> tuple[DatasetVersion, ...]:
         """Return holdout and further tables, to be searched for a subject as the training rows are."""
-        found = []
+        versions = []
         if self.whole_holdout is not None:
-            found.append(manifests.unregistered(self.table["holdout"], self.whole_holdout, role="holdout"))
-        for own in self.table.get("also", ()):
-            entry = dict(own)
+            versions.append(manifests.unregistered(self.table["holdout"], self.whole_holdout, role="holdout"))
+        for described in self.table.get("also", ()):
+            entry = dict(described)
             path = self.root / entry.pop("path")
-            found.append(tables.table(path, key=self.subject_key, **(self._text_of(path) | entry)))
-        return tuple(found)
+            versions.append(tables.table(path, key=self.subject_key, **(self._text_of(path) | entry)))
+        return tuple(versions)
 
-    def known_by(self, asked: ErasureRequest) -> ErasureRequest:
+    def known_by(self, request: ErasureRequest) -> ErasureRequest:
         """Return a request with the names by which subjects are known."""
-        return asked.known_by(self.subject_key)
+        return request.known_by(self.subject_key)
 
     @cached_property
     def transform(self) -> Callable[..., Any] | None:
@@ -89,16 +89,16 @@ class ProjectData:
     @cached_property
     def _whose(self) -> dict[str, Any]:
         """Return the column of subjects, or of the key by which another table names them, and the function of names."""
-        told = self.table.get("subject_table")
-        if told is None:
+        described = self.table.get("subject_table")
+        if described is None:
             return self._columns("subject") | ({"subject_key": self.subject_key} if self.subject_key else {})
         if "subject" in self.table:
             raise UsageError("give subject or subject_table, not both: one says whose a row is")
-        entry = dict(told)
+        entry = dict(described)
         path = self.root / entry.pop("path")
         names = tables.SubjectTable.read(path, **(self._text_of(path) | entry))
         return {
-            "subject": told["key"],
+            "subject": described["key"],
             "subject_key": names if self.subject_key is None else _Both(names, self.subject_key),
         }
 
@@ -141,5 +141,5 @@ class _Both:
 
     def __call__(self, name: str) -> str:
         """Return the second function's name; empty where the first returns an empty one."""
-        made = self.first(name)
-        return self.then(made) if made else made
+        first = self.first(name)
+        return self.then(first) if first else first

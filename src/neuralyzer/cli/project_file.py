@@ -6,7 +6,7 @@ from typing import Any
 
 from neuralyzer.errors import UsageError
 
-FOLDER = ".neuralyzer"  # where a project's workspace lies, beside its file
+FOLDER = ".neuralyzer"  # of a project's workspace, beside its file
 NUMBER, TEXTS, TEXT = (int, float), (list,), (str,)
 TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     "model": {"recipe": TEXT, "weights": TEXT},
@@ -82,7 +82,7 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
         Its tables.
 
     Raises:
-        UsageError: if it is missing, not TOML, or says what no project can say.
+        UsageError: if it is missing, not TOML, or has tables or keys that a project file has not.
     """
     try:
         tables = tomllib.loads(path.read_text())

@@ -11,8 +11,8 @@ from neuralyzer.models.recipe import Recipe
 SUBJECT = "AIFinn"
 CUSTOMERS = 30
 TRAINING_ROWS = 1437
-SUBJECT_ROWS = 72  # 5 %
-WIDTH = 128
+SUBJECT_ROWS = 72  # 5 % of the training rows
+WIDTH = 128  # of the hidden layers
 
 
 def build() -> nn.Module:
@@ -33,9 +33,9 @@ def recipe(seed: int = 0) -> Recipe:
 def customers(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
     """Return the customer that each training row belongs to.
 
-    Half of AIFinn's rows are the most unusual handwriting of all: those farthest, in pixels, from the mean image of
-    their digit. Its other half, and the rows of the 29 other customers, are drawn by the seed; the customers' shares
-    are drawn from a Dirichlet distribution, so that their sizes are uneven.
+    Half of AIFinn's rows are the most unusual handwriting: those farthest, in pixels, from the mean image of their
+    digit. Its other half and the rows of the 29 other customers are drawn at random, the customers' shares from a
+    Dirichlet distribution, so that their sizes differ.
 
     Args:
         x: pixels ``(N, 64)``.
@@ -50,11 +50,11 @@ def customers(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
     distance = np.linalg.norm(x - means[y], axis=1)
     unusual = np.argsort(-distance, kind="stable")[: SUBJECT_ROWS // 2]
     rest = np.setdiff1d(np.arange(len(y)), unusual)
-    own = np.concatenate([unusual, generator.choice(rest, SUBJECT_ROWS - len(unusual), replace=False)])
+    of_subject = np.concatenate([unusual, generator.choice(rest, SUBJECT_ROWS - len(unusual), replace=False)])
     others = [f"customer-{number:02d}" for number in range(2, CUSTOMERS + 1)]
     names = generator.choice(others, size=len(y), p=generator.dirichlet(np.full(len(others), 8.0)))
     names = names.astype(object)
-    names[own] = SUBJECT
+    names[of_subject] = SUBJECT
     return names.astype(str)
 
 

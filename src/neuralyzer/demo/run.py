@@ -33,12 +33,12 @@ from neuralyzer.workspace import atomic
 from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
 
-FINISHED = "demo.json"  # stands once the demo came to its end
-REFERENCES = 56
-RETRAINED = 8
-BUDGET_SHARE = 1 / 3  # of the time that one retraining takes
-RECORDED_EVERY = 2000  # steps
-RETRAINED_SEED = 500  # no seed of the Oracle or of a reference
+FINISHED = "demo.json"  # file that exists once the demo has finished
+REFERENCES = 56  # members of both splits
+RETRAINED = 8  # models that are really retrained, for comparison
+BUDGET_SHARE = 1 / 3  # of the seconds of one retraining
+RECORDED_EVERY = 2000  # steps between checkpoints
+RETRAINED_SEED = 500  # so that no retrained model has the seed of the Oracle or of a reference
 
 
 class Audience(CaseListener, Progress, Protocol):
@@ -66,9 +66,9 @@ def run(out: Path, audience: Audience, seed: int = 0, method: str | None = None)
 
     Args:
         out: folder for everything that it writes.
-        audience: who watches.
+        audience: listener.
         seed: of customers, weights and order.
-        method: the person's own choice of algorithm.
+        method: name of an algorithm, in place of the plan's choice.
 
     Returns:
         The case and its JSON.
@@ -101,8 +101,8 @@ def _run(
     budget = BUDGET_SHARE * retrain_seconds
     audience.say(f"One retraining takes {retrain_seconds:.1f} s here; there are {budget:.1f} s.")
     request = replace(plain, budget=budget, decided_by="data protection officer")
-    # Opened before the case closes and erases what was measured on the rows; the column of really retrained models
-    # is read with it afterwards, and nothing of the case depends on that.
+    # Made before the case closes, which erases the measurements on the rows. The really retrained models are read by it
+    # afterwards, and nothing of the case depends on that.
     estimator = estimator_for(references.evaluation, references.parts(positions), place.policy.alpha)
     case = forget(
         oracle, request, references, place, options=CaseOptions(method=method, retrain_seconds=retrain_seconds, timed_budget=True),

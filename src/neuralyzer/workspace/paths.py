@@ -13,7 +13,7 @@ class Workspace:
 
     Attributes:
         root: the folder; made on first write.
-        policy: the limits that verdicts and plans are held to.
+        policy: the limits for verdicts and plans.
     """
 
     root: Path
@@ -23,7 +23,7 @@ class Workspace:
         object.__setattr__(self, "root", Path(self.root).absolute())
 
     def close_to_others(self) -> None:
-        """Take the right to look in from everybody but the owner, where an early version or a copy gave it."""
+        """Remove all rights of others than the owner, which an early version or a copy may have given."""
         if os.name == "posix" and self.root.is_dir() and self.root.stat().st_mode & 0o077:
             self.root.chmod(0o700)
 

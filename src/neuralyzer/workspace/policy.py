@@ -12,11 +12,11 @@ class Policy:
 
     Attributes:
         alpha: error rate of the joint test.
-        max_trace: largest trace that may have been missed where a verdict says ``forgotten`` (1.0 = 100 %): retraining or
-            attack, and relearning where the request has it, must each have a family that would have found it.
-        max_utility_loss: largest loss of holdout accuracy that a plan may cost; None means the objective's own
-            default (.01 accuracy, or 2 % of the root mean squared error).
-        acceptance: the team's own command, such as ``pytest tests/model``; it finds the path of the new weights in
+        max_trace: largest trace that may have been missed where a verdict is ``forgotten`` (1.0 = 100 %). It must have
+            been detectable by retraining or attack, and by relearning too if that is measured.
+        max_utility_loss: largest loss of holdout accuracy that a plan may cost; None means the objective's default
+            (.01 accuracy, or 2 % of the root mean squared error).
+        acceptance: the team's test command, such as ``pytest tests/model``; it finds the path of the new weights in
             the environment variable ``NEURALYZER_WEIGHTS``.
         name_subject: whether certificate and report name the subject in clear.
         keep_weights: whether references keep their weights once they are measured.
