@@ -14,9 +14,7 @@ from neuralyzer.unlearning.method import Expectation, Method, hurries, obstacle
 from neuralyzer.unlearning.repair import Repair
 from neuralyzer.unlearning.task import Task
 
-LARGEST_EXPECTED_TRACE = (
-    0.25  # an option expected to leave more is infeasible: it would use up an access to the verdict
-)
+LARGEST_EXPECTED_TRACE = 0.25  # an option expected to leave more is infeasible: it would waste an access
 
 
 @dataclass(frozen=True)
@@ -109,10 +107,7 @@ def predict(
         reasons.append("without references nothing but an exact option can be judged")
     feasible = not reasons
     if feasible:
-        reasons += [
-            _expectation(method, expected, seconds, budget),
-            *([] if exact else _inconclusive(doubt, answerable)),
-        ]
+        reasons += [_benefit(method, expected, seconds, budget), *([] if exact else _inconclusive(doubt, answerable))]
     return Option(
         method.name, method.guarantee, seconds, 0.0 if exact else expected.trace, utility, feasible, "; ".join(reasons),
         searched=searched, runs=runs, hurried=budget is not None and (effort is Effort.WITHIN or hurries(method)),
@@ -162,7 +157,7 @@ def _utility(expected: Expectation, task: Task, members: float | None) -> float 
     return members - cost if task.objective.counted else members * (1 + cost)
 
 
-def _expectation(method: Method, expected: Expectation, seconds: float | None, budget: float | None) -> str:
+def _benefit(method: Method, expected: Expectation, seconds: float | None, budget: float | None) -> str:
     takes = "" if seconds is None or budget is None else f", {100 * seconds / budget:.0f} % of the budget"
     if method.guarantee is Guarantee.EXACT:
         return f"the same distribution as retraining, by construction{takes}"

@@ -209,11 +209,11 @@ class References:
         parts = [Part(int(owner), positions[owners == owner]) for owner in np.unique(owners)]
         if not self.pool_index.groups or all(len(part.rows) == len(present[part.subject]) for part in parts):
             return parts
-        asked = set(positions.tolist())
+        requested = set(positions.tolist())
         whole = [
             Part(subject, present[subject])
             for subject in range(int(self.pool_index.owner.max()) + 1, self.pool_index.subjects)
-            if len(present[subject]) and asked.issuperset(present[subject].tolist())
+            if len(present[subject]) and requested.issuperset(present[subject].tolist())
         ]
         rest = np.setdiff1d(positions, np.concatenate([np.empty(0, np.int64), *(part.rows for part in whole)]))
         owners = self.owners[rest]

@@ -21,9 +21,9 @@ from neuralyzer.trace.self_check import SelfCheck, alarm_quantile
 @lru_cache(maxsize=8)
 def without_rows(split: SplitValues, test_rows: tuple[int, ...]) -> SplitValues:
     """Return the split without some holdout rows; signals whose subjects do not share one holdout are left out."""
-    shared = {name: read for name, read in split.signals.items() if read.units is None}
+    shared = {name: values for name, values in split.signals.items() if values.units is None}
     kept = np.delete(np.arange(next(iter(shared.values())).holdout.shape[1]), list(test_rows))
-    return replace(split, signals={name: read.on_holdout(kept) for name, read in shared.items()})
+    return replace(split, signals={name: values.on_holdout(kept) for name, values in shared.items()})
 
 
 def scores_on(table: GroupTable, phi: Floats, sizes: Sequence[int]) -> Floats:

@@ -24,9 +24,7 @@ from neuralyzer.trace.verdict import counting
 POWER = 0.95  # with which a detectable trace is found, by its definition
 LEVEL = 0.01  # chance that a pool with this power fails the control
 NORMAL = 1.960  # standard normal quantile at 97.5 %, for a 95 % interval
-LEAST_UNIT = (
-    0.5  # smallest unit of a model under test: if it shows less of what it kept, half of a trace (docs/trace.md)
-)
+LEAST_UNIT = 0.5  # smallest unit of a model under test that shows less than this of what it kept (docs/trace.md)
 SMALLEST_SCALE = 0.01  # of the unit, so that a family that reads next to nothing of the original cannot count
 
 

@@ -74,19 +74,17 @@ def verify(
     if exact_references and references is None:
         raise UsageError(NO_POOL)
     policy = policy or Policy()
-    if not isinstance(model, nn.Module):
-        model = BlackBox.of(model, oracle)
+    model = model if isinstance(model, nn.Module) else BlackBox.of(model, oracle)
     protocol = protocol or audit(oracle, request, references, policy).protocol
     estimator: AnyEstimator | None = None
     if references is not None:
-        parts, has_weights = references.parts(request.positions(oracle.data)), not isinstance(model, BlackBox)
+        split, white_box = references.evaluation, not isinstance(model, BlackBox)
+        parts = references.parts(request.positions(oracle.data))
         if exact_references:
-            estimator = ExactEstimator(
-                references.evaluation, parts, exact_references, protocol.alpha, found, has_weights
-            )
+            estimator = ExactEstimator(split, parts, exact_references, protocol.alpha, found, white_box)
             answerable = None
         else:
-            estimator = estimator_for(references.evaluation, parts, protocol.alpha, found, has_weights)
+            estimator = estimator_for(split, parts, protocol.alpha, found, white_box)
             answerable = answerable or _pool_obstacle(references, parts, protocol.alpha)
         if looks is None:
             looks = references.access_log.count(oracle.lineage, references.names(estimator.parts))

@@ -83,7 +83,7 @@ def timed(
     recipe: Recipe,
     data: Data,
     kept: Sequence[np.ndarray],
-    asked: Backend | None = None,
+    requested: Backend | None = None,
     execution: Execution | None = None,
 ) -> Timing:
     """Time both backends on a few steps of these members.
@@ -92,15 +92,15 @@ def timed(
         recipe: how members are trained.
         data: rows of all members.
         kept: positions of each member's rows.
-        asked: the backend that was asked for, if any.
+        requested: the backend that was asked for, if any.
         execution: device, precision and engine.
 
     Returns:
         The timing.
     """
     execution = execution or Execution()
-    if asked is None and execution.engine is Engine.RAY:
-        asked = Backend.PROCESSES
+    if requested is None and execution.engine is Engine.RAY:
+        requested = Backend.PROCESSES
     if not recipe.stepwise:
         return Timing(Backend.PROCESSES, f"processes: {stacked.obstacle(recipe)}", None, None)
     stack = min(LARGEST_STACK, len(kept))
@@ -127,10 +127,10 @@ def timed(
     if reason is not None:
         return Timing(Backend.PROCESSES, f"processes: {reason}", spread / TIMED_STEPS, single)
     together_seconds = _seconds(together) / stack
-    faster = asked or (Backend.VECTORISED if together_seconds <= spread else Backend.PROCESSES)
+    faster = requested or (Backend.VECTORISED if together_seconds <= spread else Backend.PROCESSES)
     seconds = (together_seconds if faster is Backend.VECTORISED else spread) / TIMED_STEPS
-    if asked is not None:
-        return Timing(asked, f"{asked}: asked for", seconds, single)
+    if requested is not None:
+        return Timing(requested, f"{requested}: asked for", seconds, single)
     return Timing(
         faster,
         f"{faster}: {1000 * together_seconds / TIMED_STEPS:.2f} ms a member's step stacked {stack} at a time, "
