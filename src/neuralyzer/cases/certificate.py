@@ -101,9 +101,9 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             basis=basis,
             hyperparameters={name: value for name, value in final.hyperparameters.items()},
             seed=facts.options.seed,
-            code_digest=code_digest(),
-            environment_digest=digests.of_json(environment()),
-            versions=versions(),
+            code_digest=_code_digest(),
+            environment_digest=digests.of_json(_environment()),
+            versions=_versions(),
             threads=torch.get_num_threads(),
             escalated_from=[f"{o.method}: {'; '.join(o.failures)}" for o in facts.outcomes if o is not final],
         ),
@@ -255,7 +255,7 @@ def _utility(facts: Facts) -> cert.UtilityRecord | None:
 
 
 @cache
-def code_digest() -> str:
+def _code_digest() -> str:
     """Return the SHA-256 over the package's Python files."""
     root = Path(neuralyzer.__file__).parent
     return digests.of_texts(
@@ -264,13 +264,13 @@ def code_digest() -> str:
 
 
 @cache
-def environment() -> tuple[str, ...]:
+def _environment() -> tuple[str, ...]:
     """Return every installed distribution with its version."""
     return tuple(sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}))
 
 
-def versions() -> dict[str, str]:
+def _versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of the libraries that compute."""
     ours = {"python": platform.python_version(), "neuralyzer-unlearning": neuralyzer.__version__}
-    installed = dict(entry.split("==", 1) for entry in environment())
+    installed = dict(entry.split("==", 1) for entry in _environment())
     return ours | {name: installed[name] for name in NAMED if name in installed}

@@ -39,11 +39,11 @@ class Screen(Terminal):
         """Print a stage's result."""
         self.console.print()
         if name == "located":
-            self.console.print(located_view(result))
+            self.console.print(_located_view(result))
         elif name == "audit":
             self.console.print(audit_view(result, self.model, self.whose))
         elif name == "attempt":
-            self.console.print(attempt_view(result))
+            self.console.print(_attempt_view(result))
         else:
             self.console.print(result)
 
@@ -58,7 +58,7 @@ class NoScreen(Silent):
         """Print nothing."""
 
 
-def located_view(found: dict[str, Any]) -> RenderableType:
+def _located_view(found: dict[str, Any]) -> RenderableType:
     """Return a table of where the rows are."""
     table = Table(title=f"located: {found['rows']} rows, in {found['seconds']:.2f} s", title_justify="left", box=None)
     for head in ("what", "name", "rows or steps"):
@@ -79,7 +79,7 @@ def located_view(found: dict[str, Any]) -> RenderableType:
     return table
 
 
-def attempt_view(outcome: Outcome) -> RenderableType:
+def _attempt_view(outcome: Outcome) -> RenderableType:
     """Return the outcome of an attempt: the acceptance tests one by one, and why it was not enough."""
     parts: list[RenderableType] = [Text(f"{outcome.method}: {outcome.seconds:.2f} s, repair included")]
     if outcome.failures:

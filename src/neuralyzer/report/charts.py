@@ -126,8 +126,8 @@ def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawi
         return None
     # Of infeasible options only the Pareto front gets labels: dozens of grey labels would hide the others.
     labelled = [point for point in points if point["kind"] != "infeasible"]
-    front = pareto(labelled)
-    labelled += [point for point in pareto(points) if point not in labelled]
+    front = _pareto(labelled)
+    labelled += [point for point in _pareto(points) if point not in labelled]
     spans = [point["seconds"] for point in points] + ([budget] if budget else [])
     across = (min(spans) / 1.6, max(spans) * 1.6)
     levels = [point["trace"] for point in points]
@@ -192,7 +192,7 @@ def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawi
     )
 
 
-def pareto(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _pareto(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the points that no other beats in both seconds and trace, by rising seconds."""
     front: list[dict[str, Any]] = []
     for point in sorted(points, key=lambda p: (p["seconds"], p["trace"])):

@@ -20,7 +20,7 @@ def to_do(result: Mapping[str, Any]) -> list[str]:
     """
     verification = result.get("verification") or {}
     word = verification.get("verdict")
-    steps = list(_release(result) if word in ("forgotten", "untraceable") else _hold(result, verification))
+    steps = list(_release(result) if word in ("forgotten", "untraceable") else _hold(verification))
     return [*steps, *_people(result)]
 
 
@@ -64,7 +64,7 @@ def _rows(located: Mapping[str, Any]) -> Iterator[str]:
         yield f"Find out whose it is: {plural(copies, 'row')} of equal content under other names, which this case did not cover."
 
 
-def _hold(result: Mapping[str, Any], verification: Mapping[str, Any]) -> Iterator[str]:
+def _hold(verification: Mapping[str, Any]) -> Iterator[str]:
     """Yield what to do if the data is not known to be forgotten."""
     if not verification:
         yield "Do not claim anything: nothing was verified."

@@ -19,14 +19,14 @@ from neuralyzer.trace.self_check import SelfCheck, alarm_quantile
 
 
 @lru_cache(maxsize=8)
-def without_rows(split: SplitValues, test_rows: tuple[int, ...]) -> SplitValues:
+def _without_rows(split: SplitValues, test_rows: tuple[int, ...]) -> SplitValues:
     """Return the split without some holdout rows; signals whose subjects do not share one holdout are left out."""
     shared = {name: values for name, values in split.signals.items() if values.units is None}
     kept = np.delete(np.arange(next(iter(shared.values())).holdout.shape[1]), list(test_rows))
     return replace(split, signals={name: values.on_holdout(kept) for name, values in shared.items()})
 
 
-def scores_on(table: GroupTable, phi: Floats, sizes: Sequence[int]) -> Floats:
+def _scores_on(table: GroupTable, phi: Floats, sizes: Sequence[int]) -> Floats:
     """Return each member's score on each group of holdout rows, in units of its noise, ``(M, groups)``.
 
     Args:
@@ -86,7 +86,7 @@ def group_self_check(
     Returns:
         Alarms and tests, one for each member and group.
     """
-    without = without_rows(split, test_rows)
+    without = _without_rows(split, test_rows)
     tables = null_tables(without, alpha)
     never, seen = (draws(without, subjects, rows, saw) for saw in (False, True))
     sizes = [len(group) for group in np.array_split(np.arange(len(test_rows)), max(1, len(test_rows) // rows))]
@@ -96,7 +96,7 @@ def group_self_check(
         scale = spread(table, never, seen)
         null_z.append(np.abs(scale.null) / scale.sd)
         phi = split.signals[name].holdout[:, list(test_rows)]
-        test_z.append(np.abs(scores_on(table, phi, sizes)) / scale.sd)
+        test_z.append(np.abs(_scores_on(table, phi, sizes)) / scale.sd)
     null, tested = np.max(null_z, axis=0), np.max(test_z, axis=0)
     critical = float(np.quantile(null, 1 - alpha)) * widening
     shares = [float((null[never.member == m] > critical).mean()) for m in np.unique(never.member)]

@@ -49,7 +49,7 @@ class Attacks:
         return cls(values["members"], tuple(values["scores"]), tuple(values["curves"]))
 
     def __rich__(self) -> RenderableType:
-        return attacks_view(self)
+        return _attacks_view(self)
 
 
 def attacks(estimator: RequestEstimator, read: Mapping[str, Estimates]) -> Attacks | None:
@@ -94,7 +94,7 @@ def _score_row(model: str, result: AttackResult) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def attacks_view(attacks: Attacks) -> RenderableType:
+def _attacks_view(attacks: Attacks) -> RenderableType:
     """Return a table of the online attacks by row, with the requested subjects' percentile.
 
     Args:

@@ -39,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with part.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(part, path)
-        sync_folder(path.parent)
+        _sync_folder(path.parent)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
     finally:
@@ -61,7 +61,7 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
-def sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Flush a folder, so that a new name in it survives a crash."""
     if os.name != "posix":
         return  # other systems cannot open a folder
