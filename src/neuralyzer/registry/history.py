@@ -157,9 +157,9 @@ class History:
             UsageError: if a position is not among the run's rows.
         """
         index = np.asarray(positions, dtype=np.int64)
-        odd = index[(index < 0) | (index >= self.rows)]
-        if len(odd):
-            raise UsageError(f"run {self.name} was trained on {self.rows} rows; none stands at {odd[0]}")
+        outside = index[(index < 0) | (index >= self.rows)]
+        if len(outside):
+            raise UsageError(f"run {self.name} was trained on {self.rows} rows; none stands at {outside[0]}")
         return self._first[index]
 
     def earliest(self, positions: np.ndarray | Sequence[int]) -> int | None:

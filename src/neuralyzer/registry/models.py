@@ -32,7 +32,7 @@ class RegisteredModel:
     Attributes:
         name: of the model.
         digest: of its weights file, when it was registered.
-        path: of that file; relative to the project where it lies inside.
+        path: of that file; relative to the project if the file is inside it.
         kind: its relation to its parent.
         parent: digest of the weights that it was made from, or None.
         data: digest of the data set version that it was trained on, or None if unknown.

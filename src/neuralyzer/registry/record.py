@@ -91,9 +91,9 @@ class Recorder:
         if self._module is None:
             raise UsageError("the recorder has seen no begin(module, optimizer) before its first step")
         positions = np.asarray(positions)
-        odd = positions[(positions < 0) | (positions >= self._rows)]
-        if len(odd):
-            raise UsageError(f"step {self._steps} names row {odd[0]}; the data has {self._rows} rows")
+        outside = positions[(positions < 0) | (positions >= self._rows)]
+        if len(outside):
+            raise UsageError(f"step {self._steps} names row {outside[0]}; the data has {self._rows} rows")
         self._waiting.append(positions.astype(STORED))
         self._steps += 1
         if self._steps % self.every == 0:

@@ -65,7 +65,7 @@ def base_saw(bases: Iterable[Base], base: str | None) -> str | None:
         base: digest of those that the recipe starts from.
 
     Returns:
-        A clause; None where they saw none, or where nobody knows.
+        A clause; None where they saw none, or if that is unknown.
     """
     for known in bases:
         if known.digest == base and known.saw == "yes":

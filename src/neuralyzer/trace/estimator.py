@@ -41,9 +41,9 @@ def signal_trace(
 def expected_shifts(
     split: ReferenceSplit, parts: Sequence[Part], alpha: float, signal: str, model: nn.Module
 ) -> list[Floats] | None:
-    """Return how far from the members' mean a model would read if it had never seen the rows.
+    """Return how far a model's values would be from the members' mean if it had never seen the rows.
 
-    The holdout tells: a model may be better, worse or noisier than a member (see ``prediction``).
+    A model may be better, worse or noisier than a member; the shift is fitted on the holdout (see ``prediction``).
 
     Args:
         split: the references.

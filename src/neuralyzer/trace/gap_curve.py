@@ -17,7 +17,7 @@ class GapCurve:
     The curve is piecewise linear between the means over tenths of the rows and constant beyond the outermost. The gap
     first falls fast and then hardly changes: training on a row adds little where models predict it well without. The
     curve predicts in the signal's own unit, not in spreads, since the spread includes the members that saw a row, and
-    nobody saw the claimed ones.
+    no member saw the claimed rows.
 
     Attributes:
         at: never-seen means, ascending, ``(K,)``.

@@ -109,7 +109,7 @@ def _attacks_view(attacks: Attacks) -> RenderableType:
     percentiles = {(s["attack"], s["model"]): s["percentile"] for s in attacks.scores if s["unit"] == "subject"}
     for line in attacks.scores:
         if line["unit"] != "row" or not line["attack"].endswith("online"):
-            continue  # the offline ones stand in the report and in --json
+            continue  # the offline attacks are in the report and in --json
         percentile = percentiles.get((line["attack"], line["model"]))
         table.add_row(
             NAMES[line["attack"]],
