@@ -46,7 +46,8 @@ def on_members(split: SplitValues, classes: bool) -> tuple[AttackResult, ...]:
     """Attack every member of a split, which shows what an attacker achieves on models of this kind.
 
     Each member in turn is the target and is left out of its own statistics. Rows that it held are the positives, rows
-    that it lacked the negatives. If a split has more pairs of member and row than ``LARGEST``, whole subjects are drawn.
+    that it lacked the negatives. If a split has more pairs of member and row than ``LARGEST``, whole subjects are
+    drawn.
 
     Args:
         split: the references.

@@ -1,7 +1,7 @@
 """The likelihood-ratio attack, LiRA (Carlini, Chien, Nasr, Song, Terzis and Tramèr 2022, arXiv 2112.03570).
 
-A row's logit-scaled confidence ``phi = log p_y - log(1 - p_y)`` is the ``margin`` signal. Over shadow models it is nearly
-normal: ``N(mu_in, s_in^2)`` over those that held the row, ``N(mu_out, s_out^2)`` over the others.
+A row's logit-scaled confidence ``phi = log p_y - log(1 - p_y)`` is the ``margin`` signal. Over shadow models it is
+nearly normal: ``N(mu_in, s_in^2)`` over those that held the row, ``N(mu_out, s_out^2)`` over the others.
 """
 
 import numpy as np

@@ -64,7 +64,7 @@ class Outcome:
     trials: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a summary as plain values: ``trace`` is what is left by the counting families, ``utility`` the holdout's."""
+        """Return a summary as plain values: ``trace`` is that left by counting families, ``utility`` the holdout's."""
         verdict = None if self.verification is None else str(self.verification.verdict)
         families = () if self.verification is None else self.verification.families
         return {

@@ -23,7 +23,8 @@ def case_of(place: Workspace, oracle: TrainedModel, request: ErasureRequest, opt
     fields = _fields(place, oracle, request, options)
     current = _name(place, [digests.of_json(fields)])
     if _acceptance_of(place, current) not in (NOT_FINISHED, place.policy.acceptance):
-        # A command that could not be run may be corrected, and the case resumes; one that was run is part of the result.
+        # A command that could not be run may be corrected, and the case resumes; one that was run is part of the
+        # result.
         current = _name(place, [digests.of_json(fields | {"acceptance": place.policy.acceptance})])
     early = _name(place, _early_fields(oracle, request, options))
     if not (place.cases / current).exists():

@@ -1,9 +1,9 @@
 """The inputs of a batch: a tensor, or tensors by name, such as tokens, which are padded on the right.
 
 All that is done with inputs is done by these functions, so that no other module depends on their kind. The names are
-those of the arguments of the model's ``forward``. If one is ``attention_mask``, the inputs are tokens, and the mask is 1
-where a row has a token and 0 where it is padded. Other inputs with one entry per token have a name of ``BY_TOKEN``, since
-shapes alone cannot tell.
+those of the arguments of the model's ``forward``. If one is ``attention_mask``, the inputs are tokens, and the mask is
+1 where a row has a token and 0 where it is padded. Other inputs with one entry per token have a name of ``BY_TOKEN``,
+since shapes alone cannot tell.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -68,7 +68,7 @@ def _require_distinct(names: list[str]) -> None:
 
 
 def _require_stable(connection: Any, predicate: str, names: list[str]) -> None:
-    """Refuse a predicate that may select other rows at another time: by clock, random numbers, session or a subquery."""
+    """Refuse a predicate whose rows may change with time: by clock, random numbers, session or subquery."""
     (text,) = connection.execute(
         "SELECT json_serialize_sql(?)", [f"SELECT * FROM rows WHERE ({predicate}\n)"]
     ).fetchone()

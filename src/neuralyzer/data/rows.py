@@ -107,8 +107,8 @@ class Data:
     ) -> "Data":
         """Return rows of token ids of different lengths.
 
-        A batch is ``input_ids`` and ``attention_mask``, each ``(n, longest)`` and padded on the right, which the model's
-        ``forward`` takes by name. A row's outputs must not depend on its padding.
+        A batch is ``input_ids`` and ``attention_mask``, each ``(n, longest)`` and padded on the right, which the
+        model's ``forward`` takes by name. A row's outputs must not depend on its padding.
 
         Args:
             sequences: ``N`` sequences of whole numbers.

@@ -103,8 +103,8 @@ def to_arrow(texts: np.ndarray) -> pa.ChunkedArray:
 
 def repeated(texts: np.ndarray) -> tuple[str, int] | None:
     """Return a text that occurs more than once and how often, or None where all differ."""
-    # Sorting hashes takes less memory than a set of all texts. Different texts may have one hash, so those of equal hash
-    # are compared.
+    # Sorting hashes takes less memory than a set of all texts. Different texts may have one hash, so those of equal
+    # hash are compared.
     hashes = np.fromiter((hash(text) for part in in_chunks(len(texts)) for text in texts[part]), np.int64, len(texts))
     ordered = np.sort(hashes)
     again = ordered[1:][ordered[1:] == ordered[:-1]]

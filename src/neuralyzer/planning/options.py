@@ -127,8 +127,8 @@ def _inconclusive(doubt: str | None, answerable: str | None) -> list[str]:
 def _seconds(method: Method, task: Task, rates: Rates, searched: bool) -> tuple[float | None, Effort]:
     """Return the predicted seconds, repair included, and how far the search will get.
 
-    If a search would exceed the budget but its first trial does not, the search is stopped when the budget is spent. This
-    is not done if repair follows, for which no time would be left.
+    If a search would exceed the budget but its first trial does not, the search is stopped when the budget is spent.
+    This is not done if repair follows, for which no time would be left.
 
     Returns:
         Seconds, None if unknown; and the effort.

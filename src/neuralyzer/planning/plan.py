@@ -51,8 +51,8 @@ class Plan:
     def order(self) -> list[Option]:
         """Return the chosen option and those that follow if it fails, down to retraining.
 
-        The budget binds the first choice alone. An option that the budget would stop comes a second time without it, which
-        often takes a fraction of retraining.
+        The budget binds the first choice alone. An option that the budget would stop comes a second time without it,
+        which often takes a fraction of retraining.
         """
         rest = [o for o in self.options if not o.chosen and (o.feasible or o.guarantee is Guarantee.EXACT)]
         possible = [o for o in rest if o.seconds is not None or o.method == "retrain"]

@@ -116,8 +116,8 @@ class Record:
     """The runs of a track record.
 
     Attributes:
-        runs: one mapping each, with the fields of ``Situation`` and ``method``, ``effort`` (None if unknown), ``world``,
-            ``trace``, ``utility_loss``.
+        runs: one mapping each, with the fields of ``Situation`` and ``method``, ``effort`` (None if unknown),
+            ``world``, ``trace``, ``utility_loss``.
     """
 
     runs: tuple[Mapping[str, Any], ...] = ()
@@ -154,8 +154,8 @@ class Record:
     def expect(self, method: Method, situation: Situation, effort: Effort | None = None) -> tuple[Expectation, float]:
         """Return the trace that a method is expected to leave here, and the utility it costs.
 
-        Runs of the method weigh by how similar their situation is (a normal kernel); the method's own expectation counts
-        as one run.
+        Runs of the method weigh by how similar their situation is (a normal kernel); the method's own expectation
+        counts as one run.
 
         Args:
             method: the method.

@@ -37,7 +37,7 @@ class Readings:
         return self.units is None or subject in self.units
 
     def holdout_of(self, subject: int) -> Floats:
-        """Return the holdout values that go with a subject, ``(M, H)``; for a group, measured values on its own rows."""
+        """Return the holdout values of a subject, ``(M, H)``; for a group, the measured values on its own rows."""
         if self.units is not None:
             return self.holdout[:, self.units[subject]]
         if self.groups is None or self.read is None or subject not in self.groups:

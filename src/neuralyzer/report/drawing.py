@@ -57,8 +57,8 @@ def values(records: Sequence[Mapping[str, Any]]) -> alt.Data:
     return alt.Data(values=[dict(record) for record in records])
 
 
-# Altair copies every part of every chart whenever charts are joined, which takes time. Here each mark is made by Altair,
-# and marks are joined as Vega-Lite has them, in lists.
+# Altair copies every part of every chart whenever charts are joined, which takes time. Here each mark is made by
+# Altair, and marks are joined as Vega-Lite has them, in lists.
 
 
 def layer(marks: Sequence[alt.Chart], **properties: Any) -> Spec:

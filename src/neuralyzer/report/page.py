@@ -112,7 +112,8 @@ def _families(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     for signal in [*verified, *(signal for signal in audited if signal not in verified)]:
         before, after = audited.get(signal, {}), verified.get(signal, {})
         latest = after or before
-        # The audit has the original's trace with an interval, on the tuning split; the verification has the trace alone.
+        # The audit has the original's trace with an interval, on the tuning split; the verification has the trace
+        # alone.
         original = _reading(before, "trace") if before.get("trace") is not None else _reading(after, "original")
         if "trace" not in before:
             original |= {"low": None, "high": None}

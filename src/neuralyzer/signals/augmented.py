@@ -1,4 +1,4 @@
-"""The signal ``augmented`` (attack-based): the mean margin over perturbed copies of the row, as LiRA queries a model."""
+"""The signal ``augmented`` (attack-based): the mean margin over perturbed copies of the row, as in LiRA."""
 
 from collections.abc import Sequence
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""The signal ``correct`` (accuracy-based): how often the model is right on noisy copies of the row; needs labels alone."""
+"""The signal ``correct`` (accuracy-based): how often a model is right on noisy copies; needs labels alone."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -22,7 +22,8 @@ class Correct:
     """The log-odds of being right over 16 copies (label-only attack, Choquette-Choo et al. 2021, arXiv 2007.14321).
 
     Without noise the share of right answers saturates at 1. So the noise is set on the tuning split such that members
-    that never saw the rows are right four times in five. For regression the mean of the objective's ``correct`` is read.
+    that never saw the rows are right four times in five. For regression the mean of the objective's ``correct`` is
+    read.
     """
 
     name: ClassVar[str] = "correct"

@@ -25,8 +25,8 @@ class Relearned:
     """The margin on one half of a subject's rows after 4 gradient steps on the other half, and the other way round.
 
     The learning rate is found on the tuning split (decision 6). It is the smallest by which members that never saw a
-    subject reach, on the rows that they are trained on, the middle between their own mean margin and that of the members
-    that saw it.
+    subject reach, on the rows that they are trained on, the middle between their own mean margin and that of the
+    members that saw it.
     """
 
     name: ClassVar[str] = "relearned"

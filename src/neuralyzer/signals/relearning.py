@@ -119,7 +119,7 @@ def _stacked(
 
 
 def _padded(parts: Sequence[Batch]) -> tuple[Inputs, Tensor, Tensor]:
-    """Join batches to one ``(K, n, ...)``, with each row's weight in its batch's mean; padding is the first row at 0."""
+    """Join batches to one ``(K, n, ...)``, with each row's weight in its batch's mean; padding has weight 0."""
     widest = max(len(batch) for batch in parts)
     places = torch.arange(widest)
     chosen = [batch.take(torch.where(places < len(batch), places, 0)) for batch in parts]

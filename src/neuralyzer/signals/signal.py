@@ -115,7 +115,7 @@ class Signal(Protocol):
 def measure_units(
     signal: Signal, model: nn.Module, units: Sequence[Batch], holdout: Batch, context: Context
 ) -> list[tuple[Tensor, Tensor]]:
-    """Read a model on many subjects by a per-unit signal; by its own ``measure_units`` if it has one, which is faster."""
+    """Read a model on many subjects by a per-unit signal; by its own ``measure_units`` if it has one."""
     many = getattr(signal, "measure_units", None)
     if many is not None:
         return list(many(model, units, holdout, context))

@@ -13,7 +13,7 @@ SMALLEST_UNIT = 0.3  # of |d|^2: keeps a trace finite where the bias correction 
 
 @dataclass(frozen=True)
 class Gap:
-    """The difference that training on the rows makes to a signal, and each row's weight; for one model or ``K`` at once.
+    """The difference that training on the rows makes, and each row's weight; for one model or ``K`` at once.
 
     Attributes:
         weights: ``w_i = d_i / sigma_i``, ``(n,)`` or ``(K, n)``.

@@ -204,7 +204,8 @@ class PoolEstimator(RequestEstimator):
 
         Args:
             model: any module of the recipe's kind.
-            counts: signals that the joint test is taken over; by default, or where empty, all that can read the request.
+            counts: signals that the joint test is taken over; by default, or where empty, all that can read the
+                request.
 
         Returns:
             Traces and joint test.
@@ -212,7 +213,7 @@ class PoolEstimator(RequestEstimator):
         return self.estimate(self.split.evaluator.read(model, self.parts, self.signals), counts)
 
     def estimate(self, readings: Mapping[str, Reading], counts: Sequence[str] | None = None) -> Estimates:
-        """Return the estimates for a model that was read already: ``readings`` by signal, as the evaluator gives them."""
+        """Return the estimates for a model that was read already; ``readings`` by signal, as the evaluator's."""
         traces = {name: self._trace(name, readings[name]) for name in self.signals}
         return self.with_joint_test(Estimates(traces, None, readings), counts)
 

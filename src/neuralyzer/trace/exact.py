@@ -1,8 +1,8 @@
 """The residual trace against exact references: models trained on exactly the retain set.
 
 The score is that of a pool. Its null is the references' own scores, each recomputed without that reference, which gives
-a t statistic on ``n - 1`` degrees of freedom (decision 18). These models lack exactly the requested rows. So there is no
-``tau``, and no subject stands in for another. The gap comes from the pool's members.
+a t statistic on ``n - 1`` degrees of freedom (decision 18). These models lack exactly the requested rows. So there is
+no ``tau``, and no subject stands in for another. The gap comes from the pool's members.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ class ExactEstimator(RequestEstimator):
         return self.estimate(self.split.evaluator.read(model, self.parts, self.signals), counts)
 
     def estimate(self, readings: Mapping[str, Reading], counts: Sequence[str] | None = None) -> Estimates:
-        """Return the estimates for a model that was read already: ``readings`` by signal, as the evaluator gives them."""
+        """Return the estimates for a model that was read already; ``readings`` by signal, as the evaluator's."""
         traces = {name: self._trace(table, readings[name]) for name, table in self.tables.items()}
         if not traces:
             return Estimates({}, None, readings)

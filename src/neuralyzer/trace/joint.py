@@ -35,8 +35,8 @@ def weights(signals: Sequence[str], sensitivity: Sensitivities | None) -> Floats
     """Return each signal's weight in the joint test: its sensitivity to this request, divided by the largest.
 
     A signal that could hardly find the whole trace adds noise alone: in an unweighted maximum it would raise the
-    critical value for all (decision 16). Weights come from the members, never from the model under test, so the null has
-    the same weights.
+    critical value for all (decision 16). Weights come from the members, never from the model under test, so the null
+    has the same weights.
 
     Returns:
         Weights ``(signals,)``, 1 for the most sensitive; all 1 where ``sensitivity`` is None.

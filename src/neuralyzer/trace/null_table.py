@@ -88,7 +88,7 @@ class NullTable:
         return subject in self.readable
 
     def _readable(self) -> frozenset[int]:
-        """Return the subjects that can be read: enough members saw and left them out, and all their rows have values."""
+        """Return the subjects that can be read: seen and left out by enough members, with values on all rows."""
         split, finite = self.values, np.all(np.isfinite(self.readings.rows), axis=0)
         never, saw = np.sum(~split.keep, axis=0), np.sum(split.keep, axis=0)
         return frozenset(

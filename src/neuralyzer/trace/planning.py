@@ -1,9 +1,9 @@
 """The predicted power of a pool: ``se^2 = (c0 + rho (n - 1)) / (n d^2) + tau^2``, refitted where a pool exists.
 
-``c0`` is the variance of one row's noise and ``rho`` the covariance of rows of one subject, so more rows reduce the error
-as ``1 / sqrt(n)`` down to a floor. ``d^2``, a row's mean squared gap in spreads, varies most between subjects: models
-predict the rows of some subjects just as well without them. So power is averaged over its distribution. A trace ``L`` is
-found with probability ``Phi(L / se - critical)``.
+``c0`` is the variance of one row's noise and ``rho`` the covariance of rows of one subject, so more rows reduce the
+error as ``1 / sqrt(n)`` down to a floor. ``d^2``, a row's mean squared gap in spreads, varies most between subjects:
+models predict the rows of some subjects just as well without them. So power is averaged over its distribution. A trace
+``L`` is found with probability ``Phi(L / se - critical)``.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The scale of a subject's scores: its own variance, shrunk towards that of similar subjects.
 
-Empirical Bayes for variances (Smyth 2004, limma), with a trend: the prior depends on the variance among members that saw
-the subject, which reflects how its rows correlate.
+Empirical Bayes for variances (Smyth 2004, limma), with a trend: the prior depends on the variance among members that
+saw the subject, which reflects how its rows correlate.
 """
 
 from dataclasses import dataclass

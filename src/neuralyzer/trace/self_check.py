@@ -2,13 +2,13 @@
 
 Half of the holdout is cut into groups of the median subject's size, which stand for subjects; the other half stays
 holdout. Some members stand for those that never saw a group. The values of the rest are raised by the gap of training
-rows with the same never-seen mean, and spread as members are on rows that they held, since the null's scale is predicted
-from that spread.
+rows with the same never-seen mean, and spread as members are on rows that they held, since the null's scale is
+predicted from that spread.
 
 The check fails if it raises more alarms than 99 of 100 correct pools would. That limit is a sum over groups, each drawn
-from the alarms of real subjects' nulls, or over members, each drawn from a member's alarms on the subjects that it never
-saw, whichever is larger. The check cannot detect errors that come from subjects that resemble each other or from large
-subjects, so it does not prove calibration.
+from the alarms of real subjects' nulls, or over members, each drawn from a member's alarms on the subjects that it
+never saw, whichever is larger. The check cannot detect errors that come from subjects that resemble each other or from
+large subjects, so it does not prove calibration.
 """
 
 from collections.abc import Mapping, Sequence
@@ -158,7 +158,7 @@ def _scores(table: NullTable, groups: Sequence[Indices]) -> tuple[Floats, Floats
 
 
 def _spread_ratio(table: NullTable) -> float:
-    """Return the ratio of the members' spread on rows that they held to that on rows that they never saw: the median."""
+    """Return the median ratio of the members' spread on rows that they held to that on rows they never saw."""
     phi, held, never = table.readings.rows, table.values.rows_held_by, table.values.comparable_members
     with np.errstate(invalid="ignore", divide="ignore"):
         seen, unseen = (np.nanstd(np.where(kind, phi, np.nan), 0, ddof=1) for kind in (held, never))

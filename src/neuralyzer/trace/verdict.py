@@ -19,7 +19,7 @@ FIRST_ACCESS, SECOND_ACCESS = 1.960, 2.241
 
 
 def counting(detectable: Mapping[str, float], limit: float = 1.0) -> tuple[str, ...]:
-    """Return the signals that could have found the original's whole trace: those with a detectable trace in the limit."""
+    """Return the signals that could have found the original's whole trace, by their detectable traces."""
     return tuple(signal for signal, value in detectable.items() if value <= limit)
 
 
@@ -36,7 +36,8 @@ def bound(
         required: groups of signals of which one each must count.
 
     Returns:
-        The largest, over the groups, of the smallest detectable trace of a counting signal; None where a group has none.
+        The largest, over the groups, of the smallest detectable trace of a counting signal; None where a group has
+        none.
     """
     smallest = [min((detectable[signal] for signal in group if signal in counts), default=None) for group in required]
     known = [value for value in smallest if value is not None]

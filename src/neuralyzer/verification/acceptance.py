@@ -93,7 +93,8 @@ def _from_junit(record: Path, command: str, done: "subprocess.CompletedProcess[s
         last = ([line for line in (done.stdout + done.stderr).splitlines() if line.strip()] or ["no output"])[-1]
         raise AcceptanceError(f"the acceptance command {command!r} ran no test: {last.strip()}")
     if done.returncode != 0 and all(test["ok"] for test in tests):
-        # The report covers one run of pytest alone; the command did more or was stopped, and its exit code is a failure.
+        # The report covers one run of pytest alone; the command did more or was stopped, and its exit code is a
+        # failure.
         tests.append(_test(f"{name} exited {done.returncode}", False))
     passed = sum(test["ok"] for test in tests)
     return Acceptance(passed, len(tests) - passed, tuple(tests), command)

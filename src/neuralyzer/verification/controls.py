@@ -1,7 +1,7 @@
 """The controls of a verdict: its test is run where the truth is known; if a control fails, no finding proves nothing.
 
-The test must not alarm on rows that no model saw. It must find the original on subjects that it saw, and the model under
-test on subjects that it should still hold (decision 30).
+The test must not alarm on rows that no model saw. It must find the original on subjects that it saw, and the model
+under test on subjects that it should still hold (decision 30).
 """
 
 from collections.abc import Mapping, Sequence
@@ -88,8 +88,8 @@ def original_control(
 ) -> PositiveControl:
     """Return the positive control of a split, computed once for a pool, a model and a size of request.
 
-    The original is read on every subject, or for a request of many subjects on groups of that size. This is no access to
-    the evaluation split, since the original is not a model under test.
+    The original is read on every subject, or for a request of many subjects on groups of that size. This is no access
+    to the evaluation split, since the original is not a model under test.
 
     Args:
         references: the pool; it stores the result, since an erasure removes rows.

@@ -33,7 +33,7 @@ REQUIRED = ("retraining", "attack", "relearning")  # families that a verdict req
 
 
 def leading_family(families: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Return the family that stands for all where only one figure is shown: the one whose detectable trace is the bound.
+    """Return the family shown where only one figure is: the one whose detectable trace is the bound.
 
     Args:
         families: rows of an audit or a verification.

@@ -145,7 +145,8 @@ def hexadecimal(rows: np.ndarray) -> list[str]:
 
 def known(rows: np.ndarray, among: np.ndarray) -> np.ndarray:
     """Return which rows have a digest that is ``among`` others, ``(N,)``."""
-    # The first eight bytes, as numbers, sort fast and nearly always differ; whole digests are compared where they agree.
+    # The first eight bytes, as numbers, sort fast and nearly always differ; whole digests are compared where they
+    # agree.
     likely = np.isin(_numbers(rows), _numbers(among))
     if likely.any():
         same = among[np.isin(_numbers(among), _numbers(rows[likely]))]

@@ -34,7 +34,7 @@ def scaled(objective: Objective, scale: float | None) -> Objective:
 
 
 def make_evaluator(store: Store, oracle: TrainedModel, head: dict[str, Any], units: dict[int, Indices]) -> Evaluator:
-    """Return the evaluator by which the pool's members were read; every model compared with them is read by the same."""
+    """Return the evaluator by which the pool's members and every model compared with them are read."""
     recipe, holdout = oracle.recipe, oracle.require_holdout()
     context = Context(
         scaled(recipe.objective, head["scale"]),

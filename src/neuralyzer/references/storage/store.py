@@ -142,7 +142,7 @@ class Store:
 
 
 def _allocate(path: Path, have: int, size: int) -> None:
-    """Make a file ``size`` bytes long and allocate its blocks, so that no write to a mapped page finds the disk full."""
+    """Make a file ``size`` bytes long and allocate its blocks, so that writing to a mapped page cannot fail."""
     free = shutil.disk_usage(path.parent).free
     if free < size - have:
         reason = errno.errorcode[errno.ENOSPC]

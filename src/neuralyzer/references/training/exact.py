@@ -1,7 +1,7 @@
 """Exact references: models trained on exactly the retain set, for requests that a pool cannot answer.
 
-Each of them is itself an exact answer to the request. So they are trained once the weights under test are final and used
-for the verdict alone; no algorithm or plan sees them (decision 18).
+Each of them is itself an exact answer to the request. So they are trained once the weights under test are final and
+used for the verdict alone; no algorithm or plan sees them (decision 18).
 """
 
 import shutil

@@ -9,10 +9,10 @@ three standard errors. ``s`` is the share of the rows that the member lacks.
 - *fit*: on rows that both were trained on, the losses differ by at most half of the smaller generalisation gap (holdout
   loss minus training loss). Traces are measured in units of that gap. If a model fits its rows otherwise than the
   members do, such as one whose training was cut off, its traces have no meaning.
-- *margins*, on rows that both were trained on and on the holdout: the spreads (interquartile range, or standard deviation
-  where many rows have the same value) differ by a factor of at most 1.5, or ``1 / (1 - s)`` if that is more. The medians
-  differ by at most ``1 / (1 - s)`` times half of the root mean square spread. Traces are computed from margins, which
-  show what losses do not: smoothed labels, averaged weights, a larger batch.
+- *margins*, on rows that both were trained on and on the holdout: the spreads (interquartile range, or standard
+  deviation where many rows have the same value) differ by a factor of at most 1.5, or ``1 / (1 - s)`` if that is more.
+  The medians differ by at most ``1 / (1 - s)`` times half of the root mean square spread. Traces are computed from
+  margins, which show what losses do not: smoothed labels, averaged weights, a larger batch.
 - *confidence*, on the same rows: the mean probability of the likeliest class differs by at most 5 points; and so does
   the accuracy on rows that both were trained on.
 

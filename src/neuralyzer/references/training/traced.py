@@ -18,9 +18,9 @@ Losses = Callable[[Tensors, Inputs, Tensor, Tensor], Tensor]
 class Gradients:
     """The gradients of stacked members' losses.
 
-    A step of many small members has hundreds of short operations, and the overhead of Python, ``vmap`` and autograd takes
-    as long as they do. The operations are the same in each step of the same shapes, so they are traced once. A module
-    that changes its own attributes, such as a counter of steps, is not traced, since its steps may differ.
+    A step of many small members has hundreds of short operations, and the overhead of Python, ``vmap`` and autograd
+    takes as long as they do. The operations are the same in each step of the same shapes, so they are traced once. A
+    module that changes its own attributes, such as a counter of steps, is not traced, since its steps may differ.
 
     Args:
         losses: returns each member's loss ``(M,)`` from stacked parameters, rows, targets and weights.
