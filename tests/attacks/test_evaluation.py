@@ -10,7 +10,7 @@ from sklearn import metrics
 from neuralyzer.attacks import evaluation
 from neuralyzer.attacks.evaluation import on_members, on_request, readable
 from neuralyzer.attacks.shadows import Shadows
-from neuralyzer.references.signal_values import Part, Readings, SplitValues
+from neuralyzer.references.signal_values import Part, SignalValues, SplitValues
 from tests.trace.world import gaussian
 
 ATTACKS = ["lira-online", "lira-offline", "rmia-online", "rmia-offline"]
@@ -81,7 +81,7 @@ def test_a_part_of_a_subject_and_an_erased_row():
     here = world()
     rows = here.values.signals["margin"].rows.copy()
     rows[:, 121] = np.nan
-    split = replace(here.values, signals={"margin": Readings(rows, here.values.signals["margin"].holdout)})
+    split = replace(here.values, signals={"margin": SignalValues(rows, here.values.signals["margin"].holdout)})
     reading, beyond = here.model(4, 1.0, np.random.default_rng(0))
     found = on_request(split, [Part(4, np.arange(120, 125))], [reading[:5]], beyond, True)
     assert one(found, "lira-online", "row").roc.positives == 4
@@ -93,7 +93,7 @@ def test_a_part_of_a_subject_and_an_erased_row():
 
 def test_nothing_left_is_nothing_told():
     split = world().values
-    blank = Readings(np.full_like(split.signals["margin"].rows, np.nan), split.signals["margin"].holdout)
+    blank = SignalValues(np.full_like(split.signals["margin"].rows, np.nan), split.signals["margin"].holdout)
     assert on_members(replace(split, signals={"margin": blank}), True) == ()
     assert readable(split) and not readable(replace(split, signals={}))
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import special, stats
 
 from neuralyzer.attacks.shadows import Shadows
-from neuralyzer.references.signal_values import Readings, SplitValues
+from neuralyzer.references.signal_values import SignalValues, SplitValues
 from tests.trace.world import gaussian
 
 
@@ -77,7 +77,7 @@ def test_rows_that_cannot_be_attacked_are_left_away(world):
     rows[:, 3] = np.nan  # erased
     held = split.rows_held_by.copy()
     held[:, 8] = True  # lacked by nobody
-    told = replace(split, held=held, signals={"margin": Readings(rows, split.signals["margin"].holdout)})
+    told = replace(split, held=held, signals={"margin": SignalValues(rows, split.signals["margin"].holdout)})
     shadows = Shadows.of(told, np.arange(10), classes=True)
     assert shadows.rows.tolist() == [0, 1, 2, 4, 5, 6, 7, 9]
     assert all(np.isfinite(scores).all() for scores in shadows.of_members().values())

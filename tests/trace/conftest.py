@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuralyzer.references.signal_values import Part, Readings, SplitValues
+from neuralyzer.references.signal_values import Part, SignalValues, SplitValues
 from neuralyzer.trace.null_table import NullTable
 from neuralyzer.trace.residual import residual_trace
 
@@ -38,7 +38,7 @@ def worked():
         want["keep"],
         positions,
         {
-            name: Readings(want["phi"][at].astype(float), want["holdout"][at].astype(float))
+            name: SignalValues(want["phi"][at].astype(float), want["holdout"][at].astype(float))
             for at, name in enumerate(SIGNALS)
         },
     )

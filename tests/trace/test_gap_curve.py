@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuralyzer.references.signal_values import Readings, SplitValues
+from neuralyzer.references.signal_values import SignalValues, SplitValues
 from neuralyzer.trace.gap_curve import KNOTS, GapCurve, gap_curve
 from neuralyzer.trace.null_table import NullTable
 from tests.trace.world import gaussian
@@ -22,7 +22,7 @@ def test_it_follows_a_gap_that_falls_with_what_is_known_unseen():
     generator = np.random.default_rng(2)
     rows = world.level + falling * saw + 0.1 * generator.normal(size=saw.shape)
     split = SplitValues(
-        world.values.keep, world.values.positions, {"own": Readings(rows, world.values.signals["own"].holdout)}
+        world.values.keep, world.values.positions, {"own": SignalValues(rows, world.values.signals["own"].holdout)}
     )
     curve = gap_curve(NullTable(split, "own"))
     at = np.array([0.8, 1.5, 2.0, 2.5])

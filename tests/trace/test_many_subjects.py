@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuralyzer.references.signal_values import Part, Readings, SplitValues
+from neuralyzer.references.signal_values import Part, SignalValues, SplitValues
 from neuralyzer.trace import null_table as tables
 from neuralyzer.trace.null_table import NullTable
 from neuralyzer.trace.residual import residual_trace
@@ -20,7 +20,7 @@ def split(gone=()):
     rows = base + generator.normal(size=(MEMBERS, SUBJECTS)) + GAP * keep
     holdout = generator.normal(size=HOLDOUT) + generator.normal(size=(MEMBERS, HOLDOUT))
     positions = [np.array([], dtype=np.int64) if s in gone else np.array([s]) for s in range(SUBJECTS)]
-    return SplitValues(keep, positions, {"margin": Readings(rows, holdout)})
+    return SplitValues(keep, positions, {"margin": SignalValues(rows, holdout)})
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuralyzer.references.design import leave_out
-from neuralyzer.references.signal_values import Part, Readings, SplitValues
+from neuralyzer.references.signal_values import Part, SignalValues, SplitValues
 from neuralyzer.trace.estimate import gap, score
 from neuralyzer.trace.moments import moments
 from neuralyzer.trace.null_table import NullTable
@@ -96,7 +96,7 @@ def grouped_world(seed):
     held = keep[:, np.repeat(np.arange(12), 10)] & keep[:, 12 + group]
     rows = own.rows - 9.0 * ~keep[:, 12 + group]
     positions = [*world.values.positions, *(np.flatnonzero(group == g) for g in range(5))]
-    return world, SplitValues(keep, positions, {"own": Readings(rows, own.holdout)}, held), group
+    return world, SplitValues(keep, positions, {"own": SignalValues(rows, own.holdout)}, held), group
 
 
 def test_who_lacks_a_rows_group_is_not_asked_about_it():
@@ -157,7 +157,7 @@ def test_subjects_without_a_null(reason):
     else:
         units = {subject: place for place, subject in enumerate(s for s in range(12) if s != 2)}
         outside = np.repeat(outside[:, None], 11, 1)
-    split = SplitValues(keep, positions or world.values.positions, {"own": Readings(rows, outside, units)})
+    split = SplitValues(keep, positions or world.values.positions, {"own": SignalValues(rows, outside, units)})
     table = NullTable(split, "own")
     assert 2 not in table and 3 in table and np.isfinite(table.pooled).all()
 
@@ -167,7 +167,9 @@ def test_a_signal_by_which_no_two_members_differ(where):
     world = gaussian(6, subjects=12, size=7, holdout=80)
     rows, outside = (np.array(part) for part in (world.values.signals["own"].rows, world.values.signals["own"].holdout))
     (rows if where == "rows" else outside)[:] = 3.0
-    table = NullTable(SplitValues(world.values.keep, world.values.positions, {"own": Readings(rows, outside)}), "own")
+    table = NullTable(
+        SplitValues(world.values.keep, world.values.positions, {"own": SignalValues(rows, outside)}), "own"
+    )
     assert not table.nulls
 
 
@@ -178,14 +180,16 @@ def test_each_unit_is_held_against_its_own_holdout():
     outside = np.repeat(readings.holdout[:, None], 12, 1)
     units = {subject: subject for subject in range(12)}
     same = NullTable(
-        SplitValues(world.values.keep, world.values.positions, {"own": Readings(readings.rows, outside, units)}), "own"
+        SplitValues(world.values.keep, world.values.positions, {"own": SignalValues(readings.rows, outside, units)}),
+        "own",
     )
     common = NullTable(world.values, "own")
     np.testing.assert_allclose(same.pooled, common.pooled, rtol=1e-12)
     outside = outside.copy()
     outside[:, 4] = np.random.default_rng(0).normal(5, 1, outside[:, 4].shape)
     other = NullTable(
-        SplitValues(world.values.keep, world.values.positions, {"own": Readings(readings.rows, outside, units)}), "own"
+        SplitValues(world.values.keep, world.values.positions, {"own": SignalValues(readings.rows, outside, units)}),
+        "own",
     )
     for subject in range(12):
         close = np.allclose(other.nulls[subject].scores, common.nulls[subject].scores)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuralyzer.references.signal_values import Readings, SplitValues
+from neuralyzer.references.signal_values import SignalValues, SplitValues
 from neuralyzer.trace.null_table import NullTable
 from neuralyzer.trace.self_check import (
     SelfCheck,
@@ -46,7 +46,7 @@ def test_a_planted_shift_alarms():
     rows = np.concatenate(GROUPS)
     outside[np.ix_([1, 8], rows)] += 3 * world.outside_spread[rows]
     split = SplitValues(
-        world.values.keep, world.values.positions, {"own": Readings(world.values.signals["own"].rows, outside)}
+        world.values.keep, world.values.positions, {"own": SignalValues(world.values.signals["own"].rows, outside)}
     )
     before, after = checked(world.values, GROUPS), checked(split, GROUPS)
     assert after.alarms - before.alarms >= 15  # of the 2 x 10 tests of these two
@@ -59,7 +59,7 @@ def test_members_that_play_the_seen_ones_get_gap_and_spread_of_such_rows(monkeyp
     rows, held = world.values.signals["own"].rows.copy(), world.values.rows_held_by
     mean = np.where(held, rows, 0).sum(0) / held.sum(0)
     rows = np.where(held, mean + spread_ratio * (rows - mean), rows)  # members lie apart on rows that they held
-    world.values.signals["own"] = Readings(rows, world.values.signals["own"].holdout)
+    world.values.signals["own"] = SignalValues(rows, world.values.signals["own"].holdout)
     ratios = [rows[held[:, n], n].std(ddof=1) / rows[~held[:, n], n].std(ddof=1) for n in range(rows.shape[1])]
     assert np.median(ratios) == pytest.approx(spread_ratio, rel=0.15)
     table, groups = NullTable(world.values, "own"), holdout_groups(80, 7, 0)
@@ -109,7 +109,9 @@ def test_nothing_to_check_with():
     rows, outside = world.values.signals["own"].rows, world.values.signals["own"].holdout
     units = {subject: subject for subject in range(12)}
     split = SplitValues(
-        world.values.keep, world.values.positions, {"own": Readings(rows, np.repeat(outside[:, None], 12, 1), units)}
+        world.values.keep,
+        world.values.positions,
+        {"own": SignalValues(rows, np.repeat(outside[:, None], 12, 1), units)},
     )
     assert checked(split, GROUPS) == SelfCheck(0, 0)
 

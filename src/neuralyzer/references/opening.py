@@ -8,7 +8,7 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.measurement import all_members
 from neuralyzer.references.measurement.evaluator import Evaluator, units_of
 from neuralyzer.references.measurement.split import ReferenceSplit
-from neuralyzer.references.signal_values import Readings, SplitValues
+from neuralyzer.references.signal_values import SignalValues, SplitValues
 from neuralyzer.references.storage.erased import SPLITS, erased_nulls
 from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
@@ -69,7 +69,7 @@ def load_split(
         rows = store.array(f"{name}.rows", (size, len(pool_index.owner)))
         shape = unit_shape(oracle, head, len(units)) if signal.per_unit else (size, len(holdout))
         on_holdout = store.array(f"{name}.holdout", shape)
-        readings = Readings(
+        readings = SignalValues(
             rows[members][:, places].astype(np.float64),
             on_holdout[members].astype(np.float64),
             {subject: unit_place[subject] for subject in evaluator.units} if signal.per_unit else None,

@@ -15,7 +15,7 @@ FEWEST_COMPARABLE = 3  # members on which a never-seen mean rests; with fewer, a
 
 
 @dataclass(frozen=True)
-class Readings:
+class SignalValues:
     """One signal's values for ``M`` members.
 
     Attributes:
@@ -44,13 +44,13 @@ class Readings:
             return self.holdout
         return np.where(self.groups == subject, self.read, self.holdout)
 
-    def on_holdout(self, rows: Indices) -> "Readings":
+    def on_holdout(self, rows: Indices) -> "SignalValues":
         """Return these values on some of the holdout rows."""
         groups = None if self.groups is None else self.groups[rows]
         read = None if self.read is None else self.read[..., rows]
         return replace(self, holdout=self.holdout[..., rows], groups=groups, read=read)
 
-    def filled(self, keep: Flags, groups: Indices) -> "Readings":
+    def filled(self, keep: Flags, groups: Indices) -> "SignalValues":
         """Impute the holdout values of groups that a member lacks by the mean of the other members.
 
         A model's shift against the members is fitted on the holdout. A member that lacks a whole class is wrong about
@@ -105,7 +105,7 @@ class SplitValues:
 
     keep: Flags
     positions: Sequence[Indices]
-    signals: Mapping[str, Readings]
+    signals: Mapping[str, SignalValues]
     held: Flags | None = None
     share: float = field(default=-1.0)
     erased_nulls: Mapping[str, Mapping[int, ErasedNull]] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from torch import nn
 
 from neuralyzer.references.measurement.evaluator import Reading
 from neuralyzer.references.measurement.split import ReferenceSplit
-from neuralyzer.references.signal_values import Floats, Indices, Part, Readings, SplitValues
+from neuralyzer.references.signal_values import Floats, Indices, Part, SignalValues, SplitValues
 from neuralyzer.trace.estimate import score
 from neuralyzer.trace.estimator import Estimates, RequestEstimator, readable
 from neuralyzer.trace.joint import Joint
@@ -145,7 +145,7 @@ def _null_table(
         held[count:, at] = split.values.keep[:, [part.subject]] if held_rows is None else held_rows[:, part.rows]
     keep = np.zeros((count + members, len(parts)), dtype=bool)
     keep[count:] = True
-    joined = SplitValues(keep, _ranges(parts), {"own": Readings(rows, holdout, units)}, held, share=0.0)
+    joined = SplitValues(keep, _ranges(parts), {"own": SignalValues(rows, holdout, units)}, held, share=0.0)
     table = NullTable(joined, "own")
     return table if len(table.subjects) == len(parts) and len(table.nulls) == len(parts) else None
 

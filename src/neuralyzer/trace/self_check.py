@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtr
 
-from neuralyzer.references.signal_values import Flags, Floats, Indices, Part, Readings, SplitValues
+from neuralyzer.references.signal_values import Flags, Floats, Indices, Part, SignalValues, SplitValues
 from neuralyzer.trace.joint import joint_nulls, shared_subjects
 from neuralyzer.trace.null_table import FEWEST_NEVER, NullTable
 
@@ -142,7 +142,9 @@ def _scores(table: NullTable, groups: Sequence[Indices]) -> tuple[Floats, Floats
             mean = phi[:, group].mean(0)
             apart = spread_ratio * (phi[np.ix_(keep[:, 0], group)] - mean)
             values[np.ix_(keep[:, 0], group)] = mean + apart + a * spread + b * never.mean(0)
-        split = SplitValues(keep, list(groups), {"own": Readings(values, phi[:, holdout])}, share=table.values.share)
+        split = SplitValues(
+            keep, list(groups), {"own": SignalValues(values, phi[:, holdout])}, share=table.values.share
+        )
         of_groups = NullTable(split, "own", table.level)
         of_groups.spread_floor, of_groups.gap_floor = table.spread_floor, table.gap_floor
         for index, group in enumerate(groups):
