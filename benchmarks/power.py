@@ -1,7 +1,7 @@
 """The planning formula of the digits, and how well it foretells: predicted power against what retrained models show.
 
 The pool has 64 members; Oracles of other seeds than the pool's are audited for each customer. The constants become
-``trace.planning.DIGITS``, for models that have no references yet.
+``trace.power.DIGITS``, for models that have no references yet.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from neuralyzer.progress import Silent
 from neuralyzer.references.pool import References
 from neuralyzer.references.training import stacked
 from neuralyzer.trace.estimator import TraceEstimator, null_tables
-from neuralyzer.trace.planning import refit
+from neuralyzer.trace.power import refit
 from neuralyzer.workspace.paths import Workspace
 
 SEED, SIZE, ORACLES = 33, 64, 8

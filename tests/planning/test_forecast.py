@@ -7,7 +7,7 @@ import pytest
 
 from neuralyzer.planning.forecast import REQUEST, Forecast, amount, duration, forecast
 from neuralyzer.references.cost_estimate import estimate_cost
-from neuralyzer.trace.planning import DIGITS
+from neuralyzer.trace.power import DIGITS
 from tests.verification.test_audit import render
 
 

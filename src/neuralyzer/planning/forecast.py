@@ -20,7 +20,7 @@ from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training.backends import Backend, Timing, as_backend
 from neuralyzer.references.training.processes import Execution, as_engine
 from neuralyzer.trace.estimator import null_tables
-from neuralyzer.trace.planning import DIGITS, Formula, refit
+from neuralyzer.trace.power import DIGITS, Formula, refit
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
 SUBJECTS = {"smallest": 0.0, "lower quarter": 0.25, "median": 0.5, "upper quarter": 0.75, "largest": 1.0}

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm
 
 from neuralyzer.trace.null_table import NullTable
-from neuralyzer.trace.planning import DIGITS, Formula, refit
+from neuralyzer.trace.power import DIGITS, Formula, refit
 from neuralyzer.trace.residual import residual_trace
 from tests.trace.world import gaussian
 
