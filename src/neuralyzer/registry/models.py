@@ -70,12 +70,12 @@ def register_model(
     parent: str | None = None,
     data: str | None = None,
 ) -> RegisteredModel:
-    """Write down that a model exists, so that ``locate`` finds it.
+    """Register a model, so that ``locate`` finds it.
 
     Args:
-        workspace: where.
+        workspace: where it is registered.
         name: letters, digits, ``.``, ``_`` and ``-``.
-        weights: its file, of any format; only digests are taken, of the file and of its tensors.
+        weights: its file, of any format; only digests are kept, of the file and of its tensors.
         kind: copy, fine-tuned, distilled, quantised, or base for one that training starts from.
         parent: what it was made from: a digest, or the name of another registered model; a copy needs none.
         data: what it was trained on: the digest or name of a registered data set version.

@@ -21,7 +21,7 @@ def save(optimizer: torch.optim.Optimizer, path: Path) -> Path:
         ``path``.
 
     Raises:
-        UsageError: if the state holds what neither a tensor nor JSON can say.
+        UsageError: if the state has a value that is neither a tensor nor expressible in JSON.
     """
     tensors: dict[str, torch.Tensor] = {}
     shape = json.dumps(_packed(optimizer.state_dict(), "", tensors))

@@ -41,15 +41,15 @@ def columns(path: Path, names: list[str], separator: str = ",", encoding: str = 
     if kind not in (".parquet", ".csv", ".jsonl", ".json"):
         raise UnreadableError(f"{path} is none of .parquet, .csv, .jsonl, .json")
     if kind == ".parquet":
-        found = read_or_refuse(path, parquet.read_schema).names
+        existing = read_or_refuse(path, parquet.read_schema).names
     else:
         form = CsvFormat(names, separator, encoding) if kind == ".csv" else JsonFormat(names)
         read_or_refuse(path, form.check)
         read: pa.Table = read_or_refuse(path, form.read)
-        found = read.column_names
-    missing = [name for name in names if name not in found]
+        existing = read.column_names
+    missing = [name for name in names if name not in existing]
     if missing:
-        raise UsageError(f"{path} has no column {missing[0]!r}; it has {', '.join(found)}")
+        raise UsageError(f"{path} has no column {missing[0]!r}; it has {', '.join(existing)}")
     if kind == ".parquet":
         read = read_or_refuse(path, partial(parquet.read_table, columns=names))
     return read.select(names)
