@@ -34,7 +34,7 @@ from neuralyzer.references.pool import References
 from neuralyzer.references.training import backends
 from neuralyzer.signals.signal import Batch
 from neuralyzer.trace.group_estimator import estimator_for
-from neuralyzer.trace.residual import FOUND
+from neuralyzer.trace.residual import POWER_QUANTILE
 from neuralyzer.trace.verdict import FIRST_ACCESS, Verdict, counting, decide
 from neuralyzer.verification.audit import required
 from neuralyzer.verification.controls import Controls, groups_of, original_control
@@ -190,7 +190,7 @@ class Judged:
 
     @cached_property
     def declaring(self) -> Any:
-        return self._gauge("tuning" if self.split == "judging" else "judging", FOUND)
+        return self._gauge("tuning" if self.split == "judging" else "judging", POWER_QUANTILE)
 
     @cached_property
     def obstacle(self) -> str | None:
@@ -198,16 +198,16 @@ class Judged:
 
     @cached_property
     def counts(self) -> tuple[str, ...]:
-        return counting(self.declaring.judge(self._read(self.original)).detectable)
+        return counting(self.declaring.estimate(self._read(self.original)).detectable)
 
     @cached_property
     def original_rejected(self) -> bool:
         read = self._read(self.original)
-        return any(estimator.judge(read, self.counts).rejects for estimator in (self.declaring, self.estimator))
+        return any(estimator.estimate(read, self.counts).rejects for estimator in (self.declaring, self.estimator))
 
     @cached_property
     def controls(self) -> Controls:
-        check = self.estimator.self_check(self.estimator.taken(self.counts), groups_of(self.pool))
+        check = self.estimator.self_check(self.estimator.joint_signals(self.counts), groups_of(self.pool))
         return Controls(check, original_control(self.pool, self.oracle, self.estimator.parts, ALPHA, self.split))
 
     def _read(self, values: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Reading]:
@@ -219,7 +219,7 @@ class Judged:
 
     def judge(self, values: dict[str, tuple[np.ndarray, np.ndarray]]) -> tuple[Any, str]:
         """What is read of a model, and the verdict."""
-        found = self.estimator.judge(self._read(values), self.counts)
+        found = self.estimator.estimate(self._read(values), self.counts)
         if self.obstacle is not None:
             return found, str(Verdict.INCONCLUSIVE)
         verdict = decide(

@@ -23,7 +23,7 @@ from neuralyzer.models.placement import Placement
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Silent
 from neuralyzer.references.training import backends, processes, stacked
-from neuralyzer.references.training.processes import How
+from neuralyzer.references.training.processes import Execution
 
 MEMBERS, LOOPED, EPOCHS = 64, 8, 20  # the loop is timed on fewer members and shorter trainings than a pool's
 IMAGE_MEMBERS, IMAGE_LOOPED, IMAGE_EPOCHS = 8, 4, 4
@@ -112,7 +112,7 @@ def _cnn() -> dict:
     steps = training.steps_of(recipe, 4500)
 
     def spread() -> list[nn.Module]:
-        return list(processes.train_each(recipe, made.data, kept, seeds, backends.workers(), How()))
+        return list(processes.train_each(recipe, made.data, kept, seeds, backends.workers(), Execution()))
 
     list(processes.train_each(replace(recipe, epochs=1), made.data, [k[:50] for k in kept[:2]], [0, 1], 2))  # starts
     first, loop = _timed(lambda: [_loop(recipe, made.data, kept[m], m) for m in range(IMAGE_LOOPED // 2)], 2)

@@ -1,7 +1,7 @@
 """The planning formula of the digits, and how well it foretells: predicted power against what retrained models show.
 
 The pool has 64 members; Oracles of other seeds than the pool's are audited for each customer. The constants become
-``trace.planning.DIGITS``, for models that have no references yet.
+``trace.power.DIGITS``, for models that have no references yet.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
 from neuralyzer.references.pool import References
 from neuralyzer.references.training import stacked
-from neuralyzer.trace.estimator import TraceEstimator, tables
-from neuralyzer.trace.planning import refit
+from neuralyzer.trace.estimator import TraceEstimator, null_tables
+from neuralyzer.trace.power import refit
 from neuralyzer.workspace.paths import Workspace
 
 SEED, SIZE, ORACLES = 33, 64, 8
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     blank = TrainedModel(recipe.module(0), recipe, data, holdout)
     pool = References.fit(blank, SIZE, workspace=Workspace(folder), backend="vectorised", seed=10_000 + 1000 * SEED)
     split = pool.tuning.values
-    formula = refit(tables(split, 0.05))
+    formula = refit(null_tables(split, 0.05))
     assert formula is not None
     every = np.arange(len(data))
     modules = stacked.train_stack(recipe, data, [every] * ORACLES, [700 + k for k in range(ORACLES)], Silent())

@@ -56,11 +56,11 @@ class Court:
             The line.
         """
         estimator, declaring = self.estimators[split], self.declaring["tuning" if split == "judging" else "judging"]
-        audited = declaring.judge(original)
+        audited = declaring.estimate(original)
         counts = counting(audited.detectable)
-        found_it = declaring.judge(original, counts).rejects
-        every = estimator.judge(readings)
-        taken = estimator.judge(readings, counts)
+        found_it = declaring.estimate(original, counts).rejects
+        every = estimator.estimate(readings)
+        taken = estimator.estimate(readings, counts)
         assert every.joint is not None and taken.joint is not None
         if (split, counts) not in self._negative:
             self._negative[split, counts] = estimator.self_check(taken.joint.signals, groups_of(self.made.references))

@@ -13,7 +13,7 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Silent
 from neuralyzer.references.pool import References
 from neuralyzer.references.training import stacked
-from neuralyzer.trace.estimator import TraceEstimator, memory
+from neuralyzer.trace.estimator import TraceEstimator, nulls_to_keep
 
 ALPHA = 0.05
 BEFORE, LAST, MODELS = 9, 12, 3
@@ -35,7 +35,7 @@ def measured(made: Made) -> dict[str, Any]:
     shutil.copytree(made.references.store.root, root / "pool")
     pool = References.open(root / "pool", made.oracle)
     positions = ErasureRequest(subjects=gone).positions(world.data)
-    pool.erase(positions, "nine requests", memory(pool, positions, ALPHA))  # as a case does when it closes
+    pool.erase(positions, "nine requests", nulls_to_keep(pool, positions, ALPHA))  # as a case does when it closes
     rest = world.data.select(~np.isin(world.data.subjects, gone))
     oracle = TrainedModel.fit(world.recipe, rest, world.holdout)
     late = References.open(root / "pool", oracle)

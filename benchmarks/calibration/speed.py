@@ -7,8 +7,8 @@ import numpy as np
 
 from benchmarks.calibration.models import Made
 from neuralyzer.data.request import ErasureRequest
-from neuralyzer.references.signal_values import Part, Readings, SplitValues
-from neuralyzer.trace.null_table import Table
+from neuralyzer.references.signal_values import Part, SignalValues, SplitValues
+from neuralyzer.trace.null_table import NullTable
 from neuralyzer.trace.residual import residual_trace
 from neuralyzer.verification.audit import audit
 from neuralyzer.verification.verify import verify
@@ -24,8 +24,8 @@ def measured(made: Made) -> dict[str, Any]:
         keep[generator.permutation(members)[:8], subject] = False
     phi = generator.normal(size=(members, subjects * rows)) + np.repeat(keep, rows, 1)
     positions = list(np.arange(subjects * rows).reshape(subjects, rows))
-    split = SplitValues(keep, positions, {"own": Readings(phi, generator.normal(size=(members, 360)))})
-    table = Table(split, "own")
+    split = SplitValues(keep, positions, {"own": SignalValues(phi, generator.normal(size=(members, 360)))})
+    table = NullTable(split, "own")
     assert table.critical > 0  # the other subjects' nulls are ready
     seconds = []
     for subject in range(subjects):

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from neuralyzer.trace.left import NORMAL, trace_left
-from neuralyzer.trace.residual import FOUND
+from neuralyzer.trace.residual import POWER_QUANTILE
 
 GAP = 0.5  # points: how far the picked option's average gap may be behind the best's
 TRACE = 0.1  # how far its worst trace may be
@@ -89,7 +89,7 @@ def left(own: dict[str, Any], retrained: dict[str, Any]) -> float | None:
         families.append(
             {
                 "unlearned": trace["trace"], "low": trace["low"], "high": trace["high"],
-                "counts": half * (1 + FOUND / NORMAL) <= 1, "shown": (shown["low"] + shown["high"]) ** 2 / 4 + spread**2,
+                "counts": half * (1 + POWER_QUANTILE / NORMAL) <= 1, "shown": (shown["low"] + shown["high"]) ** 2 / 4 + spread**2,
             }
         )  # fmt: skip
     return trace_left(families)

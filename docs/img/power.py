@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from neuralyzer.trace.planning import DIGITS
+from neuralyzer.trace.power import DIGITS
 
 SIZES = {32: "#b7c4d8", 64: "#3d5a98", 128: "#2a9d6f"}
 ROWS, INK = (1, 200), "#555555"

@@ -1,4 +1,4 @@
-"""Modules that plugins import and that moved: their old names work for one more version, with a warning."""
+"""Old names of modules that plugins import and that moved; they work for one more version, with a warning."""
 
 import importlib
 import sys
@@ -17,7 +17,7 @@ MOVED = {
 
 
 class OldNames:
-    """Finds a module under its old name; the module is the same object under both."""
+    """A finder of modules by their old names; the module is the same object under both."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -26,7 +26,7 @@ class OldNames:
         return ModuleSpec(name, self) if name in MOVED else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the module from where it is now."""
+        """Return the module under its new name."""
         new = MOVED[spec.name]
         warnings.warn(f"{spec.name} is now {new}; the old name goes with the next version", DeprecationWarning, 2)
         module = importlib.import_module(new)
@@ -34,12 +34,12 @@ class OldNames:
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the module its own name back; it was executed when it was imported under that."""
+        """Restore the module's new name; it was executed when it was imported under that."""
         assert module.__spec__ is not None
         module.__spec__ = module.__spec__.loader_state
 
 
 def install() -> None:
-    """Let old names be found."""
+    """Install the finder, so that old names can be imported."""
     if not any(isinstance(finder, OldNames) for finder in sys.meta_path):
         sys.meta_path.append(OldNames())

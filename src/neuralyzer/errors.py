@@ -1,8 +1,8 @@
-"""Every error a person can cause: what was wrong, where, and what to do, in one line."""
+"""Every error that a user can cause: what was wrong, where, and what to do, in one line."""
 
 
 class NeuralyzerError(Exception):
-    """Base of all errors that a person can cause; the command line prints it and exits 2."""
+    """The base of all errors that a user can cause; the command line prints it and exits 2."""
 
 
 class UsageError(NeuralyzerError):
@@ -62,9 +62,9 @@ class CertificateError(NeuralyzerError):
 
 
 class NeuralyzerWarning(UserWarning):
-    """Something that a person should know and that stops nothing; the command line prints it in one line on stderr."""
+    """A warning that stops nothing; the command line prints it in one line on stderr."""
 
 
 def first_line(error: Exception) -> str:
-    """What an error says first; empty where it says nothing."""
+    """Return the first line of an error's message; empty where it has none."""
     return (str(error).strip().splitlines() or [""])[0]

@@ -1,4 +1,4 @@
-"""How long steps tell the person who watches what they are doing."""
+"""The progress of long steps, as it is shown to the user."""
 
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -8,19 +8,19 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Receives what a long step does; the terminal, a log or nothing may stand behind it."""
+    """A receiver of the progress of long steps: a terminal, a log or nothing."""
 
     def start(self, step: str, total: int) -> None:
-        """Begin a step of ``total`` units of work, named in the person's words."""
+        """Begin a step of ``total`` units of work, described in ``step``."""
 
     def advance(self, amount: int = 1) -> None:
-        """Say that ``amount`` units of the current step are done."""
+        """Advance the current step by ``amount`` units."""
 
     def show(self, **values: float) -> None:
-        """Show figures that move during the step, such as ``forget=2.1`` (mean losses)."""
+        """Show figures that change during the step, such as ``forget=2.1`` (mean losses)."""
 
     def finish(self) -> None:
-        """End the current step."""
+        """Finish the step."""
 
 
 class Silent:
@@ -40,10 +40,10 @@ class Silent:
 
 
 class Terminal:
-    """A progress that Rich draws: a bar a step, with the figures that move beside it.
+    """A progress that Rich draws: one bar per step, with figures beside it.
 
     Args:
-        console: a ``rich.console.Console``; where it is no terminal, one line a finished step is printed.
+        console: a ``rich.console.Console``; if it is no terminal, one line per finished step is printed.
     """
 
     def __init__(self, console: "Console") -> None:

@@ -9,8 +9,8 @@ from sklearn import metrics
 
 from neuralyzer.attacks import evaluation
 from neuralyzer.attacks.evaluation import on_members, on_request, readable
-from neuralyzer.attacks.shadows import Shadows, held_rows
-from neuralyzer.references.signal_values import Part, Readings, SplitValues
+from neuralyzer.attacks.shadows import Shadows
+from neuralyzer.references.signal_values import Part, SignalValues, SplitValues
 from tests.trace.world import gaussian
 
 ATTACKS = ["lira-online", "lira-offline", "rmia-online", "rmia-offline"]
@@ -36,7 +36,7 @@ def test_every_attack_by_row_and_by_subject():
 
 def test_members_are_told_from_others_as_scikit_learn_would_say():
     split = world().values
-    held, scores = held_rows(split), Shadows.of(split, np.arange(720), True).of_members()
+    held, scores = split.rows_held_by, Shadows.of(split, np.arange(720), True).of_members()
     subjects = np.repeat(np.arange(24), 30)
     for own in on_members(split, True):
         score, truth = scores[own.attack], held
@@ -81,7 +81,7 @@ def test_a_part_of_a_subject_and_an_erased_row():
     here = world()
     rows = here.values.signals["margin"].rows.copy()
     rows[:, 121] = np.nan
-    split = replace(here.values, signals={"margin": Readings(rows, here.values.signals["margin"].holdout)})
+    split = replace(here.values, signals={"margin": SignalValues(rows, here.values.signals["margin"].holdout)})
     reading, beyond = here.model(4, 1.0, np.random.default_rng(0))
     found = on_request(split, [Part(4, np.arange(120, 125))], [reading[:5]], beyond, True)
     assert one(found, "lira-online", "row").roc.positives == 4
@@ -93,7 +93,7 @@ def test_a_part_of_a_subject_and_an_erased_row():
 
 def test_nothing_left_is_nothing_told():
     split = world().values
-    blank = Readings(np.full_like(split.signals["margin"].rows, np.nan), split.signals["margin"].holdout)
+    blank = SignalValues(np.full_like(split.signals["margin"].rows, np.nan), split.signals["margin"].holdout)
     assert on_members(replace(split, signals={"margin": blank}), True) == ()
     assert readable(split) and not readable(replace(split, signals={}))
 
@@ -106,7 +106,7 @@ def test_rows_lacked_through_a_group_are_no_members():
     lacks = np.zeros((32, 3), dtype=bool)
     for label in range(3):
         lacks[np.arange(6) + 6 * label, label] = True
-    held = held_rows(split) & ~lacks[:, classes]
+    held = split.rows_held_by & ~lacks[:, classes]
     positions = [*split.positions, *(np.flatnonzero(classes == label) for label in range(3))]
     grouped = SplitValues(np.concatenate([split.keep, ~lacks], axis=1), positions, split.signals, held)
     found = on_members(grouped, True)

@@ -46,7 +46,7 @@ def test_weights_are_scikit_learns_sample_weights():
         np.concatenate([members.values, others.values]),
         sample_weight=np.concatenate([own, against]),
     )
-    for cuts, close in ((np.unique(others.values), 1e-9), (module._few(np.unique(others.values)), 1e-4)):
+    for cuts, close in ((np.unique(others.values), 1e-9), (module._thinned_cuts(np.unique(others.values)), 1e-4)):
         slots = 2 * len(cuts) + 1
         counted = [
             np.bincount(module._slots(side.values, cuts), weights, slots)[:, None]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from neuralyzer.attacks.shadows import Shadows, held_rows
-from neuralyzer.references.signal_values import Readings, SplitValues
+from neuralyzer.attacks.shadows import Shadows
+from neuralyzer.references.signal_values import SignalValues, SplitValues
 from tests.trace.world import gaussian
 
 
@@ -39,7 +39,7 @@ def rmia_by_hand(reading, beyond, p_in, p_out, outside, online):
 
 def test_each_member_is_left_out_of_its_own_statistics(world):
     shadows = Shadows.of(world.values, np.arange(30), classes=True)
-    found, held = shadows.of_members(), held_rows(world.values)
+    found, held = shadows.of_members(), world.values.rows_held_by
     for target in (0, 7, 31):
         reading, beyond = shadows.phi[target], shadows.holdout[target]
         online, offline, p_in, p_out = by_hand(shadows.phi, held, target, reading)
@@ -75,9 +75,9 @@ def test_rows_that_cannot_be_attacked_are_left_away(world):
     split = world.values
     rows = split.signals["margin"].rows.copy()
     rows[:, 3] = np.nan  # erased
-    held = held_rows(split).copy()
+    held = split.rows_held_by.copy()
     held[:, 8] = True  # lacked by nobody
-    told = replace(split, held=held, signals={"margin": Readings(rows, split.signals["margin"].holdout)})
+    told = replace(split, held=held, signals={"margin": SignalValues(rows, split.signals["margin"].holdout)})
     shadows = Shadows.of(told, np.arange(10), classes=True)
     assert shadows.rows.tolist() == [0, 1, 2, 4, 5, 6, 7, 9]
     assert all(np.isfinite(scores).all() for scores in shadows.of_members().values())
@@ -85,6 +85,6 @@ def test_rows_that_cannot_be_attacked_are_left_away(world):
 
 def test_who_held_a_row_follows_from_its_subject(world):
     assert isinstance(world.values, SplitValues) and world.values.held is None
-    held = held_rows(world.values)
+    held = world.values.rows_held_by
     for subject, own in enumerate(world.values.positions):
         assert (held[:, own] == world.values.keep[:, [subject]]).all()

@@ -8,7 +8,7 @@ import neuralyzer as nz
 from neuralyzer.cases.options import CaseOptions
 from neuralyzer.methods.weak.rum import memorisation
 from neuralyzer.references.pool import References
-from neuralyzer.references.signal_values import FEWEST_ASKED
+from neuralyzer.references.signal_values import FEWEST_COMPARABLE
 from neuralyzer.trace.verdict import Verdict
 from tests.conftest import small_recipe
 from tests.rates import RATES
@@ -58,7 +58,7 @@ def test_members_that_lack_a_rows_class_are_not_asked_how_sure_one_is_of_it(grou
         p = torch.from_numpy(split.outputs[:, position]).double().softmax(1)[:, int(label)].numpy()
         held = split.values.keep[:, part.subject] & split.values.keep[:, 10 + label]
         asked = never & split.values.keep[:, 10 + label]
-        asked = asked if asked.sum() >= FEWEST_ASKED else never
+        asked = asked if asked.sum() >= FEWEST_COMPARABLE else never
         assert found[row] == pytest.approx(p[held].mean() - p[asked].mean(), abs=1e-6)
 
 

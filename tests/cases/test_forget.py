@@ -137,7 +137,7 @@ def test_what_the_coach_sees_through_costs_no_look(world):
 
 def test_what_the_budget_hurried_comes_again_with_as_long_as_it_takes(world, monkeypatch):
     seen = iter([True, False])
-    monkeypatch.setattr(attempts, "_seen_through", lambda setting, model: next(seen))
+    monkeypatch.setattr(attempts, "_rejected_on_tuning_split", lambda setting, model: next(seen))
     case = go(world)
     first, second = case.result["unlearning"]["attempts"]
     assert first["method"] == second["method"] == case.plan.chosen.method == "datamodel-matching"
@@ -175,7 +175,7 @@ def test_looks_are_counted_across_cases_and_then_only_exact_options_remain(world
     oracle = world.oracle
     pool = world.references(oracle)
     for number in (1, 2):
-        assert pool.access_log.take(oracle.lineage, ["c0"]) == number
+        assert pool.access_log.record(oracle.lineage, ["c0"]) == number
     case = go(world, oracle=oracle)
     assert "only exact options remain" in case.result["unlearning"]["attempts"][0]["reason"]
     assert case.verification.basis == "exact"

@@ -69,9 +69,9 @@ def test_the_tenth_request_is_judged_like_the_first(lineage, monkeypatch):
     before, cases = nulls(References.open(folder, oracle)), []
     for number in range(REQUESTS + 1):
         pool, name = References.open(folder, oracle), f"c{number:02d}"
-        assert pool.access_log.taken(oracle.lineage, [name]) == 0, "a subject's looks are its own"
+        assert pool.access_log.count(oracle.lineage, [name]) == 0, "a subject's looks are its own"
         if number == REQUESTS:
-            pool.access_log.take(oracle.lineage, [name])
+            pool.access_log.record(oracle.lineage, [name])
         case = nz.forget(
             oracle, nz.ErasureRequest(subjects=[name], budget=2.0), pool, policy, options=CaseOptions(rates=RATES)
         )

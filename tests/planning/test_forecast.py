@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from neuralyzer.planning.forecast import REQUEST, Forecast, amount, duration, forecast
-from neuralyzer.references.cost_estimate import foresee
-from neuralyzer.trace.planning import DIGITS
+from neuralyzer.references.cost_estimate import estimate_cost
+from neuralyzer.trace.power import DIGITS
 from tests.verification.test_audit import render
 
 
@@ -39,9 +39,9 @@ def test_a_finished_smaller_pool_is_what_the_formula_is_fitted_on(made_world):
 
 def test_nobody_knows_how_long_ones_own_training_takes(made_world, monkeypatch):
     def unknown(*given):
-        return replace(foresee(*given), train=None, retrain=None)
+        return replace(estimate_cost(*given), train=None, retrain=None)
 
-    monkeypatch.setattr("neuralyzer.planning.forecast.foresee", unknown)
+    monkeypatch.setattr("neuralyzer.planning.forecast.estimate_cost", unknown)
     found = forecast(made_world.oracle, 64, backend="vectorised")
     assert found.seconds is None and found.hours is None and found.pays_after is None
     assert "a time that nobody knows" in render(found, 100) and "nobody knows after how many" in render(found, 100)

@@ -19,7 +19,7 @@ from neuralyzer.references.pool import References
 from neuralyzer.references.signal_values import Part
 from neuralyzer.signals.margin import Margin
 from neuralyzer.trace.estimator import TraceEstimator
-from neuralyzer.trace.null_table import Table
+from neuralyzer.trace.null_table import NullTable
 from neuralyzer.unlearning.targets import Aims
 from neuralyzer.unlearning.task import Task
 from neuralyzer.workspace import atomic
@@ -367,9 +367,9 @@ def test_erasing(copied, oracle, kept, asked):
             want[:, gone] = np.nan
             assert np.array_equal(own.rows, want[:, rest], equal_nan=True)
         assert np.array_equal(new.outputs, old.outputs[:, rest])
-        table = Table(new.values, "margin")
+        table = NullTable(new.values, "margin")
         assert (subject in table) == (asked == "rest of a unit")
-        assert np.array_equal(table.nulls[2].moments.never, Table(old.values, "margin").nulls[2].moments.never)
+        assert np.array_equal(table.nulls[2].moments.never, NullTable(old.values, "margin").nulls[2].moments.never)
     units = {"unit": {0, 2}, "rest of a unit": {0, 2}, "small subject": {0, 1, 2}}[asked]
     assert set(again.tuning.evaluator.units) == units == set(again.tuning.values.signals["relearned"].units)
     if subject == 1:
@@ -420,7 +420,7 @@ def test_classes_as_subjects(oracle, grouped):
         assert (labels[split.positions[12 + label]] == label).all()
     assert split.share == pytest.approx(1 - split.held.mean()) and split.share > 0.5
     for name in split.signals:
-        table = Table(split, name)
+        table = NullTable(split, name)
         assert table.subjects == ([0, 1, 2] if name == "relearned" else list(range(15)))
         assert np.isfinite(table.pooled).all()
 
@@ -516,7 +516,7 @@ def test_many_parts_are_asked_together_as_each_is_alone(grouped):
         assert together == alone and len(together) == len(positions)
     for rows, outputs in split.never_outputs(parts):
         for row, own in zip(rows, outputs.movedim(1, 0), strict=True):
-            asked = np.flatnonzero(split.values.asked(*owner(parts, row))[:, 0])
+            asked = np.flatnonzero(split.values.comparable(*owner(parts, row))[:, 0])
             assert (own.numpy() == split.outputs[asked, positions[row]]).all()
 
 
@@ -533,7 +533,7 @@ def test_what_a_member_says_of_a_class_that_it_lacks_is_what_the_others_say(grou
     labels, keep = grouped.oracle.data.y.numpy(), split.values.keep
     differ = 0
     for place, position in enumerate(task.positions):
-        asked_about = np.flatnonzero(split.values.asked(5, np.array([position]))[:, 0])
+        asked_about = np.flatnonzero(split.values.comparable(5, np.array([position]))[:, 0])
         logs = scipy.special.log_softmax(split.outputs[asked_about, position].astype(float), 1)
         knows = keep[asked_about, 12:]
         differ += (~knows).sum()
@@ -558,10 +558,10 @@ def test_looks_of_a_class_are_its_own(grouped, tmp_path):
     shutil.copytree(grouped.store.root, tmp_path / "pool")
     pool = References.open(tmp_path / "pool", grouped.oracle)
     of = {word: pool.names(pool.parts(asked(word))) for word in (1, 2, "s01")}
-    pool.access_log.take("model", of[1])
-    assert [pool.access_log.taken("model", of[word]) for word in (1, 2, "s01")] == [1, 0, 0]
+    pool.access_log.record("model", of[1])
+    assert [pool.access_log.count("model", of[word]) for word in (1, 2, "s01")] == [1, 0, 0]
     both = pool.names(pool.parts(asked(1, "s01")))
-    assert pool.access_log.take("model", both) == 2 and pool.access_log.taken("model", of["s01"]) == 2
+    assert pool.access_log.record("model", both) == 2 and pool.access_log.count("model", of["s01"]) == 2
 
 
 def test_units_are_relearned_as_subjects_where_classes_are_subjects_too(grouped):

@@ -5,7 +5,7 @@ import pytest
 from pyarrow import parquet
 
 from neuralyzer.references.measurement.evaluator import units_of
-from neuralyzer.references.signal_values import Readings, SplitValues
+from neuralyzer.references.signal_values import SignalValues, SplitValues
 from neuralyzer.references.storage.index import PoolIndex
 from tests.references import world
 
@@ -23,10 +23,10 @@ def test_who_held_rows():
 
 
 def test_a_signal_by_unit():
-    own = Readings(np.zeros((2, 4)), np.arange(12.0).reshape(2, 2, 3), {5: 1})
+    own = SignalValues(np.zeros((2, 4)), np.arange(12.0).reshape(2, 2, 3), {5: 1})
     assert own.reads(5) and not own.reads(4)
     assert own.holdout_of(5).tolist() == [[3, 4, 5], [9, 10, 11]]
-    common = Readings(np.zeros((2, 4)), np.ones((2, 3)))
+    common = SignalValues(np.zeros((2, 4)), np.ones((2, 3)))
     assert common.reads(4) and common.holdout_of(4) is common.holdout
 
 

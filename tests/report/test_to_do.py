@@ -2,9 +2,9 @@
 
 import pytest
 
-from neuralyzer.report.statement import late
+from neuralyzer.report.statement import days_late
 from neuralyzer.report.to_do import to_do
-from neuralyzer.report.wording import bounded, told
+from neuralyzer.report.wording import bounded, question_and_answer
 from tests.report.example import result
 
 
@@ -85,7 +85,7 @@ def test_a_test_that_failed_is_told():
 def test_a_missed_date_is_said(due, done, said):
     content = result()
     content["request"] |= {"due": due, "done": done}
-    assert late(content) == said
+    assert days_late(content) == said
     if said:
         assert any(f"was missed: this case came {said}" in own for own in to_do(content))
 
@@ -114,4 +114,4 @@ def test_one_figure_has_one_meaning():
 )
 def test_each_family_has_a_plain_sentence(reading, counts, said):
     for family in ("retraining", "attack", "relearning", "accuracy", "information", "of a plugin"):
-        assert said in told({"family": family, "counts": counts, "unlearned": reading})
+        assert said in question_and_answer({"family": family, "counts": counts, "unlearned": reading})

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuralyzer.references.signal_values import Part, Readings, SplitValues
-from neuralyzer.trace.null_table import Table
+from neuralyzer.references.signal_values import Part, SignalValues, SplitValues
+from neuralyzer.trace.null_table import NullTable
 from neuralyzer.trace.residual import residual_trace
 
 SIGNALS = ("margin", "augmented", "fisher")
@@ -38,8 +38,8 @@ def worked():
         want["keep"],
         positions,
         {
-            name: Readings(want["phi"][at].astype(float), want["holdout"][at].astype(float))
+            name: SignalValues(want["phi"][at].astype(float), want["holdout"][at].astype(float))
             for at, name in enumerate(SIGNALS)
         },
     )
-    return Worked(want, split, {name: Table(split, name) for name in SIGNALS})
+    return Worked(want, split, {name: NullTable(split, name) for name in SIGNALS})

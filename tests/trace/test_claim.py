@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from neuralyzer.trace.claim import Claimed, claim_scores, claim_test, claim_trace, p_above, sight
+from neuralyzer.trace.claim import ClaimedReadings, claim_scores, claim_test, claim_trace, fitted_gap, p_above
 from neuralyzer.trace.joint import joint_null
-from neuralyzer.trace.null_table import Table
+from neuralyzer.trace.null_table import NullTable
 from tests.trace.world import gaussian
 
 WORLD = gaussian(5, members=32, subjects=24, size=30)
-TABLE = Table(WORLD.values, "own")
+TABLE = NullTable(WORLD.values, "own")
 
 
 def claimed(generator, seen, n=40, offset=0.0):
@@ -18,7 +18,7 @@ def claimed(generator, seen, n=40, offset=0.0):
     gap = spread * generator.uniform(0.2, 1.8, n)
     model = level + seen * gap + spread * generator.normal(size=n) + offset * spread
     holdout = WORLD.outside_level + WORLD.outside_spread * (generator.normal(size=300) + offset)
-    return Claimed(level + spread * generator.normal(size=(32, n)), model, holdout)
+    return ClaimedReadings(level + spread * generator.normal(size=(32, n)), model, holdout)
 
 
 def traces(seen, count=60, **options):
@@ -63,7 +63,7 @@ def test_null_scores_are_those_of_members_held_against_all_others():
     own, others = rows.members[3], np.delete(rows.members, 3, 0)
     outside = WORLD.values.signals["own"].holdout
     mu, sigma = others.mean(0), np.maximum(others.std(0, ddof=1), TABLE.spread_floor)
-    d = np.maximum(sight(TABLE).curve.on(mu), TABLE.gap_floor) / sigma
+    d = np.maximum(fitted_gap(TABLE).curve.on(mu), TABLE.gap_floor) / sigma
     m, s = TABLE.holdout_all.mean, TABLE.holdout_all.spread
     y, x = (outside[3] - np.delete(outside, 3, 0).mean(0)) / s, m / s
     c1, c0 = np.polyfit(x, y, 1)

@@ -8,7 +8,7 @@ from scipy import stats
 
 from neuralyzer.references.design import leave_out
 from neuralyzer.references.measurement.evaluator import Reading
-from neuralyzer.references.signal_values import Part, Readings, SplitValues
+from neuralyzer.references.signal_values import Part, SignalValues, SplitValues
 from neuralyzer.signals.signal import Family
 from neuralyzer.trace.estimator import TraceEstimator
 from neuralyzer.trace.exact import ExactEstimator
@@ -199,7 +199,7 @@ def test_a_signal_with_a_holdout_of_its_own_for_each_unit():
     rows = plain.rows + lift[np.repeat(np.arange(len(lift)), 30)]
     outside = plain.holdout[:, None, :] + lift[None, :, None]
     units = {subject: subject for subject in range(len(lift))}
-    split = SplitValues(world.values.keep, world.values.positions, {"own": Readings(rows, outside, units)})
+    split = SplitValues(world.values.keep, world.values.positions, {"own": SignalValues(rows, outside, units)})
     parts, generator = [world.part(0), world.part(3)], np.random.default_rng(4)
 
     def lifted(trace):
@@ -236,7 +236,7 @@ def test_rows_that_members_lacked_through_their_own_subject():
     lost = np.random.default_rng(0).random(rows.shape) < 0.3
     rows[lost & saw] = 1e3  # nonsense, which must not be read
     own = estimator(
-        SplitValues(world.values.keep, world.values.positions, {"own": Readings(rows, world.values.signals["own"].holdout)},
+        SplitValues(world.values.keep, world.values.positions, {"own": SignalValues(rows, world.values.signals["own"].holdout)},
              saw & ~lost), parts, references,
     )  # fmt: skip
     assert own.read(model(world, parts, 1, generator)).traces["own"].trace == pytest.approx(1, abs=0.35)
@@ -254,7 +254,7 @@ def siblings(seed):
     known[:, :3] = keep[:, :3].mean(1, keepdims=True)
     rows = 2 + 1.5 * known[:, np.repeat(np.arange(subjects), size)] + generator.normal(size=(members, subjects * size))
     positions = list(np.arange(subjects * size).reshape(subjects, size))
-    split = SplitValues(keep, positions, {"own": Readings(rows, 2 + generator.normal(size=(members, 200)))})
+    split = SplitValues(keep, positions, {"own": SignalValues(rows, 2 + generator.normal(size=(members, 200)))})
     return split, [Part(subject, positions[subject]) for subject in range(3)], generator
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from neuralyzer.references.signal_values import Part
 from neuralyzer.trace.group import FOLDS, GroupTable, draws, rows_left_out, spread
-from neuralyzer.trace.null_table import Table
+from neuralyzer.trace.null_table import NullTable
 from neuralyzer.trace.residual import residual_trace
 from tests.trace.world import gaussian
 
@@ -14,7 +14,7 @@ from tests.trace.world import gaussian
 def people():
     """600 people of one row each, whose gap is .8 of a spread."""
     world = gaussian(4, subjects=600, size=1, gap=0.8)
-    return world, GroupTable(world.values, Table(world.values, "own"))
+    return world, GroupTable(world.values, NullTable(world.values, "own"))
 
 
 def group_model(world, parts, trace, generator):
@@ -47,9 +47,9 @@ def test_a_score_by_hand(people):
     for fold in range(FOLDS):
         inside = [[m for place, m in enumerate(kind, 1) if place % FOLDS == fold] for kind in (never, saw)]
         rest = [[m for place, m in enumerate(kind, 1) if place % FOLDS != fold] for kind in (never, saw)]
-        gap = table.tilde[rest[1], row].mean() - table.tilde[rest[0], row].mean()
+        gap = table.cleared[rest[1], row].mean() - table.cleared[rest[0], row].mean()
         weight = max(gap, table.table.gap_floor) / table.spread[row] ** 2
-        expected, seen = table.tilde[inside[0], row].mean(), table.tilde[inside[1], row].mean()
+        expected, seen = table.cleared[inside[0], row].mean(), table.cleared[inside[1], row].mean()
         score += weight * (reading - expected)
         unit += weight * (seen - expected)
         noise += weight**2 / len(inside[0])
@@ -73,9 +73,9 @@ def test_a_member_is_scored_without_itself(people):
         mine = [m for place, m in enumerate(never, 1) if place % FOLDS == fold and m != member]
         others = [m for place, m in enumerate(never, 1) if place % FOLDS != fold and m != member]
         seen = [m for place, m in enumerate(saw, 1) if place % FOLDS != fold]
-        gap = table.tilde[seen, subject].mean() - table.tilde[others, subject].mean()
+        gap = table.cleared[seen, subject].mean() - table.cleared[others, subject].mean()
         weight = max(gap, table.table.gap_floor) / variance
-        score += weight * (table.tilde[member, subject] - table.tilde[mine, subject].mean())
+        score += weight * (table.cleared[member, subject] - table.cleared[mine, subject].mean())
     assert table.of_members.score[member, subject] == pytest.approx(score)
 
 
@@ -91,7 +91,7 @@ def test_a_group_has_no_bias_and_its_null_is_true(people, count):
         for trace, scores in found.items():
             sums = read(table, world, parts, trace, generator)
             scores.append(
-                (sums.score / sums.unit, sums.scaled / own.sd, (sums.score - sums.unit) / np.sqrt(sums.noise))
+                (sums.score / sums.unit, sums.standardised / own.sd, (sums.score - sums.unit) / np.sqrt(sums.noise))
             )
     never, saw = (np.array(found[trace]) for trace in (0.0, 1.0))
     error = never[:, 0].std() / np.sqrt(200)

@@ -42,8 +42,8 @@ def test_models_that_never_saw_a_group_are_rejected_as_seldom_as_is_allowed(peop
     generator, rejected, found = np.random.default_rng(3), 0, 0
     for _ in range(60):
         estimator = GroupEstimator(split, drawn(world, count, generator), 0.05)
-        rejected += estimator.judge(readings(world, estimator.parts, 0.0, generator)).rejects
-        found += estimator.judge(readings(world, estimator.parts, 1.0, generator)).rejects
+        rejected += estimator.estimate(readings(world, estimator.parts, 0.0, generator)).rejects
+        found += estimator.estimate(readings(world, estimator.parts, 1.0, generator)).rejects
     assert rejected <= 7, "60 models at 5 %; 8 or more would come once in a hundred such tests"
     assert found == 60 if count == 90 else found >= 45
 
@@ -52,13 +52,13 @@ def test_what_is_said_of_a_model(people):
     world, split = people
     generator = np.random.default_rng(4)
     estimator = GroupEstimator(split, drawn(world, 60, generator), 0.05)
-    estimates = estimator.judge(readings(world, estimator.parts, 1.0, generator))
+    estimates = estimator.estimate(readings(world, estimator.parts, 1.0, generator))
     assert estimates.joint.signals == SIGNALS and estimates.joint.statistic > estimates.joint.critical
     for trace in estimates.traces.values():
         assert trace.low < trace.trace < trace.high and trace.z == pytest.approx(trace.trace / trace.se)
         assert trace.found and trace.p_value <= 0.05 and 0 < trace.detectable < 1
         assert trace.se > estimator._tau > 0
-    only = estimator.judge(readings(world, estimator.parts, 1.0, generator), ["b"])
+    only = estimator.estimate(readings(world, estimator.parts, 1.0, generator), ["b"])
     assert only.joint.signals == ("b",) and set(only.traces) == set(SIGNALS)
 
 

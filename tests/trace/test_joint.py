@@ -73,7 +73,7 @@ def test_each_signal_weighs_by_how_finely_it_sees_a_subject():
 
 
 def test_the_weights_are_those_of_the_tables(worked):
-    """Fineness by hand: the unit of a trace over scale and norm of the gap."""
+    """Sensitivity by hand: the unit of a trace over scale and norm of the gap."""
     for signal in SIGNALS:
         own = worked.tables[signal]
         null = own.nulls[3]

@@ -32,7 +32,7 @@ def test_members_that_did_not_hold_a_row_count_nothing_on_it():
 
 def test_members_that_are_not_asked_about_a_row_count_nothing_on_it():
     asked = np.array([[True, True], [True, False], [False, True]])
-    got = moments(np.where(asked, NEVER, 1e9), SEEN, ALL, asked=asked)
+    got = moments(np.where(asked, NEVER, 1e9), SEEN, ALL, comparable=asked)
     assert got.never.tolist() == [2.0, 5.5] and got.n_never.tolist() == [2, 2]
     # within: row 0 has (1 + 1) + 14, row 1 has (2.25 + 2.25) + 20, on 2 + 4 - 2
     assert got.spread.tolist() == pytest.approx(np.sqrt([16 / 4, 24.5 / 4]).tolist())

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from neuralyzer.references.design import leave_out
-from neuralyzer.references.signal_values import Part, Readings, SplitValues
+from neuralyzer.references.signal_values import Part, SignalValues, SplitValues
 from neuralyzer.trace.estimate import gap, score
 from neuralyzer.trace.moments import moments
-from neuralyzer.trace.null_table import Table
+from neuralyzer.trace.null_table import NullTable
 from neuralyzer.trace.residual import residual_trace
 from tests.trace.conftest import SIGNALS
 from tests.trace.world import gaussian
@@ -68,7 +68,7 @@ def test_variance_among_members_that_saw_the_subject(whole):
     generator = np.random.default_rng(0)
     held = keep[:, np.repeat(np.arange(12), 7)] & (whole | (generator.random(readings.rows.shape) < 0.7))
     split = SplitValues(keep, world.values.positions, {"own": readings}, None if whole else held)
-    table = Table(split, "own")
+    table = NullTable(split, "own")
     floors = table.spread_floor, table.gap_floor
     for subject in range(12):
         want = seen_variance(readings.rows, readings.holdout, keep, held, subject, world.part(subject).rows, floors)
@@ -82,7 +82,7 @@ def test_members_that_hold_no_subject_whole_give_a_null_all_the_same():
     group = np.arange(rows.shape[1]) % 5
     lacks = np.random.default_rng(0).integers(0, 5, len(rows))
     held = world.values.keep[:, np.repeat(np.arange(12), 10)] & (group[None] != lacks[:, None])
-    table = Table(SplitValues(world.values.keep, world.values.positions, world.values.signals, held), "own")
+    table = NullTable(SplitValues(world.values.keep, world.values.positions, world.values.signals, held), "own")
     assert not any(held[:, rows].all(1).any() for rows in world.values.positions)
     assert np.isfinite(table.pooled).all() and 1 < table.critical < 4
 
@@ -96,13 +96,13 @@ def grouped_world(seed):
     held = keep[:, np.repeat(np.arange(12), 10)] & keep[:, 12 + group]
     rows = own.rows - 9.0 * ~keep[:, 12 + group]
     positions = [*world.values.positions, *(np.flatnonzero(group == g) for g in range(5))]
-    return world, SplitValues(keep, positions, {"own": Readings(rows, own.holdout)}, held), group
+    return world, SplitValues(keep, positions, {"own": SignalValues(rows, own.holdout)}, held), group
 
 
 def test_who_lacks_a_rows_group_is_not_asked_about_it():
     """Every null score, recomputed member by member on the rows that it is asked about."""
     world, split, group = grouped_world(7)
-    table, keep = Table(split, "own"), split.keep
+    table, keep = NullTable(split, "own"), split.keep
     phi, outside = split.signals["own"].rows, split.signals["own"].holdout
     part = world.part(3)
     null, asked = table.nulls[3], ~keep[:, [3]] & keep[:, 12 + group[part.rows]]
@@ -130,7 +130,7 @@ def test_who_lacks_a_rows_group_is_not_asked_about_it():
 
 def test_floors_are_shares_of_the_median_spread_and_the_mean_gap():
     world = gaussian(5, subjects=12, size=7, holdout=80)
-    table, phi = Table(world.values, "own"), world.values.signals["own"].rows
+    table, phi = NullTable(world.values, "own"), world.values.signals["own"].rows
     spreads, gaps = [], []
     for subject in range(12):
         rows, saw = world.part(subject).rows, world.values.keep[:, subject]
@@ -157,8 +157,8 @@ def test_subjects_without_a_null(reason):
     else:
         units = {subject: place for place, subject in enumerate(s for s in range(12) if s != 2)}
         outside = np.repeat(outside[:, None], 11, 1)
-    split = SplitValues(keep, positions or world.values.positions, {"own": Readings(rows, outside, units)})
-    table = Table(split, "own")
+    split = SplitValues(keep, positions or world.values.positions, {"own": SignalValues(rows, outside, units)})
+    table = NullTable(split, "own")
     assert 2 not in table and 3 in table and np.isfinite(table.pooled).all()
 
 
@@ -167,7 +167,9 @@ def test_a_signal_by_which_no_two_members_differ(where):
     world = gaussian(6, subjects=12, size=7, holdout=80)
     rows, outside = (np.array(part) for part in (world.values.signals["own"].rows, world.values.signals["own"].holdout))
     (rows if where == "rows" else outside)[:] = 3.0
-    table = Table(SplitValues(world.values.keep, world.values.positions, {"own": Readings(rows, outside)}), "own")
+    table = NullTable(
+        SplitValues(world.values.keep, world.values.positions, {"own": SignalValues(rows, outside)}), "own"
+    )
     assert not table.nulls
 
 
@@ -177,15 +179,17 @@ def test_each_unit_is_held_against_its_own_holdout():
     readings = world.values.signals["own"]
     outside = np.repeat(readings.holdout[:, None], 12, 1)
     units = {subject: subject for subject in range(12)}
-    same = Table(
-        SplitValues(world.values.keep, world.values.positions, {"own": Readings(readings.rows, outside, units)}), "own"
+    same = NullTable(
+        SplitValues(world.values.keep, world.values.positions, {"own": SignalValues(readings.rows, outside, units)}),
+        "own",
     )
-    common = Table(world.values, "own")
+    common = NullTable(world.values, "own")
     np.testing.assert_allclose(same.pooled, common.pooled, rtol=1e-12)
     outside = outside.copy()
     outside[:, 4] = np.random.default_rng(0).normal(5, 1, outside[:, 4].shape)
-    other = Table(
-        SplitValues(world.values.keep, world.values.positions, {"own": Readings(readings.rows, outside, units)}), "own"
+    other = NullTable(
+        SplitValues(world.values.keep, world.values.positions, {"own": SignalValues(readings.rows, outside, units)}),
+        "own",
     )
     for subject in range(12):
         close = np.allclose(other.nulls[subject].scores, common.nulls[subject].scores)
@@ -194,7 +198,7 @@ def test_each_unit_is_held_against_its_own_holdout():
 
 def test_a_rest_of_a_subject_has_a_null_of_its_own():
     world = gaussian(8, subjects=12, size=10, holdout=80)
-    table = Table(world.values, "own")
+    table = NullTable(world.values, "own")
     rest = Part(3, world.values.positions[3][:6])
     (null,) = table.parts_null([rest])
     (again,) = table.parts_null([world.part(3)])

@@ -79,4 +79,4 @@ def test_a_model_that_shows_less_than_half_of_what_it_kept_fails_whatever_it_is_
     for found, promised in ((0, 0), (8, 8)):
         own = control(found, promised, **signals)
         assert own.faint is faint and own.passed is not faint
-        assert ("less than half of a trace" in own.missing) is faint
+        assert ("less than half of a trace" in own.failure) is faint

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from neuralyzer.trace.estimate import score
-from neuralyzer.trace.null_table import Table
-from neuralyzer.trace.residual import estimated, residual_trace
+from neuralyzer.trace.null_table import NullTable
+from neuralyzer.trace.residual import residual_trace, trace_alone
 from tests.trace.conftest import SIGNALS
 from tests.trace.world import gaussian
 
@@ -34,7 +34,7 @@ def test_the_worked_example_tells_originals_from_retrained(worked):
 def test_planted_traces_are_read(truth, shape):
     """Whatever sets the model apart on the holdout as well: noise of its own, a shift, a stretch."""
     world = gaussian(1)
-    table, generator = Table(world.values, "own"), np.random.default_rng(2)
+    table, generator = NullTable(world.values, "own"), np.random.default_rng(2)
     read = []
     for subject in range(24):
         for _ in range(4):
@@ -49,7 +49,7 @@ def test_planted_traces_are_read(truth, shape):
 
 def test_false_alarms_and_power():
     world = gaussian(11)
-    table, generator = Table(world.values, "own"), np.random.default_rng(3)
+    table, generator = NullTable(world.values, "own"), np.random.default_rng(3)
 
     def read(subject, truth):
         rows, outside = world.model(subject, truth, generator)
@@ -63,7 +63,7 @@ def test_false_alarms_and_power():
 
 def test_the_power_that_is_asked_for_lies_in_the_detectable_trace_alone():
     world = gaussian(1)
-    table = Table(world.values, "own")
+    table = NullTable(world.values, "own")
     rows, outside = world.model(5, 0.5, np.random.default_rng(0))
     weak, strong = (residual_trace(table, [world.part(5)], [rows], [outside], found) for found in (1.645, 2.241))
     assert strong.trace == weak.trace and strong.p_value == weak.p_value and strong.low == weak.low
@@ -76,7 +76,7 @@ def test_the_power_that_is_asked_for_lies_in_the_detectable_trace_alone():
 def test_several_subjects_add_as_independent():
     """T = sum (q - ctr) g |d| / sum D; se^2 = sum (sd g |d|)^2 / (sum D)^2 + tau^2, tau once."""
     world = gaussian(2, size=12)
-    table, generator = Table(world.values, "own"), np.random.default_rng(1)
+    table, generator = NullTable(world.values, "own"), np.random.default_rng(1)
     subjects = [3, 8, 13]
     parts = [world.part(subject) for subject in subjects]
     given = [world.model(subject, 0.7, generator) for subject in subjects]
@@ -101,20 +101,20 @@ def test_several_subjects_add_as_independent():
 
 def test_the_estimate_alone_makes_no_null_of_the_parts():
     world = gaussian(5)
-    table, other, generator = Table(world.values, "own"), Table(world.values, "own"), np.random.default_rng(4)
+    table, other, generator = NullTable(world.values, "own"), NullTable(world.values, "own"), np.random.default_rng(4)
     read = [world.model(subject, 0.5, generator) for subject in (3, 7, 20)]
     rows, outside = zip(*read, strict=True)
     parts = [world.part(subject) for subject in (3, 7, 20)]
     parts[1], rows = replace(parts[1], rows=parts[1].rows[:2]), (rows[0], rows[1][:2], rows[2])
     want = residual_trace(table, parts, rows, outside).trace
     other.centre = table.centre  # learned from all nulls
-    assert estimated(other, parts, rows, outside) == pytest.approx(want, rel=1e-12)
+    assert trace_alone(other, parts, rows, outside) == pytest.approx(want, rel=1e-12)
     assert want and "nulls" not in vars(other)
 
 
 def test_tau_is_half_the_share_left_out():
     world = gaussian(2)
-    table = Table(world.values, "own")
+    table = NullTable(world.values, "own")
     rows, outside = world.model(0, 1.0, np.random.default_rng(0))
     wide = residual_trace(table, [world.part(0)], [rows], [outside])
     object.__setattr__(world.values, "share", 0.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuralyzer.references.design import leave_out
-from neuralyzer.references.signal_values import Part, Readings, SplitValues
+from neuralyzer.references.signal_values import Part, SignalValues, SplitValues
 from neuralyzer.trace.screen import deviations, neighbours_inside, obstacle
 
 SUBJECTS, SIZE, MEMBERS = 12, 16, 32
@@ -20,7 +20,7 @@ def made(seed, alike, count=3):
     errors = generator.normal(size=(MEMBERS, 12))[:, cluster] + 0.5 * generator.normal(size=(MEMBERS, SUBJECTS * SIZE))
     rows = keep[:, np.repeat(np.arange(SUBJECTS), SIZE)] * 1.5 + errors
     positions = list(np.arange(SUBJECTS * SIZE).reshape(SUBJECTS, SIZE))
-    split = SplitValues(keep, positions, {"own": Readings(rows, generator.normal(size=(MEMBERS, 200)))})
+    split = SplitValues(keep, positions, {"own": SignalValues(rows, generator.normal(size=(MEMBERS, 200)))})
     return split, [Part(subject, split.positions[subject]) for subject in range(count)]
 
 

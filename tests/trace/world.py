@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuralyzer.references.design import leave_out, share_for
-from neuralyzer.references.signal_values import Part, Readings, SplitValues
+from neuralyzer.references.signal_values import Part, SignalValues, SplitValues
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def gaussian(seed, members=32, subjects=24, size=30, holdout=300, gap=1.0, signa
     saw = keep[:, np.repeat(np.arange(subjects), size)]
 
     def readings():
-        return Readings(
+        return SignalValues(
             level + lift * saw + spread * generator.normal(size=saw.shape),
             outside_level + outside_spread * generator.normal(size=(members, holdout)),
         )

@@ -54,9 +54,9 @@ def test_only_the_tuning_half_is_read(setting, monkeypatch):
     oracle, references = setting
     audit(oracle, REQUEST, references)  # makes the original's control, which is no access
     monkeypatch.setattr(type(references), "evaluation", property(lambda self: pytest.fail("the judge was asked")))
-    before = references.access_log.taken(oracle.lineage, ["c0"])
+    before = references.access_log.count(oracle.lineage, ["c0"])
     assert audit(oracle, REQUEST, references).families
-    assert references.access_log.taken(oracle.lineage, ["c0"]) == before
+    assert references.access_log.count(oracle.lineage, ["c0"]) == before
 
 
 def test_it_declares_what_a_verification_will_be_held_to(setting):

@@ -12,7 +12,7 @@ from torch import nn
 import neuralyzer as nz
 from neuralyzer.errors import ForgetSetError, ReferencesError, UsageError
 from neuralyzer.trace.verdict import Verdict
-from neuralyzer.verification.claim import Claim, _fitting, _notes, _sentence, audit_rows
+from neuralyzer.verification.claim import Claim, _notes, _require_same_shape, _sentence, audit_rows
 from tests.conftest import small_recipe
 from tests.verification.test_audit import render
 
@@ -180,4 +180,6 @@ def test_real_targets_that_cannot_be_read(y, says):
     recipe = nz.Recipe(lambda: nn.Linear(4, 2), nz.Regression())
     oracle = nz.TrainedModel(recipe.module(), recipe, data, None)
     with pytest.raises(UsageError, match=says):
-        _fitting(oracle, nz.Data.from_arrays(np.ones((3, 4), np.float32), y), SimpleNamespace(head={"outputs": 2}))
+        _require_same_shape(
+            oracle, nz.Data.from_arrays(np.ones((3, 4), np.float32), y), SimpleNamespace(head={"outputs": 2})
+        )

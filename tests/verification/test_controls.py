@@ -64,10 +64,10 @@ def test_it_is_made_once_and_kept_with_the_pool(setting, monkeypatch):
 
 def test_reading_the_original_is_no_access(setting):
     oracle, references = setting
-    before = references.access_log.taken(oracle.lineage, ["c0"])
+    before = references.access_log.count(oracle.lineage, ["c0"])
     references.store.control(oracle.digest, references.digest, 1, 0.1).unlink(missing_ok=True)
     original_control(references, oracle, (), 0.1, "judging")
-    assert references.access_log.taken(oracle.lineage, ["c0"]) == before
+    assert references.access_log.count(oracle.lineage, ["c0"]) == before
 
 
 def test_a_model_that_was_trained_otherwise_fails_and_nothing_is_called_forgotten(never):
@@ -189,7 +189,7 @@ def test_where_a_few_such_groups_are_all_single_subjects_are_read_beside_them(se
     oracle, references = setting
     parts = references.parts(ErasureRequest(subjects=["c0", "c1", "c2"]).positions(oracle.data))
     own = original_control(references, oracle, parts, 0.05, "tuning")
-    assert own.size == 3 and own.groups == 3 + 10 and own.whom == "groups of up to 3 subjects"
+    assert own.size == 3 and own.groups == 3 + 10 and own.subjects_read == "groups of up to 3 subjects"
     references.store.control(oracle.digest, references.digest, 3, 0.05).unlink()
 
 

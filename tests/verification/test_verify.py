@@ -18,7 +18,7 @@ from neuralyzer.verification.protocol import Protocol
 from neuralyzer.verification.verification import Verification
 from neuralyzer.verification.verify import verify
 from neuralyzer.verification.view import verification_view
-from neuralyzer.verification.words import bar, colour, percent, remaining, sentence, speaks
+from neuralyzer.verification.words import bar, colour, leading_family, percent, remaining, sentence
 from tests.conftest import small_recipe
 from tests.verification.test_audit import render
 
@@ -267,19 +267,19 @@ def test_one_family_speaks_wherever_one_figure_must_do():
         }
         for name, (family, least) in made.items()
     ]
-    assert speaks(rows)["signal"] == "relearned" and remaining(rows) is None  # wider than four traces
+    assert leading_family(rows)["signal"] == "relearned" and remaining(rows) is None  # wider than four traces
     rows[2] |= {"counts": False}
-    assert speaks(rows)["signal"] == "augmented" and remaining(rows) == pytest.approx(3.0)
+    assert leading_family(rows)["signal"] == "augmented" and remaining(rows) == pytest.approx(3.0)
     rows[1] |= {"high": -0.05}
     assert remaining(rows) == 0.0
     only = [row | {"counts": row["signal"] == "fisher"} for row in rows]
-    assert speaks(only)["signal"] == "fisher"
-    assert speaks([row | {"counts": False} for row in rows]) is None and remaining([]) is None
+    assert leading_family(only)["signal"] == "fisher"
+    assert leading_family([row | {"counts": False} for row in rows]) is None and remaining([]) is None
 
 
 def test_what_may_remain_is_the_bound_of_the_same_family(setting, retrained):
     found = verify(retrained, setting[0], REQUEST, setting[1])
-    first = speaks(found.families)
+    first = leading_family(found.families)
     assert first["detectable"] == found.bound and found.remains == max(0.0, first["high"])
     assert f"up to {percent(found.remains)} of their trace may remain" in found.sentence
     assert Verification.from_dict(found.to_dict()) == found

@@ -1,4 +1,4 @@
-"""What the members that held each row, or those that did not, read of it; also with one member left out."""
+"""The moments of signal values over the members that held each row, or those that did not; also leaving one out."""
 
 from dataclasses import dataclass
 
@@ -6,17 +6,17 @@ import numpy as np
 
 from neuralyzer.references.signal_values import Flags, Floats
 
-ENOUGH = 32  # readings for a variance of a row's own: LiRA's 64 shadow models, half of which held the row
+ENOUGH = 32  # values from which a row has its own variance: LiRA has 64 shadow models, half of which held the row
 SMALLEST_DEVIATION = 1e-6  # keeps densities finite where all members agree
 
 
 @dataclass(frozen=True)
 class Group:
-    """Moments of some members' readings, row by row: ``(n,)``, or ``(M, n)`` where each member is left out in turn.
+    """The moments of some members' values, row by row: ``(n,)``, or ``(M, n)`` where each member is left out in turn.
 
     Attributes:
-        count: how many readings.
-        mean: of them.
+        count: number of values.
+        mean: of the values.
         squares: sum of their squared deviations from the mean.
     """
 
@@ -26,11 +26,11 @@ class Group:
 
     @classmethod
     def of(cls, readings: Floats, belongs: Flags) -> "Group":
-        """Moments over the members that belong to the group of each row.
+        """Return the moments over the members that belong to the group of each row.
 
         Args:
-            readings: ``(M, n)``.
-            belongs: ``(M, n)``; at least one member a row.
+            readings: signal values, ``(M, n)``.
+            belongs: whether each member belongs to it, ``(M, n)``; at least one member per row.
 
         Returns:
             The group, ``(n,)``.
@@ -40,14 +40,14 @@ class Group:
         return cls(count, mean, np.where(belongs, np.square(readings - mean), 0.0).sum(0))
 
     def without_each(self, readings: Floats, belongs: Flags) -> "Group":
-        """The same group as each member would have it, had that member not been among them.
+        """Return the same group without each member in turn.
 
         Args:
-            readings: those that the group was made of, ``(M, n)``.
-            belongs: values of members that held it; at least two members a row.
+            readings: signal values that the group was made of, ``(M, n)``.
+            belongs: whether each member belongs to it, ``(M, n)``; at least two members per row.
 
         Returns:
-            The group, ``(M, n)``; where a member does not belong, nothing changes.
+            The group, ``(M, n)``; unchanged where a member does not belong to it.
         """
         less = belongs.astype(float)
         deviation = less * (readings - self.mean)
@@ -56,11 +56,11 @@ class Group:
         return Group(count, self.mean - deviation / count, np.maximum(squares, 0.0))
 
     def deviation(self) -> Floats:
-        """Standard deviation of each row's readings.
+        """Return the standard deviation of each row's values.
 
         Returns:
-            A row's own where it has at least 32 readings, else one pooled over all rows: too few readings give too
-            poor a variance (LiRA, arXiv 2112.03570, section VI.C, at 64 shadow models).
+            The row's own if it has at least 32 values, else one pooled over all rows, since few values give a poor
+            variance (LiRA, arXiv 2112.03570, section VI.C, at 64 shadow models).
         """
         own = self.squares / np.maximum(self.count - 1, 1)
         freedom = np.maximum(self.count - 1, 0).sum(-1, keepdims=True)

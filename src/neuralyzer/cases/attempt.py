@@ -1,4 +1,4 @@
-"""One attempt of a case: unlearn, repair, judge, accept; and the reasons why it was not enough."""
+"""One attempt of a case: unlearning, repair, verification, acceptance tests; and why it was not enough."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -32,24 +32,24 @@ from neuralyzer.verification.verification import Verification
 from neuralyzer.verification.verify import verify
 from neuralyzer.workspace.policy import Policy
 
-CRASHES = (NeuralyzerError, ArithmeticError, RuntimeError, ValueError)  # what an algorithm may fail with
+CRASHES = (NeuralyzerError, ArithmeticError, RuntimeError, ValueError)  # that an algorithm may raise
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an attempt came to.
+    """The outcome of an attempt.
 
     Attributes:
-        method: the algorithm.
+        method: name of the algorithm.
         guarantee: of its class.
         hyperparameters: as used.
-        seconds: unlearning, tuning and repair.
+        seconds: of unlearning, tuning and repair.
         failures: why it was not enough; empty where it was.
         weights: file of the new weights; None where it crashed.
-        verification: of the new model; None where it was not judged.
+        verification: of the new model; None where it was not verified.
         acceptance: of the team's tests; None where there are none or they were not reached.
         utility: of the new model: ``holdout``, ``retained``, ``by_class``.
-        trials: what was tried to set its hyperparameters, with what the tuning split said of it.
+        trials: hyperparameters that were tried, with their results on the tuning split.
     """
 
     method: str
@@ -64,7 +64,7 @@ class Outcome:
     trials: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The attempt in short, as plain values; ``trace`` is what the counting families say is left, ``utility`` the holdout's."""
+        """Return a summary as plain values: ``trace`` is that left by counting families, ``utility`` the holdout's."""
         verdict = None if self.verification is None else str(self.verification.verdict)
         families = () if self.verification is None else self.verification.families
         return {
@@ -77,20 +77,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Setting:
-    """What every attempt of a case shares.
+    """The common arguments of every attempt of a case.
 
     Attributes:
         task: for the algorithms; it has the tuning split alone.
-        references: whose evaluation split the verdict opens.
+        references: whose evaluation split the verdict is measured on.
         protocol: declared before unlearning.
         policy: limits.
-        members_utility: what the tuning members predict for the holdout.
+        members_utility: utility on the holdout that the tuning members predict.
         answerable: why the pool cannot answer the request; None where it can.
         folder: where acceptance tests run.
-        progress: shown the work.
-        exact_references: how many models trained on exactly the retain set shall judge; 0 for the pool.
+        progress: shows the work.
+        exact_references: number of models trained on exactly the retain set for the verdict; 0 for the pool.
         exact_folder: where they are kept until the case is finished.
-        known: why whatever the recipe makes was trained on the rows; None where it need not be.
+        known: why any model of the recipe was trained on the rows, such as by its base; None where it was not.
     """
 
     task: Task
@@ -107,11 +107,11 @@ class Setting:
 
 
 def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any], folder: Folder) -> Outcome:
-    """Try one option, going on where an earlier try was killed.
+    """Try one option; an attempt that was killed is resumed after its last finished stage.
 
     Args:
         setting: of the case.
-        option: which.
+        option: to try.
         hyperparameters: of its algorithm.
         folder: of this attempt.
 
@@ -119,30 +119,30 @@ def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any]
         The outcome; its failures say why it was not enough.
 
     Raises:
-        StorageError: if the disk is full: no other option would fare better.
+        StorageError: if the disk is full, which every other option would find too.
     """
     exact = option.guarantee is Guarantee.EXACT
     method = catalogue.make(option.method, **hyperparameters)
     used = catalogue.hyperparameters(method)
-    spent = Outcome(option.method, option.guarantee, used, 0.0)
-    if not exact and _looks_spent(setting):
-        return _failed(spent, "the evaluation split was opened twice for these rows; only exact options remain")
+    outcome = Outcome(option.method, option.guarantee, used, 0.0)
+    if not exact and _accesses_spent(setting):
+        return _failed(outcome, "the evaluation split was opened twice for these rows; only exact options remain")
     try:
         model, record = _unlearned(setting, option, hyperparameters, folder)
     except StorageError:
         raise
     except CRASHES as error:
-        return _failed(spent, f"crashed: {type(error).__name__}: {first_line(error)}")
+        return _failed(outcome, f"crashed: {type(error).__name__}: {first_line(error)}")
     path = folder.path("weights.safetensors")
     trials = tuple(record["trials"])
-    spent = replace(
-        spent, hyperparameters=record["hyperparameters"], seconds=record["seconds"], weights=path, trials=trials
+    outcome = replace(
+        outcome, hyperparameters=record["hyperparameters"], seconds=record["seconds"], weights=path, trials=trials
     )
     clean = exact and record["forget_rows"] == 0 and record["steps"] > 0
     if exact and not clean:
-        return _failed(spent, "its training record does not show that no forget row was used")
-    if not exact and _seen_through(setting, model):
-        return _failed(spent, "the tuning split already sees that it has not forgotten; no look was spent")
+        return _failed(outcome, "its training record does not show that no forget row was used")
+    if not exact and _rejected_on_tuning_split(setting, model):
+        return _failed(outcome, "the tuning split already sees that it has not forgotten; no look was spent")
     verification = folder.stage(
         "verification", lambda: _verified(setting, model, clean, folder), Verification.to_dict, Verification.from_dict
     )
@@ -157,17 +157,18 @@ def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any]
             Acceptance.from_dict,
         )
     failures = _failures(verification, acceptance, None if exact else _lost(setting, utility))
-    return replace(spent, failures=failures, verification=verification, acceptance=acceptance, utility=utility)
+    return replace(outcome, failures=failures, verification=verification, acceptance=acceptance, utility=utility)
 
 
 def _failures(verification: Verification, acceptance: Acceptance | None, lost: str | None) -> tuple[str, ...]:
-    """Why an attempt is not enough; what an exact option loses, every exact option loses."""
+    """Return why an attempt is not enough; ``lost`` is None for an exact option, since every other loses as much."""
     failures = []
     if verification.verdict is Verdict.NOT_FORGOTTEN:
         failures.append("not forgotten")
-    kept = verification.retained_control
-    if verification.verdict is Verdict.INCONCLUSIVE and kept is not None and not kept.passed:
-        failures.append("it shows too little of the rows that it kept to be judged")  # another option's may show it
+    retained = verification.retained_control
+    if verification.verdict is Verdict.INCONCLUSIVE and retained is not None and not retained.passed:
+        # Another option's model may pass the control.
+        failures.append("it shows too little of the rows that it kept to be judged")
     if lost is not None:
         failures.append(lost)
     if acceptance is not None and acceptance.failed:
@@ -175,25 +176,25 @@ def _failures(verification: Verification, acceptance: Acceptance | None, lost: s
     return tuple(failures)
 
 
-def _failed(spent: Outcome, reason: str) -> Outcome:
-    return replace(spent, failures=(reason,))
+def _failed(outcome: Outcome, reason: str) -> Outcome:
+    return replace(outcome, failures=(reason,))
 
 
 def _unlearned(
     setting: Setting, option: Option, hyperparameters: Mapping[str, Any], folder: Folder
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Unlearn, then repair; each is kept once it is done."""
+    """Unlearn, then repair; the weights after each stage are written to the folder, and read back on resuming."""
     task, progress = setting.task, setting.progress
     method = catalogue.make(option.method, **hyperparameters)
     raw, final = folder.path("unlearned.safetensors"), folder.path("weights.safetensors")
     if not folder.has("unlearned"):
         task.training_audit, task.tried = TrainingAudit(task.training_audit.forget), []
-        task.start(task.request.budget if option.chosen else None)  # it binds the first choice only
+        task.start(task.request.budget if option.chosen else None)  # the budget binds the first choice only
         began = time.perf_counter()
         if space(method) and not hyperparameters and task.traceable:
-            found = search(method, task, progress, notes=folder.path("search"))
-            module, trials = found.module, [tried.to_dict() for tried in found.trials]
-            method = catalogue.make(option.method, **found.settings)
+            result = search(method, task, progress, notes=folder.path("search"))
+            module, trials = result.module, [trial.to_dict() for trial in result.trials]
+            method = catalogue.make(option.method, **result.settings)
         else:
             module = method.unlearn(task, progress)
             trials = task.tried
@@ -223,18 +224,19 @@ def _unlearned(
     return weights.load_into(weights.clone(task.model), final).eval(), record
 
 
-def _looks_spent(setting: Setting) -> bool:
+def _accesses_spent(setting: Setting) -> bool:
+    """Return whether the evaluation split was opened as often as allowed for these rows."""
     if setting.references is None:
         return False
     oracle = setting.task.oracle
     return (
-        setting.references.access_log.taken(oracle.lineage, setting.references.names(setting.task.parts))
+        setting.references.access_log.count(oracle.lineage, setting.references.names(setting.task.parts))
         >= MOST_ACCESSES
     )
 
 
-def _seen_through(setting: Setting, model: nn.Module) -> bool:
-    """Whether the tuning split already rejects the model; where the pool cannot answer, it is not heard."""
+def _rejected_on_tuning_split(setting: Setting, model: nn.Module) -> bool:
+    """Return whether the joint test on the tuning split rejects the model; False where the pool cannot answer."""
     task = setting.task
     if setting.answerable is not None or not task.traceable:
         return False
@@ -244,11 +246,11 @@ def _seen_through(setting: Setting, model: nn.Module) -> bool:
 def _verified(setting: Setting, model: nn.Module, exact: bool, folder: Folder) -> Verification:
     task, number = setting.task, 0
     if not exact and setting.references is not None and task.traceable:
-        # Counted before it is taken, and once: a killed case does not pay for the same look again.
+        # Recorded before the access, and once: a case that was killed here does not use up a second one.
         if not folder.has("look"):
-            taker = f"{folder.root.parent.parent.name}/{folder.root.name}"
+            accessor = f"{folder.root.parent.parent.name}/{folder.root.name}"
             names = setting.references.names(task.parts)
-            number = setting.references.access_log.take(task.oracle.lineage, names, taker)
+            number = setting.references.access_log.record(task.oracle.lineage, names, accessor)
             folder.write("look", {"number": number})
         number = folder.read("look")["number"]
     judges: Sequence[nn.Module] = ()
@@ -265,6 +267,7 @@ def _verified(setting: Setting, model: nn.Module, exact: bool, folder: Folder) -
 
 
 def _lost(setting: Setting, utility: Mapping[str, Any]) -> str | None:
+    """Return why too much utility was lost against what the references predict; None where it was not."""
     objective = setting.task.objective
     if setting.members_utility is None or utility["holdout"] is None:
         return None

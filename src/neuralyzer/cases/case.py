@@ -1,4 +1,4 @@
-"""``Case``: what came of a request, and where it lies."""
+"""``Case``: the outcome of a request, and the files that it left."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,8 +23,8 @@ class Case:
 
     Attributes:
         id: of the case.
-        folder: everything that was written.
-        oracle: the unlearned model, ready for the next request: its data are the retained rows.
+        folder: with all that was written.
+        oracle: the unlearned model with the retained rows as its data, ready for the next request.
         result: what ``--json`` prints.
         certificate: the signed certificate.
         report: the HTML report.
@@ -39,41 +39,41 @@ class Case:
 
     @property
     def model(self) -> Any:
-        """The unlearned module."""
+        """Return the unlearned module."""
         return self.oracle.model
 
     @property
     def weights(self) -> Path:
-        """The file of its weights."""
+        """Return the file of its weights."""
         return Path(self.result["weights_file"])
 
     @cached_property
     def audit(self) -> Audit:
-        """The audit of the original."""
+        """Return the audit of the original."""
         return Audit.from_dict(self.result["audit"])
 
     @cached_property
     def plan(self) -> Plan:
-        """The plan."""
+        """Return the plan."""
         return Plan.from_dict(self.result["plan"])
 
     @cached_property
     def verification(self) -> Verification:
-        """The verification of the unlearned model."""
+        """Return the verification of the unlearned model."""
         return Verification.from_dict(self.result["verification"])
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict's word."""
+        """Return the verdict."""
         return Verdict(self.result["verification"]["verdict"])
 
     @property
     def succeeded(self) -> bool:
-        """Whether the rows are forgotten or untraceable and no acceptance test failed."""
+        """Return whether the rows are forgotten or untraceable and no acceptance test failed."""
         return succeeded(self.result)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as plain values."""
+        """Return the result as plain values."""
         return self.result
 
     def __rich__(self) -> RenderableType:
@@ -86,7 +86,7 @@ class Case:
         )
 
     def _attempts(self) -> RenderableType:
-        """What the plan predicted of each attempt, and what was measured."""
+        """Return a table of predicted and measured values of each attempt."""
         table = Table(title="predicted / measured", title_justify="left")
         for name, side in (("method", "left"), ("seconds", "right"), ("trace left", "right"), ("utility", "right"),
                            ("outcome", "left")):  # fmt: skip
@@ -104,6 +104,6 @@ class Case:
 
 
 def succeeded(result: dict[str, Any]) -> bool:
-    """Whether a case's rows are forgotten or untraceable and no acceptance test failed: only then does it close."""
+    """Return whether rows are forgotten or untraceable and no acceptance test failed; only then a case closes."""
     done = Verdict(result["verification"]["verdict"]) in (Verdict.FORGOTTEN, Verdict.UNTRACEABLE)
     return done and not (result["acceptance"] or {}).get("failed")

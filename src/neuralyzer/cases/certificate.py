@@ -1,4 +1,4 @@
-"""Fills in the certificate from what a case came to know."""
+"""The certificate's content, filled in from the facts of a case."""
 
 import platform
 from dataclasses import asdict
@@ -22,25 +22,25 @@ from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.verification.verification import EXACT, Verification
 from neuralyzer.workspace import digests
 
-NAMED = ("torch", "numpy", "scipy", "safetensors", "curvlinops-for-pytorch")
+NAMED = ("torch", "numpy", "scipy", "safetensors", "curvlinops-for-pytorch")  # libraries whose versions are recorded
 
 
 def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> cert.Predicate:
-    """The certificate's predicate.
+    """Return the certificate's predicate.
 
     Args:
         facts: of the case.
         protocol: as it was declared before unlearning.
-        envelope: where the certificate will lie, for the command that checks it.
+        envelope: path of the certificate, for the command that checks it.
 
     Returns:
-        Every field filled in.
+        The predicate.
     """
     final, request, pool = facts.final, facts.task.request, facts.references
     verification = final.verification
     assert verification is not None and final.weights is not None
     unlearned = digests.of_file(final.weights)
-    # Checked by the certificate's own model, which lists the words that it knows.
+    # Texts whose allowed values the certificate's model checks.
     wanted, promised, verdict, basis = _words(facts)
     names = facts.names if facts.workspace.policy.name_subject else None
     return cert.Predicate(
@@ -101,9 +101,9 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             basis=basis,
             hyperparameters={name: value for name, value in final.hyperparameters.items()},
             seed=facts.options.seed,
-            code_digest=code_digest(),
-            environment_digest=digests.of_json(environment()),
-            versions=versions(),
+            code_digest=_code_digest(),
+            environment_digest=digests.of_json(_environment()),
+            versions=_versions(),
             threads=torch.get_num_threads(),
             escalated_from=[f"{o.method}: {'; '.join(o.failures)}" for o in facts.outcomes if o is not final],
         ),
@@ -142,12 +142,12 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
     )
 
 
-def _control(made: PositiveControl | None) -> controls.PositiveControlRecord | None:
-    return None if made is None else controls.PositiveControlRecord.model_validate(made.to_dict())
+def _control(control: PositiveControl | None) -> controls.PositiveControlRecord | None:
+    return None if control is None else controls.PositiveControlRecord.model_validate(control.to_dict())
 
 
 def _derived(location: dict[str, Any]) -> list[cert.Holding]:
-    """Copies and what was made from models that saw the rows; a case that an older version located has none."""
+    """Return copies and models derived from models that saw the rows; none in a case located by an older version."""
     return [
         cert.Holding(
             name=model["name"],
@@ -165,7 +165,7 @@ def _derived(location: dict[str, Any]) -> list[cert.Holding]:
 
 
 def _bases(location: dict[str, Any]) -> list[cert.Holding]:
-    """Pretrained bases that saw the rows, or of which nobody knows; one that saw none holds nothing."""
+    """Return the pretrained bases that saw the rows or may have seen them."""
     bases = [Base(**base) for base in location.get("bases", ())]
     return [
         cert.Holding(
@@ -223,7 +223,7 @@ def _known_attacks(verification: Verification) -> list[str]:
 
 
 def _exact_references(verification: Verification | None) -> list[cert.Holding]:
-    """Who judged, where it was not the pool; each of them was judged by the others, so the self-check counts them."""
+    """Return the exact references of a verdict, if any; the self-check tests each of them, so its count is theirs."""
     if verification is None or verification.judges != EXACT or verification.self_check is None:
         return []
     note = "trained on exactly the retained rows once the weights were final; they judged in the pool's place"
@@ -255,8 +255,8 @@ def _utility(facts: Facts) -> cert.UtilityRecord | None:
 
 
 @cache
-def code_digest() -> str:
-    """SHA-256 over the package's Python files."""
+def _code_digest() -> str:
+    """Return the SHA-256 over the package's Python files."""
     root = Path(neuralyzer.__file__).parent
     return digests.of_texts(
         text for path in sorted(root.rglob("*.py")) for text in (str(path.relative_to(root)), path.read_text())
@@ -264,13 +264,13 @@ def code_digest() -> str:
 
 
 @cache
-def environment() -> tuple[str, ...]:
-    """Every installed distribution with its version."""
+def _environment() -> tuple[str, ...]:
+    """Return every installed distribution with its version."""
     return tuple(sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}))
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of what computes."""
-    found = {"python": platform.python_version(), "neuralyzer-unlearning": neuralyzer.__version__}
-    known = dict(entry.split("==", 1) for entry in environment())
-    return found | {name: known[name] for name in NAMED if name in known}
+def _versions() -> dict[str, str]:
+    """Return the versions of Python, of this package and of the libraries that compute."""
+    ours = {"python": platform.python_version(), "neuralyzer-unlearning": neuralyzer.__version__}
+    installed = dict(entry.split("==", 1) for entry in _environment())
+    return ours | {name: installed[name] for name in NAMED if name in installed}

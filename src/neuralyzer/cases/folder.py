@@ -1,4 +1,4 @@
-"""A case's folder: each stage's result is written whole before the next begins, and read back on resuming."""
+"""A case's folder: each stage's result is written before the next begins, and read back on resuming."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Folder:
-    """Where a case, or an attempt of it, keeps its results."""
+    """The folder of a case, or of an attempt of it, with the results of its stages."""
 
     root: Path
 
     def path(self, name: str) -> Path:
-        """A file of the folder."""
+        """Return a file of the folder."""
         return self.root / name
 
     def has(self, name: str) -> bool:
-        """Whether a stage is finished."""
+        """Return whether a stage is finished."""
         return self.path(f"{name}.json").exists()
 
     def read(self, name: str) -> Any:
-        """A finished stage's result as plain values."""
+        """Return a finished stage's result as plain values."""
         return atomic.read_json(self.path(f"{name}.json"))
 
     def write(self, name: str, content: Any) -> None:
-        """Finish a stage."""
+        """Write a stage's result, which finishes it."""
         atomic.write_json(self.path(f"{name}.json"), content)
 
     def stage(
@@ -39,13 +39,13 @@ class Folder:
         to: Callable[[Result], Any],
         of: Callable[[Any], Result],
     ) -> Result:
-        """Run a stage, or read its result where it is finished.
+        """Run a stage, or read its result if it is finished.
 
         Args:
             name: of the stage and its file.
-            work: does it.
-            to: makes plain values of the result.
-            of: makes the result of plain values.
+            work: runs the stage.
+            to: turns the result into plain values.
+            of: turns plain values into the result.
 
         Returns:
             The result.

@@ -1,4 +1,4 @@
-"""``forget``: the whole way of a case, from the request to the signed certificate and the report."""
+"""``forget``: a whole case, from the request to the signed certificate and the report."""
 
 import datetime as dt
 import tempfile
@@ -17,7 +17,7 @@ from neuralyzer.cases.attempt import Outcome, Setting, attempt
 from neuralyzer.cases.case import Case, succeeded
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.identity import case_of
-from neuralyzer.cases.listener import NoListener, Watch
+from neuralyzer.cases.listener import CaseListener, NoListener
 from neuralyzer.cases.options import CaseOptions
 from neuralyzer.certificates.certify import certify
 from neuralyzer.certificates.statement import ProtocolRecord
@@ -38,7 +38,7 @@ from neuralyzer.registry.locate import GIVEN, locate
 from neuralyzer.registry.location import Base, Location
 from neuralyzer.registry.trained_on import base_saw
 from neuralyzer.report.page import write_report
-from neuralyzer.trace.estimator import memory
+from neuralyzer.trace.estimator import nulls_to_keep
 from neuralyzer.unlearning.task import Task
 from neuralyzer.verification.audit import Audit, audit
 from neuralyzer.verification.controls import Controls
@@ -58,31 +58,31 @@ def forget(
     method: str | None = None,
     options: CaseOptions | None = None,
     progress: Progress | None = None,
-    watch: Watch | None = None,
+    watch: CaseListener | None = None,
     wish: CaseOptions | None = None,
 ) -> Case:
     """Make a model forget, and prove it.
 
-    Each stage's result is written before the next begins: killed and called again with the same arguments, the case
-    goes on from its last finished stage and ends in the same weights. The original is never changed.
+    Each stage's result is written before the next begins. If the case is killed and called again with the same
+    arguments, it resumes after its last finished stage and ends in the same weights. The original is never changed.
 
     Args:
         oracle: the model.
-        request: whose rows, how strongly, by when.
-        references: its pool, or a function that gives it; without one only exact options can be judged.
-        workspace: where the case is kept, and the policy; a temporary folder by default.
-        method: the person's own choice of algorithm, short for ``options``.
+        request: names the rows, the guarantee and the due date.
+        references: the model's pool, or a function that returns it; without one only exact options get a verdict.
+        workspace: has the policy and keeps the case; a temporary folder by default.
+        method: name of the algorithm, short for ``options``.
         options: of the case.
-        progress: shown the work.
-        watch: told each stage's result.
-        wish: ``options`` by its old name, which goes with the next version.
+        progress: shows the work.
+        watch: receives each stage's result.
+        wish: ``options`` by its old name, which is removed with the next version.
 
     Returns:
         The finished case.
 
     Raises:
         UsageError: if there is no such method, if it cannot be used on this request, or if exact references are asked
-            for where there is no pool.
+            for without a pool.
     """
     began = time.perf_counter()
     place = as_workspace(tempfile.mkdtemp(prefix="neuralyzer-") if workspace is None else workspace)
@@ -104,7 +104,7 @@ def _forget(
     references: References_,
     place: Workspace,
     options: CaseOptions,
-    watch: Watch,
+    watch: CaseListener,
     progress: Progress,
     began: float,
 ) -> Case:
@@ -114,7 +114,7 @@ def _forget(
     if folder.has("result"):
         return _closed(folder, oracle, positions, references, case, place)
     if options.method is not None:
-        # a wrong name is told before an audit is paid for
+        # A wrong name or hyperparameter is refused before the audit, which takes time.
         catalogue.make(options.method, **(options.hyperparameters or {}))
     pool = references() if callable(references) else references
     if options.exact_references and pool is None:
@@ -125,8 +125,8 @@ def _forget(
     location = folder.stage(
         "located",
         lambda: _located(request, place, oracle, options).to_dict(),
-        lambda found: found,
-        lambda found: found,
+        lambda values: values,
+        lambda values: values,
     )
     watch.stage("located", location)
     audited = folder.stage("audit", lambda: audit(oracle, request, pool, place.policy), Audit.to_dict, Audit.from_dict)
@@ -159,14 +159,14 @@ def _forget(
 def _planned(task: Task, place: Workspace, options: CaseOptions, audited: Audit) -> Plan:
     record, limit = Record.shipped().with_cases(place.cases), place.policy.max_utility_loss
     doubt = Controls(audited.self_check, audited.positive_control).reason
-    found = make_plan(task, limit, options.method, options.hyperparameters, options.rates, record, doubt)
-    return found if options.choose is None else found.chosen_by_person(options.choose(found))
+    plan = make_plan(task, limit, options.method, options.hyperparameters, options.rates, record, doubt)
+    return plan if options.choose is None else plan.chosen_by_person(options.choose(plan))
 
 
 def _located(request: ErasureRequest, workspace: Workspace, oracle: TrainedModel, options: CaseOptions) -> Location:
-    own = dict.fromkeys([*weights.identities(oracle.model), oracle.lineage])
+    identities = dict.fromkeys([*weights.identities(oracle.model), oracle.lineage])
     return locate(
-        request, workspace, oracle.data, weights=list(own), base=oracle.recipe.bases, also=options.also,
+        request, workspace, oracle.data, weights=list(identities), base=oracle.recipe.bases, also=options.also,
         name=options.named.get("data", GIVEN),
     )  # fmt: skip
 
@@ -181,26 +181,26 @@ def _now() -> str:
 
 
 def _declared(audited: Audit) -> ProtocolRecord:
-    own = audited.protocol
+    protocol = audited.protocol
     return ProtocolRecord.declare(
-        signals=list(own.signals), counting=list(own.counting), alpha=own.alpha, max_trace=own.max_trace,
-        references=own.references, declared_at=_now(),
+        signals=list(protocol.signals), counting=list(protocol.counting), alpha=protocol.alpha,
+        max_trace=protocol.max_trace, references=protocol.references, declared_at=_now(),
     )  # fmt: skip
 
 
-def _attempts(setting: Setting, plan: Plan, options: CaseOptions, folder: Folder, watch: Watch) -> list[Outcome]:
+def _attempts(setting: Setting, plan: Plan, options: CaseOptions, folder: Folder, watch: CaseListener) -> list[Outcome]:
     """Try the options in order until one is enough."""
     outcomes: list[Outcome] = []
     for number, option in enumerate(plan.order):
         if any(before.method == option.method and before.weights is None for before in outcomes):
-            continue  # what crashed within the budget would crash again
-        own = Folder(folder.root / "attempts" / f"{number}-{option.method}")
+            continue  # it crashed within the budget and would crash again without
+        own_folder = Folder(folder.root / "attempts" / f"{number}-{option.method}")
         hyperparameters = (options.hyperparameters or {}) if option.method == options.method else {}
-        outcomes.append(attempt(setting, option, hyperparameters, own))
+        outcomes.append(attempt(setting, option, hyperparameters, own_folder))
         watch.stage("attempt", outcomes[-1])
         if not outcomes[-1].failures:
             break
-    if all(found.verification is None for found in outcomes):
+    if all(tried.verification is None for tried in outcomes):
         raise UsageError(f"no option came to a verdict; the last one: {outcomes[-1].failures[0]}")
     return outcomes
 
@@ -215,29 +215,29 @@ def _finish(folder: Folder, facts: outcome.Facts, declared: ProtocolRecord) -> N
     result = outcome.result(facts, envelope, page)
     if not page.exists():
         write_report(result, outcome.margins(facts), page)
-    result["unlearning"]["speed"] = facts.speed.to_dict()  # the report has taken its time too
+    result["unlearning"]["speed"] = facts.speed.to_dict()  # with the time of the report
     folder.write("result", result)
 
 
-def _unname(folder: Folder, place: Workspace) -> None:
-    """Remove names from the files of a closed case; the commitment lets whoever has the workspace's key match them."""
+def _remove_names(folder: Folder, place: Workspace) -> None:
+    """Remove names from the files of a closed case; with the workspace's key, the commitment can still be matched."""
     received = folder.read("request")
     if place.policy.name_subject or "commitment" in received:
         return
-    asked = received["request"]
+    request = received["request"]
     nameless = {
-        "request": asked | dict.fromkeys(("subjects", "rows", "where")),
-        "commitment": commitments.commitment(place, [digests.of_json(asked)]),
+        "request": request | dict.fromkeys(("subjects", "rows", "where")),
+        "commitment": commitments.commitment(place, [digests.of_json(request)]),
     }
-    folder.write("located", outcome.discreet(folder.read("located"), named=False))
+    folder.write("located", outcome.without_names(folder.read("located"), named=False))
     folder.write("request", received | nameless)
 
 
 def _closed(
     folder: Folder, oracle: TrainedModel, positions: np.ndarray, references: References_, case: str, place: Workspace
 ) -> Case:
-    """Erase what was measured on the rows where the case succeeded, and hand over the unlearned model."""
-    # Exact references go whatever the verdict was: it is written down.
+    """Erase what was measured on the rows if the case succeeded, and return the case with the unlearned model."""
+    # Exact references are deleted whatever the verdict is, since it is written.
     exact.destroy(folder.root / EXACT_FOLDER)
     result, factors = folder.read("result"), None
     if succeeded(result) and not folder.has("closed"):
@@ -246,14 +246,14 @@ def _closed(
             pool = references() if callable(references) else references
             if pool is not None:
                 factors = pool.store.curvature if pool.store.curvature.exists() else None
-                pool.erase(positions, case, memory(pool, positions, result["policy"]["alpha"]))
+                pool.erase(positions, case, nulls_to_keep(pool, positions, result["policy"]["alpha"]))
         if isinstance(oracle.recipe.train, Sharded):
             shard_record.erase(oracle.recipe.train.folder, oracle.data.ids[positions].tolist())
-        _unname(folder, place)
+        _remove_names(folder, place)
         folder.write("closed", {"case": case})
     module = weights.load_into(weights.clone(oracle.model), Path(result["weights_file"])).eval()
     retained = oracle.data.select(np.setdiff1d(np.arange(len(oracle.data)), positions))
     after = TrainedModel(module, oracle.recipe, retained, oracle.holdout, parent=oracle.lineage)
     if factors is not None:
-        kept.factors(after, factors)  # of the rows that are left, so that the next request pays a solve only
+        kept.factors(after, factors)  # of the rows that are left, so that the next request costs only a solve
     return Case(case, folder.root, after, result, Path(result["certificate"]), Path(result["report"]))

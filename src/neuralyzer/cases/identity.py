@@ -1,4 +1,4 @@
-"""Which case a request is: the same whenever it is asked again, and another for whatever would change its answer."""
+"""The id of a case: equal for equal requests, and different wherever anything differs that could change the result."""
 
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.options import CaseOptions
@@ -9,24 +9,25 @@ from neuralyzer.workspace.paths import Workspace
 
 
 def case_of(place: Workspace, oracle: TrainedModel, request: ErasureRequest, options: CaseOptions) -> str:
-    """The name of a case, which no one can make of a subject's name without the workspace's key.
+    """Return the id of a case; it cannot be computed from a subject's name without the workspace's key.
 
     Args:
-        place: where cases are kept; its policy is part of the name.
+        place: the workspace; its policy is part of the id.
         oracle: the model, with its rows.
-        request: whose rows.
+        request: of the case.
         options: of the case.
 
     Returns:
-        ``case-`` and twelve digits; that of an early workspace where such a case was begun there.
+        ``case-`` and twelve digits; the id by version 0.1 if the case was begun by that.
     """
     fields = _fields(place, oracle, request, options)
-    own = _name(place, [digests.of_json(fields)])
-    if _answered(place, own) not in (NOT_ANSWERED, place.policy.acceptance):
-        # A command that could not be run is mended and the case goes on; one that was run is part of the answer.
-        own = _name(place, [digests.of_json(fields | {"acceptance": place.policy.acceptance})])
+    current = _name(place, [digests.of_json(fields)])
+    if _acceptance_of(place, current) not in (NOT_FINISHED, place.policy.acceptance):
+        # A command that could not be run may be corrected, and the case resumes; one that was run is part of the
+        # result.
+        current = _name(place, [digests.of_json(fields | {"acceptance": place.policy.acceptance})])
     early = _name(place, _early_fields(oracle, request, options))
-    if not (place.cases / own).exists():
+    if not (place.cases / current).exists():
         folder = Folder(place.cases / early)
         if (
             folder.has("request")
@@ -34,31 +35,31 @@ def case_of(place: Workspace, oracle: TrainedModel, request: ErasureRequest, opt
             and not (folder.has("result") and folder.read("result")["policy"] != place.policy.to_dict())
         ):
             return early
-    return own
+    return current
 
 
-NOT_ANSWERED = object()
+NOT_FINISHED = object()  # in place of a command, since None means that there is no command
 
 
-def _answered(place: Workspace, case: str) -> object:
-    """The acceptance command that a finished case was held to."""
+def _acceptance_of(place: Workspace, case: str) -> object:
+    """Return the acceptance command of a finished case; ``NOT_FINISHED`` where the case is not finished."""
     folder = Folder(place.cases / case)
-    return folder.read("result")["policy"]["acceptance"] if folder.has("result") else NOT_ANSWERED
+    return folder.read("result")["policy"]["acceptance"] if folder.has("result") else NOT_FINISHED
 
 
 def _same(place: Workspace, folder: Folder, request: ErasureRequest) -> bool:
-    """Whether a case was begun for a request; one that has closed knows it by its commitment alone."""
-    received, asked = folder.read("request"), request.to_dict()
-    known = received.get("commitment")
-    return bool(received["request"] == asked) or known == commitments.commitment(place, [digests.of_json(asked)])
+    """Return whether a case was begun for a request; a closed case keeps only the request's commitment."""
+    received, values = folder.read("request"), request.to_dict()
+    commitment = received.get("commitment")
+    return bool(received["request"] == values) or commitment == commitments.commitment(place, [digests.of_json(values)])
 
 
 def _fields(place: Workspace, oracle: TrainedModel, request: ErasureRequest, options: CaseOptions) -> dict[str, object]:
-    asked = request.to_dict()
+    values = request.to_dict()
     if options.timed_budget:
-        asked.pop("budget")  # another timing is no other request
+        values.pop("budget")  # another timing does not make another request
     return {
-        "request": asked,
+        "request": values,
         "model": oracle.digest,
         "data": oracle.data_digest,
         "policy": {name: value for name, value in place.policy.to_dict().items() if name != "acceptance"},
@@ -70,7 +71,7 @@ def _fields(place: Workspace, oracle: TrainedModel, request: ErasureRequest, opt
 
 
 def _early_fields(oracle: TrainedModel, request: ErasureRequest, options: CaseOptions) -> list[str]:
-    """What version 0.1 made the name of: a set of texts, so that one case could have two names' wishes."""
+    """Return the texts from which version 0.1 made an id; they did not cover all options."""
     return [
         digests.of_json(request.to_dict()), oracle.digest, str(options.method), repr(options.hyperparameters), str(options.seed),
         *([str(options.exact_references)] if options.exact_references else []),

@@ -1,17 +1,17 @@
-"""Who watches a case: told each stage's result as soon as it is there."""
+"""The listener of a case, which receives each stage's result."""
 
 from typing import Any, Protocol
 
 
-class Watch(Protocol):
-    """Receives the results of a case's stages, in order; those read back on resuming too."""
+class CaseListener(Protocol):
+    """A listener that receives the results of a case's stages in order, also of those read back on resuming."""
 
     def stage(self, name: str, result: Any) -> None:
-        """A stage is finished: ``located``, ``audit``, ``plan``, ``attempt``."""
+        """Receive a finished stage's result: ``located``, ``audit``, ``plan``, ``attempt``."""
 
 
 class NoListener:
-    """Nobody watches."""
+    """A listener that ignores all results."""
 
     def stage(self, name: str, result: Any) -> None:
         """Ignore the result."""

@@ -1,4 +1,4 @@
-"""``CaseOptions``: what a person may ask of a case besides the request itself."""
+"""``CaseOptions``: the options of a case besides the request itself."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,23 +14,23 @@ from neuralyzer.unlearning.cost import Rates
 
 @dataclass(frozen=True)
 class CaseOptions:
-    """What a person may ask of a case besides the request itself.
+    """The options of a case besides the request itself.
 
     Attributes:
-        method: the algorithm, in place of the plan's choice.
+        method: name of the algorithm, in place of the plan's choice.
         hyperparameters: of that algorithm.
-        seed: of whatever the algorithms draw.
+        seed: of the algorithms' random draws.
         rates: seconds of each kind of work; timed where None.
-        retrain_seconds: what one retraining takes, where it was measured.
+        retrain_seconds: of one retraining, if it was measured.
         folder: where acceptance tests run.
-        exact_references: how many models trained on exactly the retain set shall judge, made once the weights are
-            final; 0 for the pool. The person pays for them: retraining once costs a part of it.
-        choose: asked for the method once the plan is there, in place of ``method``; its answer is kept with the plan.
-        device: where a retraining and exact references are trained; by default the GPU where there is one.
-        also: further tables that are searched for the rows, such as ``registry.tables.table`` reads.
-        timed_budget: whether the request's budget was computed from a timing: it is then no part of the case's name,
-            and a case that is gone on with keeps the budget that it began with.
-        named: what the report calls the ``organisation``, the ``model`` and the ``data``.
+        exact_references: number of models trained on exactly the retain set for the verdict, once the weights are
+            final; 0 for the pool. They cost more than one retraining.
+        choose: called with the plan to choose the method, in place of ``method``; its answer is kept with the plan.
+        device: where a retraining and exact references are trained; by default the GPU if there is one.
+        also: further tables that are searched for the rows, as ``registry.tables.table`` reads them.
+        timed_budget: whether the request's budget was computed from a timing. It is then no part of the case's id, and
+            a resumed case keeps the budget that it began with.
+        named: names of the ``organisation``, the ``model`` and the ``data`` in the report.
     """
 
     method: str | None = None

@@ -1,4 +1,4 @@
-"""A case's result as one JSON document, and the margins that its report draws."""
+"""The result of a case as one JSON document, and the margins that its report shows."""
 
 import time
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ NOT_TESTED = (
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that a case came to know; ``done`` is when it was answered."""
+    """All facts of a case; ``done`` is when it was answered."""
 
     case: str
     oracle: TrainedModel
@@ -53,8 +53,8 @@ class Facts:
 
     @property
     def speed(self) -> Speed:
-        """What it has taken so far; of a case that was killed and goes on, what it takes since."""
-        pool, unlearning = self.references, sum(found.seconds for found in self.outcomes)
+        """Return the seconds so far; of a resumed case, those since it was resumed."""
+        pool, unlearning = self.references, sum(tried.seconds for tried in self.outcomes)
         seconds = max(time.perf_counter() - self.began, unlearning)
         served = 1 if pool is None else len(pool.pool_index.closed) + (self.case not in pool.pool_index.closed)
         return Speed(
@@ -63,25 +63,25 @@ class Facts:
 
     @property
     def final(self) -> Outcome:
-        """The attempt that counts: the accepted one, else the last that was judged."""
-        judged = [found for found in self.outcomes if found.verification is not None]
-        accepted = [found for found in judged if not found.failures]
-        return (accepted or judged)[-1]
+        """Return the final attempt: the accepted one, else the last that has a verdict."""
+        verified = [tried for tried in self.outcomes if tried.verification is not None]
+        accepted = [tried for tried in verified if not tried.failures]
+        return (accepted or verified)[-1]
 
     @property
     def names(self) -> list[str]:
-        """What the request names, for the commitment."""
+        """Return all names in the request, for the commitment."""
         request = self.task.request
         return [*request.subjects, *request.rows, *request.classes, *([request.where] if request.where else [])]
 
     @property
     def commitment(self) -> str:
-        """Keyed commitment to what the request names."""
+        """Return the keyed commitment to the names in the request."""
         return commitments.commitment(self.workspace, self.names)
 
 
 def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
-    """The case as ``--json`` prints it; traces are fractions, 1.0 = 100 %."""
+    """Return the case as ``--json`` prints it; traces are fractions, 1.0 = 100 %."""
     final, pool = facts.final, facts.references
     assert final.verification is not None and final.weights is not None
     before, after = utilities(facts.task, facts.task.model), final.utility
@@ -90,11 +90,11 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
     return {
         "case": facts.case,
         "verdict": str(final.verification.verdict),
-        "request": _asked(facts),
+        "request": _request(facts),
         "policy": facts.workspace.policy.to_dict(),
         "organisation": facts.options.named.get("organisation"),
         "model": facts.options.named.get("model"),
-        "located": discreet(facts.location, facts.workspace.policy.name_subject),
+        "located": without_names(facts.location, facts.workspace.policy.name_subject),
         "references": {
             "size": pool.size if pool else 0,
             "tuning": pool.tuning.values.members if pool else 0,
@@ -109,13 +109,13 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
             "method": final.method,
             "guarantee": str(final.guarantee),
             "hyperparameters": final.hyperparameters,
-            "seconds": sum(found.seconds for found in facts.outcomes),
+            "seconds": sum(tried.seconds for tried in facts.outcomes),
             "retrain_seconds": facts.options.retrain_seconds,
             "speed": facts.speed.to_dict(),
             "threads": torch.get_num_threads(),
             "attempts": [
-                found.to_dict() | {"predicted": predicted}
-                for found, predicted in zip(facts.outcomes, _predicted(facts.plan, facts.outcomes), strict=True)
+                tried.to_dict() | {"predicted": predicted}
+                for tried, predicted in zip(facts.outcomes, _predicted(facts.plan, facts.outcomes), strict=True)
             ],
         },
         "verification": final.verification.to_dict(),
@@ -138,10 +138,10 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
     }
 
 
-def _asked(facts: Facts) -> dict[str, Any]:
-    """The request; whose it is, where the policy allows a name."""
+def _request(facts: Facts) -> dict[str, Any]:
+    """Return the request, with its subjects only if the policy allows names."""
     request = facts.task.request
-    asked: dict[str, Any] = {
+    values: dict[str, Any] = {
         "id": facts.case,
         "reason": request.reason,
         "received": facts.received["received"],
@@ -154,39 +154,39 @@ def _asked(facts: Facts) -> dict[str, Any]:
         "commitment": facts.commitment,
     }
     if facts.workspace.policy.name_subject:
-        asked["subjects"] = facts.names
-    return asked
+        values["subjects"] = facts.names
+    return values
 
 
 def _predicted(plan: Plan, outcomes: list[Outcome]) -> list[dict[str, float | None]]:
-    """What the plan predicted of each attempt; of one that comes again without the budget it predicted no seconds."""
-    found, before = [], set[str]()
-    for own in outcomes:
-        option = next(option for option in plan.options if option.method == own.method)
-        seconds = None if own.method in before else option.seconds
-        found.append({"seconds": seconds, "trace": option.trace, "utility": option.utility})
-        before.add(own.method)
-    return found
+    """Return the plan's predictions of each attempt; no seconds for a method's second attempt, without the budget."""
+    predictions, before = [], set[str]()
+    for tried in outcomes:
+        option = next(option for option in plan.options if option.method == tried.method)
+        seconds = None if tried.method in before else option.seconds
+        predictions.append({"seconds": seconds, "trace": option.trace, "utility": option.utility})
+        before.add(tried.method)
+    return predictions
 
 
 def _digest(facts: Facts, path: Path) -> str:
     return weights.digest(weights.load_into(weights.clone(facts.task.model), path))
 
 
-def discreet(location: dict[str, Any], named: bool) -> dict[str, Any]:
-    """Where the rows lie, without the names of others whose rows are alike."""
+def without_names(location: dict[str, Any], named: bool) -> dict[str, Any]:
+    """Return where the rows are, without the names of other subjects whose rows or names are similar."""
     if named:
         return location
     near = location.get("near", ())  # cases that an early version located have none
-    numbers = {name: f"(name {at})" for at, name in enumerate(sorted({own["name"] for own in near}), 1)}
+    numbers = {name: f"(name {at})" for at, name in enumerate(sorted({hit["name"] for hit in near}), 1)}
     return location | {
         "duplicates": [{**copy, "subject": "(not named)"} for copy in location["duplicates"]],
-        "near": [{**own, "name": numbers[own["name"]], "like": "(not named)"} for own in near],
+        "near": [{**hit, "name": numbers[hit["name"]], "like": "(not named)"} for hit in near],
     }
 
 
 def margins(facts: Facts) -> dict[str, list[float]]:
-    """Margins on the forget rows: original, unlearned, references that never saw them and those that did."""
+    """Return margins on the forget rows: of original, unlearned model, and references that never saw or saw them."""
     task, final = facts.task, facts.final
     assert final.weights is not None
     if facts.references is None:
@@ -198,7 +198,7 @@ def margins(facts: Facts) -> dict[str, list[float]]:
     never, saw = [], []
     for part in task.parts:
         keep, phi = split.values.keep[:, part.subject], split.values.signals["margin"].rows[:, part.rows]
-        never.append(phi[split.values.asked(part.subject, part.rows)])
+        never.append(phi[split.values.comparable(part.subject, part.rows)])
         saw.append(phi[keep][split.values.rows_held(part.subject, part.rows)])
     return {
         "original": margins_of(task.model, rows, context).tolist(),

@@ -1,4 +1,4 @@
-"""What the person who watches a case sees: the story in Rich, plain lines, or nothing."""
+"""The terminal output of a case: in Rich, as plain lines, or none."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ from neuralyzer.verification.words import colour
 
 
 class Screen(Terminal):
-    """Shows each stage of a case as soon as it is there.
+    """A listener that prints each stage of a case.
 
     Args:
-        console: where.
-        model: what the model is called.
-        whose: whose trace it is, in the genitive.
+        console: where it prints.
+        model: name of the model in sentences.
+        whose: owner of the trace in sentences, in the genitive.
     """
 
     def __init__(self, console: Console, model: str = "The model", whose: str = "the rows'") -> None:
@@ -31,35 +31,35 @@ class Screen(Terminal):
         self.model, self.whose = model, whose
 
     def say(self, text: str) -> None:
-        """A line of the story."""
+        """Print a heading."""
         self.console.print()
         self.console.print(Text(text, style="bold"))
 
     def stage(self, name: str, result: Any) -> None:
-        """Show a stage's result."""
+        """Print a stage's result."""
         self.console.print()
         if name == "located":
-            self.console.print(located_view(result))
+            self.console.print(_located_view(result))
         elif name == "audit":
             self.console.print(audit_view(result, self.model, self.whose))
         elif name == "attempt":
-            self.console.print(attempt_view(result))
+            self.console.print(_attempt_view(result))
         else:
             self.console.print(result)
 
 
-class Blind(Silent):
-    """Sees nothing: for ``--json``."""
+class NoScreen(Silent):
+    """A listener that prints nothing, for ``--json``."""
 
     def say(self, text: str) -> None:
-        """Nothing."""
+        """Print nothing."""
 
     def stage(self, name: str, result: Any) -> None:
-        """Nothing."""
+        """Print nothing."""
 
 
-def located_view(found: dict[str, Any]) -> RenderableType:
-    """Where the rows lie."""
+def _located_view(found: dict[str, Any]) -> RenderableType:
+    """Return a table of where the rows are."""
     table = Table(title=f"located: {found['rows']} rows, in {found['seconds']:.2f} s", title_justify="left", box=None)
     for head in ("what", "name", "rows or steps"):
         table.add_column(head)
@@ -74,13 +74,13 @@ def located_view(found: dict[str, Any]) -> RenderableType:
         table.add_row("pretrained base", base["name"] or base["digest"][:12], str(Base(**base)).partition(": ")[2])
     if found["duplicates"]:
         table.add_row("exact duplicates", "under other names", f"{len(found['duplicates'])} rows")
-    for own in found.get("near", ()):
-        table.add_row("near name", repr(own["name"]), f"{own['rows']} rows in {own['dataset']}, not covered")
+    for hit in found.get("near", ()):
+        table.add_row("near name", repr(hit["name"]), f"{hit['rows']} rows in {hit['dataset']}, not covered")
     return table
 
 
-def attempt_view(outcome: Outcome) -> RenderableType:
-    """What an attempt came to: the tests one by one, or why it was turned down."""
+def _attempt_view(outcome: Outcome) -> RenderableType:
+    """Return the outcome of an attempt: the acceptance tests one by one, and why it was not enough."""
     parts: list[RenderableType] = [Text(f"{outcome.method}: {outcome.seconds:.2f} s, repair included")]
     if outcome.failures:
         parts.append(Text(f"turned down: {'; '.join(outcome.failures)}; the next option follows", style="yellow"))
@@ -93,7 +93,7 @@ def attempt_view(outcome: Outcome) -> RenderableType:
 
 
 def case_view(result: dict[str, Any]) -> RenderableType:
-    """Verification with the column of really retrained models, utility, verdict, and where things lie."""
+    """Return the verification, the utility, the verdict, and the paths of report, certificate and weights."""
     verification = Verification.from_dict(result["verification"])
     unlearning, name = result["unlearning"], result["utility"]["name"]
     utility = result["utility"][f"holdout_{name}"]
@@ -119,7 +119,7 @@ def case_view(result: dict[str, Any]) -> RenderableType:
 
 
 def console(plain: bool) -> Console:
-    """The terminal, or plain text of a fixed width without colour."""
+    """Return a console for the terminal; if ``plain``, one of fixed width without colour."""
     return (
         Console(no_color=True, force_terminal=False, width=120, highlight=False) if plain else Console(highlight=False)
     )

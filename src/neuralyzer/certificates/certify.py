@@ -1,4 +1,4 @@
-"""Signs what a case found out about its weights."""
+"""The signing of a certificate about a case's weights."""
 
 from pathlib import Path
 
@@ -14,16 +14,16 @@ def certify(predicate: Predicate, weights: Path, workspace: Workspace, path: Pat
     """Sign a certificate about a weights file.
 
     Args:
-        predicate: what is certified.
-        weights: the unlearned weights.
-        workspace: whose key signs; it is made on first use.
-        path: where the envelope goes. The public key goes beside it, see :func:`public_key_beside`.
+        predicate: content of the certificate.
+        weights: file of the unlearned weights.
+        workspace: has the signing key, which is made on first use.
+        path: of the envelope. The public key is written beside it, see :func:`public_key_beside`.
 
     Returns:
         ``path``.
 
     Raises:
-        CertificateError: if ``weights`` is not the file that the predicate speaks of, or the key cannot be used.
+        CertificateError: if ``weights`` is not the file that the predicate is about, or the key cannot be used.
     """
     found = digests.of_file(weights)
     if found != predicate.weights.unlearned:
@@ -36,11 +36,11 @@ def certify(predicate: Predicate, weights: Path, workspace: Workspace, path: Pat
     )
     key = keys.signing_key(workspace)
     envelope = dsse.sign(statement.to_bytes(), PAYLOAD_TYPE, key)
-    # The key first: whoever sees the certificate can already check it.
+    # The key is written first, so that a certificate can be checked as soon as it exists.
     write_bytes(public_key_beside(path), keys.public_pem(key.public_key()))
     return write_json(path, envelope)
 
 
 def public_key_beside(path: Path) -> Path:
-    """Return where the public key of ``path`` lies: ``certificate.json`` has ``certificate.pub.pem``."""
+    """Return the file of a certificate's public key: ``certificate.json`` has ``certificate.pub.pem``."""
     return path.with_suffix(".pub.pem")

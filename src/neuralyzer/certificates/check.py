@@ -1,4 +1,4 @@
-"""Checks a certificate anywhere, without the workspace that issued it, and always says what it does not prove."""
+"""The check of a certificate: needs no workspace, and always says what the certificate does not prove."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,14 +20,14 @@ from neuralyzer.workspace.atomic import read_json
 
 @dataclass(frozen=True)
 class Check:
-    """What a check of a certificate found.
+    """The result of a check.
 
     Attributes:
         ok: whether nothing failed.
         failures: what failed, in plain words.
-        limits: what the certificate does not prove even where nothing failed.
-        predicate: what it states, once its signature is verified; else None.
-        keyid: id of the public key that it was checked with; None where there was none.
+        limits: what the certificate does not prove even if nothing failed.
+        predicate: the certificate's content, once its signature is verified; else None.
+        keyid: id of the public key by which it was checked; None where there was none.
     """
 
     ok: bool
@@ -63,8 +63,8 @@ def check(path: Path, weights: Path | None = None, public_key: Path | None = Non
     Args:
         path: the certificate.
         weights: the weights file that it should be about; not compared where None.
-        public_key: the operator's public key in PEM, got from them by another way; without it the key that lies
-            beside the certificate is taken, which shows that the file is intact but not who signed it.
+        public_key: the operator's public key in PEM, obtained from them by another channel. Without it the key beside
+            the certificate is used, which shows that the file is intact but not who signed it.
 
     Returns:
         What failed, if anything, and what the certificate does not prove.
@@ -104,8 +104,8 @@ def check(path: Path, weights: Path | None = None, public_key: Path | None = Non
 
 
 def _same_tensors(weights: Path, predicate: Predicate) -> bool:
-    """Whether another file holds the certified tensors."""
-    from neuralyzer.models.weights import tensors_digest  # which draws in torch; most files are the very ones
+    """Return whether another file holds the certified tensors."""
+    from neuralyzer.models.weights import tensors_digest  # here, since it imports torch, and is seldom needed
 
     return tensors_digest(weights) in {predicate.weights.unlearned, predicate.weights.tensors} - {None}
 
@@ -130,7 +130,7 @@ def _key(path: Path, given: Path | None, failures: list[str], limits: list[str])
 
 
 def _verified(envelope: object, key: Ed25519PublicKey, failures: list[str]) -> Predicate | None:
-    """Return the predicate, parsed from verified bytes alone; what is wrong with it goes to ``failures``."""
+    """Return the predicate, parsed from verified bytes alone; add what is wrong to ``failures``."""
     if not isinstance(envelope, Mapping):
         failures.append("this is no DSSE envelope: it is JSON, but no object")
         return None

@@ -1,16 +1,16 @@
-"""What a certificate says of the two controls, and the base of all of its parts."""
+"""The controls in a certificate, and the base class of all of its parts."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class Record(BaseModel):
-    """Base of all parts of a certificate: strict, unchangeable, no unknown fields, no infinite numbers."""
+    """The base of all parts of a certificate: strict, immutable, no unknown fields, no infinite numbers."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SelfCheckRecord(Record):
-    """The negative control: false alarms of the same test on holdout rows that nobody saw."""
+    """The negative control: false alarms of the same test on holdout rows that no model saw."""
 
     alarms: int = Field(ge=0, description="how many groups of holdout rows raised a false alarm")
     groups: int = Field(ge=0, description="out of how many")
@@ -20,7 +20,7 @@ class SelfCheckRecord(Record):
 
 
 class SignalControlRecord(Record):
-    """What one signal reads of a model on subjects that it saw."""
+    """One signal's traces of a model on subjects that it saw."""
 
     detected: float = Field(ge=0, le=1, description="share of the groups that the signal alone finds")
     promised: float = Field(ge=0, le=1, description="share of the groups whose detectable trace is at most 1")

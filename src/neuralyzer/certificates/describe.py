@@ -9,7 +9,7 @@ from neuralyzer.certificates.statement import Statement
 
 
 def fields(model: type[BaseModel] = Statement, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Each field of a model and of the models inside it.
+    """Yield each field of a model and of the models inside it.
 
     Args:
         model: where to begin.

@@ -1,4 +1,4 @@
-"""The operator's signing key: made on first use, readable by the owner alone."""
+"""The operator's signing key, made on first use and readable by its owner alone."""
 
 import hashlib
 from pathlib import Path
@@ -23,10 +23,10 @@ SIGNING, PUBLIC = "signing.pem", "signing.pub.pem"
 
 
 def signing_key(workspace: Workspace) -> Ed25519PrivateKey:
-    """The workspace's Ed25519 key; on first use it is made, and its public half written beside it.
+    """Return the workspace's Ed25519 key; make it on first use, and write the public key beside it.
 
     Args:
-        workspace: whose key it is.
+        workspace: has the key.
 
     Returns:
         The private key, from ``keys/signing.pem`` (PKCS8, mode 0600).

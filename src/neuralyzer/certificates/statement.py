@@ -1,4 +1,4 @@
-"""What a certificate says: an in-toto Statement v1 with a predicate of ours, each field described where it stands."""
+"""The content of a certificate: an in-toto Statement v1 with our own predicate; each field has its description."""
 
 import datetime as dt
 import json
@@ -20,7 +20,7 @@ LIMITS = (
     "It says nothing of backups, logs or copies elsewhere, nor of systems that were not registered.",
     "The verdict measures outputs and gradients; the guarantee names the algorithm's class, no proof of these weights.",
 )
-"""What no certificate proves; every check prints them."""
+"""The limits of every certificate; each check prints them."""
 
 
 def _moment(text: str) -> str:
@@ -57,7 +57,7 @@ class RequestRecord(Record):
 
 
 class Holding(Record):
-    """A place that could hold the subject's data, and what became of it."""
+    """A place that could hold the subject's data, and its state after the erasure."""
 
     name: str = Field(description="what it is called")
     digest: Digest | None = Field(description="SHA-256 of its content; null where it has none")
@@ -66,7 +66,7 @@ class Holding(Record):
 
 
 class MethodRecord(Record):
-    """How the model was made to forget."""
+    """The method by which the model was made to forget."""
 
     name: str = Field(description="the algorithm")
     guarantee: Guarantee = Field(description="what the algorithm's class promises (arXiv 2306.03558)")
@@ -88,7 +88,7 @@ class MethodRecord(Record):
 
 
 class ProtocolRecord(Record):
-    """How the result would be judged, written and hashed before unlearning began."""
+    """The protocol of the verdict, written and hashed before unlearning began."""
 
     signals: list[str] = Field(description="signals that were to be measured")
     counting: list[str] = Field(description="families that count: able to find the original's whole trace")
@@ -109,7 +109,7 @@ class ProtocolRecord(Record):
         references: str | None,
         declared_at: str,
     ) -> Self:
-        """Write a protocol and its digest.
+        """Make a protocol with its digest.
 
         Args:
             signals: signals to be measured.
@@ -133,7 +133,7 @@ class ProtocolRecord(Record):
         return cls(digest=digests.of_json(fields), **fields)
 
     def recomputed(self) -> str:
-        """Return the digest that the fields give; it differs from ``digest`` where one was changed."""
+        """Return the digest of the fields; it differs from ``digest`` if a field was changed."""
         return digests.of_json(self.model_dump(mode="json", exclude={"digest"}))
 
 
@@ -146,7 +146,7 @@ class Reading(Record):
 
 
 class FamilyRecord(Record):
-    """What one family of signals reads before and after."""
+    """One family's traces before and after unlearning."""
 
     family: str = Field(description="retraining, attack, relearning, accuracy or information")
     signal: str = Field(description="the signal that stands for the family")
@@ -157,7 +157,7 @@ class FamilyRecord(Record):
 
 
 class VerificationRecord(Record):
-    """The verdict and what it rests on."""
+    """The verdict and its basis."""
 
     verdict: Verdict = Field(description="forgotten, not forgotten, untraceable or inconclusive")
     basis: Basis = Field(description="exact: the training record shows no forget row; statistical: the joint test")
@@ -184,7 +184,7 @@ class VerificationRecord(Record):
 
 
 class UtilityRecord(Record):
-    """What the model is still good for."""
+    """The model's utility before and after unlearning."""
 
     name: str = Field(description="the measure, such as accuracy")
     before: dict[str, float | None] = Field(description="the original, by set of rows (holdout, retained, classes)")
@@ -199,7 +199,7 @@ class AcceptanceRecord(Record):
 
 
 class WeightsRecord(Record):
-    """Which files these are."""
+    """The digests of the original's and the unlearned weights."""
 
     original: Digest = Field(description="SHA-256 of the original weights, as Neuralyzer writes their tensors")
     unlearned: Digest = Field(description="SHA-256 of the unlearned weights file, the one certified")
@@ -212,7 +212,7 @@ class WeightsRecord(Record):
 
 
 class Predicate(Record):
-    """Everything that a certificate states about one erasure."""
+    """All that a certificate states about one erasure."""
 
     request: RequestRecord = Field(description="the request that was answered")
     systems: list[Holding] = Field(description="systems that hold the subject's data or models trained on it")
@@ -265,7 +265,7 @@ class Statement(Record):
     predicate: Predicate = Field(description="what is stated about it")
 
     def to_bytes(self) -> bytes:
-        """Return the statement as JSON with sorted keys: the payload that is signed."""
+        """Return the statement as JSON with sorted keys, which is the payload that is signed."""
         content = self.model_dump(mode="json", by_alias=True)
         return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 

@@ -1,1 +1,1 @@
-"""The command ``neuralyzer``: one verb a file, each a few lines over the public functions."""
+"""The command ``neuralyzer``: one file per verb, each a few lines over the public functions."""

@@ -1,4 +1,4 @@
-"""The command's verbs, and what it does with errors: one line on stderr, exit code 2; 3 for a fault of its own."""
+"""The command's verbs, and its errors: one line on stderr, exit code 2; exit code 3 for a fault in Neuralyzer."""
 
 import datetime as dt
 import os
@@ -37,7 +37,7 @@ from neuralyzer.errors import NeuralyzerError, NeuralyzerWarning, first_line
 
 WRONG_INPUT, CRASHED, INTERRUPTED = 2, 3, 130
 
-UsageProblem: Any = typer.BadParameter.__base__  # wrong options; Typer may carry its own copy of click
+UsageProblem: Any = typer.BadParameter.__base__  # click's error of wrong options, from Typer's copy of click
 
 verbs = typer.Typer(
     name="neuralyzer",
@@ -94,11 +94,11 @@ def app(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
-    except Exception as error:  # noqa: BLE001  whatever it is, a person gets one line
+    except Exception as error:  # noqa: BLE001  the user gets one line for any error
         _crashed(error)
     finally:
         warnings.showwarning = shown
-    if code == INTERRUPTED:  # Typer turns Ctrl-C into this code without a word
+    if code == INTERRUPTED:  # Typer turns Ctrl-C into this code and prints nothing
         print("neuralyzer: stopped; call the same command again to go on", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -111,7 +111,7 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """One line for what a person should know; what else libraries say is shown as Python shows it."""
+    """Print our own warnings in one line, and other libraries' warnings as Python does."""
     if issubclass(category, NeuralyzerWarning):
         print(f"neuralyzer: {message}", file=sys.stderr)
     else:
@@ -119,7 +119,7 @@ def _warn(
 
 
 def _crashed(error: Exception) -> NoReturn:
-    """One line for a fault of ours; what a developer needs goes to a file."""
+    """Print one line for a fault in Neuralyzer, and write its traceback to a file."""
     text = "".join(traceback.format_exception(error))
     folder = Path(FOLDER) if Path(FOLDER).is_dir() else Path(tempfile.gettempdir())
     log = folder / f"crash-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
@@ -139,5 +139,5 @@ def _fail(message: str) -> None:
 
 
 def _in_words_of_the_file(message: str) -> str:
-    """A message whose arguments of Python, such as ``features=``, are keys of the project file instead."""
+    """Return a message with keys of the project file in place of Python arguments such as ``features=``."""
     return re.sub(rf"\b({'|'.join(TABLES['data'])})=(?![=\w'\"])", r"\1 in [data]", message)

@@ -1,4 +1,4 @@
-"""``neuralyzer audit``: how much the model remembers, of a request's rows or of rows that a claimant brings."""
+"""``neuralyzer audit``: how much the model remembers of a request's rows, or of rows that a claimant brings."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,12 +32,12 @@ def run(
 
     if rows is not None and (subject or row or class_ or where):
         raise UsageError("--rows brings its own rows; leave out --subject, --row, --class and --where")
-    own = Project.read(project)
-    oracle = own.oracle()
+    opened = Project.read(project)
+    oracle = opened.oracle()
     if rows is None:
-        asked = own.rows.known_by(request(subject, row, class_, where))
-        found = audit(oracle, asked, own.references(oracle), own.workspace.policy)
-        answer(found.to_dict(), found, json)
+        erasure = opened.rows.known_by(request(subject, row, class_, where))
+        result = audit(oracle, erasure, opened.references(oracle), opened.workspace.policy)
+        answer(result.to_dict(), result, json)
     else:
-        claim = audit_rows(oracle, own.rows.claimed(rows), own.references(oracle), own.workspace.policy)
+        claim = audit_rows(oracle, opened.rows.claimed(rows), opened.references(oracle), opened.workspace.policy)
         answer(claim.to_dict(), claim, json)

@@ -1,4 +1,4 @@
-"""``neuralyzer certificate``: check what was signed."""
+"""``neuralyzer certificate``: checks a signed certificate."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +25,7 @@ def run(file: Path, weights: Weights = None, key: Key = None, json: Json = False
     """Check signature, digests and weights; always prints what a certificate does not prove. Exit 1 if it fails."""
     from neuralyzer.certificates.check import check
 
-    found = check(file, weights, key)
-    answer(found.to_dict(), found, json)
-    if not found.ok:
+    result = check(file, weights, key)
+    answer(result.to_dict(), result, json)
+    if not result.ok:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""The person chooses among a plan's options: arrow keys flick through them, and each says what it costs."""
+"""The interactive choice among a plan's options, by arrow keys; each option shows what it costs."""
 
 from collections.abc import Callable
 
@@ -12,15 +12,15 @@ UP, DOWN, ENTER, LEAVE = ("\x1b[A", "\x1bOA", "k"), ("\x1b[B", "\x1bOB", "j"), (
 
 
 def choose(plan: Plan, console: Console, key: Callable[[], str]) -> str:
-    """Let the person flick through the options.
+    """Let the user move through the options and choose one.
 
     Args:
-        plan: whose choice is marked first.
+        plan: its own choice is marked first.
         console: a terminal.
-        key: waits for the next key and gives its characters.
+        key: waits for the next key and returns its characters.
 
     Returns:
-        The method that Enter was pressed on; the plan's own where the person left by Escape or ``q``.
+        The method on which Enter was pressed; the plan's choice if the user left by Escape or ``q``.
     """
     names = [option.method for option in plan.options if option.seconds is not None or option.method == "retrain"]
     place = names.index(plan.chosen.method)

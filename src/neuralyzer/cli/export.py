@@ -1,4 +1,4 @@
-"""``neuralyzer export``: the weights to deploy, with the certificate that belongs to them."""
+"""``neuralyzer export``: copies the weights to deploy, with their certificate."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,21 +22,21 @@ def run(to: To, case: CaseOf = None, project: ProjectFile = PROJECT, json: Json 
     from neuralyzer.certificates.check import check
     from neuralyzer.cli.standing import chosen, standing
 
-    own = chosen(standing(project), case)
-    weights, certificate = Path(own["weights"]), Path(own["certificate"])
-    found = check(certificate, weights)
-    if not found.ok:
-        raise UsageError(f"{own['case']} cannot be handed over: {found.failures[0]}")
+    exported = chosen(standing(project), case)
+    weights, certificate = Path(exported["weights"]), Path(exported["certificate"])
+    result = check(certificate, weights)
+    if not result.ok:
+        raise UsageError(f"{exported['case']} cannot be handed over: {result.failures[0]}")
     files = {
         "weights.safetensors": weights, "certificate.json": certificate,
         "certificate.pub.pem": public_key_beside(certificate), "report.html": certificate.with_name("report.html"),
     }  # fmt: skip
-    there = [name for name in files if (to / name).exists()]
-    if there:
-        raise UsageError(f"{to / there[0]} exists already, and nothing is overwritten; name another folder")
+    existing = [name for name in files if (to / name).exists()]
+    if existing:
+        raise UsageError(f"{to / existing[0]} exists already, and nothing is overwritten; name another folder")
     to.mkdir(parents=True, exist_ok=True)
     for name, path in files.items():
         shutil.copyfile(path, to / name)
-    values = {"case": own["case"], "verdict": own["verdict"], "files": {name: str(to / name) for name in files}}
-    said = f"{own['case']} ({own['verdict']}): wrote {', '.join(files)} to {to}"
-    answer(values, said, json)
+    name, verdict = exported["case"], exported["verdict"]
+    values = {"case": name, "verdict": verdict, "files": {file: str(to / file) for file in files}}
+    answer(values, f"{name} ({verdict}): wrote {', '.join(files)} to {to}", json)

@@ -1,4 +1,4 @@
-"""``neuralyzer forget``: the whole way of a case."""
+"""``neuralyzer forget``: a whole case."""
 
 import typer
 
@@ -63,7 +63,7 @@ def run(
 
     from neuralyzer.cases.forget import forget
     from neuralyzer.cases.options import CaseOptions
-    from neuralyzer.cases.screen import Blind, Screen, case_view
+    from neuralyzer.cases.screen import NoScreen, Screen, case_view
     from neuralyzer.cli.choose import choose
     from neuralyzer.cli.project import Project
     from neuralyzer.errors import UsageError
@@ -71,30 +71,30 @@ def run(
     console = Console(highlight=False)
     if interactive and (json or method is not None or not (console.is_terminal and sys.stdin.isatty())):
         raise UsageError("--interactive needs a terminal, and goes with neither --json nor --method")
-    own = Project.read(project)
+    opened = Project.read(project)
     options = CaseOptions(
-        method=method, seed=seed, folder=own.root, exact_references=exact_references, device=own.device(device),
-        retrain_seconds=own.training_seconds, also=own.rows.searched, named=own.named,
+        method=method, seed=seed, folder=opened.root, exact_references=exact_references, device=opened.device(device),
+        retrain_seconds=opened.training_seconds, also=opened.rows.searched, named=opened.named,
         choose=(lambda plan: choose(plan, console, click.getchar)) if interactive else None,
     )  # fmt: skip
-    place = own.workspace
+    place = opened.workspace
     if name_subject:
         place = replace(place, policy=replace(place.policy, name_subject=True))
-    asked = own.rows.known_by(
+    erasure = opened.rows.known_by(
         request(subject, row, class_, where, guarantee, reason, budget, due, decided_by, received)
     )
-    audience = Blind() if json else Screen(console)
-    with own.alone():  # what is the present model is only known once no other command changes it
-        earlier = own.answered(asked)
+    screen = NoScreen() if json else Screen(console)
+    with opened.locked():  # no other command may change which model is the current one
+        earlier = opened.answered(erasure)
         if earlier is not None:
             answer(earlier, Group(case_view(earlier), settling(context, earlier["verification"])), json)
             return
-        oracle = own.oracle()
+        oracle = opened.oracle()
         case = forget(
-            oracle, asked, lambda: own.references(oracle), place, options=options, progress=audience, watch=audience
+            oracle, erasure, lambda: opened.references(oracle), place, options=options, progress=screen, watch=screen
         )
         if case.succeeded:
-            own.succeed(oracle, case, asked)
+            opened.succeed(oracle, case, erasure)
     answer(case.to_dict(), Group(case_view(case.result), settling(context, case.result["verification"])), json)
     if not case.succeeded:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""``neuralyzer init``: a project file and its folder."""
+"""``neuralyzer init``: writes a project file."""
 
 from pathlib import Path
 from typing import Annotated

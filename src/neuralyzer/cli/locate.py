@@ -1,4 +1,4 @@
-"""``neuralyzer locate``: where the rows lie."""
+"""``neuralyzer locate``: finds where the rows are."""
 
 from neuralyzer.cli.options import PROJECT, Class, Json, ProjectFile, Row, Subject, Where, request
 from neuralyzer.cli.output import answer
@@ -19,11 +19,11 @@ def run(
     from neuralyzer.models.weights import identities
     from neuralyzer.registry.locate import locate
 
-    own = Project.read(project)
-    weights = identities(own.weights) if own.weights.exists() else ()
-    asked = own.rows.known_by(request(subject, row, class_, where))
-    found = locate(
-        asked, own.workspace, own.data, weights=weights, base=own.recipe.bases, also=own.rows.searched,
-        name=own.named["data"],
+    opened = Project.read(project)
+    weights = identities(opened.weights) if opened.weights.exists() else ()
+    erasure = opened.rows.known_by(request(subject, row, class_, where))
+    result = locate(
+        erasure, opened.workspace, opened.data, weights=weights, base=opened.recipe.bases, also=opened.rows.searched,
+        name=opened.named["data"],
     )  # fmt: skip
-    answer(found.to_dict(), found, json)
+    answer(result.to_dict(), result, json)

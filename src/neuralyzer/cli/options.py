@@ -1,4 +1,4 @@
-"""Options that several verbs share, and the request that they make."""
+"""The options that several verbs share, and the request made from them."""
 
 import shlex
 from collections.abc import Collection, Mapping
@@ -67,7 +67,7 @@ def request(
     decided_by: str | None = None,
     received: str | None = None,
 ) -> "ErasureRequest":
-    """The request that the options make."""
+    """Return the request that the options describe."""
     from neuralyzer.data.request import ErasureRequest
 
     return ErasureRequest(
@@ -77,31 +77,32 @@ def request(
 
 
 def again(context: typer.Context, verb: str, without: Collection[str] = ()) -> str:
-    """A command with the options of the one that is being run.
+    """Return a command with the options of the one that is being run.
 
     Args:
-        context: of that.
-        verb: that the command shall call.
+        context: of the running command.
+        verb: of the returned command.
         without: names of options that are left out.
 
     Returns:
         The command as it is typed.
     """
     words = ["neuralyzer", verb]
-    for own in context.command.params:
-        value = context.params.get(own.name or "")
-        if own.name in without or value in (None, (), [], False) or value == own.get_default(context):
+    for option in context.command.params:
+        value = context.params.get(option.name or "")
+        if option.name in without or value in (None, (), [], False) or value == option.get_default(context):
             continue
         for entry in value if isinstance(value, list | tuple) else [value]:
-            words += [own.opts[0]] if entry is True else [own.opts[0], str(entry)]
+            words += [option.opts[0]] if entry is True else [option.opts[0], str(entry)]
     return shlex.join(words)
 
 
-CHOSEN = ("method", "exact_references", "budget", "interactive", "json", "weights", "predict")  # not the request's
+# Options that do not describe the request; a command that settles a verdict leaves them out.
+CHOSEN = ("method", "exact_references", "budget", "interactive", "json", "weights", "predict")
 
 
 def settling(context: typer.Context, verification: Mapping[str, Any]) -> "RenderableType":
-    """The command that would settle an inconclusive verdict, or each where there are two; nothing for another verdict."""
+    """Return the commands that would settle an inconclusive verdict; none for another verdict."""
     from rich.console import Group
     from rich.text import Text
 

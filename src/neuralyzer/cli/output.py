@@ -1,4 +1,4 @@
-"""How a verb answers: one JSON document, or what Rich prints."""
+"""The output of a verb: one JSON document, or what Rich prints."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def answer(values: Any, view: Any, as_json: bool) -> None:
-    """Print ``values`` as JSON, or ``view`` for a person."""
+    """Print ``values`` as JSON, or ``view`` in the terminal."""
     if as_json:
         json.dump(values, sys.stdout, indent=1, allow_nan=False)
         sys.stdout.write("\n")
@@ -20,13 +20,13 @@ def answer(values: Any, view: Any, as_json: bool) -> None:
 
 
 def announce(line: str, as_json: bool) -> None:
-    """Say something before the work begins, on a terminal; elsewhere stderr is left to the one line of an error."""
+    """Print a line on a terminal before the work begins; elsewhere stderr has errors alone."""
     if not as_json and sys.stderr.isatty():
         print(line, file=sys.stderr)
 
 
 def progress(as_json: bool) -> "Progress":
-    """Shows long steps on a terminal; elsewhere stderr is left to the one line of an error."""
+    """Return a progress that shows long steps on a terminal; elsewhere stderr has errors alone."""
     from neuralyzer.progress import Silent, Terminal
 
     if as_json or not sys.stderr.isatty():

@@ -39,13 +39,13 @@ def run(
     from neuralyzer.planning.track_record import Record
     from neuralyzer.verification.controls import Controls, original_control
 
-    own = Project.read(project)
-    oracle = own.oracle()
-    asked = own.rows.known_by(request(subject, row, class_, where, guarantee, budget=budget))
-    record = Record.shipped().with_cases(own.workspace.cases)
-    pool, policy, doubt = own.references(oracle), own.workspace.policy, None
+    opened = Project.read(project)
+    oracle = opened.oracle()
+    erasure = opened.rows.known_by(request(subject, row, class_, where, guarantee, budget=budget))
+    record = Record.shipped().with_cases(opened.workspace.cases)
+    pool, policy, doubt = opened.references(oracle), opened.workspace.policy, None
     if pool is not None:
-        parts = pool.parts(asked.positions(oracle.data))
+        parts = pool.parts(erasure.positions(oracle.data))
         doubt = Controls(positive=original_control(pool, oracle, parts, policy.alpha, "tuning")).reason
-    found = plan(oracle, asked, pool, policy, record, doubt)
-    answer(found.to_dict(), found.view(every), json)
+    result = plan(oracle, erasure, pool, policy, record, doubt)
+    answer(result.to_dict(), result.view(every), json)

@@ -1,4 +1,4 @@
-"""A user's own project: what ``neuralyzer.toml`` says, and which model of the lineage is the present one."""
+"""A user's project: the settings in ``neuralyzer.toml``, and the current model of its lineage."""
 
 import os
 from contextlib import AbstractContextManager
@@ -29,11 +29,11 @@ from neuralyzer.workspace.policy import Policy
 
 @dataclass(frozen=True)
 class Project:
-    """A project file, read.
+    """The settings of a project file.
 
     Attributes:
         path: of the file.
-        tables: what it says.
+        tables: content of the file.
     """
 
     path: Path
@@ -44,73 +44,73 @@ class Project:
         """Read a project file.
 
         Raises:
-            UsageError: if it is missing, not TOML, or says what no project can say.
+            UsageError: if it is missing, not TOML, or has tables or keys that a project file has not.
         """
         return cls(path, project_file.read(path))
 
-    def alone(self) -> AbstractContextManager[None]:
-        """While this is entered no other command changes which model of the lineage is the present one."""
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold a lock so that no other command changes the current model of the lineage."""
         return locks.held(self.workspace.locks / "lineage.lock", "works on this project's model")
 
     @property
     def root(self) -> Path:
-        """The folder that paths are relative to."""
+        """Return the folder that paths are relative to."""
         return self.path.absolute().parent
 
     @cached_property
     def workspace(self) -> Workspace:
-        """Where cases, references and keys lie."""
+        """Return the workspace with cases, references and keys."""
         place = Workspace(self.root / project_file.FOLDER, Policy.from_table(self.tables.get("policy", {})))
         place.close_to_others()
         return place
 
     @cached_property
     def recipe(self) -> Recipe:
-        """How the model is trained."""
+        """Return the recipe of the model."""
         return Recipe.find(self.tables["model"]["recipe"], self.root)
 
     @property
     def named(self) -> dict[str, str]:
-        """What reports call the organisation, the model and the training rows."""
+        """Return the names of organisation, model and training rows in reports."""
         return {"model": self.weights.name, "data": str(self.tables["data"]["train"])} | self.tables.get("report", {})
 
     def settle_threads(self) -> None:
-        """Compute from here on with as many threads as are fastest for the recipe; timed once, then as written down."""
+        """Set torch's number of threads to the fastest for the recipe, which is timed once and then read."""
         torch.set_num_threads(threads.settled(self.workspace.threads, self.recipe, self.data).count)
 
     @cached_property
     def rows(self) -> ProjectData:
-        """The rows of all files that it names."""
+        """Return the rows of all files that the project names."""
         return ProjectData(self.root, self.tables["data"])
 
     @property
     def data(self) -> Data:
-        """The training rows as the file has them."""
+        """Return the training rows in the file."""
         return self.rows.training
 
     @property
     def holdout(self) -> Data | None:
-        """The holdout, if there is one."""
+        """Return the holdout, if there is one."""
         return self.rows.holdout
 
     @property
     def weights(self) -> Path:
-        """The original weights."""
+        """Return the file of the original weights."""
         return self.root / str(self.tables["model"]["weights"])
 
     @property
     def run(self) -> Path:
-        """The recorded training."""
+        """Return the recorded training."""
         return self.workspace.runs / "train"
 
     @property
     def training_seconds(self) -> float | None:
-        """What 'neuralyzer train' took; None where the weights came from elsewhere."""
+        """Return the seconds that 'neuralyzer train' took; None where the weights came from elsewhere."""
         trained = self.workspace.root / "trained.json"
         return float(atomic.read_json(trained)["seconds"]) if trained.exists() else None
 
     def oracle(self) -> TrainedModel:
-        """The present model of the lineage, with the rows that are left.
+        """Return the current model of the lineage, with the rows that are left.
 
         Raises:
             WeightsError: if there are no weights yet.
@@ -123,56 +123,57 @@ class Project:
         data, erased = self.data, set(self._lineage()["erased"])
         present = np.ones(len(data), dtype=bool)
         if erased:
-            present[:] = [mark not in erased for mark in _marks(data)]
+            present[:] = [digest not in erased for digest in _keyed_rows(data)]
         if trained.exists() and present.all() and not erased:
             was = atomic.read_json(trained)["data"]
             if was != data.digest:
                 raise DataChangedError(
-                    f"{self.tables['data']['train']} has changed since training ({self._how(was, data)}digest "
+                    f"{self.tables['data']['train']} has changed since training ({self._changes(was, data)}digest "
                     f"{data.digest[:12]}, then {was[:12]}); restore it or train again"
                 )
         run = self.run if (self.run / "run.json").exists() else None
-        line = self._lineage()
-        if line["weights"] is None:
+        lineage = self._lineage()
+        if lineage["weights"] is None:
             return TrainedModel.load(self.recipe, self.weights, data, self.holdout, run=run)
         left = data.select(present)
-        if left.digest != line["data"]:
+        if left.digest != lineage["data"]:
             raise DataChangedError(
                 f"{self.tables['data']['train']} has changed since the last case "
-                f"({self._how(line['data'], left)}digest {left.digest[:12]} without the erased rows, then {line['data'][:12]}); restore it or train again"
+                f"({self._changes(lineage['data'], left)}digest {left.digest[:12]} without the erased rows, then "
+                f"{lineage['data'][:12]}); restore it or train again"
             )
         return TrainedModel.load(
-            self.recipe, self.root / line["weights"], left, self.holdout, run=run, parent=line["parent"]
+            self.recipe, self.root / lineage["weights"], left, self.holdout, run=run, parent=lineage["parent"]
         )
 
-    def _how(self, was: str, data: Data) -> str:
-        """What became of the rows since, where they were registered."""
-        found = difference(self.workspace, was, data)
-        return "" if found is None else f"{found}; "
+    def _changes(self, was: str, data: Data) -> str:
+        """Return how the rows changed since they were registered, in words."""
+        changes = difference(self.workspace, was, data)
+        return "" if changes is None else f"{changes}; "
 
     def device(self, asked: str | None) -> str | None:
-        """Where members and retrainings are trained: as asked, else as [references] says."""
+        """Return the device for members and retrainings: the one asked for, else that of [references]."""
         return asked or self.tables.get("references", {}).get("device")
 
     def references(self, oracle: TrainedModel) -> References | None:
-        """The pool of the lineage, or None where none was made yet; one made for something else is refused."""
+        """Return the pool of the lineage, or None where there is none; refuse one made for another model."""
         path = self._pool(oracle)
         if path is None:
             return None
-        made = sorted(self.workspace.references.glob("*/pool.json"))
-        if path / "pool.json" in made:
+        pools = sorted(self.workspace.references.glob("*/pool.json"))
+        if path / "pool.json" in pools:
             return References.open(path, oracle)
-        return References.open(made[-1].parent, oracle) if made else None
+        return References.open(pools[-1].parent, oracle) if pools else None
 
     def _pool(self, oracle: TrainedModel) -> Path | None:
         if oracle.holdout is None:
             return None
         groups, place = self.tables.get("references", {}).get("groups", ()), self.workspace.references
-        anew = folder_of(place, oracle, groups)  # made on the rows that are left, once many are gone
-        if (anew / "pool.json").exists():
-            return anew
-        made = self._lineage()["pool"]
-        return folder_of(place, replace(oracle, data=self.data), groups) if made is None else place / made
+        present = folder_of(place, oracle, groups)  # of a pool made anew on the rows that are left
+        if (present / "pool.json").exists():
+            return present
+        earlier = self._lineage()["pool"]
+        return folder_of(place, replace(oracle, data=self.data), groups) if earlier is None else place / earlier
 
     def _lineage(self) -> dict[str, Any]:
         path = self.workspace.root / "lineage.json"
@@ -181,36 +182,36 @@ class Project:
         content: dict[str, Any] = atomic.read_json(path)
         return content
 
-    def answered(self, asked: ErasureRequest) -> dict[str, Any] | None:
-        """The result of the case that answered this very request on an earlier model of the lineage, or None."""
-        case = self._lineage()["cases"].get(self._asked(asked))
+    def answered(self, request: ErasureRequest) -> dict[str, Any] | None:
+        """Return the result of the case that answered this request on an earlier model of the lineage, or None."""
+        case = self._lineage()["cases"].get(self._keyed_request(request))
         if case is None:
             return None
         content: dict[str, Any] = atomic.read_json(self.workspace.cases / case / "result.json")
         return content
 
-    def _asked(self, asked: ErasureRequest) -> str:
-        """A request, recognisable without being named."""
-        return commitments.commitment(self.workspace, [digests.of_json(asked.to_dict())])
+    def _keyed_request(self, request: ErasureRequest) -> str:
+        """Return a keyed digest of a request, which names nobody."""
+        return commitments.commitment(self.workspace, [digests.of_json(request.to_dict())])
 
-    def succeed(self, oracle: TrainedModel, case: Case, asked: ErasureRequest) -> None:
-        """Make unlearned weights the present model of the lineage; their case's rows are no longer its data."""
-        line, pool = self._lineage(), self._pool(oracle)
-        forgotten = oracle.data.select(asked.positions(oracle.data))
+    def succeed(self, oracle: TrainedModel, case: Case, request: ErasureRequest) -> None:
+        """Make unlearned weights the current model of the lineage; their case's rows are no longer its data."""
+        lineage, pool = self._lineage(), self._pool(oracle)
+        forgotten = oracle.data.select(request.positions(oracle.data))
         atomic.write_json(
             self.workspace.root / "lineage.json",
             {
                 "weights": os.path.relpath(case.weights, self.root),
                 "parent": oracle.lineage,
                 "data": case.oracle.data.digest,
-                "erased": sorted({*line["erased"], *_marks(forgotten)}),
+                "erased": sorted({*lineage["erased"], *_keyed_rows(forgotten)}),
                 "pool": None if pool is None else pool.name,
-                "cases": line["cases"] | {self._asked(asked): case.id},
+                "cases": lineage["cases"] | {self._keyed_request(request): case.id},
             },
         )
 
 
-def _marks(data: Data) -> list[str]:
-    """Erased rows, recognisable without being named."""
+def _keyed_rows(data: Data) -> list[str]:
+    """Return digests of rows by id and content, by which erased rows are recognised."""
     contents = digests.hexadecimal(data.row_digests)
     return [digests.of_texts(row)[:32] for row in zip(data.ids.tolist(), contents, strict=True)]

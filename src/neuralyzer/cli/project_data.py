@@ -1,4 +1,4 @@
-"""The rows of a project: training rows, holdout, a claimant's rows, and the tables that are searched besides."""
+"""The rows of a project: training rows, holdout, a claimant's rows, and further tables that are searched."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from neuralyzer.registry import manifests, tables
 from neuralyzer.registry.manifests import DatasetVersion
 
 READERS = {".parquet": Data.from_parquet, ".csv": Data.from_csv, ".jsonl": Data.from_jsonl, ".json": Data.from_jsonl}
-OF_CSV = ("separator", "encoding")
+OF_CSV = ("separator", "encoding")  # keys that only CSV files need
 
 
 @dataclass(frozen=True)
 class ProjectData:
-    """What ``[data]`` says, read.
+    """The tables described in ``[data]``.
 
     Attributes:
         root: folder that paths are relative to.
@@ -31,27 +31,27 @@ class ProjectData:
 
     @cached_property
     def training(self) -> Data:
-        """The training rows as the file has them."""
+        """Return the training rows in the file."""
         columns = self._columns("target", "id", "features", "tokens", "classes")
         return self._read(self.table["train"], transform=self.transform, **self._whose, **columns)
 
     @cached_property
     def holdout(self) -> Data | None:
-        """The holdout, if there is one; it needs no column of subjects: whose rows a model never saw is no matter to it."""
+        """Return the holdout, if there is one; it needs no column of subjects."""
         if not self.table.get("holdout"):
             return None
         return self._holdout()
 
     def claimed(self, path: Path) -> Data:
-        """A claimant's rows, by the training rows' columns; columns of subject and id may be missing."""
+        """Return a claimant's rows, by the training rows' columns; subject and id columns may be missing."""
         return self._read(path, target=self.table["target"], **self._named, **self._seen(self.training))
 
     @cached_property
     def whole_holdout(self) -> Data | None:
-        """The holdout with its subjects, where the file has them."""
-        own, whose = self.holdout, self._whose
-        if own is None or not whose or own.columns is None or whose["subject"] not in own.columns.names:
-            return own
+        """Return the holdout with its subjects, if the file has them."""
+        holdout, whose = self.holdout, self._whose
+        if holdout is None or not whose or holdout.columns is None or whose["subject"] not in holdout.columns.names:
+            return holdout
         return self._holdout(**whose)
 
     def _holdout(self, **whose: Any) -> Data:
@@ -60,55 +60,55 @@ class ProjectData:
 
     @cached_property
     def searched(self) -> tuple[DatasetVersion, ...]:
-        """Holdout and further tables, to be searched for a subject as the training rows are."""
-        found = []
+        """Return holdout and further tables, to be searched for a subject as the training rows are."""
+        versions = []
         if self.whole_holdout is not None:
-            found.append(manifests.unregistered(self.table["holdout"], self.whole_holdout, role="holdout"))
-        for own in self.table.get("also", ()):
-            entry = dict(own)
+            versions.append(manifests.unregistered(self.table["holdout"], self.whole_holdout, role="holdout"))
+        for described in self.table.get("also", ()):
+            entry = dict(described)
             path = self.root / entry.pop("path")
-            found.append(tables.table(path, key=self.subject_key, **(self._text_of(path) | entry)))
-        return tuple(found)
+            versions.append(tables.table(path, key=self.subject_key, **(self._text_of(path) | entry)))
+        return tuple(versions)
 
-    def known_by(self, asked: ErasureRequest) -> ErasureRequest:
-        """A request in the names that subjects are known by."""
-        return asked.known_by(self.subject_key)
+    def known_by(self, request: ErasureRequest) -> ErasureRequest:
+        """Return a request with the names by which subjects are known."""
+        return request.known_by(self.subject_key)
 
     @cached_property
     def transform(self) -> Callable[..., Any] | None:
-        """What makes the features of a table of rows, where the file names it."""
+        """Return the function that makes features of a table of rows, if the file names one."""
         name = self.table.get("transform")
         return None if name is None else NamedFunction(name, self.root, "transform")
 
     @cached_property
     def subject_key(self) -> Callable[[str], str] | None:
-        """What makes the name that a subject is known by, where the file names it."""
+        """Return the function that makes a subject's name, if the file names one."""
         name = self.table.get("subject_key")
         return None if name is None else NamedFunction(name, self.root, "subject_key")
 
     @cached_property
     def _whose(self) -> dict[str, Any]:
-        """The column of subjects, or of the key by which another table tells them, and what makes names of it."""
-        told = self.table.get("subject_table")
-        if told is None:
+        """Return the column of subjects, or of the key by which another table names them, and the function of names."""
+        described = self.table.get("subject_table")
+        if described is None:
             return self._columns("subject") | ({"subject_key": self.subject_key} if self.subject_key else {})
         if "subject" in self.table:
             raise UsageError("give subject or subject_table, not both: one says whose a row is")
-        entry = dict(told)
+        entry = dict(described)
         path = self.root / entry.pop("path")
         names = tables.SubjectTable.read(path, **(self._text_of(path) | entry))
         return {
-            "subject": told["key"],
+            "subject": described["key"],
             "subject_key": names if self.subject_key is None else _Both(names, self.subject_key),
         }
 
     @property
     def _named(self) -> dict[str, Any]:
-        """The training rows' classes, so that a label has one number in every file."""
+        """Return the training rows' classes, so that a label has the same number in every file."""
         return {"classes": self.training.classes}
 
     def _seen(self, data: Data) -> dict[str, Any]:
-        """What the model sees of rows that are not its training rows: the same columns, or what transform makes."""
+        """Return the arguments for features: the training rows' columns, or ``transform``."""
         if self.transform is not None:
             return {"transform": self.transform}
         if "tokens" in self.table:
@@ -121,7 +121,7 @@ class ProjectData:
         return {key: self.table[key] for key in keys if key in self.table}
 
     def _text_of(self, path: Path) -> dict[str, str]:
-        """How a CSV file is read."""
+        """Return how a CSV file is read."""
         return self._columns(*OF_CSV) if path.suffix.lower() == ".csv" else {}
 
     def _read(self, name: str | Path, **columns: Any) -> Data:
@@ -134,12 +134,12 @@ class ProjectData:
 
 @dataclass(frozen=True)
 class _Both:
-    """One function of a name after another."""
+    """Two functions of a name, one after the other."""
 
     first: Callable[[str], str]
     then: Callable[[str], str]
 
     def __call__(self, name: str) -> str:
-        """Empty where the first says that nobody is meant."""
-        made = self.first(name)
-        return self.then(made) if made else made
+        """Return the second function's name; empty where the first returns an empty one."""
+        first = self.first(name)
+        return self.then(first) if first else first

@@ -1,4 +1,4 @@
-"""``neuralyzer.toml``: what it may say, and what ``init`` writes."""
+"""The keys of ``neuralyzer.toml``, and the file that ``init`` writes."""
 
 import tomllib
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from neuralyzer.errors import UsageError
 
-FOLDER = ".neuralyzer"  # where a project's workspace lies, beside its file
+FOLDER = ".neuralyzer"  # of a project's workspace, beside its file
 NUMBER, TEXTS, TEXT = (int, float), (list,), (str,)
 TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     "model": {"recipe": TEXT, "weights": TEXT},
@@ -82,7 +82,7 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
         Its tables.
 
     Raises:
-        UsageError: if it is missing, not TOML, or says what no project can say.
+        UsageError: if it is missing, not TOML, or has tables or keys that a project file has not.
     """
     try:
         tables = tomllib.loads(path.read_text())
@@ -112,7 +112,7 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _check_within(path: Path, key: str, tables: Any) -> None:
-    """See that a table within [data] has the keys that it needs, each a text."""
+    """Check that a table within [data] has the keys that it needs, each a text."""
     required, possible = WITHIN[key]
     for table in tables if isinstance(tables, list) else [tables]:
         if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):

@@ -1,4 +1,4 @@
-"""``neuralyzer references``: make, finish or grow the pool, and say beforehand what that takes and buys."""
+"""``neuralyzer references``: makes, finishes or grows the pool, after a forecast of its cost and power."""
 
 from typing import Annotated
 
@@ -33,13 +33,13 @@ def run(
     from neuralyzer.references.pool import DEFAULT_SIZE, References
     from neuralyzer.verification.controls import Controls, controls_view, original_control
 
-    own = Project.read(project)
-    table, oracle = own.tables.get("references", {}), own.oracle()
+    opened = Project.read(project)
+    table, oracle = opened.tables.get("references", {}), opened.oracle()
     design = (size or table.get("size", DEFAULT_SIZE), table.get("leave_out"), tuple(table.get("groups", ())))
-    device = own.device(device)
+    device = opened.device(device)
     ahead = forecast(
-        oracle, *design, own.workspace, backend=table.get("backend"), alpha=own.workspace.policy.alpha,
-        retrain_seconds=own.training_seconds, device=device, engine=table.get("engine"),
+        oracle, *design, opened.workspace, backend=table.get("backend"), alpha=opened.workspace.policy.alpha,
+        retrain_seconds=opened.training_seconds, device=device, engine=table.get("engine"),
     )  # fmt: skip
     if dry_run:
         if not json:
@@ -50,13 +50,13 @@ def run(
     if ahead.untrained and not json:
         answer(None, ahead, False)
     pool = References.fit(
-        oracle, *design, own.workspace, backend=table.get("backend"), keep_weights=table.get("keep_weights", False),
+        oracle, *design, opened.workspace, backend=table.get("backend"), keep_weights=table.get("keep_weights", False),
         progress=progress(json), timing=ahead.timing, device=device, precision=table.get("precision"),
         engine=table.get("engine"), unchecked=unchecked,
     )  # fmt: skip
     if kept.possible(oracle):
-        kept.factors(oracle, pool.store.curvature)  # so that a request pays a solve only
-    alpha = own.workspace.policy.alpha
+        kept.factors(oracle, pool.store.curvature)  # so that a request costs only a solve
+    alpha = opened.workspace.policy.alpha
     controls = {split: original_control(pool, oracle, (), alpha, split) for split in ("tuning", "judging")}
     facts = {
         "size": pool.size, "tuning": pool.tuning.values.members, "judging": pool.evaluation.values.members,
@@ -65,9 +65,9 @@ def run(
         "left_out_share": pool.tuning.values.share, "forecast": ahead.to_dict(),
         "positive_control": {split: control.to_dict() for split, control in controls.items()},
     }  # fmt: skip
-    said = [Text(f"{pool.size} references measured ({pool.head['why']}); they lie in {pool.store.root}")]
+    lines = [Text(f"{pool.size} references measured ({pool.head['why']}); they lie in {pool.store.root}")]
     for split, control in controls.items():
-        said += [Text.assemble(f"{split}: ", line) for line in controls_view(None, control)]
+        lines += [Text.assemble(f"{split}: ", line) for line in controls_view(None, control)]
         if not control.passed:
-            said.append(Text(f"  {Controls(positive=control).reason}: no approximate option can be judged with them"))
-    answer(facts, Group(*said), json)
+            lines.append(Text(f"  {Controls(positive=control).reason}: no approximate option can be judged with them"))
+    answer(facts, Group(*lines), json)

@@ -1,4 +1,4 @@
-"""``neuralyzer register-model``: a copy, a model made from the project's, or a pretrained base."""
+"""``neuralyzer register-model``: registers a copy, a model made from the project's, or a pretrained base."""
 
 from pathlib import Path
 from typing import Annotated

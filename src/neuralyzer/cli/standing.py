@@ -1,4 +1,4 @@
-"""How a project stands, from its files alone: nothing is loaded that takes time."""
+"""The state of a project, from its files alone, so that nothing is loaded that takes time."""
 
 import datetime as dt
 from pathlib import Path
@@ -13,7 +13,7 @@ STAGES = {"closed": "closed", "result": "judged", "protocol": "unlearning", "pla
 
 
 def standing(project: Path) -> dict[str, Any]:
-    """How a project stands.
+    """Return the state of a project.
 
     Args:
         project: the project file.
@@ -27,11 +27,11 @@ def standing(project: Path) -> dict[str, Any]:
     """
     root, tables = project.absolute().parent, project_file.read(project)
     place = root / project_file.FOLDER
-    line = atomic.read_json(place / "lineage.json") if (place / "lineage.json").exists() else {}
-    weights = line.get("weights") or tables["model"]["weights"]
+    lineage = atomic.read_json(place / "lineage.json") if (place / "lineage.json").exists() else {}
+    weights = lineage.get("weights") or tables["model"]["weights"]
     cases = [_case(folder) for folder in (place / "cases").glob("case-*") if (folder / "request.json").exists()]
     return {
-        "model": {"weights": weights, "there": (root / weights).exists(), "erased": len(line.get("erased", ()))},
+        "model": {"weights": weights, "there": (root / weights).exists(), "erased": len(lineage.get("erased", ()))},
         "references": [_pool(path) for path in sorted((place / "references").glob("*/pool.json"))],
         "cases": sorted(cases, key=lambda case: str(case["received"]), reverse=True),
     }
@@ -59,12 +59,12 @@ def _case(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def chosen(found: dict[str, Any], case: str | None) -> dict[str, Any]:
-    """The case that is meant: by its name, or the newest that has come to a verdict.
+def chosen(project: dict[str, Any], case: str | None) -> dict[str, Any]:
+    """Return a case by its name, or the newest with a verdict.
 
     Args:
-        found: what ``standing`` gives.
-        case: its name.
+        project: the state that ``standing`` returns.
+        case: name of the case.
 
     Returns:
         The case.
@@ -72,12 +72,12 @@ def chosen(found: dict[str, Any], case: str | None) -> dict[str, Any]:
     Raises:
         UsageError: if there is none, or it has no verdict yet.
     """
-    names = ", ".join(own["case"] for own in found["cases"]) or "none"
-    own = [one for one in found["cases"] if (one["case"] == case if case else one["verdict"])]
-    if not own:
+    names = ", ".join(one["case"] for one in project["cases"]) or "none"
+    matching = [one for one in project["cases"] if (one["case"] == case if case else one["verdict"])]
+    if not matching:
         what = f"case {case!r}" if case else "case with a verdict"
         raise UsageError(f"there is no {what} here; there are: {names}")
-    if own[0]["verdict"] is None:
-        raise UsageError(f"{own[0]['case']} has no verdict yet ({own[0]['state']}); call 'neuralyzer forget' again")
-    answer: dict[str, Any] = own[0]
-    return answer
+    newest: dict[str, Any] = matching[0]
+    if newest["verdict"] is None:
+        raise UsageError(f"{newest['case']} has no verdict yet ({newest['state']}); call 'neuralyzer forget' again")
+    return newest

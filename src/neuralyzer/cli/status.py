@@ -1,4 +1,4 @@
-"""``neuralyzer status``: which model is the present one, which references there are, and how each case stands."""
+"""``neuralyzer status``: the current model, the references, and the state of each case."""
 
 from typing import Any
 
@@ -16,21 +16,21 @@ def run(project: ProjectFile = PROJECT, json: Json = False) -> None:
 
     from neuralyzer.cli.standing import standing
 
-    found = standing(project)
+    result = standing(project)
     parts: list[Any] = [
-        Text(f"model       {found['model']['weights']}{'' if found['model']['there'] else ' (not there yet)'}")
+        Text(f"model       {result['model']['weights']}{'' if result['model']['there'] else ' (not there yet)'}")
     ]
-    if found["model"]["erased"]:
-        parts.append(Text(f"            {found['model']['erased']} rows of its training data are erased"))
+    if result["model"]["erased"]:
+        parts.append(Text(f"            {result['model']['erased']} rows of its training data are erased"))
     parts += [
         Text(f"references  {pool['size']} in {pool['folder']}{'' if pool['finished'] else ', not finished'}")
-        for pool in found["references"]
+        for pool in result["references"]
     ]
     table = Table(box=None, pad_edge=False)
     for head in ("case", "received", "due", "state", "verdict"):
         table.add_column(head)
-    for case in found["cases"]:
+    for case in result["cases"]:
         due = "-" if case["due"] is None else f"{case['due']}{', missed' if case['missed'] else ''}"
         table.add_row(case["case"], str(case["received"])[:10], due, case["state"], case["verdict"] or "-")
-    parts.append(table if found["cases"] else Text("cases       none"))
-    answer(found, Group(*parts), json)
+    parts.append(table if result["cases"] else Text("cases       none"))
+    answer(result, Group(*parts), json)

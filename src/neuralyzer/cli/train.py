@@ -1,4 +1,4 @@
-"""``neuralyzer train``: the model by its recipe, with its training recorded."""
+"""``neuralyzer train``: trains the model by its recipe and records the training."""
 
 import shutil
 from typing import Annotated
@@ -27,27 +27,29 @@ def run(every: Every = 500, device: Device = None, project: ProjectFile = PROJEC
     from neuralyzer.registry.record import Recorder
     from neuralyzer.workspace import atomic
 
-    own = Project.read(project)
+    opened = Project.read(project)
     as_device(device)  # refused before anything is written
-    if own.weights.exists():
-        raise UsageError(f"{own.weights} exists already, and nothing is overwritten; name other weights in {project}")
-    recipe, place = own.recipe, own.workspace
-    announce(f"training data: {own.data.size}", json)
-    register_dataset(place, "train", own.data)
-    if own.rows.whole_holdout is not None:
-        register_dataset(place, "holdout", own.rows.whole_holdout, role="holdout")
-    if own.run.exists():  # a training that was stopped before its end left no model, so it begins anew
-        shutil.rmtree(own.run)
-    own.settle_threads()
-    recorder = Recorder(own.run, own.data, every=every, recipe=recipe.digest, seed=recipe.seed, base=recipe.base)
-    oracle = TrainedModel.fit(recipe, own.data, own.holdout, progress(json), recorder, own.run, device)
+    if opened.weights.exists():
+        raise UsageError(
+            f"{opened.weights} exists already, and nothing is overwritten; name other weights in {project}"
+        )
+    recipe, place = opened.recipe, opened.workspace
+    announce(f"training data: {opened.data.size}", json)
+    register_dataset(place, "train", opened.data)
+    if opened.rows.whole_holdout is not None:
+        register_dataset(place, "holdout", opened.rows.whole_holdout, role="holdout")
+    if opened.run.exists():  # of a training that was stopped: it left no model, so it begins again
+        shutil.rmtree(opened.run)
+    opened.settle_threads()
+    recorder = Recorder(opened.run, opened.data, every=every, recipe=recipe.digest, seed=recipe.seed, base=recipe.base)
+    oracle = TrainedModel.fit(recipe, opened.data, opened.holdout, progress(json), recorder, opened.run, device)
     recorder.finish(oracle.model)
-    weights.save(oracle.model, own.weights)
+    weights.save(oracle.model, opened.weights)
     facts = {
-        "weights": oracle.digest, "file": str(own.weights), "data": own.data.digest, "recipe": recipe.digest,
-        "seconds": oracle.seconds, "rows": len(own.data), "size": own.data.size, "run": str(own.run), "holdout_dropped": oracle.dropped, "threads": torch.get_num_threads(),
+        "weights": oracle.digest, "file": str(opened.weights), "data": opened.data.digest, "recipe": recipe.digest,
+        "seconds": oracle.seconds, "rows": len(opened.data), "size": opened.data.size, "run": str(opened.run), "holdout_dropped": oracle.dropped, "threads": torch.get_num_threads(),
         "utility": None if oracle.holdout is None else reading.utility(oracle.model, recipe.objective, oracle.holdout),
     }  # fmt: skip
     atomic.write_json(place.root / "trained.json", facts)
     shown = "" if facts["utility"] is None else f", holdout {recipe.objective.utility_name} {facts['utility']:.4f}"
-    answer(facts, f"trained on {own.data.size}, in {oracle.seconds:.1f} s{shown}; wrote {own.weights}", json)
+    answer(facts, f"trained on {opened.data.size}, in {oracle.seconds:.1f} s{shown}; wrote {opened.weights}", json)

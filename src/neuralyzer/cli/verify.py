@@ -64,28 +64,28 @@ def run(
         raise UsageError("give --weights or --predict, not both: there is one model under test")
     if exact_references:
         exact.require_enough(exact_references)
-    own = Project.read(project)
-    oracle = own.oracle()
-    model = oracle.model if weights is None else files.load_into(own.recipe.module(), weights).eval()
+    opened = Project.read(project)
+    oracle = opened.oracle()
+    model = oracle.model if weights is None else files.load_into(opened.recipe.module(), weights).eval()
     if predict is not None:
-        model = named(predict, own.root, "predict")
+        model = named(predict, opened.root, "predict")
         if not callable(model):
             raise UsageError(f"predict {predict!r} is a {type(model).__name__}, not a function of rows")
-    asked = own.rows.known_by(request(subject, row, class_, where))
-    positions, pool = asked.positions(oracle.data), own.references(oracle)
+    erasure = opened.rows.known_by(request(subject, row, class_, where))
+    positions, pool = erasure.positions(oracle.data), opened.references(oracle)
     judges = []
     if exact_references:
         if pool is None:
             raise UsageError(exact.NO_POOL)
         with tempfile.TemporaryDirectory(prefix="neuralyzer-") as folder:
             judges = exact.train_exact(
-                oracle, positions, Path(folder), exact_references, progress(json), Placement.of(own.device(device))
+                oracle, positions, Path(folder), exact_references, progress(json), Placement.of(opened.device(device))
             )
     known = None
     if weights is not None:
         originals = {*files.identities(oracle.model), oracle.lineage}
-        known = trained_on(weights, asked, own.workspace, oracle.data, originals, oracle.recipe.bases)
-    found = verify(model, oracle, asked, pool, own.workspace.policy, exact_references=judges, registered=known)
-    answer(found.to_dict(), Group(found, settling(context, found.to_dict())), json)
-    if found.verdict not in (Verdict.FORGOTTEN, Verdict.UNTRACEABLE):
+        known = trained_on(weights, erasure, opened.workspace, oracle.data, originals, oracle.recipe.bases)
+    result = verify(model, oracle, erasure, pool, opened.workspace.policy, exact_references=judges, registered=known)
+    answer(result.to_dict(), Group(result, settling(context, result.to_dict())), json)
+    if result.verdict not in (Verdict.FORGOTTEN, Verdict.UNTRACEABLE):
         raise typer.Exit(1)

@@ -1,1 +1,1 @@
-"""Rows with subjects and ids, where they come from, and requests to erase some of them."""
+"""Rows with subjects and ids, their sources, and requests to erase some of them."""

@@ -1,9 +1,9 @@
-"""A batch's inputs: a tensor, or tensors by name with as many rows each; tokens are such, padded on the right.
+"""The inputs of a batch: a tensor, or tensors by name, such as tokens, which are padded on the right.
 
-What is done with inputs anywhere is done by these functions, so that nothing else needs to know what they are. Names
-are those of the arguments that the model's ``forward`` has. Where one is ``attention_mask`` the inputs are tokens: 1
-where a row has one, 0 where it is padded. What else is padded with them has a name of ``BY_TOKEN``: shapes alone cannot
-tell it.
+All that is done with inputs is done by these functions, so that no other module depends on their kind. The names are
+those of the arguments of the model's ``forward``. If one is ``attention_mask``, the inputs are tokens, and the mask is
+1 where a row has a token and 0 where it is padded. Other inputs with one entry per token have a name of ``BY_TOKEN``,
+since shapes alone cannot tell.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,13 +17,13 @@ from neuralyzer.errors import UsageError
 
 Inputs = Tensor | dict[str, Tensor]
 IDS, MASK = "input_ids", "attention_mask"
-BY_TOKEN = {IDS, MASK, "token_type_ids", "position_ids"}  # have an entry a token; other inputs have theirs a row
-BINS = 256  # that tokens are counted in
+BY_TOKEN = {IDS, MASK, "token_type_ids", "position_ids"}  # inputs with one entry per token; others have one per row
+BINS = 256  # in which tokens are counted
 
 
 def mapped(x: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
     """Return inputs with a function applied to each tensor."""
-    return function(x) if isinstance(x, Tensor) else {name: function(own) for name, own in x.items()}
+    return function(x) if isinstance(x, Tensor) else {name: function(values) for name, values in x.items()}
 
 
 def tensors(x: Inputs) -> list[Tensor]:
@@ -32,7 +32,7 @@ def tensors(x: Inputs) -> list[Tensor]:
 
 
 def count(x: Inputs) -> int:
-    """Return how many rows there are."""
+    """Return the number of rows."""
     return len(tensors(x)[0])
 
 
@@ -44,9 +44,9 @@ def take(x: Inputs, rows: Any) -> Inputs:
         rows: a slice, positions or a mask.
 
     Returns:
-        ``(n, ...)``, as wide as they were.
+        ``(n, ...)``, padded as before.
     """
-    return mapped(x, lambda own: own[rows])
+    return mapped(x, lambda values: values[rows])
 
 
 def each(x: Inputs) -> Iterator[Inputs]:
@@ -56,7 +56,7 @@ def each(x: Inputs) -> Iterator[Inputs]:
 
 def alone(row: Inputs) -> Inputs:
     """Return a row without its first axis as a batch of one."""
-    return mapped(row, lambda own: own[None])
+    return mapped(row, lambda values: values[None])
 
 
 def chunked(x: Inputs, size: int) -> Iterator[Inputs]:
@@ -88,7 +88,7 @@ def trimmed(x: Inputs) -> Inputs:
         return x
     used = torch.nonzero(x[MASK].any(0))
     width = int(used[-1]) + 1 if len(used) else 1
-    return {name: own[:, :width] if name in BY_TOKEN else own for name, own in x.items()}
+    return {name: values[:, :width] if name in BY_TOKEN else values for name, values in x.items()}
 
 
 def real(x: Inputs) -> bool:
@@ -114,40 +114,40 @@ def features(x: Inputs) -> Tensor:
 
 
 def table(x: Inputs) -> Tensor:
-    """Return inputs as one table of numbers that distances are taken in.
+    """Return inputs as one table of numbers, in which distances are computed.
 
     Args:
         x: ``(n, ...)``.
 
     Returns:
-        ``(n, d)`` in float64; of tokens how often each occurs, in ``BINS`` by the remainder of its id.
+        ``(n, d)`` in float64; for tokens the count of each, in ``BINS`` by the remainder of its id.
     """
     if isinstance(x, Tensor):
         return x.reshape(len(x), -1).double()
     if MASK in x:
         counts = torch.zeros(count(x), BINS, dtype=torch.float64)
         return counts.scatter_add_(1, x[IDS] % BINS, x[MASK].double())
-    return torch.cat([table(own) for own in tensors(x)], 1)
+    return torch.cat([table(values) for values in tensors(x)], 1)
 
 
 def shapes(x: Inputs) -> tuple[Any, ...]:
     """Return names, shapes and types of the tensors."""
     names = [""] if isinstance(x, Tensor) else sorted(x)
-    return tuple((name, own.shape, own.dtype) for name, own in zip(names, tensors(x), strict=True))
+    return tuple((name, values.shape, values.dtype) for name, values in zip(names, tensors(x), strict=True))
 
 
 def width(x: Inputs) -> str:
-    """Return how much a row holds, in a few words."""
+    """Return the number of a row's features, in words."""
     if isinstance(x, dict) and MASK in x:
         return "tokens, of different lengths"
-    return f"{sum(own.numel() for own in tensors(x)) // count(x):,} features"
+    return f"{sum(values.numel() for values in tensors(x)) // count(x):,} features"
 
 
 def described(x: Inputs) -> str:
     """Return what a row is, for an error line."""
     if isinstance(x, Tensor):
         return f"{x.dtype} of shape {tuple(x.shape[1:])}"
-    return ", ".join(f"{name} {own.dtype} of shape {tuple(own.shape[1:])}" for name, own in x.items())
+    return ", ".join(f"{name} {values.dtype} of shape {tuple(values.shape[1:])}" for name, values in x.items())
 
 
 def tokens(sequences: Sequence[Any], pad: int = 0) -> dict[str, Tensor]:
@@ -163,10 +163,10 @@ def tokens(sequences: Sequence[Any], pad: int = 0) -> dict[str, Tensor]:
     Raises:
         UsageError: if a row has no token, or a token is no whole number of 0 or more.
     """
-    lengths = np.array([0 if own is None else len(own) for own in sequences], dtype=np.int64)
+    lengths = np.array([0 if values is None else len(values) for values in sequences], dtype=np.int64)
     if not lengths.all():
         raise UsageError(f"row {int(np.flatnonzero(lengths == 0)[0]):,} has no tokens; remove such rows")
-    flat = np.concatenate([np.asarray(own) for own in sequences])
+    flat = np.concatenate([np.asarray(values) for values in sequences])
     if flat.dtype.kind not in "iu" or flat.min() < 0:
         raise UsageError("tokens must be whole numbers of 0 or more, as a tokenizer gives them")
     mask = np.arange(lengths.max())[None] < lengths[:, None]
@@ -176,7 +176,7 @@ def tokens(sequences: Sequence[Any], pad: int = 0) -> dict[str, Tensor]:
 
 
 def arrays(x: Inputs) -> list[np.ndarray]:
-    """Return inputs as arrays of rows that digests are taken of: equal rows are equal whatever the padding.
+    """Return inputs as arrays of rows for digests, in which equal rows are equal whatever their padding.
 
     Args:
         x: ``(N, ...)``.
@@ -187,11 +187,13 @@ def arrays(x: Inputs) -> list[np.ndarray]:
     if isinstance(x, Tensor):
         return [x.numpy()]
     if MASK not in x:
-        return [own.numpy() for own in tensors(x)]
+        return [values.numpy() for values in tensors(x)]
     mask = x[MASK].bool()
-    inputs = [(name.encode(), own, name in BY_TOKEN) for name, own in sorted(x.items()) if name != MASK]
+    inputs = [(name.encode(), values, name in BY_TOKEN) for name, values in sorted(x.items()) if name != MASK]
     rows = [
-        b"".join(name + own[row][mask[row] if by_token else ...].numpy().tobytes() for name, own, by_token in inputs)
+        b"".join(
+            name + values[row][mask[row] if by_token else ...].numpy().tobytes() for name, values, by_token in inputs
+        )
         for row in range(count(x))
     ]
     return [np.array(rows, dtype=object)]
@@ -202,7 +204,7 @@ def as_mapping(x: Mapping[str, Any], make: Callable[[Any], Tensor]) -> dict[str,
 
     Args:
         x: arrays or tensors by name, each ``(N, ...)``.
-        make: makes a tensor of each.
+        make: turns each into a tensor.
 
     Returns:
         The tensors.
@@ -210,17 +212,17 @@ def as_mapping(x: Mapping[str, Any], make: Callable[[Any], Tensor]) -> dict[str,
     Raises:
         UsageError: if there is none, or they have different numbers of rows.
     """
-    made = {str(name): make(own) for name, own in x.items()}
-    if len({len(own) for own in made.values()}) != 1:
-        said = ", ".join(f"{name} {len(own)}" for name, own in made.items()) or "none"
-        raise UsageError(f"inputs by name must have equally many rows; there are: {said}")
-    return made
+    inputs = {str(name): make(values) for name, values in x.items()}
+    if len({len(values) for values in inputs.values()}) != 1:
+        lengths = ", ".join(f"{name} {len(values)}" for name, values in inputs.items()) or "none"
+        raise UsageError(f"inputs by name must have equally many rows; there are: {lengths}")
+    return inputs
 
 
 def _padded(x: dict[str, Tensor], width: int) -> dict[str, Tensor]:
     missing = width - x[MASK].shape[1]
 
-    def pad(own: Tensor) -> Tensor:
-        return torch.cat([own, own.new_zeros(len(own), missing, *own.shape[2:])], 1)
+    def pad(values: Tensor) -> Tensor:
+        return torch.cat([values, values.new_zeros(len(values), missing, *values.shape[2:])], 1)
 
-    return {name: pad(own) if missing and name in BY_TOKEN else own for name, own in x.items()}
+    return {name: pad(values) if missing and name in BY_TOKEN else values for name, values in x.items()}

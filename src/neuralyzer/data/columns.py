@@ -1,4 +1,4 @@
-"""The columns that rows came from, passed over in batches."""
+"""The columns of the table that rows came from, read in batches."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -12,43 +12,43 @@ from pyarrow import parquet
 from neuralyzer.errors import DataChangedError, UnreadableError, first_line
 
 BATCH = 65536  # rows read at once from a file
-BUFFER = 1 << 20  # bytes; without it Arrow holds all columns of every row group that it has passed
+BUFFER = 1 << 20  # bytes; without a buffer, Arrow keeps all columns of every row group that it has read
 
 
 class Columns(Protocol):
-    """Named columns of equal length, of which a part of the rows is in memory at a time."""
+    """Named columns of equal length, of which only some rows are in memory at a time."""
 
     @property
     def names(self) -> list[str]:
-        """What they are called."""
+        """Return the columns' names."""
 
     def batches(self, wanted: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """All rows in order, of the columns ``wanted`` or all."""
+        """Yield all rows in order, of the columns ``wanted`` or all."""
 
 
 @dataclass(frozen=True)
 class TableColumns:
-    """A table in memory, passed over at once."""
+    """A table in memory, read as one batch."""
 
     table: pa.Table
 
     @property
     def names(self) -> list[str]:
-        """What its columns are called."""
+        """Return the columns' names."""
         return list(self.table.column_names)
 
     def batches(self, wanted: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The whole table."""
+        """Yield the whole table."""
         yield self.table if wanted is None else self.table.select(list(wanted))
 
 
 @dataclass(frozen=True)
 class FileColumns(ABC):
-    """A file that must stay as it was when it was opened.
+    """A file that must not change after it was opened.
 
     Attributes:
         path: of the file.
-        seen: its size and when it was written last.
+        seen: its size, and the time when it was last written.
     """
 
     path: Path
@@ -60,14 +60,14 @@ class FileColumns(ABC):
     @property
     @abstractmethod
     def names(self) -> list[str]:
-        """What its columns are called."""
+        """Return the columns' names."""
 
     @abstractmethod
     def tables(self, wanted: Sequence[str] | None) -> Iterator[pa.Table]:
-        """All rows in order, as this kind of file is read."""
+        """Yield all rows in order, as this kind of file is read."""
 
     def batches(self, wanted: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """All rows in order, of the columns ``wanted`` or all.
+        """Yield all rows in order, of the columns ``wanted`` or all.
 
         Yields:
             Tables of about ``BATCH`` rows; the last may be smaller.
@@ -85,7 +85,7 @@ class FileColumns(ABC):
         self.unchanged()
 
     def unchanged(self) -> None:
-        """See that the file is the one that was opened.
+        """Check that the file is the one that was opened.
 
         Raises:
             DataChangedError: if it is not.
@@ -107,11 +107,11 @@ class ParquetColumns(FileColumns):
 
     @property
     def names(self) -> list[str]:
-        """What its columns are called."""
+        """Return the columns' names."""
         return list(parquet.read_schema(self.path).names)
 
     def tables(self, wanted: Sequence[str] | None) -> Iterator[pa.Table]:
-        """Batches of ``BATCH`` rows."""
+        """Yield batches of ``BATCH`` rows."""
         with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=BUFFER) as file:
             for batch in file.iter_batches(BATCH, columns=None if wanted is None else list(wanted)):
                 yield pa.Table.from_batches([batch])
@@ -122,19 +122,19 @@ class TextColumns(FileColumns):
     """A CSV or JSON Lines file, whose types are those of its first rows.
 
     Attributes:
-        opened: gives a reader of batches, from the file's path.
+        opened: returns a reader of batches from the file's path.
     """
 
     opened: Callable[[Path], Any]
 
     @property
     def names(self) -> list[str]:
-        """What its columns are called."""
+        """Return the columns' names."""
         with self.opened(self.path) as reader:
             return list(reader.schema.names)
 
     def tables(self, wanted: Sequence[str] | None) -> Iterator[pa.Table]:
-        """Batches of as many rows as lie in a block of the file."""
+        """Yield batches of as many rows as a block of the file has."""
         with self.opened(self.path) as reader:
             for batch in reader:
                 table = pa.Table.from_batches([batch])
@@ -143,21 +143,21 @@ class TextColumns(FileColumns):
 
 @dataclass(frozen=True)
 class HubColumns:
-    """A ``datasets.Dataset``, whose tables lie on the disk."""
+    """A ``datasets.Dataset``, whose tables are on the disk."""
 
     dataset: Any
 
     @property
     def names(self) -> list[str]:
-        """What its columns are called."""
+        """Return the columns' names."""
         return list(self.dataset.column_names)
 
     def batches(self, wanted: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """All rows in order, of the columns ``wanted`` or all."""
+        """Yield all rows in order, of the columns ``wanted`` or all."""
         yield from self.arrow(wanted).iter(batch_size=BATCH)
 
     def arrow(self, wanted: Sequence[str] | None) -> Any:
-        """The data set with the columns ``wanted`` or all, whose rows come as Arrow tables."""
+        """Return the data set with the columns ``wanted`` or all, whose rows are Arrow tables."""
         chosen = self.dataset if wanted is None else self.dataset.select_columns(list(wanted))
         return chosen.with_format("arrow")
 

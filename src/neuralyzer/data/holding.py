@@ -1,4 +1,4 @@
-"""Where rows lie: in memory, in a temporary file that is mapped into it, in a Hugging Face data set, in pairs."""
+"""The holders of rows: in memory, in a memory-mapped temporary file, in a Hugging Face data set, in pairs."""
 
 import shutil
 import tempfile
@@ -26,17 +26,17 @@ class Rows(Protocol):
 
     @property
     def y(self) -> Tensor | None:
-        """All targets, where they lie in memory."""
+        """Return all targets, if they are in memory."""
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Return the number of rows."""
 
     def gather(self, positions: np.ndarray) -> tuple[Inputs, Tensor]:
         """Read ``n`` rows: ``x (n, ...)`` and ``y (n, ...)``."""
 
 
 class ArrayRows:
-    """Rows that lie in memory."""
+    """Rows in memory."""
 
     on_disk = False
 
@@ -55,7 +55,7 @@ class ArrayRows:
 
 
 class DatasetRows:
-    """Rows of a map-style ``torch.utils.data.Dataset`` of pairs ``(x, y)``, read when asked for."""
+    """Rows of a map-style ``torch.utils.data.Dataset`` of pairs ``(x, y)``, read when needed."""
 
     on_disk = True
     y = None
@@ -80,7 +80,7 @@ class DatasetRows:
         """
         pairs = [self._pair(int(position)) for position in positions]
         for what, values in (("features", [x for x, _ in pairs]), ("targets", [y for _, y in pairs])):
-            other = next((place for place, own in enumerate(values) if own.shape != values[0].shape), None)
+            other = next((place for place, value in enumerate(values) if value.shape != values[0].shape), None)
             if other is not None:
                 raise UsageError(
                     f"row {int(positions[other])} of the data set has {what} of shape {tuple(values[other].shape)} and row "
@@ -104,7 +104,7 @@ class DatasetRows:
 
 
 class TableRows:
-    """Rows whose features are made of a ``datasets.Dataset`` in Arrow format when asked for."""
+    """Rows whose features are made of a ``datasets.Dataset`` in Arrow format when needed."""
 
     on_disk = True
 
@@ -115,9 +115,9 @@ class TableRows:
         return len(self.y)
 
     def gather(self, positions: np.ndarray) -> tuple[Inputs, Tensor]:
-        """Read part of the table and make the features of it."""
-        # The whole table is a view of the files. One that was shuffled or selected from has none: it is read row by
-        # row, which is slower; flatten_indices() helps.
+        """Read part of the table and make its features."""
+        # The whole table is a view of the files. A data set that was shuffled or selected from has no such view and is
+        # read row by row, which is slower; flatten_indices() helps.
         whole = self._whole
         part = self.dataset[positions.tolist()] if whole is None else whole.take(pa.array(positions))
         return self.features(part), self.y[torch.as_tensor(positions, dtype=torch.long)]
@@ -127,12 +127,12 @@ class TableRows:
         return self.dataset[:] if getattr(self.dataset, "_indices", None) is None else None
 
     def __getstate__(self) -> dict[str, Any]:
-        # the data set is sent as the names of its files; its table would be sent as the whole of its content
+        # The data set is pickled as the names of its files; its table would be pickled with all of its content.
         return {name: value for name, value in self.__dict__.items() if name != "_whole"}
 
 
 class MappedRows:
-    """Rows whose features lie in a temporary file, which goes with the process; their targets lie in memory."""
+    """Rows whose features are in a temporary file, which is deleted with the process; targets are in memory."""
 
     on_disk = True
 
@@ -144,7 +144,7 @@ class MappedRows:
         return len(self.y)
 
     def gather(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Read from the file, as long as the one that it was made of has not changed."""
+        """Read from the temporary file; refuse if the source file has changed."""
         self._unchanged()
         return torch.from_numpy(self._x[positions]), self.y[torch.as_tensor(positions, dtype=torch.long)]
 
@@ -152,7 +152,7 @@ class MappedRows:
         self._x = np.memmap(self._spool.path, self._spool.dtype, mode="r", shape=(len(self.y), *self._spool.shape))
 
     def __getstate__(self) -> dict[str, Any]:
-        # another process maps the same file; a memmap would be sent as the whole of its content
+        # Another process maps the same file; a memmap would be pickled with all of its content.
         return {name: value for name, value in self.__dict__.items() if name != "_x"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -161,7 +161,7 @@ class MappedRows:
 
 
 class Spool:
-    """A temporary file of equal rows, written in batches; it goes with the object in the process that made it.
+    """A temporary file of equal rows, written in batches and deleted with this object by the process that made it.
 
     Attributes:
         path: of the file.
@@ -176,11 +176,11 @@ class Spool:
         self.dtype, self.shape = np.dtype(np.float32), tuple[int, ...]()
 
     def append(self, rows: np.ndarray, what: str) -> None:
-        """Write some more rows.
+        """Append rows.
 
         Args:
             rows: ``(n, ...)``.
-            what: what to call them in an error.
+            what: name of the rows in an error.
 
         Raises:
             UsageError: if they are of another shape or type than those before.

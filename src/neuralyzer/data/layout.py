@@ -1,4 +1,4 @@
-"""Which column is what, and how a batch of rows of a table becomes features and targets."""
+"""The roles of a table's columns, and how a batch of its rows becomes features and targets."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from neuralyzer.errors import UsageError
 
 @dataclass(frozen=True)
 class Layout:
-    """Which column is what.
+    """The role of each column.
 
     Attributes:
         target: column of the targets; text becomes class numbers in the order of ``classes``, or sorted.
@@ -26,11 +26,11 @@ class Layout:
         features: columns of the features; by default every other column. Lists of equal length become one more axis.
         tokens: column of lists of token ids of different lengths, in place of ``features``.
         transform: makes the features ``(n, ...)`` from a table of ``n`` rows with all columns, in place of
-            ``features``. It sees a small file whole and a large one in batches, so what it makes of a row must not
-            depend on the other rows.
+            ``features``. It is called with a small file at once and with a large one in batches, so a row's features
+            must not depend on the other rows.
         classes: names of the classes, where targets are text.
-        subject_key: makes the name that a subject is known by from the one that is written, such as ``str.casefold``;
-            by default names are told apart exactly as they are written.
+        subject_key: makes the name by which a subject is known from the one that is written, such as ``str.casefold``;
+            by default names are compared exactly as they are written.
     """
 
     target: str
@@ -43,11 +43,11 @@ class Layout:
     subject_key: Callable[[str], str] | None = None
 
     def check(self, names: Sequence[str], what: str) -> None:
-        """See that the columns are there.
+        """Check that the columns exist.
 
         Args:
-            names: the columns that there are.
-            what: what to call their table in an error.
+            names: the existing columns.
+            what: name of their table in an error.
 
         Raises:
             UsageError: if one is missing, or there are no features.
@@ -62,54 +62,54 @@ class Layout:
             raise UsageError(f"{what} has no feature column besides target, subject and id")
 
     def features_among(self, names: Iterable[str]) -> list[str]:
-        """The columns of the features."""
+        """Return the columns of the features."""
         if self.tokens is not None:
             return [self.tokens]
         return list(self.features or [name for name in names if name not in (self.target, self.subject, self.id)])
 
     def keyed(self, names: np.ndarray) -> np.ndarray:
-        """Names by ``subject_key``, which is asked once a name.
+        """Return the name by which a subject is known.
 
         Args:
             names: ``(n,)`` as they are written; empty where one is missing.
 
         Returns:
-            ``(n,)`` names that subjects are known by; empty where one is missing.
+            ``(n,)`` names by which subjects are known; empty where one is missing.
 
         Raises:
-            UsageError: if it fails or gives no text.
+            UsageError: if ``subject_key`` fails or returns no text.
         """
         if self.subject_key is None:
             return names
         written, place = texts.coded(names)
-        made = [keyed(self.subject_key, name) if name else "" for name in written]
-        known: np.ndarray = np.array(made, texts.TEXT)[place]
+        by_key = [keyed(self.subject_key, name) if name else "" for name in written]
+        known: np.ndarray = np.array(by_key, texts.TEXT)[place]
         return known
 
     @property
     def known(self) -> list[str]:
-        """The columns of target, subject and id."""
+        """Return the columns of target, subject and id."""
         return [name for name in (self.target, self.subject, self.id) if name is not None]
 
     def features_of(self, table: pa.Table, what: str) -> Inputs:
-        """The features of a batch of rows.
+        """Return the features of a batch of rows.
 
         Args:
             table: ``n`` rows.
-            what: what to call them in an error.
+            what: name of the rows in an error.
 
         Returns:
             ``(n, ...)``.
 
         Raises:
-            UsageError: if they are not numbers and there is no ``transform``, or it makes something else.
+            UsageError: if they are not numbers and there is no ``transform``, or it returns something else.
         """
         if self.tokens is not None:
             return _tokens(table[self.tokens], f"{what}: column {self.tokens!r}")
         if self.transform is None:
             return as_features(_stack(table, self.features_among(table.column_names), what))
         made = as_features(self.transform(table))
-        if any(own.ndim == 0 or len(own) != len(table) for own in batches.tensors(made)):
+        if any(values.ndim == 0 or len(values) != len(table) for values in batches.tensors(made)):
             raise UsageError(
                 f"{what}: transform made features of {_shape(made)} of {len(table)} rows; it must give one entry a row"
             )
@@ -117,17 +117,17 @@ class Layout:
 
 
 def keyed(key: Callable[[str], str], name: str) -> str:
-    """The name that a subject is known by.
+    """Return the name by which a subject is known.
 
     Args:
-        key: the person's function.
+        key: the user's function.
         name: as it is written.
 
     Returns:
-        What the function makes of it.
+        The result of the function.
 
     Raises:
-        UsageError: if the person's function fails or gives no text.
+        UsageError: if the user's function fails or returns no text.
     """
     try:
         made = key(name)
@@ -145,10 +145,10 @@ def _shape(made: Inputs) -> str:
 
 
 def as_features(x: Any) -> Inputs:
-    """Features as tensors; floating point, truth values and bytes become float32, other integers (tokens) stay."""
+    """Return features as tensors: floats, booleans and bytes as float32; other integers (tokens) stay."""
     if isinstance(x, Mapping):
-        return batches.as_mapping(x, lambda own: plain_features(_own(own)))
-    return plain_features(_own(x))
+        return batches.as_mapping(x, lambda values: plain_features(_copied(values)))
+    return plain_features(_copied(x))
 
 
 def _tokens(column: pa.ChunkedArray, what: str) -> Inputs:
@@ -161,22 +161,22 @@ def _tokens(column: pa.ChunkedArray, what: str) -> Inputs:
 
 
 def as_target(y: Any) -> Tensor:
-    """Targets as a tensor; integers become int64 class numbers, floating point float32."""
-    return plain_target(_own(y))
+    """Return targets as a tensor: integers as int64 class numbers, floats as float32."""
+    return plain_target(_copied(y))
 
 
 def plain_features(x: Tensor) -> Tensor:
-    """Rows of a tensor in the numbers that ``as_features`` says."""
+    """Return rows of a tensor in the types of ``as_features``."""
     return x.float() if x.is_floating_point() or x.dtype in (torch.bool, torch.uint8) else x
 
 
 def plain_target(y: Tensor) -> Tensor:
-    """Targets of a tensor in the numbers that ``as_target`` says."""
+    """Return targets of a tensor in the types of ``as_target``."""
     return y.float() if y.is_floating_point() else y.long()
 
 
-def _own(values: Any) -> Tensor:
-    """A tensor that shares nothing with ``values``, which may be an array that must not be written."""
+def _copied(values: Any) -> Tensor:
+    """Return a tensor that shares no memory with ``values``, which may be a read-only array."""
     return values.detach().clone() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
 
 
@@ -185,7 +185,7 @@ def require_finite(values: Tensor, what: str, start: int = 0) -> None:
 
     Args:
         values: ``(n, ...)``.
-        what: what to call them in an error.
+        what: name of the values in an error.
         start: position of the first row.
 
     Raises:
@@ -219,7 +219,7 @@ def _stack(table: pa.Table, columns: Sequence[str], name: str) -> np.ndarray:
             if is_list(values.type):
                 part = np.array(values.to_pylist(), dtype=np.float32)
             else:
-                with np.errstate(over="ignore"):  # what is too large is infinite and refused below
+                with np.errstate(over="ignore"):  # too large values become infinite and are refused below
                     part = values.to_numpy(zero_copy_only=False).astype(np.float32)[:, None]
         except (ValueError, TypeError):
             way = (

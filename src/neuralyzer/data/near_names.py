@@ -1,4 +1,4 @@
-"""Names that look alike: two spellings of one person are told, never merged."""
+"""Similar names: two spellings that may be one person are reported, never merged."""
 
 import difflib
 import re
@@ -9,14 +9,14 @@ import numpy as np
 
 from neuralyzer.data import texts
 
-PLAIN = re.compile(r"[a-z1-9._@:+-]*")  # what is its own folded form
-ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
-SHOWN = 3
-MOST = 100_000  # names among which a misspelt one is looked for
+PLAIN = re.compile(r"[a-z1-9._@:+-]*")  # names that equal their folded form
+ZEROS = re.compile(r"(?<!\d)0+(?=\d)")  # leading zeros of a number
+SHOWN = 3  # names in a suggestion
+MOST = 100_000  # names up to which misspelt ones are searched for
 
 
 def folded(name: str) -> str:
-    """A name without what people write differently: Unicode form, letter case, blanks, leading zeros."""
+    """Return a name without differences of spelling: Unicode form, letter case, blanks, leading zeros."""
     if PLAIN.fullmatch(name):
         return name
     text = unicodedata.normalize("NFKC", name).casefold()
@@ -25,14 +25,14 @@ def folded(name: str) -> str:
 
 
 def nearest(name: str, subjects: np.ndarray) -> list[tuple[str, int]]:
-    """The names that are most like one that nobody has.
+    """Return the names that are most similar to an unknown one.
 
     Args:
-        name: what was asked for.
-        subjects: whose row each is, ``(N,)``.
+        name: the unknown name.
+        subjects: of each row, ``(N,)``.
 
     Returns:
-        At most three names and how many rows each has; those that differ only in spelling first.
+        At most three names and the number of rows of each; those that differ only in spelling first.
     """
     known, place = texts.coded(subjects[~np.strings.startswith(subjects, "row:")])
     counts = np.bincount(place, minlength=len(known))
@@ -45,6 +45,6 @@ def nearest(name: str, subjects: np.ndarray) -> list[tuple[str, int]]:
 
 
 def suggestion(name: str, near: Sequence[tuple[str, int]]) -> str:
-    """What to say of names that are like one that nobody has; empty where there are none."""
-    said = ", ".join(f"{other!r} ({count:,} {'row' if count == 1 else 'rows'})" for other, count in near)
-    return f"the nearest to {name!r}: {said}" if said else ""
+    """Return what to say of names that are similar to an unknown one; empty where there are none."""
+    listed = ", ".join(f"{other!r} ({count:,} {'row' if count == 1 else 'rows'})" for other, count in near)
+    return f"the nearest to {name!r}: {listed}" if listed else ""

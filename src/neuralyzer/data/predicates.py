@@ -1,4 +1,4 @@
-"""Predicates over columns in DuckDB's SQL, which mean the same rows whenever and wherever they are asked."""
+"""Predicates over columns in DuckDB's SQL, limited to those that mean the same rows at any time and place."""
 
 import json
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ import pyarrow as pa
 from neuralyzer.data.columns import Columns
 from neuralyzer.errors import UsageError, first_line
 
-POSITION = "__position"
-# DuckDB lists these as functions of their arguments alone; they read the clock. ``age`` does so with one argument.
+POSITION = "__position"  # column that is added to the rows
+# DuckDB lists these as functions of their arguments alone, but they read the clock, as ``age`` does with one argument.
 CLOCKS = {"current_localtime", "current_localtimestamp"}
 
 
 def where(columns: Columns, predicate: str) -> np.ndarray:
-    """Positions of the rows that satisfy a predicate in DuckDB's SQL.
+    """Return the positions of the rows that satisfy a predicate in DuckDB's SQL.
 
-    The predicate is one expression over the columns; it can reach no file and no other table, neither clock nor chance.
-    Times without a zone, and dates of times, are UTC.
+    The predicate is one expression over the columns. It has access to no file, no other table, no clock and no random
+    numbers. Times without a zone, and dates of times, are UTC.
 
     Args:
         columns: read in batches.
@@ -33,31 +33,31 @@ def where(columns: Columns, predicate: str) -> np.ndarray:
         UsageError: if it is no such expression, or if two columns differ only in case, which SQL cannot tell apart.
     """
     names = columns.names
-    _told_apart(names)
+    _require_distinct(names)
     if POSITION in (name.casefold() for name in names):
         raise UsageError(f"a column is called {POSITION!r}, which a predicate needs for itself; rename it")
-    # without external access a predicate reads no file, and no table that a Python variable holds
+    # Without external access a predicate can read no file, and no table that is in a Python variable.
     config = {"threads": 2, "enable_external_access": False}
-    found = []
+    parts = []
     with duckdb.connect(config=config) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         _require_stable(connection, predicate, names)
         for numbered in _numbered(columns):
             try:
-                # filter parses one expression; in a WHERE clause of text, a closing bracket could begin a UNION
-                found.append(_positions(connection, numbered, predicate))
+                # filter() parses one expression. In a WHERE clause of text, a closing bracket could begin a UNION.
+                parts.append(_positions(connection, numbered, predicate))
             except duckdb.Error as error:
                 raise UsageError(_wrong(predicate, first_line(error), names)) from error
-    return np.sort(np.concatenate(found).astype(np.int64)) if found else np.empty(0, np.int64)
+    return np.sort(np.concatenate(parts).astype(np.int64)) if parts else np.empty(0, np.int64)
 
 
 def _positions(connection: Any, numbered: pa.Table, predicate: str) -> np.ndarray:
-    # no relation outlives this: DuckDB may abort where a connection is closed under one
-    found: np.ndarray = connection.from_arrow(numbered).filter(predicate).project(POSITION).fetchnumpy()[POSITION]
-    return found
+    # No relation outlives this function, since DuckDB may abort if a connection is closed before its relations.
+    positions: np.ndarray = connection.from_arrow(numbered).filter(predicate).project(POSITION).fetchnumpy()[POSITION]
+    return positions
 
 
-def _told_apart(names: list[str]) -> None:
+def _require_distinct(names: list[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(name.casefold(), name)
@@ -68,7 +68,7 @@ def _told_apart(names: list[str]) -> None:
 
 
 def _require_stable(connection: Any, predicate: str, names: list[str]) -> None:
-    """Refuse what means other rows at another time: the clock, chance, the session, and queries of their own."""
+    """Refuse a predicate whose rows may change with time: by clock, random numbers, session or subquery."""
     (text,) = connection.execute(
         "SELECT json_serialize_sql(?)", [f"SELECT * FROM rows WHERE ({predicate}\n)"]
     ).fetchone()
@@ -96,7 +96,7 @@ def _require_stable(connection: Any, predicate: str, names: list[str]) -> None:
 
 
 def _parameters(nodes: list[dict[str, Any]]) -> set[str]:
-    """The names that lambdas give to their arguments."""
+    """Return the names that lambdas give to their arguments."""
     sides = [node["lhs"] for node in nodes if node.get("class") == "LAMBDA" and isinstance(node.get("lhs"), dict)]
     return {part.casefold() for side in sides for node in _nodes(side) for part in node.get("column_names", ())}
 

@@ -1,4 +1,4 @@
-"""Requests to erase: whose rows, which rows, how strongly, by when."""
+"""Requests to erase: the subjects or rows, the guarantee, and the due date."""
 
 import datetime as dt
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from neuralyzer.errors import ForgetSetError, UnknownSubjectError, UsageError
 
 
 class Guarantee(StrEnum):
-    """What an algorithm's class promises (Xu et al. 2023, arXiv 2306.03558; ``clean`` is ours)."""
+    """The promise of an algorithm's class (Xu et al. 2023, arXiv 2306.03558; ``clean`` is ours)."""
 
     EXACT = "exact"
     CLEAN = "clean"
@@ -25,30 +25,30 @@ class Guarantee(StrEnum):
 
     @property
     def strength(self) -> int:
-        """The higher, the stronger."""
+        """Return the rank of the guarantee; higher is stronger."""
         return len(Guarantee) - list(Guarantee).index(self)
 
     def satisfies(self, wanted: "Guarantee") -> bool:
-        """Whether this guarantee is at least as strong as the one wanted."""
+        """Return whether this guarantee is at least as strong as the one wanted."""
         return self.strength >= wanted.strength
 
 
 @dataclass(frozen=True)
 class ErasureRequest:
-    """Whose data a model shall forget, why, how strongly and by when.
+    """A request to make a model forget some rows: which ones, why, how strongly and by when.
 
     Attributes:
-        subjects: names of data subjects, all of whose rows go.
+        subjects: names of data subjects, all of whose rows are to be forgotten.
         rows: ids of single rows.
-        classes: labels, all of whose rows go.
+        classes: labels, all of whose rows are to be forgotten.
         where: a predicate over the data's columns in SQL, such as ``age < 18``.
-        guarantee: the weakest guarantee that will do.
-        reason: ``privacy``, ``bias``, ``stale`` or ``poison``, or the person's own word.
-        budget: seconds of computing that the first choice may take; None for as long as it takes.
-        due: the legal date, ISO 8601.
-        decided_by: who decided.
-        received: the day on which the request came in, ISO 8601; None for the day on which its case is opened. It is no
-            part of the case's name.
+        guarantee: the weakest guarantee that is enough.
+        reason: ``privacy``, ``bias``, ``stale`` or ``poison``, or a word of the user.
+        budget: seconds that the first choice may take; None without a limit.
+        due: the due date, ISO 8601.
+        decided_by: who decided on the request.
+        received: the day on which the request was received, ISO 8601; None for the day on which its case is opened. It
+            is no part of the case's id.
     """
 
     subjects: Sequence[str] = ()
@@ -89,7 +89,7 @@ class ErasureRequest:
             raise UsageError(f"due {due} lies before received {received}")
 
     def positions(self, data: Data) -> np.ndarray:
-        """Where the requested rows stand in ``data``; looked up once, and every later stage is given the same.
+        """Return the positions of the requested rows in ``data``; looked up once and used by every later stage.
 
         Args:
             data: the training rows, ``N`` of them.
@@ -101,12 +101,12 @@ class ErasureRequest:
             UnknownSubjectError: if a subject, row or class is not in the data.
             ForgetSetError: if the forget set is empty or all the data.
         """
-        asked = (self.subjects, self.rows, self.classes, self.where)
-        if asked not in data.resolved:
-            data.resolved[asked] = self._looked_up(data)
-        return data.resolved[asked].copy()
+        key = (self.subjects, self.rows, self.classes, self.where)
+        if key not in data.resolved:
+            data.resolved[key] = self._find_positions(data)
+        return data.resolved[key].copy()
 
-    def _looked_up(self, data: Data) -> np.ndarray:
+    def _find_positions(self, data: Data) -> np.ndarray:
         chosen = np.zeros(len(data), dtype=bool)
         for what, wanted, column in (
             ("subject", self.subjects, data.subjects),
@@ -134,10 +134,10 @@ class ErasureRequest:
         return np.flatnonzero(chosen)
 
     def known_by(self, key: Callable[[str], str] | None) -> "ErasureRequest":
-        """The same for data whose ``subject_key`` made other names of those that are written.
+        """Return the request for data whose ``subject_key`` made other names of those written in it.
 
         Args:
-            key: that function; None where names are told apart as they are written.
+            key: that function; None where names are compared as they are written.
 
         Returns:
             The request in the data's names.
@@ -148,7 +148,7 @@ class ErasureRequest:
         return self if key is None else replace(self, subjects=[keyed(key, name) for name in self.subjects])
 
     def to_dict(self) -> dict[str, Any]:
-        """What is asked, as plain values: all but ``received``, which changes no answer."""
+        """Return the request as plain values, without ``received``, which does not affect the result."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in (asdict(self) | {"guarantee": str(self.guarantee)}).items()
@@ -157,12 +157,12 @@ class ErasureRequest:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ErasureRequest":
-        """The request that ``to_dict`` wrote down."""
+        """Return the request that ``to_dict`` wrote down."""
         return cls(**values)
 
 
 def _day(name: str, given: str | None) -> dt.date | None:
-    """A date of a request."""
+    """Return a date of a request."""
     if given is None:
         return None
     try:

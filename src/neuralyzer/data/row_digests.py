@@ -12,20 +12,20 @@ from neuralyzer.workspace import digests
 
 
 def of(chunks: Iterable[tuple[Inputs, Tensor]], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the digests of all rows; one with NaN or an infinite value is refused.
+    """Return the digests of all rows; refuse rows with NaN or an infinite value.
 
     Args:
         chunks: all rows in order, some at a time.
-        count: rows ``N``.
+        count: number of rows, ``N``.
 
     Returns:
-        Of contents and of values, each ``(N,)`` of 32 bytes.
+        Digests of contents and of values, each ``(N,)`` of 32 bytes.
     """
     contents, values = np.empty(count, digests.ROW), np.empty(count, digests.ROW)
     start = 0
     for x, y in chunks:
-        for own in batches.tensors(x):  # of rows that are read when asked for
-            require_finite(own, "the features", start)
+        for values_of in batches.tensors(x):  # rows from the disk were not checked when the data was made
+            require_finite(values_of, "the features", start)
         require_finite(y, "the targets", start)
         part = slice(start, start + len(y))
         inputs = batches.arrays(x)

@@ -20,7 +20,7 @@ from neuralyzer.data.predicates import where
 from neuralyzer.errors import UsageError
 from neuralyzer.workspace import digests
 
-READ_ROWS = 4096  # rows read at once where all of a large source must pass by
+READ_ROWS = 4096  # rows that are read at once when all rows of a large source are read
 
 
 class Data:
@@ -30,11 +30,11 @@ class Data:
 
     Attributes:
         ids: row ids ``(N,)`` as text.
-        subjects: whose row each is ``(N,)``, as text; a row without a subject is its own.
-        numbered: whether the ids were only counted here (such ids never clash with another set's).
+        subjects: of each row ``(N,)``, as text; a row without a subject is its own.
+        numbered: whether the ids were only counted; such ids are never compared with those of another data set.
         classes: names of the classes where targets were text, else None.
-        columns: what a predicate may name, or None.
-        resolved: where the rows of each request stand that was looked up here.
+        columns: that a predicate may name, or None.
+        resolved: positions of the rows of each request that was looked up in these data.
     """
 
     def __init__(
@@ -49,8 +49,7 @@ class Data:
     ) -> None:
         self._rows = rows
         self._positions = np.arange(len(rows)) if positions is None else positions
-        count = len(self._positions)
-        self.numbered = ids is None
+        count, self.numbered = len(self._positions), ids is None
         self.ids = self._positions.astype(texts.TEXT) if ids is None else texts.as_texts(ids)
         if len(self.ids) != count:
             raise UsageError(f"there are {count} rows and {len(self.ids)} ids; they must be equal")
@@ -63,14 +62,13 @@ class Data:
             if len(subjects) != count:
                 raise UsageError(f"there are {count} rows and {len(subjects)} subjects; they must be equal")
             self.subjects = texts.as_names(subjects).copy()
-            alone = self.subjects == ""
-            own = np.strings.add("row:", self.ids[alone])
-            taken = own[np.isin(own, self.subjects[~alone])] if alone.any() else own
+            unnamed = self.subjects == ""
+            names = np.strings.add("row:", self.ids[unnamed])
+            taken = names[np.isin(names, self.subjects[~unnamed])] if unnamed.any() else names
             if len(taken):
                 raise UsageError(f"a subject is called {taken[0]!r}, which is what a row without a subject is called")
-            self.subjects[alone] = own
-        self.classes = classes
-        self.columns = columns
+            self.subjects[unnamed] = names
+        self.classes, self.columns = classes, columns
         self.resolved: dict[Any, np.ndarray] = {}
 
     @classmethod
@@ -81,20 +79,20 @@ class Data:
         subjects: Sequence[Any] | np.ndarray | None = None,
         ids: Sequence[Any] | np.ndarray | None = None,
     ) -> "Data":
-        """Rows from arrays or tensors.
+        """Return rows from arrays or tensors.
 
         Args:
             x: ``(N, ...)``; or arrays by the names that the model's ``forward`` gives them, each ``(N, ...)``.
             y: ``(N,)`` or ``(N, k)``.
-            subjects: whose row each is; by default each row is its own.
+            subjects: of each row; by default each row is its own.
             ids: of the rows; by default they are numbered.
 
         Returns:
             The rows.
         """
         features, target = as_features(x), as_target(y)
-        for own in batches.tensors(features):
-            require_finite(own, "x")
+        for values in batches.tensors(features):
+            require_finite(values, "x")
         require_finite(target, "y")
         return cls(ArrayRows(features, target), subjects=subjects, ids=ids)
 
@@ -107,15 +105,15 @@ class Data:
         ids: Sequence[Any] | np.ndarray | None = None,
         pad: int = 0,
     ) -> "Data":
-        """Rows of token ids of different lengths.
+        """Return rows of token ids of different lengths.
 
-        A batch of them is ``input_ids`` and ``attention_mask``, each ``(n, longest)`` and padded on the right, which the
-        model's ``forward`` takes by name. It must give a row the same outputs however far the row is padded.
+        A batch is ``input_ids`` and ``attention_mask``, each ``(n, longest)`` and padded on the right, which the
+        model's ``forward`` takes by name. A row's outputs must not depend on its padding.
 
         Args:
             sequences: ``N`` sequences of whole numbers.
             y: targets ``(N,)``.
-            subjects: whose row each is; by default each row is its own.
+            subjects: of each row; by default each row is its own.
             ids: of the rows; by default they are numbered.
             pad: id that rows are padded with.
 
@@ -132,14 +130,14 @@ class Data:
         ids: Sequence[Any] | np.ndarray | None = None,
         **columns: Any,
     ) -> "Data":
-        """Rows from a map-style ``torch.utils.data.Dataset`` of pairs, or from a Hugging Face ``datasets.Dataset``.
+        """Return rows from a map-style ``torch.utils.data.Dataset`` of pairs, or a Hugging Face ``datasets.Dataset``.
 
         Args:
-            dataset: ``N`` rows, read when asked for.
-            subjects: of pairs, one a row.
-            ids: of pairs, one a row.
-            columns: of a Hugging Face data set, the arguments of ``layout.Layout``: ``target="label"``,
-                ``subject="author"``; an image or text needs ``transform=``, which must give the same each time.
+            dataset: ``N`` rows, read when needed.
+            subjects: for pairs, one per row.
+            ids: for pairs, one per row.
+            columns: for a Hugging Face data set, the arguments of ``layout.Layout``: ``target="label"``,
+                ``subject="author"``; images and texts need ``transform=``, which must always return the same.
 
         Returns:
             The rows.
@@ -159,21 +157,21 @@ class Data:
 
     @classmethod
     def from_parquet(cls, path: str | Path, **columns: Any) -> "Data":
-        """Rows from a Parquet file, large ones in batches; the arguments are those of ``layout.Layout``."""
+        """Return rows from a Parquet file, a large one in batches; the arguments are those of ``layout.Layout``."""
         from neuralyzer.data import sources
 
         return sources.from_parquet(Path(path), **columns)
 
     @classmethod
     def from_csv(cls, path: str | Path, **columns: Any) -> "Data":
-        """Rows from a CSV file with a header; the arguments are those of ``layout.Layout``."""
+        """Return rows from a CSV file with a header; the arguments are those of ``layout.Layout``."""
         from neuralyzer.data import sources
 
         return sources.from_csv(Path(path), **columns)
 
     @classmethod
     def from_jsonl(cls, path: str | Path, **columns: Any) -> "Data":
-        """Rows from a JSON Lines file; the arguments are those of ``layout.Layout``."""
+        """Return rows from a JSON Lines file; the arguments are those of ``layout.Layout``."""
         from neuralyzer.data import sources
 
         return sources.from_jsonl(Path(path), **columns)
@@ -188,42 +186,42 @@ class Data:
             positions: ``(n,)`` positions among these rows.
 
         Returns:
-            ``x (n, ...)`` and ``y (n, ...)``; tokens as wide as the longest of these rows.
+            ``x (n, ...)`` and ``y (n, ...)``; tokens are padded to the longest of these rows.
         """
         x, y = self._rows.gather(self._positions[np.asarray(positions, dtype=np.int64)])
         return batches.trimmed(x), y
 
     def chunks(self, size: int = READ_ROWS) -> Iterator[tuple[Inputs, Tensor]]:
-        """All rows in order, ``size`` at a time."""
+        """Yield all rows in order, ``size`` at a time."""
         for start in range(0, len(self), size):
             yield self.gather(np.arange(start, min(start + size, len(self))))
 
     @cached_property
     def x(self) -> Inputs:
-        """Inputs of all rows, ``(N, ...)``."""
+        """Return the inputs of all rows, ``(N, ...)``."""
         return batches.join([x for x, _ in self.chunks()])
 
     @cached_property
     def y(self) -> Tensor:
-        """Targets of all rows, ``(N,)`` or ``(N, k)``."""
+        """Return the targets of all rows, ``(N,)`` or ``(N, k)``."""
         if self._rows.y is not None:
             return self._rows.y[torch.from_numpy(self._positions)]
         return torch.cat([y for _, y in self.chunks()])
 
     @property
     def labels(self) -> np.ndarray:
-        """Each row's class as text ``(N,)``: its name where targets were text, else its number."""
+        """Return each row's class as text ``(N,)``: its name if targets were text, else its number."""
         numbers = self.y.reshape(len(self), -1)[:, 0].numpy()
         return np.array(self.classes)[numbers] if self.classes else numbers.astype(texts.TEXT)
 
     def select(self, positions: np.ndarray | Sequence[int]) -> "Data":
-        """Some rows as data of their own, with their ids and subjects.
+        """Return some rows as data of their own, with their ids and subjects.
 
         Args:
-            positions: ``(n,)`` of them, in the order wanted, or a mask ``(N,)``.
+            positions: ``(n,)``, in the wanted order, or a mask ``(N,)``.
 
         Returns:
-            ``n`` rows, read from where all of them lie.
+            ``n`` rows, read from the same source.
 
         Raises:
             UsageError: if a row is named twice.
@@ -234,20 +232,20 @@ class Data:
         taken[index] = True
         if taken.sum() != len(index):
             raise UsageError(f"{len(index)} positions name {taken.sum()} rows; each row can be selected once")
-        chosen = copy.copy(self)  # what was checked of all rows holds of some
+        chosen = copy.copy(self)  # without __init__, since all rows were checked already
         chosen.__dict__ |= {name: self.__dict__[name][index] for name in ("_positions", "ids", "subjects")}
         chosen.resolved = {}
         for name in ("x", "y", "digest"):
             chosen.__dict__.pop(name, None)
         if "_digests" in self.__dict__:
-            chosen.__dict__["_digests"] = tuple(own[index] for own in self._digests)
+            chosen.__dict__["_digests"] = tuple(digests_of[index] for digests_of in self._digests)
         return chosen
 
     def loader(self, batch_size: int, seed: int | None = None, ids: bool = False) -> Iterator[tuple[Any, ...]]:
-        """One pass over the rows in batches.
+        """Return one pass over the rows in batches.
 
         Args:
-            batch_size: rows a batch; the last may be smaller.
+            batch_size: rows per batch; the last may be smaller.
             seed: of the order; None keeps the rows in order.
             ids: whether each batch also carries its row ids.
 
@@ -261,7 +259,7 @@ class Data:
             yield (x, y, self.ids[at]) if ids else (x, y)
 
     def where(self, predicate: str) -> np.ndarray:
-        """Positions of the rows that satisfy a predicate in SQL, such as ``age < 18``."""
+        """Return the positions of the rows that satisfy a predicate in SQL, such as ``age < 18``."""
         if self.columns is None:
             table = pa.table({"id": texts.to_arrow(self.ids), "subject": texts.to_arrow(self.subjects)})
             return where(TableColumns(table), predicate)
@@ -271,12 +269,12 @@ class Data:
 
     @property
     def row_digests(self) -> np.ndarray:
-        """SHA-256 of each row's features and target as they are stored, ``(N,)`` of 32 bytes."""
+        """Return the SHA-256 of each row's features and target as they are stored, ``(N,)`` of 32 bytes."""
         return self._digests[0]
 
     @property
     def value_digests(self) -> np.ndarray:
-        """SHA-256 of each row's values, ``(N,)`` of 32 bytes: equal for equal numbers, however they are stored."""
+        """Return the SHA-256 of each row's values, ``(N,)`` of 32 bytes, equal for equal numbers in any type."""
         return self._digests[1]
 
     @cached_property
@@ -285,7 +283,7 @@ class Data:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over ids, subjects and contents of all rows, in order."""
+        """Return the SHA-256 over ids, subjects and contents of all rows, in order."""
         return digests.of_texts(part for row in self._described() for part in row)
 
     def _described(self) -> Iterator[tuple[str, str, str]]:
@@ -295,9 +293,8 @@ class Data:
 
     @property
     def size(self) -> str:
-        """How many rows and features there are, of how many bytes, and whether they are read in batches."""
+        """Return the numbers of rows, features and bytes in words, and whether rows are read in batches."""
         x, y = self.gather([0])
-        own = batches.tensors(x)
-        content = len(self) * sum(values.numel() * values.element_size() for values in (*own, y))
+        content = len(self) * sum(values.numel() * values.element_size() for values in (*batches.tensors(x), y))
         place = "read from disk in batches" if self._rows.on_disk else "in memory"
         return f"{len(self):,} rows of {batches.width(x)}, {content / 1e6:,.1f} MB, {place}"

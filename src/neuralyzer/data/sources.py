@@ -1,4 +1,4 @@
-"""Files, tables and Hugging Face data sets as data: small files whole, large ones in batches."""
+"""Data from files, tables and Hugging Face data sets: small files at once, large ones in batches."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -19,15 +19,15 @@ from neuralyzer.data.targets import Targets
 from neuralyzer.data.text_files import CsvFormat, JsonFormat
 from neuralyzer.errors import UnreadableError, UsageError, first_line
 
-LARGEST_IN_MEMORY = 256 << 20  # bytes of a file's values; above, they are read in batches
+LARGEST_IN_MEMORY = 256 << 20  # bytes of a file's values; larger files are read in batches
 
 
 def from_parquet(path: Path, **columns: Any) -> Data:
-    """Data from a Parquet file; the features of a large one are put into a temporary file that is mapped into memory.
+    """Read data from a Parquet file; the features of a large one go to a memory-mapped temporary file.
 
     Args:
         path: of the file.
-        columns: as ``Layout`` has them.
+        columns: arguments of ``Layout``.
 
     Returns:
         The rows.
@@ -46,19 +46,19 @@ def from_parquet(path: Path, **columns: Any) -> Data:
 
 
 def from_csv(path: Path, separator: str = ",", encoding: str = "utf-8", **columns: Any) -> Data:
-    """Data from a CSV file with a header; ids and subjects are text, as they are written.
+    """Read data from a CSV file with a header; ids and subjects are text, as they are written.
 
     Args:
         path: of the file.
         separator: between two cells.
-        encoding: of the file, as Python calls it.
-        columns: as ``Layout`` has them.
+        encoding: of the file, by its name in Python.
+        columns: arguments of ``Layout``.
 
     Returns:
-        The rows; the features of a large file are put into a temporary one.
+        The rows; the features of a large file go to a temporary one.
 
     Raises:
-        UsageError: as ``from_parquet``, or if separator or encoding cannot be.
+        UsageError: as ``from_parquet``, or if separator or encoding is unknown.
         UnreadableError: if the file is missing, damaged or of another encoding.
         DataChangedError: if it changes while it is read.
         StorageError: if the temporary file finds no space.
@@ -67,7 +67,7 @@ def from_csv(path: Path, separator: str = ",", encoding: str = "utf-8", **column
 
 
 def from_jsonl(path: Path, **columns: Any) -> Data:
-    """Data from a JSON Lines file; arguments, errors and what becomes of ids are those of ``from_csv``."""
+    """Read data from a JSON Lines file; arguments, errors and the reading of ids are those of ``from_csv``."""
     return _from_text(path, JsonFormat(_names(columns)), columns)
 
 
@@ -83,7 +83,7 @@ def _from_text(path: Path, form: CsvFormat | JsonFormat, columns: dict[str, Any]
 
 
 def _spooled(source: FileColumns, **columns: Any) -> Data:
-    """Data whose features are put into a temporary file batch by batch."""
+    """Return data whose features are written to a temporary file batch by batch."""
     spool, layout = Spool(), Layout(**columns)
 
     def keep(table: pa.Table, what: str) -> None:
@@ -96,12 +96,12 @@ def _spooled(source: FileColumns, **columns: Any) -> Data:
 
 
 def from_table(table: pa.Table, name: str = "the table", **columns: Any) -> Data:
-    """Data from an Arrow table.
+    """Return data from an Arrow table.
 
     Args:
         table: ``N`` rows.
-        name: what to call it in an error.
-        columns: as ``Layout`` has them.
+        name: of the table in an error.
+        columns: arguments of ``Layout``.
 
     Returns:
         The rows.
@@ -118,11 +118,11 @@ def from_table(table: pa.Table, name: str = "the table", **columns: Any) -> Data
 
 
 def from_hub(dataset: Any, **columns: Any) -> Data:
-    """Data from a ``datasets.Dataset``, whose features are read from the disk when asked for.
+    """Return data from a ``datasets.Dataset``, whose features are read from the disk when needed.
 
     Args:
         dataset: ``N`` rows with named columns.
-        columns: as ``Layout`` has them; the names of a target that is a ``ClassLabel`` are known.
+        columns: arguments of ``Layout``; the class names of a target that is a ``ClassLabel`` are taken from it.
 
     Returns:
         The rows.
@@ -144,7 +144,7 @@ def from_hub(dataset: Any, **columns: Any) -> Data:
     wanted = None if layout.transform is not None else layout.features_among(source.names)
     table, features = source.arrow(wanted), partial(layout.features_of, what=name)
     data = _data(source, layout, name, None, lambda y: TableRows(table, features, y))
-    data.gather([0])  # says now what would be wrong with every row
+    data.gather([0])  # reads one row, so that an error in all rows is raised now
     return data
 
 
@@ -155,7 +155,7 @@ def _data(
     keep: Callable[[pa.Table, str], None] | None,
     rows: Callable[[Any], Rows],
 ) -> Data:
-    """Pass over the columns once; ``keep`` is shown each batch for its features, ``rows`` is given the targets."""
+    """Read the columns once; call ``keep`` with each batch's features and ``rows`` with all targets."""
     layout.check(source.names, name)
     targets, ids, subjects = Targets(layout), [], []
     count, wanted = 0, layout.known
@@ -187,14 +187,14 @@ def _data(
 
 
 def read_or_refuse(path: Path, read: Callable[[Path], Any]) -> Any:
-    """What ``read`` makes of a file.
+    """Return what ``read`` returns for a file; refuse a file that it cannot read.
 
     Args:
         path: of the file.
-        read: a reader of Arrow's, or another that fails as they do.
+        read: a reader of Arrow, or one that raises the same errors.
 
     Returns:
-        What it gives.
+        The result of ``read``.
 
     Raises:
         UnreadableError: if the file is missing or damaged.

@@ -1,4 +1,4 @@
-"""Targets of a table: numbers, or names of classes."""
+"""The targets of a table: numbers, or names of classes."""
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ from neuralyzer.errors import UsageError
 
 
 class Targets:
-    """Targets, batch by batch; text becomes class numbers once all of it has been seen."""
+    """Targets, collected batch by batch; text becomes class numbers once all of it is known."""
 
     def __init__(self, layout: Layout) -> None:
         self._column, self._given = layout.target, layout.classes
@@ -20,11 +20,11 @@ class Targets:
         self._text = False
 
     def read(self, table: pa.Table, what: str) -> None:
-        """Take in a batch.
+        """Add a batch.
 
         Args:
             table: with the column of the targets.
-            what: what to call it in an error.
+            what: name of the batch in an error.
 
         Raises:
             UsageError: if a target is missing, or is neither a number nor the name of a class.
@@ -57,7 +57,7 @@ class Targets:
         return numbers
 
     def all(self) -> tuple[Tensor, tuple[str, ...] | None]:
-        """The targets of all batches ``(N,)`` or ``(N, k)``, and the names of the classes."""
+        """Return the targets of all batches ``(N,)`` or ``(N, k)``, and the names of the classes."""
         y = np.concatenate(self._parts)
         if not self._text or self._given is not None:
             return as_target(y), None if self._given is None else tuple(self._given)
@@ -73,7 +73,7 @@ def _stripped(targets: pa.Array) -> np.ndarray:
 
 
 def _numbers(targets: pa.Array, column: str, name: str) -> np.ndarray:
-    """Targets that are numbers, or lists of equal length of numbers."""
+    """Return targets that are numbers, or lists of equal length of numbers."""
     if pa.types.is_temporal(targets.type):
         raise UsageError(
             f"{name}: target {column!r} holds dates or times ({targets.type}); make numbers or text of them"

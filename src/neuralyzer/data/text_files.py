@@ -1,4 +1,4 @@
-"""CSV and JSON Lines files: which columns are text whatever they look like, and how their bytes are decoded."""
+"""CSV and JSON Lines files: which columns are always text, and how bytes are decoded."""
 
 import codecs
 import io
@@ -21,12 +21,12 @@ BLOCK = 8 << 20  # bytes of a file read at once
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """How a CSV file is read.
+    """The format of a CSV file.
 
     Attributes:
         text: columns that are text as it is written, such as ids: ``007`` stays ``007``.
         separator: between two cells, one character.
-        encoding: of the file, as Python calls it.
+        encoding: of the file, by its name in Python.
     """
 
     text: Sequence[str] = ()
@@ -42,7 +42,7 @@ class CsvFormat:
             raise UsageError(f"encoding {self.encoding!r} is unknown; try utf-8, latin-1 or cp1252") from None
 
     def check(self, path: Path) -> None:
-        """See that the file's bytes are of this encoding.
+        """Check that the file's bytes are of this encoding.
 
         Raises:
             UnreadableError: if they are not, with the first such line.
@@ -50,11 +50,11 @@ class CsvFormat:
         require_decodable(path, self.encoding)
 
     def read(self, path: Path) -> pa.Table:
-        """The whole file."""
+        """Read the whole file."""
         return csv.read_csv(path, **self._options())
 
     def opened(self, path: Path) -> Any:
-        """A reader of batches; types are those of the first block."""
+        """Return a reader of batches; types are those of the first block."""
         return csv.open_csv(path, **self._options(block_size=BLOCK))
 
     def _options(self, **reading: Any) -> dict[str, Any]:
@@ -67,16 +67,16 @@ class CsvFormat:
 
 @dataclass(frozen=True)
 class JsonFormat:
-    """How a JSON Lines file is read.
+    """The format of a JSON Lines file.
 
     Attributes:
-        text: columns that are text; a number there becomes the text that stands in the file.
+        text: columns that are text; a number in them becomes the text that is written in the file.
     """
 
     text: Sequence[str] = ()
 
     def check(self, path: Path) -> None:
-        """See that the file's bytes are UTF-8.
+        """Check that the file's bytes are UTF-8.
 
         Raises:
             UnreadableError: if they are not, with the first such line.
@@ -84,11 +84,11 @@ class JsonFormat:
         require_decodable(path, "utf-8")
 
     def read(self, path: Path) -> pa.Table:
-        """The whole file."""
+        """Read the whole file."""
         return arrow_json.read_json(self._source(path), parse_options=self._parsing)
 
     def opened(self, path: Path) -> Any:
-        """A reader of batches; types are those of the first block."""
+        """Return a reader of batches; types are those of the first block."""
         reading = arrow_json.ReadOptions(block_size=BLOCK)
         return arrow_json.open_json(self._source(path), read_options=reading, parse_options=self._parsing)
 
@@ -101,7 +101,7 @@ class JsonFormat:
         return _Lines(_as_text(path, self.text)) if self._has_numbers(path) else path
 
     def _has_numbers(self, path: Path) -> bool:
-        """Whether a column of text holds something else; a match within a text only costs time."""
+        """Return whether a column of text may hold numbers; a match within a text only costs time."""
         if not self.text or not path.stat().st_size:
             return False
         names = "|".join(re.escape(json.dumps(name, ensure_ascii=False)) for name in self.text)
@@ -110,7 +110,7 @@ class JsonFormat:
 
 
 def require_decodable(path: Path, encoding: str) -> None:
-    """See that a file's bytes are text.
+    """Check that a file's bytes are text.
 
     Args:
         path: of the file.
@@ -136,7 +136,7 @@ def require_decodable(path: Path, encoding: str) -> None:
 
 
 def _as_text(path: Path, columns: Sequence[str]) -> Iterator[bytes]:
-    """The lines of a JSON Lines file, with the numbers in some columns as the text that stands there."""
+    """Return the lines of a JSON Lines file, with the numbers in some columns as text."""
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -156,18 +156,18 @@ def _as_text(path: Path, columns: Sequence[str]) -> Iterator[bytes]:
 
 
 class _Lines(io.RawIOBase):
-    """Lines as a file that is read once from the front."""
+    """Lines as a file that is read once from the beginning."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
         super().__init__()
         self._lines, self._rest = lines, b""
 
     def readable(self) -> bool:
-        """True."""
+        """Return true."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer with the next lines, as far as they go into it."""
+        """Fill a buffer with the next lines, as far as they fit into it."""
         parts, size = [self._rest], len(self._rest)
         while size < len(buffer) and (line := next(self._lines, b"")):
             parts.append(line)

@@ -1,4 +1,4 @@
-"""Columns of text, such as ids and names of subjects, that take little memory and are read without loops."""
+"""Columns of text, such as ids and subjects' names, in little memory and without Python loops."""
 
 import operator
 from collections.abc import Iterator, Sequence
@@ -11,18 +11,18 @@ import pyarrow.compute
 from neuralyzer.errors import UsageError
 
 TEXT: Any = np.dtypes.StringDType()
-"""Text of any length: 16 bytes a row up to 15 characters, where a fixed width takes four bytes a character."""
+"""Text of any length: 16 bytes per row up to 15 characters, where a fixed width takes four bytes per character."""
 
-CHUNK = 65536  # texts that are Python objects at once
-CONTAINERS = (list, tuple, dict, set, np.ndarray)
+CHUNK = 65536  # texts that exist as Python objects at once
+CONTAINERS = (list, tuple, dict, set, np.ndarray)  # types that are no names
 
 
 def as_texts(values: Sequence[Any] | np.ndarray, what: str = "the ids") -> np.ndarray:
-    """Ids as text.
+    """Return ids as text.
 
     Args:
         values: ``(N,)`` of any plain type.
-        what: what to call them in an error.
+        what: name of the values in an error.
 
     Returns:
         Text ``(N,)``, each value as it is written.
@@ -40,18 +40,18 @@ def as_texts(values: Sequence[Any] | np.ndarray, what: str = "the ids") -> np.nd
 
 
 def as_names(values: Sequence[Any] | np.ndarray, what: str = "the subjects") -> np.ndarray:
-    """Names as text.
+    """Return names as text.
 
     Args:
         values: ``(N,)`` of any plain type; None, NaN, NaT, ``pandas.NA`` and blank text are missing names.
-        what: what to call them in an error.
+        what: name of the values in an error.
 
     Returns:
         Text ``(N,)``, each value as it is written; empty where one is missing.
 
     Raises:
-        UsageError: if one is a list or another container, bytes that are not UTF-8, or a floating-point number so large that
-            it stands for several whole numbers.
+        UsageError: if one is a list or another container, bytes that are not UTF-8, or a floating-point number so large
+            that it stands for several whole numbers.
     """
     given = np.asarray(values) if isinstance(values, np.ndarray) else values
     if isinstance(given, np.ndarray):
@@ -60,7 +60,7 @@ def as_names(values: Sequence[Any] | np.ndarray, what: str = "the subjects") -> 
         if given.dtype == TEXT:
             return _without_blanks(given)
         if given.dtype.kind == "f":
-            _told_apart(given, what)
+            _require_distinct(given, what)
         if given.dtype.kind in "iu":
             return given.astype(TEXT)
     names = np.array([_name(value, at, what) for at, value in enumerate(given)], TEXT)
@@ -68,11 +68,11 @@ def as_names(values: Sequence[Any] | np.ndarray, what: str = "the subjects") -> 
 
 
 def of_column(column: pa.ChunkedArray, what: str = "the names") -> np.ndarray:
-    """Names from a column.
+    """Return names from a column.
 
     Args:
         column: of any plain type, ``N`` rows.
-        what: what to call it in an error.
+        what: name of the column in an error.
 
     Returns:
         Text ``(N,)``; empty where a name is missing.
@@ -85,25 +85,26 @@ def of_column(column: pa.ChunkedArray, what: str = "the names") -> np.ndarray:
         column = column.cast(kind.value_type)
         kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind):
-        # the two kinds that nearly every id is of, without a Python object kept for each
+        # Nearly all ids are text or integers; these two need no Python object for each value.
         texts = pyarrow.compute.fill_null(column.cast(pa.large_string()), "")
         return _without_blanks(np.asarray(texts.to_numpy()).astype(TEXT))
     if pa.types.is_temporal(kind):
         column = column.cast(pa.string())
     elif pa.types.is_floating(kind):
-        _told_apart(pyarrow.compute.fill_null(column, 0.0).to_numpy(), what)
+        _require_distinct(pyarrow.compute.fill_null(column, 0.0).to_numpy(), what)
     return as_names(column.to_pylist(), what)
 
 
 def to_arrow(texts: np.ndarray) -> pa.ChunkedArray:
-    """Text ``(N,)`` as a column."""
+    """Return text ``(N,)`` as a column."""
     parts = [pa.array(texts[start : start + CHUNK].tolist(), pa.string()) for start in range(0, len(texts), CHUNK)]
     return pa.chunked_array(parts, pa.string())
 
 
 def repeated(texts: np.ndarray) -> tuple[str, int] | None:
-    """A text that stands more than once and how often, or None where all differ."""
-    # texts that differ can have one hash, so only those of equal hash are compared; a table of all would be large
+    """Return a text that occurs more than once and how often, or None where all differ."""
+    # Sorting hashes takes less memory than a set of all texts. Different texts may have one hash, so those of equal
+    # hash are compared.
     hashes = np.fromiter((hash(text) for part in in_chunks(len(texts)) for text in texts[part]), np.int64, len(texts))
     ordered = np.sort(hashes)
     again = ordered[1:][ordered[1:] == ordered[:-1]]
@@ -114,7 +115,7 @@ def repeated(texts: np.ndarray) -> tuple[str, int] | None:
 
 
 def coded(texts: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """The distinct texts in order, and which of them each row has, ``(N,)``."""
+    """Return the distinct texts in order, and the index of each row's text among them, ``(N,)``."""
     column = to_arrow(texts).dictionary_encode().combine_chunks()
     names = column.dictionary.to_numpy(zero_copy_only=False).astype(TEXT)
     order = np.argsort(names)
@@ -124,14 +125,14 @@ def coded(texts: np.ndarray) -> tuple[list[str], np.ndarray]:
 
 
 def places(texts: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Where each text stands ``among`` others that are all different, ``(N,)``; -1 where it does not."""
-    found = pyarrow.compute.index_in(to_arrow(texts), value_set=to_arrow(among).combine_chunks())
-    at: np.ndarray = pyarrow.compute.fill_null(found, -1).to_numpy().astype(np.int64)
+    """Return the index of each text ``among`` others that are all different, ``(N,)``; -1 where it is not there."""
+    index = pyarrow.compute.index_in(to_arrow(texts), value_set=to_arrow(among).combine_chunks())
+    at: np.ndarray = pyarrow.compute.fill_null(index, -1).to_numpy().astype(np.int64)
     return at
 
 
 def in_chunks(count: int) -> Iterator[slice]:
-    """Slices that together pass over ``count`` rows."""
+    """Yield slices that together cover ``count`` rows."""
     for start in range(0, count, CHUNK):
         yield slice(start, min(start + CHUNK, count))
 
@@ -150,7 +151,7 @@ def _name(value: Any, at: int, what: str) -> str:
 
 
 def _missing(value: Any) -> bool:
-    """Whether a value is no name; NaN and NaT of every kind differ from themselves."""
+    """Return whether a value is no name; NaN and NaT of every kind differ from themselves."""
     try:
         return value is None or bool(operator.ne(value, value))
     except TypeError:  # pandas.NA is neither equal to itself nor different
@@ -158,13 +159,13 @@ def _missing(value: Any) -> bool:
 
 
 def _without_blanks(names: np.ndarray) -> np.ndarray:
-    """Names with blank ones empty; the array itself where there are none."""
+    """Return names with blank ones empty; the array itself where there are none."""
     blank = np.strings.isspace(names)
     return np.where(blank, np.array("", TEXT), names) if blank.any() else names
 
 
-def _told_apart(numbers: np.ndarray, what: str) -> None:
-    """Refuse floating-point numbers of which one stands for several whole numbers."""
+def _require_distinct(numbers: np.ndarray, what: str) -> None:
+    """Refuse floating-point numbers so large that one stands for several whole numbers."""
     limit = 2.0 ** (np.finfo(numbers.dtype).nmant + 1)
     large = np.abs(numbers[np.isfinite(numbers)]) >= limit
     if large.any():

@@ -1,4 +1,4 @@
-"""The demo's way: train the Oracle and its references, then AIFinn's request from arrival to certificate."""
+"""The demo's course: train the Oracle and its references, then answer AIFinn's request up to the certificate."""
 
 import shutil
 import sys
@@ -13,7 +13,7 @@ from torch import nn
 
 from neuralyzer.cases.case import Case
 from neuralyzer.cases.forget import forget
-from neuralyzer.cases.listener import Watch
+from neuralyzer.cases.listener import CaseListener
 from neuralyzer.cases.options import CaseOptions
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
@@ -33,24 +33,24 @@ from neuralyzer.workspace import atomic
 from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
 
-FINISHED = "demo.json"  # stands once the demo came to its end
-REFERENCES = 56
-RETRAINED = 8
-BUDGET_SHARE = 1 / 3  # of the time that one retraining takes
-RECORDED_EVERY = 2000  # steps
-RETRAINED_SEED = 500  # no seed of the Oracle or of a reference
+FINISHED = "demo.json"  # file that exists once the demo has finished
+REFERENCES = 56  # members of both splits
+RETRAINED = 8  # models that are really retrained, for comparison
+BUDGET_SHARE = 1 / 3  # of the seconds of one retraining
+RECORDED_EVERY = 2000  # steps between checkpoints
+RETRAINED_SEED = 500  # so that no retrained model has the seed of the Oracle or of a reference
 
 
-class Audience(Watch, Progress, Protocol):
-    """Who watches the demo."""
+class Audience(CaseListener, Progress, Protocol):
+    """A listener to the demo."""
 
     def say(self, text: str) -> None:
-        """A line of the story."""
+        """Print a heading."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What the demo ends with.
+    """The result of the demo.
 
     Attributes:
         case: the case.
@@ -66,9 +66,9 @@ def run(out: Path, audience: Audience, seed: int = 0, method: str | None = None)
 
     Args:
         out: folder for everything that it writes.
-        audience: who watches.
+        audience: listener.
         seed: of customers, weights and order.
-        method: the person's own choice of algorithm.
+        method: name of an algorithm, in place of the plan's choice.
 
     Returns:
         The case and its JSON.
@@ -101,8 +101,8 @@ def _run(
     budget = BUDGET_SHARE * retrain_seconds
     audience.say(f"One retraining takes {retrain_seconds:.1f} s here; there are {budget:.1f} s.")
     request = replace(plain, budget=budget, decided_by="data protection officer")
-    # Opened before the case closes and erases what was measured on the rows; the column of really retrained models
-    # is read with it afterwards, and nothing of the case depends on that.
+    # Made before the case closes, which erases the measurements on the rows. The really retrained models are read by it
+    # afterwards, and nothing of the case depends on that.
     estimator = estimator_for(references.evaluation, references.parts(positions), place.policy.alpha)
     case = forget(
         oracle, request, references, place, options=CaseOptions(method=method, retrain_seconds=retrain_seconds, timed_budget=True),
@@ -115,7 +115,7 @@ def _run(
 
 
 def _begin_anew(out: Path) -> None:
-    """Clear away a demo that came to its end in the same folder; one that was stopped goes on instead."""
+    """Remove a finished demo from the folder; one that was stopped is resumed instead."""
     if (out / FINISHED).exists():
         for name in ("cases", "references", "datasets", "runs"):
             shutil.rmtree(out / name, ignore_errors=True)
@@ -144,7 +144,7 @@ def _timed_retraining(recipe: Recipe, retain: Data, progress: Progress) -> tuple
 
 
 def _retrained(recipe: Recipe, retain: Data, progress: Progress) -> list[nn.Module]:
-    """Seven more models really retrained without the rows, side by side; shown, never used."""
+    """Retrain seven more models without the rows, in a stack; they are shown, never used."""
     count = RETRAINED - 1
     seeds = [recipe.seed + RETRAINED_SEED + number for number in range(1, RETRAINED)]
     progress.start(f"check of the measure: {count} models really retrained", count * recipe.epochs)
@@ -157,7 +157,7 @@ def _retrained(recipe: Recipe, retain: Data, progress: Progress) -> list[nn.Modu
 def with_retrained(
     result: dict[str, Any], estimator: PoolEstimator, models: Sequence[nn.Module], recipe: Recipe, holdout: Data
 ) -> dict[str, Any]:
-    """A case's JSON with what really retrained models read, by family and on the holdout."""
+    """Return a case's JSON with the traces and the utility of really retrained models."""
     read = [estimator.read(model).traces for model in models]
     families = [
         row | {"retrained": [traces[row["signal"]].trace for traces in read]}

@@ -1,4 +1,4 @@
-"""What a pool of references takes and what it buys, before it is trained."""
+"""The forecast of a pool of references before it is trained: its cost and its power."""
 
 import math
 from collections.abc import Sequence
@@ -14,36 +14,35 @@ from rich.text import Text
 from neuralyzer.models.placement import Placement
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references import building
-from neuralyzer.references.cost_estimate import Work, foresee
+from neuralyzer.references.cost_estimate import CostEstimate, estimate_cost
 from neuralyzer.references.pool import DEFAULT_SIZE, References
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training.backends import Backend, Timing, as_backend
-from neuralyzer.references.training.processes import How, as_engine
-from neuralyzer.trace.estimator import tables
-from neuralyzer.trace.planning import DIGITS, Formula, refit
+from neuralyzer.references.training.processes import Execution, as_engine
+from neuralyzer.trace.estimator import null_tables
+from neuralyzer.trace.power import DIGITS, Formula, refit
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
 SUBJECTS = {"smallest": 0.0, "lower quarter": 0.25, "median": 0.5, "upper quarter": 0.75, "largest": 1.0}
-REQUEST = 0.2  # what unlearning, repair and verdict take, as a share of retraining: influence on the demo's digits
+REQUEST = 0.2  # seconds of unlearning, repair and verdict over those of retraining: influence on the demo's digits
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a pool takes and buys.
+    """The cost and the power of a pool.
 
     Attributes:
         size: members of both splits.
-        untrained: how many of them are still to be trained.
-        seconds: that training and reading what is missing will take; None where nobody can know.
-        disk_bytes: on the disk at its most, weights included until they are destroyed.
-        memory_bytes: in memory at its most, besides what the process has.
-        power: by subject size, ``{"subject", "rows", "power"}``: how likely an original's whole trace is found.
-        pays_after: requests after which the whole pool is cheaper than retraining for each; None where nobody can
-            know, or where it never is.
-        retrain_seconds: one retraining; None where nobody can know.
-        refitted: whether the power is by this model's own references, or by what digits showed.
+        untrained: number of members to be trained.
+        seconds: of training and reading the missing members; None if unknown.
+        disk_bytes: peak on the disk, weights included until they are destroyed.
+        memory_bytes: peak in memory, besides what the process already uses.
+        power: by subject size, ``{"subject", "rows", "power"}``: probability that an original's whole trace is found.
+        pays_after: number of requests after which the pool is cheaper than retraining for each; None if unknown.
+        retrain_seconds: of one retraining; None if unknown.
+        refitted: whether the power is fitted to this model's references, not to those of the digits.
         formula: the planning formula.
-        timing: what the short timing found, so that nobody need time twice.
+        timing: of the backends, so that ``References.fit`` need not time them again.
     """
 
     size: int
@@ -60,11 +59,11 @@ class Forecast:
 
     @property
     def hours(self) -> float | None:
-        """``seconds`` in hours."""
+        """Return ``seconds`` in hours."""
         return None if self.seconds is None else self.seconds / 3600
 
     def to_dict(self) -> dict[str, Any]:
-        """The forecast as plain values."""
+        """Return the forecast as plain values."""
         return {
             "size": self.size, "untrained": self.untrained, "seconds": self.seconds, "hours": self.hours,
             "disk_bytes": self.disk_bytes, "memory_bytes": self.memory_bytes, "power": list(self.power),
@@ -110,19 +109,19 @@ def forecast(
     device: str | None = None,
     engine: str | None = None,
 ) -> Forecast:
-    """Forecast ``References.fit`` with the same arguments; nothing is trained and nothing written.
+    """Return the forecast for ``References.fit`` with the same arguments; nothing is trained and nothing written.
 
     Args:
         oracle: the model.
         size: members of both splits together.
         leave_out: share of the subjects that each member leaves out.
         groups: kinds of rows that are subjects too.
-        workspace: where an existing pool lies, whose tuning split the power is then fitted on.
-        backend: the one asked for; by default the faster.
+        workspace: may have a pool, to whose tuning split the power is then fitted.
+        backend: that trains members; by default the faster one.
         seed: of the design.
         alpha: error rate of the joint test.
-        retrain_seconds: what the model's own training took, where that is known.
-        device: where members are trained; by default the GPU where there is one.
+        retrain_seconds: that the model's own training took, if known.
+        device: on which members are trained; by default the GPU if there is one.
         engine: of the worker processes.
 
     Returns:
@@ -136,11 +135,11 @@ def forecast(
         as_backend(backend),
         seed,
         False,
-        how=How(Placement.of(device), as_engine(engine)),
+        execution=Execution(Placement.of(device), as_engine(engine)),
     )
     place = Path() if workspace is None else as_workspace(workspace).references
     store = Store(building.folder_of(place, oracle, groups))
-    work = foresee(store, oracle, plan, retrain_seconds)
+    work = estimate_cost(store, oracle, plan, retrain_seconds)
     formula = _formula(store, oracle, alpha)
     total = max(size, int(store.read_head()["size"]) if store.head.exists() else 0)
     quantiles = {name: int(np.quantile(work.rows, at, method="nearest")) for name, at in SUBJECTS.items()}
@@ -155,20 +154,20 @@ def forecast(
 
 
 def _formula(store: Store, oracle: TrainedModel, alpha: float) -> Formula:
-    """Of the pool that there is, where it is finished; of the digits otherwise."""
+    """Return the formula fitted to the existing pool if it is finished, else that of the digits."""
     if not (store.head.exists() and store.read_head()["finished"]):
         return DIGITS
-    return refit(tables(References.open(store.root, oracle).tuning.values, alpha), alpha) or DIGITS
+    return refit(null_tables(References.open(store.root, oracle).tuning.values, alpha), alpha) or DIGITS
 
 
-def _seconds(work: Work, trained: int, read: int) -> float | None:
+def _seconds(work: CostEstimate, trained: int, read: int) -> float | None:
     if trained and work.train is None:
         return None
     return trained * (work.train or 0.0) + read * work.read
 
 
-def _pays_after(work: Work, size: int) -> int | None:
-    """The whole pool over what each request then saves."""
+def _pays_after(work: CostEstimate, size: int) -> int | None:
+    """Return the seconds of the whole pool divided by those that each request then saves."""
     whole = _seconds(work, size, size)
     if whole is None or not work.retrain:
         return None
@@ -176,7 +175,7 @@ def _pays_after(work: Work, size: int) -> int | None:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people read them."""
+    """Return seconds in a readable unit."""
     if seconds is None:
         return "a time that nobody knows"
     for unit, name in ((3600, "hours"), (60, "minutes")):
@@ -186,7 +185,7 @@ def duration(seconds: float | None) -> str:
 
 
 def amount(count: int) -> str:
-    """Bytes as people read them."""
+    """Return bytes in a readable unit."""
     for unit, name in ((10**9, "GB"), (10**6, "MB")):
         if count >= unit:
             return f"{count / unit:.1f} {name}"

@@ -1,4 +1,4 @@
-"""Options: what each algorithm would take, leave and cost here, and whether it will do."""
+"""The options of a plan: the predicted seconds, trace and utility of each algorithm, and whether it is feasible."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -14,25 +14,25 @@ from neuralyzer.unlearning.method import Expectation, Method, anytime, for_compa
 from neuralyzer.unlearning.repair import Repair
 from neuralyzer.unlearning.task import Task
 
-LARGEST_EXPECTED_TRACE = 0.25  # an option that is known to leave more is not worth the look that would show it
+LARGEST_EXPECTED_TRACE = 0.25  # an option expected to leave more is infeasible: it would waste an access
 
 
 @dataclass(frozen=True)
 class Option:
-    """One way to answer a request.
+    """One algorithm with its predictions for a request.
 
     Attributes:
         method: name of the algorithm.
-        guarantee: what its class promises.
-        seconds: predicted computing, tuning and repair included; None where nobody can know.
+        guarantee: of its class.
+        seconds: predicted, tuning and repair included; None if unknown.
         trace: largest trace over the families that it is expected to leave; 1.0 = 100 %.
         utility: expected utility on the holdout; None without one.
         feasible: whether it satisfies guarantee, budget and policy.
-        reason: a sentence.
-        chosen: whether it is the one.
-        searched: whether its settings are searched, by the tuning split.
-        runs: how many runs in situations like this one the expectation rests on, as a sum of weights.
-        hurried: whether the budget makes it do less than it would with more time.
+        reason: why it is feasible or not, in a sentence.
+        chosen: whether it is the chosen one.
+        searched: whether its settings are searched on the tuning split.
+        runs: number of runs in similar situations that the expectation is based on, as a sum of weights.
+        hurried: whether the budget stops it before it has done all that it would.
     """
 
     method: str
@@ -48,7 +48,7 @@ class Option:
     hurried: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """The option as plain values."""
+        """Return the option as plain values."""
         return asdict(self) | {"guarantee": str(self.guarantee)}
 
 
@@ -64,37 +64,37 @@ def predict(
     searched: bool = False,
     doubt: str | None = None,
 ) -> Option:
-    """One algorithm as an option.
+    """Return an algorithm as an option.
 
     Args:
         method: with its hyperparameters.
         task: the request.
         rates: seconds of each kind of work.
         members: mean utility of the tuning members on the holdout.
-        limit: largest loss of utility against them.
-        answerable: why the references cannot judge the request; None where they can.
-        record: of earlier runs; the method's own expectation is all where None.
+        limit: largest loss of utility compared with them.
+        answerable: why the references cannot answer the request; None where they can.
+        record: of earlier runs; without it the method's own expectation is taken.
         situation: of the request, for the record.
         searched: whether its settings will be searched.
-        doubt: why no statistical verdict can be had from these references; None where one can.
+        doubt: why these references give no statistical verdict; None where they do.
 
     Returns:
         The option, not chosen yet.
     """
     budget, request = task.request.budget, task.request
-    wrong = obstacle(method, task)
-    seconds, effort = (None, Effort.DEFAULT) if wrong is not None else _seconds(method, task, rates, searched)
+    impossible = obstacle(method, task)
+    seconds, effort = (None, Effort.DEFAULT) if impossible is not None else _seconds(method, task, rates, searched)
     expected, runs = (method.expected, 0.0)
     if record is not None and situation is not None:
         expected, runs = record.expect(method, situation, effort)
     exact = method.guarantee is Guarantee.EXACT
     utility = _utility(expected, task, members)
     reasons = []
-    if wrong is not None:
-        reasons.append(wrong)
+    if impossible is not None:
+        reasons.append(impossible)
     if not method.guarantee.satisfies(Guarantee(request.guarantee)):
         reasons.append(f"{method.guarantee} is weaker than the {request.guarantee} that was asked for")
-    if wrong is None and budget is not None and (seconds is None or seconds > budget):
+    if impossible is None and budget is not None and (seconds is None or seconds > budget):
         reasons.append(
             f"over the budget of {budget:.2f} s" if seconds is not None else "nobody knows how long its training takes"
         )
@@ -109,7 +109,7 @@ def predict(
         reasons.append("without references nothing but an exact option can be judged")
     feasible = not reasons
     if feasible:
-        reasons += [_praise(method, expected, seconds, budget), *([] if exact else _inconclusive(doubt, answerable))]
+        reasons += [_benefit(method, expected, seconds, budget), *([] if exact else _inconclusive(doubt, answerable))]
     return Option(
         method.name, method.guarantee, seconds, 0.0 if exact else expected.trace, utility, feasible, "; ".join(reasons),
         searched=searched, runs=runs, hurried=budget is not None and (effort is Effort.WITHIN or anytime(method)),
@@ -117,7 +117,7 @@ def predict(
 
 
 def _inconclusive(doubt: str | None, answerable: str | None) -> list[str]:
-    """Why a statistical verdict would say nothing; empty where it would."""
+    """Return why a statistical verdict would be inconclusive; empty where it would not."""
     if doubt is not None:
         return [f"but it would end inconclusive: {doubt}"]
     if answerable is None:
@@ -127,13 +127,13 @@ def _inconclusive(doubt: str | None, answerable: str | None) -> list[str]:
 
 
 def _seconds(method: Method, task: Task, rates: Rates, searched: bool) -> tuple[float | None, Effort]:
-    """What it will take, repair included, and how far its search will come.
+    """Return the predicted seconds, repair included, and how far the search will get.
 
-    A search that is over the budget is cut short by it, as long as its first trial isn't and no repair follows, which
-    would begin when the time is up.
+    If a search would exceed the budget but its first trial does not, the search is stopped when the budget is spent.
+    This is not done if repair follows, for which no time would be left.
 
     Returns:
-        Seconds, None where nobody can know; and the effort.
+        Seconds, None if unknown; and the effort.
     """
     budget = math.inf if task.request.budget is None else task.request.budget
     repair = rates.seconds(Repair().passes(task)) if method.repaired else 0.0
@@ -150,7 +150,7 @@ def _known(seconds: float) -> float | None:
 
 
 def _utility(expected: Expectation, task: Task, members: float | None) -> float | None:
-    """What the tuning members that never saw the rows predict, less what the method is known to cost against it."""
+    """Return the utility that tuning members predict, less what the method is known to cost."""
     if members is None and task.oracle.holdout is not None:
         members = reading.utility(task.model, task.objective, task.oracle.holdout)
     if members is None:
@@ -159,7 +159,7 @@ def _utility(expected: Expectation, task: Task, members: float | None) -> float 
     return members - cost if task.objective.counted else members * (1 + cost)
 
 
-def _praise(method: Method, expected: Expectation, seconds: float | None, budget: float | None) -> str:
+def _benefit(method: Method, expected: Expectation, seconds: float | None, budget: float | None) -> str:
     takes = "" if seconds is None or budget is None else f", {100 * seconds / budget:.0f} % of the budget"
     if method.guarantee is Guarantee.EXACT:
         return f"the same distribution as retraining, by construction{takes}"

@@ -1,4 +1,4 @@
-"""The plan: every algorithm as an option, which ones will do, which one is chosen and why."""
+"""The plan: every algorithm as an option, which are feasible, which is chosen and why."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,15 +24,15 @@ from neuralyzer.workspace.policy import Policy
 
 @dataclass(frozen=True)
 class Plan:
-    """All options, the chosen one first in what will be tried.
+    """All options, with the chosen one first.
 
     Attributes:
         options: every algorithm.
-        budget: seconds that the first choice may take; None for as long as it takes.
-        note: what the person should know of the choice.
-        members_utility: what the tuning members that never saw the rows predict for the holdout; None without references.
-        answerable: why the references cannot judge this request; None where they can.
-        situation: what the request is like, as later plans compare it.
+        budget: seconds that the first choice may take; None without a limit.
+        note: remark on the choice.
+        members_utility: utility on the holdout that the tuning members predict; None without references.
+        answerable: why the references cannot answer this request; None where they can.
+        situation: of the request, by which later plans compare it.
     """
 
     options: tuple[Option, ...]
@@ -44,14 +44,15 @@ class Plan:
 
     @property
     def chosen(self) -> Option:
-        """The option that is tried first."""
+        """Return the option that is tried first."""
         return next(option for option in self.options if option.chosen)
 
     @property
     def order(self) -> list[Option]:
-        """The chosen option and what a failure escalates to, down to retraining; the budget binds the first only.
+        """Return the chosen option and those that follow if it fails, down to retraining.
 
-        What the budget hurried comes a second time, with as long as it takes: that is often a fraction of retraining.
+        The budget binds the first choice alone. An option that the budget would stop comes a second time without it,
+        which often takes a fraction of retraining.
         """
         rest = [o for o in self.options if not o.chosen and (o.feasible or o.guarantee is Guarantee.EXACT)]
         possible = [o for o in rest if o.seconds is not None or o.method == "retrain"]
@@ -59,7 +60,7 @@ class Plan:
         return [self.chosen, *again, *sorted(possible, key=lambda o: (o.method == "retrain", _rank(o)))]
 
     def chosen_by_person(self, method: str) -> "Plan":
-        """This plan with another choice, and in its note what that costs.
+        """Return this plan with another choice, and in its note what that costs.
 
         Args:
             method: one of the options.
@@ -67,17 +68,17 @@ class Plan:
         Returns:
             The plan; its options in the same order.
         """
-        before, own = self.chosen, next(option for option in self.options if option.method == method)
-        if own is before:
+        before, after = self.chosen, next(option for option in self.options if option.method == method)
+        if after is before:
             return self
         note = f"{method} was chosen by the person, not by the plan, which would have taken {before.method}"
-        note += f" ({_cost(before)}); {method}: {_cost(own)}"
-        note += "" if own.feasible else f"; the plan would not have: {own.reason}"
-        options = tuple(replace(option, chosen=option is own) for option in self.options)
+        note += f" ({_cost(before)}); {method}: {_cost(after)}"
+        note += "" if after.feasible else f"; the plan would not have: {after.reason}"
+        options = tuple(replace(option, chosen=option is after) for option in self.options)
         return replace(self, options=options, note=note)
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as plain values."""
+        """Return the plan as plain values."""
         return {
             "options": [option.to_dict() for option in self.options],
             "budget": self.budget,
@@ -89,7 +90,7 @@ class Plan:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
-        """The plan that ``to_dict`` wrote down."""
+        """Return the plan that ``to_dict`` wrote down."""
         options = tuple(Option(**o | {"guarantee": Guarantee(o["guarantee"])}) for o in values["options"])
         known = values.get("situation")
         situation = None if known is None else Situation(**known)
@@ -101,7 +102,7 @@ class Plan:
         return self.view()
 
     def view(self, every: bool = False) -> RenderableType:
-        """The options as a table: those that are feasible, or every one."""
+        """Return the options as a table: those that are feasible, or every one."""
         shown = [o for o in self.options if every or o.feasible or o.chosen] or list(self.options)
         rest = len(self.options) - len(shown)
         more = f"{rest} more options are not feasible here: neuralyzer plan --all says why" if rest else ""
@@ -129,15 +130,15 @@ def plan(
     record: Record | None = None,
     doubt: str | None = None,
 ) -> Plan:
-    """Every algorithm as an option for a request, and the one that is chosen.
+    """Return every algorithm as an option for a request, and the one that is chosen.
 
     Args:
         oracle: the model.
-        request: whose rows, which guarantee, how many seconds.
-        references: its pool; the plan sees its tuning split alone.
+        request: names the rows, the guarantee and the budget in seconds.
+        references: the model's pool; the plan sees its tuning split alone.
         policy: error rate and largest loss of utility.
-        record: of earlier runs; the one that ships with the package where None.
-        doubt: why no statistical verdict can be had from the references, such as a control that failed.
+        record: of earlier runs; by default the one that ships with the package.
+        doubt: why the references give no statistical verdict, such as a control that failed.
 
     Returns:
         The plan.
@@ -160,19 +161,19 @@ def make_plan(
 
     Args:
         task: the request, with the tuning split.
-        max_utility_loss: largest loss of holdout utility against what the tuning members predict; the objective's
-            default where None.
-        method: the person's own choice, which is then taken if it is possible at all.
+        max_utility_loss: largest loss of holdout utility compared with what the tuning members predict; by default the
+            objective's.
+        method: chosen by the user in place of the plan's choice.
         hyperparameters: of that method.
-        rates: seconds of each kind of work; timed here where None.
-        record: of earlier runs; the one that ships with the package where None.
-        doubt: why no statistical verdict can be had from the references; options say so.
+        rates: seconds of each kind of work; timed here by default.
+        record: of earlier runs; by default the one that ships with the package.
+        doubt: why the references give no statistical verdict; the options' reasons say so.
 
     Returns:
         The plan.
 
     Raises:
-        UsageError: if the person's choice cannot work on this task.
+        UsageError: if the user's choice cannot work on this task.
     """
     rates = rates or probe(task)
     limit = task.objective.max_utility_loss if max_utility_loss is None else max_utility_loss
@@ -180,10 +181,10 @@ def make_plan(
     answerable = None
     if task.traceable:
         answerable = task.estimator.obstacle
-    asked = () if method is None else (method,)  # a sequence of methods stands in no list
-    made = {
+    named = () if method is None else (method,)  # it may be a composition of methods, which the catalogue does not list
+    methods = {
         name: catalogue.make(name, **((hyperparameters or {}) if name == method else {}))
-        for name in dict.fromkeys([*catalogue.names(), *asked])
+        for name in dict.fromkeys([*catalogue.names(), *named])
     }
     record, situation = record or Record.shipped(), Situation.of(task)
     options = [
@@ -191,19 +192,19 @@ def make_plan(
             one, task, rates, members, limit, answerable, record, situation,
             searched=bool(space(one)) and task.traceable and not (name == method and hyperparameters), doubt=doubt,
         )
-        for name, one in made.items()
+        for name, one in methods.items()
     ]  # fmt: skip
     if method is not None:
-        wrong = obstacle(made[method], task)
-        if wrong is not None:
-            raise UsageError(f"method {method} cannot be used: {wrong}")
-        own = next(option for option in options if option.method == method)
+        impossible = obstacle(methods[method], task)
+        if impossible is not None:
+            raise UsageError(f"method {method} cannot be used: {impossible}")
+        by_user = next(option for option in options if option.method == method)
     best, note = _choice(options, task.request.budget)
-    first = best if method is None else own
+    first = best if method is None else by_user
     ordered = sorted(options, key=lambda o: (o is not first, not o.feasible, _rank(o)))
     chosen = tuple(replace(o, chosen=o is best) for o in ordered)
-    found = Plan(chosen, task.request.budget, note, members, answerable, situation)
-    return found if method is None else found.chosen_by_person(method)
+    plan = Plan(chosen, task.request.budget, note, members, answerable, situation)
+    return plan if method is None else plan.chosen_by_person(method)
 
 
 def _cost(option: Option) -> str:
@@ -212,21 +213,22 @@ def _cost(option: Option) -> str:
 
 
 def _rank(option: Option) -> tuple[bool, float, float]:
-    """Exact first; then what is expected to leave least; then the quickest."""
+    """Return the rank of an option: exact ones first, then by expected trace, then by seconds."""
     seconds = math.inf if option.seconds is None else option.seconds
     return (option.guarantee is not Guarantee.EXACT, option.trace, seconds)
 
 
 def _choice(options: Sequence[Option], budget: float | None) -> tuple[Option, str]:
+    """Return the best feasible option, or retraining, and why."""
     feasible = sorted((option for option in options if option.feasible), key=_rank)
     retrain = next(option for option in options if option.method == "retrain")
     if not feasible:
         limit = "" if budget is None else f" within {budget:.2f} s"
         return retrain, f"no option satisfies guarantee and policy{limit}; retraining is what remains"
-    own = feasible[0]
+    best = feasible[0]
     others = [option.seconds for option in feasible if option is not retrain and option.seconds is not None]
-    if own is retrain and own.seconds is not None and others and own.seconds <= min(others):
-        return own, "retraining is cheaper than every other option that would do"
-    if own.guarantee is Guarantee.EXACT:
-        return own, f"time allows an exact option, so {own.method} is taken"
-    return own, f"{own.method}: the least expected trace that guarantee, budget and policy allow"
+    if best is retrain and best.seconds is not None and others and best.seconds <= min(others):
+        return best, "retraining is cheaper than every other option that would do"
+    if best.guarantee is Guarantee.EXACT:
+        return best, f"time allows an exact option, so {best.method} is taken"
+    return best, f"{best.method}: the least expected trace that guarantee, budget and policy allow"

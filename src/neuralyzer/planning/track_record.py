@@ -1,4 +1,4 @@
-"""What algorithms left and cost before, in situations like this one: the benchmark's runs and the workspace's own cases."""
+"""The track record of algorithms: traces left and utility lost, in the benchmark's runs and the workspace's cases."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -23,27 +23,25 @@ from neuralyzer.unlearning.task import Task
 from neuralyzer.workspace import atomic
 
 SHIPPED = "track_record.parquet"
-PRIOR = 1.0  # runs that the algorithm's own expectation counts as much as
-NEAR = 1.0  # how far apart situations may be, in units of ``SCALES``, to speak for each other
+PRIOR = 1.0  # weight of the algorithm's own expectation, in runs
+NEAR = 1.0  # standard deviation of the kernel by which runs weigh, in units of ``SCALES``
+# Differences between situations that count as 1: decades, decades, shares, log ratios, losses, shares.
 SCALES = {"parameters": 1.0, "forget_share": 0.5, "concentration": 0.3, "distance": 0.5, "gap": 1.0, "whole": 0.3}
-FORGET_ROWS, RETAIN_ROWS = 256, 2000  # that the distance is measured on
-CHUNK = 64
+FORGET_ROWS, RETAIN_ROWS = 256, 2000  # largest samples on which the distance is measured
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What a request is like, in a few numbers.
+    """A request described by a few numbers, by which similar requests are found.
 
     Attributes:
-        parameters: decimal logarithm of how many the model has.
+        parameters: decimal logarithm of the number of the model's parameters.
         forget_share: decimal logarithm of the forget rows' share of all rows.
-        concentration: share of the forget rows that their most frequent class has; 0 where there are no classes.
-        distance: natural logarithm of how far forget rows lie from their nearest retained row, over how far retained
-            rows lie from theirs.
-        gap: how much lower the model's mean loss on the forget rows is than that of models that never saw them; None
-            without references.
-        whole: share of the forget rows whose class goes with them, no row of it being retained; None where an older
-            version did not note it.
+        concentration: share of the forget rows in their most frequent class; 0 where there are no classes.
+        distance: natural logarithm of a ratio: the distance of forget rows to their nearest retained row, over that of
+            retained rows to theirs.
+        gap: mean loss on the forget rows of models that never saw them, minus the model's; None without references.
+        whole: share of the forget rows whose class has no retained row; None where an older version did not note it.
     """
 
     parameters: float
@@ -55,28 +53,28 @@ class Situation:
 
     @classmethod
     def of(cls, task: Task) -> "Situation":
-        """The situation of a task."""
-        own = reading.mean_loss(task.model, task.objective, task.forget)
+        """Return the situation of a task."""
+        loss = reading.mean_loss(task.model, task.objective, task.forget)
         return cls(
             math.log10(max(1, sum(Parameters(task.model).sizes))),
             math.log10(len(task.forget) / len(task.oracle.data)),
             _concentration(task),
             _distance(task.forget, task.retain, task.seed),
-            task.never_seen_loss - own if task.traceable else None,
+            task.never_seen_loss - loss if task.traceable else None,
             float(np.isin(task.forget.y.numpy(), task.removed_classes).mean()) if len(task.removed_classes) else 0.0,
         )
 
     def apart(self, other: Mapping[str, Any]) -> float:
-        """Distance to another situation; what either does not know counts nothing."""
+        """Return the distance to another situation; numbers that either lacks do not count."""
         total = 0.0
         for name, scale in SCALES.items():
-            mine, its = getattr(self, name), other.get(name)
-            if mine is not None and its is not None:
-                total += ((mine - its) / scale) ** 2
+            value, others = getattr(self, name), other.get(name)
+            if value is not None and others is not None:
+                total += ((value - others) / scale) ** 2
         return math.sqrt(total)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return the situation as plain values."""
         return asdict(self)
 
 
@@ -88,37 +86,37 @@ def _concentration(task: Task) -> float:
 
 
 def _distance(forget: Data, retain: Data, seed: int) -> float:
-    """Nearest-row distances in features scaled to unit spread, on samples of both."""
+    """Return the log ratio of nearest-row distances, in features scaled to unit spread, on samples of both."""
     generator = np.random.default_rng(seed)
-    asked, others = (
+    forgotten, retained = (
         batches.table(rows.gather(np.sort(generator.permutation(len(rows))[:most]))[0])
         for rows, most in ((forget, FORGET_ROWS), (retain, RETAIN_ROWS))
     )
-    if len(others) < 2:
+    if len(retained) < 2:
         return 0.0
-    spread = others.std(0)
-    asked, others = (rows / torch.where(spread > 0, spread, 1.0) for rows in (asked, others))
-    among = others[: min(len(others), FORGET_ROWS)]
-    own = torch.cdist(among, others)
-    own[torch.arange(len(among)), torch.arange(len(among))] = torch.inf
-    far, usual = torch.cdist(asked, others).min(1).values.mean(), own.min(1).values.mean()
+    spread = retained.std(0)
+    forgotten, retained = (rows / torch.where(spread > 0, spread, 1.0) for rows in (forgotten, retained))
+    some = retained[: min(len(retained), FORGET_ROWS)]
+    among = torch.cdist(some, retained)
+    among[torch.arange(len(some)), torch.arange(len(some))] = torch.inf
+    far, usual = torch.cdist(forgotten, retained).min(1).values.mean(), among.min(1).values.mean()
     return float(torch.log((far + 1e-9) / (usual + 1e-9)))
 
 
 class Effort(StrEnum):
-    """How a method's settings came about."""
+    """The effort that went into a method's settings."""
 
-    DEFAULT = "default"  # its own
-    WITHIN = "within"  # of a search that was cut short by a tenth of retraining's time
-    TUNED = "tuned"  # of a search that had as long as retraining takes
+    DEFAULT = "default"  # the method's defaults
+    WITHIN = "within"  # of a search that was stopped after a tenth of retraining's time
+    TUNED = "tuned"  # of a search that had as much time as retraining takes
 
 
 @dataclass(frozen=True)
 class Record:
-    """Runs that are known.
+    """The runs of a track record.
 
     Attributes:
-        runs: a mapping each, with the fields of ``Situation`` and ``method``, ``effort`` (None where it isn't known),
+        runs: one mapping each, with the fields of ``Situation`` and ``method``, ``effort`` (None if unknown),
             ``world``, ``trace``, ``utility_loss``.
     """
 
@@ -126,10 +124,10 @@ class Record:
 
     @classmethod
     def shipped(cls, without: Iterable[str] = ()) -> "Record":
-        """The benchmark's runs that ship with the package.
+        """Return the benchmark's runs that ship with the package.
 
         Args:
-            without: worlds whose runs shall not speak, such as the one that is being judged.
+            without: worlds whose runs are left out, such as the one that is being evaluated.
 
         Returns:
             The record.
@@ -138,44 +136,46 @@ class Record:
         return cls(tuple(run for run in _shipped() if run["world"] not in left_out))
 
     def with_cases(self, folder: Path) -> "Record":
-        """With the finished cases of a workspace besides.
+        """Return the record with the finished cases of a workspace added.
 
         Args:
-            folder: one folder a case.
+            folder: of cases, one folder each.
 
         Returns:
             The record.
         """
-        found = []
+        runs = []
         for path in sorted(folder.glob("*/result.json")):
             run = _of_case(atomic.read_json(path))
             if run is not None:
-                found.append(run)
-        return Record((*self.runs, *found))
+                runs.append(run)
+        return Record((*self.runs, *runs))
 
     def expect(self, method: Method, situation: Situation, effort: Effort | None = None) -> tuple[Expectation, float]:
-        """What a method will leave and cost here.
+        """Return the trace that a method is expected to leave here, and the utility it costs.
 
-        Runs of the method speak by how near their situation is (a normal kernel); the method's own expectation counts
-        as one run.
+        Runs of the method weigh by how similar their situation is (a normal kernel); the method's own expectation
+        counts as one run.
 
         Args:
-            method: whose runs are asked.
+            method: the method.
             situation: of the request.
-            effort: runs of another do not speak; any do where None.
+            effort: runs of another effort are left out; none is where this is None.
 
         Returns:
-            The expectation, and how many runs speak, as a sum of weights.
+            The expectation, and the sum of the runs' weights.
         """
-        asked = (None, effort)
-        own = [run for run in self.runs if run["method"] == method.name and (effort is None or run["effort"] in asked)]
-        if not own:
+        efforts = (None, effort)
+        runs = [
+            run for run in self.runs if run["method"] == method.name and (effort is None or run["effort"] in efforts)
+        ]
+        if not runs:
             return method.expected, 0.0
-        weights = np.exp(-0.5 * (np.array([situation.apart(run) for run in own]) / NEAR) ** 2)
+        weights = np.exp(-0.5 * (np.array([situation.apart(run) for run in runs]) / NEAR) ** 2)
         total = float(weights.sum())
 
         def mean(name: str, prior: float) -> float:
-            return float((PRIOR * prior + weights @ np.array([run[name] for run in own])) / (PRIOR + total))
+            return float((PRIOR * prior + weights @ np.array([run[name] for run in runs])) / (PRIOR + total))
 
         return Expectation(
             mean("trace", method.expected.trace), mean("utility_loss", method.expected.utility_loss)
@@ -190,15 +190,15 @@ def _shipped() -> tuple[dict[str, Any], ...]:
 
 
 def _of_case(result: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The accepted or last attempt of a case as a run; None where it was not measured or its situation not noted."""
+    """Return a case's final attempt as a run; None where it was not measured or its situation not noted."""
     plan, verified = result.get("plan") or {}, result.get("verification") or {}
     situation, members = plan.get("situation"), plan.get("members_utility")
     trace = trace_left(verified.get("families") or ())
-    holdout = [own for key, own in result["utility"].items() if key.startswith("holdout_")]
+    holdout = [values for key, values in result["utility"].items() if key.startswith("holdout_")]
     utility = holdout[0]["unlearned"] if holdout else None
     if situation is None or trace is None or members is None or utility is None:
         return None
-    known = {own.name: situation.get(own.name) for own in fields(Situation)}
+    known = {field.name: situation.get(field.name) for field in fields(Situation)}
     method = result["unlearning"]["method"]
     searched = [option.get("searched") for option in plan.get("options", ()) if option["method"] == method]
     return known | {

@@ -1,4 +1,4 @@
-"""Making a pool: who is left out, training, settings, measuring, destroying; each step resumable."""
+"""The making of a pool: design, training, settings, measurement, destruction of weights; each step can be resumed."""
 
 import io
 import time
@@ -24,19 +24,19 @@ from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training import backends, pilot_run
 from neuralyzer.references.training.backends import Backend, Timing
-from neuralyzer.references.training.processes import How
+from neuralyzer.references.training.processes import Execution
 from neuralyzer.signals.catalogue import signals_of
 from neuralyzer.signals.relearned import HOLDOUT_ROWS
 from neuralyzer.signals.signal import Batch, Context, Sample, spread
 from neuralyzer.workspace import atomic, digests
 
-VERSION = 2  # 1 read the first holdout rows in place of drawn ones
-SAMPLED = 8  # tuning members that the signals are set by
+VERSION = 2  # of the description; in version 1 per-unit signals read the first holdout rows, not drawn ones
+SAMPLED = 8  # tuning members from which the signals' settings are found
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a person asks of a pool; see ``References.fit``."""
+    """The arguments of ``References.fit``."""
 
     size: int
     leave_out: float | None
@@ -45,20 +45,20 @@ class Plan:
     seed: int
     keep_weights: bool
     timing: Timing | None = None
-    how: How = field(default_factory=How)
+    execution: Execution = field(default_factory=Execution)
     unchecked: bool = False
 
 
 def folder_of(place: Path, oracle: TrainedModel, groups: Sequence[str]) -> Path:
-    """The folder of the pool for this recipe, data and holdout; that of an early workspace where one lies there."""
+    """Return the folder of the pool for a recipe, data and holdout; an earlier version's folder if only that exists."""
 
-    def named(recipe: str) -> Path:
+    def folder(recipe: str) -> Path:
         return place / digests.of_json([recipe, oracle.data_digest, list(groups)])[:16]
 
-    own = named(oracle.recipe.digest)
-    if own.exists() or not (early := named(oracle.recipe.earlier_digest)).exists():
-        return own
-    return early
+    current = folder(oracle.recipe.digest)
+    if current.exists() or not (earlier := folder(oracle.recipe.earlier_digest)).exists():
+        return current
+    return earlier
 
 
 def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) -> None:
@@ -67,29 +67,30 @@ def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) ->
     require_compatible(oracle.model, oracle.recipe.objective, oracle.data, oracle.holdout)
     per_row = Capability.ROW_GRADIENTS in oracle.recipe.kind.capabilities
     require_readable(oracle.model, oracle.recipe.objective, oracle.data, per_row)
-    head = _begun(store, oracle, plan)
+    head = _open_or_create(store, oracle, plan)
     if head["finished"] and head["size"] >= plan.size:
         return
     pool_index = PoolIndex.read(store.root)
     pool_index.places(oracle.data)  # refuses data of which rows were erased
     if head["size"] < plan.size:
-        head = _grown(store, oracle, pool_index, head, plan)
+        head = _add_members(store, oracle, pool_index, head, plan)
     held = pool_index.held(store.load("keep.npy")[: head["size"]])
-    head = pilot_run.rehearsed(store, oracle, head, held, plan.how, plan.unchecked, progress)
-    _train(store, oracle, head, held, plan.how, progress)
+    head = pilot_run.run_pilot(store, oracle, head, held, plan.execution, plan.unchecked, progress)
+    _train(store, oracle, head, held, plan.execution, progress)
     if not head["settings"]:
         head |= _settings(store, oracle, pool_index, held, int(head["seed"]))
         atomic.write_json(store.head, head)
     all_members.measure(store, oracle, pool_index, head, progress)
     if not head["keep_weights"]:
         store.destroy_weights()
-    store.spent(time.perf_counter() - began)
+    store.add_seconds(time.perf_counter() - began)
     atomic.write_json(store.head, head | {"finished": True})
 
 
-def _begun(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str, Any]:
+def _open_or_create(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str, Any]:
+    """Return the description of the pool; a new one, without members, where there is none."""
     if store.head.exists():
-        return same_design(store, plan)
+        return require_same_design(store, plan)
     PoolIndex.of(oracle.data, plan.groups).write(store.root)
     x = (
         batches.join([x for x, _ in oracle.data.chunks()])
@@ -108,8 +109,8 @@ def _begun(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str, Any]:
     return head
 
 
-def same_design(store: Store, plan: Plan) -> dict[str, Any]:
-    """The description of a pool that there is, refused if the plan is for another design."""
+def require_same_design(store: Store, plan: Plan) -> dict[str, Any]:
+    """Return an existing pool's description; refuse a plan for another design."""
     head = store.read_head()
     for name, wanted in (("groups", list(plan.groups)), ("leave_out", plan.leave_out), ("seed", plan.seed)):
         if head[name] != wanted:
@@ -120,28 +121,28 @@ def same_design(store: Store, plan: Plan) -> dict[str, Any]:
     return head
 
 
-def designed(keep: np.ndarray, rows: np.ndarray, plan: Plan) -> np.ndarray:
-    """Who is left out once members are added: even numbers tune, odd numbers judge.
+def grown_design(keep: np.ndarray, rows: np.ndarray, plan: Plan) -> np.ndarray:
+    """Extend a design by members; even numbers belong to the tuning split, odd ones to the evaluation split.
 
-    The added ones are a balanced design of their own.
+    The added members of each split are a balanced design of their own.
 
     Args:
         keep: which member keeps which subject so far, ``(have, S)``.
-        rows: of each subject, ``(S,)``.
+        rows: number of rows of each subject, ``(S,)``.
         plan: what is asked for.
 
     Returns:
         Which member keeps which subject, ``(size, S)``.
 
     Raises:
-        ReferencesError: if members cannot be added so.
+        ReferencesError: if so many members cannot be added.
     """
     have, added = len(keep), plan.size - len(keep)
     if added % 2:
         raise ReferencesError(f"references come in two splits: {plan.size} is odd")
     share = plan.leave_out if plan.leave_out is not None else design.share_for(added // 2)
     fewest = design.FEWEST_NEVER
-    if have:  # the new members are as the old ones, which have left every subject out often enough
+    if have:  # new members leave out the same share; the old ones left every subject out often enough already
         share, fewest = float(1 - keep.mean()), 1
         least = next(m for m in range(3, 10_000) if 1 <= round(share * m) <= m - 2)
         if added // 2 < least:
@@ -155,26 +156,26 @@ def designed(keep: np.ndarray, rows: np.ndarray, plan: Plan) -> np.ndarray:
     return grown
 
 
-def _grown(
+def _add_members(
     store: Store, oracle: TrainedModel, pool_index: PoolIndex, head: dict[str, Any], plan: Plan
 ) -> dict[str, Any]:
     """Add members."""
     have = int(head["size"])
-    rows = np.array([len(own) for own in pool_index.positions])
-    # keep.npy is longer where an earlier growth was cut off
+    rows = np.array([len(positions) for positions in pool_index.positions])
+    # keep.npy is longer than the description says if an earlier growth was killed
     so_far = store.load("keep.npy")[:have] if have else np.ones((0, pool_index.subjects), dtype=bool)
-    keep = designed(so_far, rows, plan)
-    kept = [np.flatnonzero(line) for line in pool_index.held(keep[have:])]
-    design.require_rows([len(own) for own in kept], pool_index.subjects)
+    keep = grown_design(so_far, rows, plan)
+    kept = [np.flatnonzero(of_member) for of_member in pool_index.held(keep[have:])]
+    design.require_rows([len(positions) for positions in kept], pool_index.subjects)
     timing = plan.timing
     if timing is None and plan.backend is None:
-        timing = backends.timed(oracle.recipe, oracle.data, kept, how=plan.how)
+        timing = backends.timed(oracle.recipe, oracle.data, kept, execution=plan.execution)
     if plan.backend is not None:
         backend, why = plan.backend, f"{plan.backend}: asked for"
     else:
         assert timing is not None
         backend, why = timing.backend, timing.why
-    chunks = backends.chunks(oracle.recipe, backend, [len(own) for own in kept])
+    chunks = backends.chunks(oracle.recipe, backend, [len(positions) for positions in kept])
     _save_array(store.root / "keep.npy", keep)
     grown = head | {
         "size": plan.size, "backend": str(backend), "why": why, "finished": False,
@@ -187,9 +188,9 @@ def _grown(
 
 
 def _train(
-    store: Store, oracle: TrainedModel, head: dict[str, Any], held: np.ndarray, how: How, progress: Progress
+    store: Store, oracle: TrainedModel, head: dict[str, Any], held: np.ndarray, execution: Execution, progress: Progress
 ) -> None:
-    how = pilot_run.with_precision(how, head)
+    execution = pilot_run.with_precision(execution, head)
 
     def missing(chunk: Sequence[int]) -> bool:
         return any(not (store.weights(m).exists() or store.measured(m)) for m in chunk)
@@ -203,7 +204,9 @@ def _train(
         kept = [np.flatnonzero(held[member]) for member in again]
         seeds = [pilot_run.seed_of(head, member) for member in again]
         names = [f"reference {member}" for member in again]
-        trained = backends.train(backend, oracle.recipe, oracle.data, kept, seeds, progress, how=how, names=names)
+        trained = backends.train(
+            backend, oracle.recipe, oracle.data, kept, seeds, progress, execution=execution, names=names
+        )
         for member, module in zip(again, trained, strict=True):
             weights.require_finite(weights.state(module), f"reference {member}")
             weights.save(module, store.weights(member))
@@ -211,7 +214,7 @@ def _train(
 
 
 def _settings(store: Store, oracle: TrainedModel, pool_index: PoolIndex, held: np.ndarray, seed: int) -> dict[str, Any]:
-    """What the signals need to know, from tuning members alone."""
+    """Return the settings of signals and objective, found on tuning members alone."""
     recipe, holdout = oracle.recipe, oracle.require_holdout()
     members = [
         (number, weights.load_into(recipe.module(), store.weights(number)).eval())
@@ -220,17 +223,19 @@ def _settings(store: Store, oracle: TrainedModel, pool_index: PoolIndex, held: n
     outputs = [reading.outputs(module, recipe.objective, holdout.x) for _, module in members]
     scale = None
     if not recipe.objective.counted:
-        losses = torch.cat([recipe.objective.losses(found, holdout.y) for found in outputs])
+        losses = torch.cat([recipe.objective.losses(of_member, holdout.y) for of_member in outputs])
         scale = float((2 * losses).mean().sqrt())
     context = Context(
         all_members.scaled(recipe.objective, scale), torch.tensor(store.load("spread.npy")), recipe.augment, seed
     )
     samples = []
     for number, module in members:
-        whole = [own for own in pool_index.owned if len(own)]
-        never = [own for own in whole if not held[number, own].any()]
-        seen = [own[held[number, own]] for own in whole if held[number, own].any()][: max(len(never), 1)]
-        samples.append(Sample(module, [_batch(oracle, own) for own in seen], [_batch(oracle, own) for own in never]))
+        owned = [rows for rows in pool_index.owned if len(rows)]
+        never = [rows for rows in owned if not held[number, rows].any()]
+        seen = [rows[held[number, rows]] for rows in owned if held[number, rows].any()][: max(len(never), 1)]
+        samples.append(
+            Sample(module, [_batch(oracle, rows) for rows in seen], [_batch(oracle, rows) for rows in never])
+        )
     settings = {name: signal.prepare(samples, context) for name, signal in signals_of(recipe.kind).items()}
     return {
         "settings": settings, "scale": scale, "outputs": int(outputs[0].shape[1]), "copies": count(context),

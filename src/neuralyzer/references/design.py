@@ -1,4 +1,4 @@
-"""Which subjects each member leaves out: balanced, so that every subject is left out equally often."""
+"""The balanced design: which subjects each member leaves out, so that every subject is left out equally often."""
 
 from collections.abc import Sequence
 
@@ -7,23 +7,23 @@ import numpy as np
 from neuralyzer.errors import ReferencesError
 from neuralyzer.references.signal_values import Flags
 
-FEWEST_NEVER = 6  # members of a split that must have left a subject out
+FEWEST_NEVER = 6  # members of a split that must leave a subject out; fewer cannot estimate a spread (docs/trace.md)
 
 
 def share_for(members: int) -> float:
-    """Share of the subjects that a member of a half of ``members`` leaves out: 6 members' worth each."""
+    """Return the share of the subjects that each member of a split leaves out, so that 6 members lack each subject."""
     return max(FEWEST_NEVER / members, 0.094)
 
 
 def leave_out(members: int, rows: np.ndarray, share: float, seed: int, fewest: int = FEWEST_NEVER) -> Flags:
-    """A balanced design for one half.
+    """Draw a balanced design for one split.
 
     Args:
-        members: how many, ``M``.
-        rows: rows of each subject, ``(S,)``.
+        members: number of members, ``M``.
+        rows: number of rows of each subject, ``(S,)``.
         share: of the members that leave a subject out.
         seed: of the draw.
-        fewest: members that must leave a subject out.
+        fewest: smallest number of members that must leave a subject out.
 
     Returns:
         Which member keeps which subject, ``(M, S)``: every subject is left out by the same number of members, and
@@ -42,7 +42,7 @@ def leave_out(members: int, rows: np.ndarray, share: float, seed: int, fewest: i
     keep = np.ones((members, len(rows)), dtype=bool)
     lacking = np.zeros(members)
     jitter = float(rows.mean())
-    # Large subjects first: the small ones then even out what members lack.
+    # Large subjects first: the small ones then even out how many rows members lack (decision 4).
     for subject in np.argsort(-rows + generator.uniform(0, 0.5, len(rows)), kind="stable"):
         out = np.argsort(lacking + generator.uniform(0, jitter, members), kind="stable")[:count]
         keep[out, subject] = False
@@ -52,14 +52,14 @@ def leave_out(members: int, rows: np.ndarray, share: float, seed: int, fewest: i
 
 
 def require_rows(held: Sequence[int], subjects: int) -> None:
-    """Refuse a design by which a member would be trained on nothing.
+    """Refuse a design by which a member would be trained on no row.
 
     Args:
-        held: rows of each member.
-        subjects: how many there are.
+        held: number of rows of each member.
+        subjects: number of subjects.
 
     Raises:
-        ReferencesError: if one holds no row.
+        ReferencesError: if a member holds no row.
     """
     if not all(held):
         raise ReferencesError(
@@ -71,7 +71,7 @@ def require_rows(held: Sequence[int], subjects: int) -> None:
 def _even_out(keep: Flags, rows: np.ndarray, lacking: np.ndarray) -> None:
     """Exchange subjects between the member that lacks most rows and the one that lacks fewest, while that helps.
 
-    Members that hold equally many rows take equally many steps, so that they can be trained stacked.
+    Members that hold equally many rows take equally many steps, and only those can be trained stacked (decision 4).
     """
     for _ in range(50 * len(keep)):
         most, least = int(lacking.argmax()), int(lacking.argmin())

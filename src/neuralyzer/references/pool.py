@@ -1,4 +1,4 @@
-"""``References``: models that never saw some of the data, trained once, measured, then destroyed."""
+"""``References``: a pool of models that never saw some of the data; trained once, measured, then destroyed."""
 
 import shutil
 import tempfile
@@ -24,20 +24,20 @@ from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.opening import load_evaluator, load_split, outputs_of, unit_shape
 from neuralyzer.references.signal_values import Indices, Part
 from neuralyzer.references.storage.access_log import AccessLog
-from neuralyzer.references.storage.erased import Memory, remember
+from neuralyzer.references.storage.erased import ErasedNulls, add_erased_nulls
 from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training.backends import Backend, Timing, as_backend
-from neuralyzer.references.training.processes import How, as_engine
+from neuralyzer.references.training.processes import Execution, as_engine
 from neuralyzer.signals.catalogue import signals_of
 from neuralyzer.workspace import commitments, digests, locks
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
-DEFAULT_SIZE = 64
+DEFAULT_SIZE = 64  # members of both splits together
 
 
 class _Temporary:
-    """A folder that goes when the last pool that lies in it does."""
+    """A temporary folder that is deleted with the last pool object that uses it."""
 
     def __init__(self) -> None:
         self.path = tempfile.mkdtemp(prefix="neuralyzer-")
@@ -106,15 +106,16 @@ class References:
                 recipe does not reproduce the model.
             UsageError: if there is no such backend, device, precision or engine.
         """
-        how = How(Placement.of(device, precision), as_engine(engine))
+        execution = Execution(Placement.of(device, precision), as_engine(engine))
         oracle.require_holdout()
         temporary = None
         if workspace is None:
             temporary = _Temporary()
             workspace = temporary.path
         store = Store(building.folder_of(as_workspace(workspace).references, oracle, groups))
-        asked = as_backend(backend)
-        plan = building.Plan(size, leave_out, tuple(groups), asked, seed, keep_weights, timing, how, unchecked)
+        plan = building.Plan(
+            size, leave_out, tuple(groups), as_backend(backend), seed, keep_weights, timing, execution, unchecked
+        )
         with locks.held(store.lock, "makes these references"):
             building.build(store, oracle, plan, progress or Silent())
         opened = cls.open(store.root, oracle)
@@ -122,7 +123,7 @@ class References:
 
     @classmethod
     def open(cls, path: Path | str, oracle: TrainedModel) -> "References":
-        """Measured references from their folder, for a model of their lineage.
+        """Open measured references from their folder, for a model of their lineage.
 
         Returns:
             The references.
@@ -150,56 +151,56 @@ class References:
 
     @staticmethod
     def closed(path: Path | str, case: str) -> bool:
-        """Whether a case's rows were erased from the pool in a folder."""
+        """Return whether a case's rows were erased from the pool in a folder."""
         return case in PoolIndex.read(Path(path)).closed
 
     @cached_property
     def head(self) -> dict[str, Any]:
-        """The pool's description."""
+        """Return the pool's description."""
         return self.store.read_head()
 
     @property
     def size(self) -> int:
-        """Members of both splits together."""
+        """Return the number of members of both splits together."""
         return int(self.head["size"])
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the description and who was left out of whom: what a protocol commits to."""
+        """Return the SHA-256 over description and design, which a protocol commits to."""
         return digests.of_texts([digests.of_json(self.head), digests.of_file(self.store.root / "keep.npy")])
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """What any model is read with, beside either split."""
+        """Return the evaluator by which models are compared with either split."""
         return load_evaluator(self.store, self.oracle, self.pool_index, self.head)
 
     @cached_property
     def tuning(self) -> ReferenceSplit:
-        """The tuning split: targets, damping, stopping and choice see only this."""
+        """Return the tuning split, the only one that audit, plan and unlearning see."""
         return load_split(self.store, self.oracle, self.pool_index, self.head, 0, self.evaluator)
 
     @cached_property
     def evaluation(self) -> ReferenceSplit:
-        """The split that judges: opened for the verdict alone, and each look is counted."""
+        """Return the evaluation split, which is read for the verdict alone; the access log counts how often."""
         return load_split(self.store, self.oracle, self.pool_index, self.head, 1, self.evaluator)
 
     @property
     def judging(self) -> ReferenceSplit:
-        """The evaluation split by its old name."""
+        """Return the evaluation split, by its old name."""
         warnings.warn("References.judging is now References.evaluation", DeprecationWarning, stacklevel=2)
         return self.evaluation
 
     @property
     def access_log(self) -> AccessLog:
-        """Accesses to the evaluation split."""
+        """Return the log of accesses to the evaluation split."""
         workspace = Workspace(self.store.root.parent.parent)
         return AccessLog(self.store.root / "looks.json", lambda: commitments.key(workspace))
 
     def parts(self, positions: Indices) -> list[Part]:
-        """A request's rows by subject, as positions among the model's present rows.
+        """Return a request's rows by subject, as positions among the model's present rows.
 
-        Where it is not made of whole subjects, groups that it asks for as a whole are subjects of their own: members
-        that left out a class know it less than members that left out one of its owners.
+        If the request is not made of whole subjects, groups that it covers as a whole are subjects of their own, since
+        members that left out a class know it less than members that left out one of its owners.
 
         Returns:
             The parts.
@@ -208,18 +209,18 @@ class References:
         parts = [Part(int(owner), positions[owners == owner]) for owner in np.unique(owners)]
         if not self.pool_index.groups or all(len(part.rows) == len(present[part.subject]) for part in parts):
             return parts
-        asked = set(positions.tolist())
+        requested = set(positions.tolist())
         whole = [
             Part(subject, present[subject])
             for subject in range(int(self.pool_index.owner.max()) + 1, self.pool_index.subjects)
-            if len(present[subject]) and asked.issuperset(present[subject].tolist())
+            if len(present[subject]) and requested.issuperset(present[subject].tolist())
         ]
         rest = np.setdiff1d(positions, np.concatenate([np.empty(0, np.int64), *(part.rows for part in whole)]))
         owners = self.owners[rest]
         return [*(Part(int(owner), rest[owners == owner]) for owner in np.unique(owners)), *whole]
 
     def names(self, parts: Sequence[Part]) -> list[str]:
-        """Under which names looks are counted: a subject's own, a group's by its place."""
+        """Return the names by which the access log counts: a subject's name, a group's number."""
         owners = int(self.pool_index.owner.max()) + 1
         return [
             str(self.oracle.data.subjects[part.rows[0]]) if part.subject < owners else f"group {part.subject - owners}"
@@ -228,11 +229,11 @@ class References:
 
     @cached_property
     def owners(self) -> Indices:
-        """Each present row's subject, ``(N,)``."""
+        """Return each present row's subject, ``(N,)``."""
         return self.pool_index.owner[self.pool_index.places(self.oracle.data)]
 
     def member(self, number: int) -> nn.Module:
-        """A member whose weights were kept.
+        """Load a member whose weights were kept.
 
         Returns:
             The member.
@@ -246,31 +247,31 @@ class References:
         return weights.load_into(self.oracle.recipe.module(), path)
 
     def saw(self, positions: Indices) -> list[int]:
-        """Numbers of the members that saw any of the rows at ``positions``; what they read of other rows remains."""
+        """Return the numbers of the members that saw any of the rows at ``positions``."""
         places = self.pool_index.places(self.oracle.data)[positions]
         held = self.pool_index.held(self.store.load("keep.npy")[: self.size])[:, places]
         return [int(number) for number in np.flatnonzero(held.any(1))]
 
-    def erase(self, positions: Indices, case: str, memory: Memory | None = None) -> None:
+    def erase(self, positions: Indices, case: str, nulls: ErasedNulls | None = None) -> None:
         """Erase what was measured on rows, when their case closes.
 
         Args:
             positions: among the model's present rows.
             case: its id, by which ``closed`` knows it.
-            memory: what stays of the subjects that go, so that the null of the others does not shrink.
+            nulls: of the subjects that are removed, kept so that the null of the others does not shrink.
         """
         with locks.held(self.store.lock, "changes these references"):
-            self._erase(positions, case, memory)
+            self._erase(positions, case, nulls)
 
-    def _erase(self, positions: Indices, case: str, memory: Memory | None) -> None:
-        if memory is not None:
-            remember(self.store.root, memory)  # first: once the rows are gone it cannot be computed
+    def _erase(self, positions: Indices, case: str, nulls: ErasedNulls | None) -> None:
+        if nulls is not None:
+            add_erased_nulls(self.store.root, nulls)  # first: once the rows are erased, it cannot be computed
         places = self.pool_index.places(self.oracle.data)[positions]
         units = {subject: place for place, subject in enumerate(units_of(self.pool_index.owned))}
         for name, signal in signals_of(self.oracle.recipe.kind).items():
             rows = self.store.array(f"{name}.rows", (self.size, len(self.pool_index.owner)), write=True)
             rows[:, places] = np.nan
-            if signal.per_unit:  # a unit is read as a whole; what is left of it has no reading
+            if signal.per_unit:  # a unit is read as a whole, so the rest of it has no value
                 outside = self.store.array(
                     f"{name}.holdout", unit_shape(self.oracle, self.head, len(units)), write=True
                 )

@@ -1,4 +1,4 @@
-"""What the reference models of one half read, and which rows each of them held."""
+"""The signal values of the reference models of one split, and which rows each of them held."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,19 +11,19 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Indices = NDArray[np.int64]
 
-FEWEST_ASKED = 3  # members that say what one without the rows reads
+FEWEST_COMPARABLE = 3  # members on which a never-seen mean rests; with fewer, all that never saw the subject count
 
 
 @dataclass(frozen=True)
-class Readings:
-    """One signal, read by ``M`` members.
+class SignalValues:
+    """One signal's values for ``M`` members.
 
     Attributes:
         rows: on the ``N`` training rows, ``(M, N)``; NaN where the signal has no value (relearning of small subjects).
         holdout: on the ``H`` holdout rows, ``(M, H)``; or ``(M, U, H)`` where each of ``U`` units has its own.
-        units: place of each unit's subject in ``holdout``; None where all share one.
+        units: index of each unit's subject in ``holdout``; None where all share one.
         groups: group of each holdout row, as a subject ``(H,)``; -1 for none. None where there are no groups.
-        read: what was read where ``holdout`` was filled in, shaped like it.
+        read: the measured values, where ``holdout`` has imputed ones; of the same shape.
     """
 
     rows: Floats
@@ -33,55 +33,55 @@ class Readings:
     read: Floats | None = None
 
     def reads(self, subject: int) -> bool:
-        """Whether the signal has a value for a subject."""
+        """Return whether the signal has a value for a subject."""
         return self.units is None or subject in self.units
 
     def holdout_of(self, subject: int) -> Floats:
-        """The holdout that goes with a subject, ``(M, H)``; of a group itself with what its own rows really read."""
+        """Return the holdout values of a subject, ``(M, H)``; for a group, the measured values on its own rows."""
         if self.units is not None:
             return self.holdout[:, self.units[subject]]
         if self.groups is None or self.read is None or subject not in self.groups:
             return self.holdout
         return np.where(self.groups == subject, self.read, self.holdout)
 
-    def on_holdout(self, rows: Indices) -> "Readings":
+    def on_holdout(self, rows: Indices) -> "SignalValues":
         """Return these values on some of the holdout rows."""
         groups = None if self.groups is None else self.groups[rows]
         read = None if self.read is None else self.read[..., rows]
         return replace(self, holdout=self.holdout[..., rows], groups=groups, read=read)
 
-    def filled(self, keep: Flags, groups: Indices) -> "Readings":
-        """Return these values, with the holdout rows of groups that a member lacks filled in with the other members' mean.
+    def filled(self, keep: Flags, groups: Indices) -> "SignalValues":
+        """Impute the holdout values of groups that a member lacks by the mean of the other members.
 
-        How a model differs from the members is learned on the holdout. A member that lacks a class is wrong about the
-        class there, as no model will be that is trained without some person: every such model would seem better than
-        members, and would be expected to know more of the rows than it does.
+        A model's shift against the members is fitted on the holdout. A member that lacks a whole class is wrong about
+        that class, and a model trained without some person is not. Without imputation every such model would seem
+        better than the members, and higher values would be expected of it on the rows than it has.
 
         Args:
             keep: which member saw which subject, ``(M, S)``.
             groups: of each holdout row, ``(H,)``.
 
         Returns:
-            The readings.
+            The values, with the measured ones in ``read``.
         """
         holdout = self.holdout.copy()
         for group in np.unique(groups[groups >= 0]):
-            lacking, own = ~keep[:, group], groups == group
+            lacking, in_group = ~keep[:, group], groups == group
             if lacking.any() and not lacking.all():
                 mean = self.holdout[~lacking].mean(0)
-                holdout[lacking] = np.where(own, mean, holdout[lacking])
+                holdout[lacking] = np.where(in_group, mean, holdout[lacking])
         return replace(self, holdout=holdout, groups=groups, read=self.holdout)
 
 
 @dataclass(frozen=True)
-class Remembered:
-    """What stays of an erased subject under one signal: how far members lay apart that never saw it, and no row.
+class ErasedNull:
+    """What a pool keeps of an erased subject, for one signal: its null, without any value of its rows.
 
     Attributes:
-        scores: their null scores, ``(n_never,)``.
+        scores: null scores of the members that never saw it, ``(n_never,)``.
         seen_variance: variance of the same scores among the members that saw it.
         norm: ``|d|`` of its gap.
-        unit: ``D``, what its whole trace was worth.
+        unit: ``D``, the score's numerator for a model that saw the rows.
     """
 
     scores: Sequence[float]
@@ -97,18 +97,18 @@ class SplitValues:
     Attributes:
         keep: which member saw which subject, ``(M, S)``.
         positions: each subject's rows, ``S`` arrays of positions among the ``N`` training rows.
-        signals: readings by signal name.
+        signals: values by signal name.
         held: which member held which row, ``(M, N)``; None where it follows from ``keep`` (no groups).
         share: share of the rows that a member lacks, averaged over members.
-        remembered: by signal, what stays of subjects all of whose rows were erased.
+        erased_nulls: by signal and subject, the nulls of subjects all of whose rows were erased.
     """
 
     keep: Flags
     positions: Sequence[Indices]
-    signals: Mapping[str, Readings]
+    signals: Mapping[str, SignalValues]
     held: Flags | None = None
     share: float = field(default=-1.0)
-    remembered: Mapping[str, Mapping[int, Remembered]] = field(default_factory=dict)
+    erased_nulls: Mapping[str, Mapping[int, ErasedNull]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.share < 0:
@@ -116,11 +116,11 @@ class SplitValues:
 
     @property
     def members(self) -> int:
-        """How many members there are."""
+        """Return the number of members."""
         return len(self.keep)
 
     def rows_held(self, subject: int, rows: Indices) -> Flags:
-        """Which of the members that saw ``subject`` held each of ``rows``, ``(members that saw it, n)``."""
+        """Return which of the members that saw ``subject`` held each of ``rows``, ``(n_seen, n)``."""
         saw = self.keep[:, subject]
         if self.held is None:
             return np.ones((int(saw.sum()), len(rows)), dtype=bool)
@@ -128,33 +128,33 @@ class SplitValues:
 
     @cached_property
     def rows_held_by(self) -> Flags:
-        """Which member held which row, ``(M, N)``."""
+        """Return which member held which row, ``(M, N)``."""
         return self.keep[:, self.owners] if self.held is None else self.held
 
     @cached_property
     def owners(self) -> Indices:
-        """Each row's subject, its owner's where it has a group too, ``(N,)``."""
-        found = np.full(sum(len(rows) for rows in self.positions) if self.held is None else self.held.shape[1], -1)
+        """Return each row's subject, ``(N,)``: its owner where it belongs to a group too."""
+        owners = np.full(sum(len(rows) for rows in self.positions) if self.held is None else self.held.shape[1], -1)
         for subject in reversed(range(len(self.positions))):
-            found[self.positions[subject]] = subject
-        return found
+            owners[self.positions[subject]] = subject
+        return owners
 
     @cached_property
-    def rows_asked_of(self) -> Flags:
-        """Which member can say how a model without a row's owner sees it, ``(M, N)``."""
+    def comparable_members(self) -> Flags:
+        """Return which member is comparable with a model without the row's owner, on each row, ``(M, N)``."""
         if self.held is None:
             return ~self.rows_held_by
-        asked = np.zeros(self.held.shape, dtype=bool)
+        comparable = np.zeros(self.held.shape, dtype=bool)
         for subject in np.unique(self.owners):
-            asked[:, self.positions[subject]] = self.asked(int(subject), self.positions[subject])
-        return asked
+            comparable[:, self.positions[subject]] = self.comparable(int(subject), self.positions[subject])
+        return comparable
 
-    def asked(self, subject: int, rows: Indices) -> Flags:
-        """Which members can say how a model without ``subject`` sees each of ``rows``.
+    def comparable(self, subject: int, rows: Indices) -> Flags:
+        """Return which members are comparable with a model without ``subject``, on each of ``rows``.
 
-        In a pool with groups some of the members that never saw the subject lack a row's whole class as well, and are
-        wrong about it as no model will be that is trained without the subject alone. They are not asked, as long as
-        three others are left.
+        These are the members that never saw the subject. In a pool with groups some of them lack a row's whole class as
+        well, and are wrong about the row as a model without the subject alone is not. They are left out where at least
+        three others remain (decision 27).
 
         Args:
             subject: whose rows they are.
@@ -164,29 +164,29 @@ class SplitValues:
             ``(M, n)``.
         """
         never = ~self.keep[:, subject]
-        asked = np.repeat(never[:, None], len(rows), 1)
+        comparable = np.repeat(never[:, None], len(rows), 1)
         if self.held is None:  # there are no groups
-            return asked
+            return comparable
         for others in self._subjects[:, rows]:
             larger = (others >= 0) & (others != subject) & (self._sizes[others] > self._sizes[subject])
-            asked[:, larger] &= self.keep[:, others[larger]]
-        asked[:, asked.sum(0) < FEWEST_ASKED] = never[:, None]
-        return asked
+            comparable[:, larger] &= self.keep[:, others[larger]]
+        comparable[:, comparable.sum(0) < FEWEST_COMPARABLE] = never[:, None]
+        return comparable
 
     @cached_property
     def _sizes(self) -> Indices:
-        """How many rows each subject has, ``(S,)``."""
+        """Return the number of rows of each subject, ``(S,)``."""
         return np.array([len(rows) for rows in self.positions])
 
     @cached_property
     def _subjects(self) -> Indices:
-        """The one or two subjects that each row belongs to, its owner and its group, ``(2, N)``; -1 for none."""
+        """Return the one or two subjects that each row belongs to, its owner and its group, ``(2, N)``; -1 for none."""
         assert self.held is not None
-        found = np.full((2, self.held.shape[1]), -1)
+        subjects = np.full((2, self.held.shape[1]), -1)
         for subject, rows in enumerate(self.positions):
-            place = (found[0, rows] >= 0).astype(int)
-            found[place, rows] = subject
-        return found
+            place = (subjects[0, rows] >= 0).astype(int)
+            subjects[place, rows] = subject
+        return subjects
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Which rows belong to whom, which runs saw them and when, and where copies of their content lie."""
+"""The registry: which rows belong to whom, which runs saw them and when, and where copies are."""

@@ -1,4 +1,4 @@
-"""How rows differ from a registered version: another order, or rows added, removed or changed."""
+"""The difference between rows and a registered version: another order, or rows added, removed or changed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,13 @@ SELECT coalesce(sum(greatest(more, 0)), 0), coalesce(sum(greatest(-more, 0)), 0)
 
 @dataclass(frozen=True)
 class Difference:
-    """What became of a version's rows.
+    """The numbers of a version's rows that were added, removed, changed or moved.
 
     Attributes:
-        added: rows that are new.
-        removed: rows that are gone.
+        added: rows that only the data has.
+        removed: rows that only the version has.
         changed: rows with other content under the same id; always 0 where ids were only counted.
-        moved: rows of the same content that belong to another subject now, likewise.
+        moved: rows of the same content that belong to another subject now; 0 where ids were only counted.
     """
 
     added: int
@@ -38,7 +38,7 @@ class Difference:
     moved: int
 
     def __str__(self) -> str:
-        """The difference in a few words."""
+        """Return the difference in a few words."""
         counts = {
             "added": self.added, "removed": self.removed, "changed": self.changed, "given to another subject": self.moved,
         }  # fmt: skip
@@ -55,7 +55,7 @@ def difference(workspace: Workspace | Path | str, digest: str, data: Data) -> Di
         data: the rows as they are now.
 
     Returns:
-        What became of the version's rows; None where the version is not registered.
+        The difference; None where the version is not registered.
 
     Raises:
         UnreadableError: if its manifest is missing or truncated.

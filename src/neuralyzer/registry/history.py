@@ -1,4 +1,4 @@
-"""A training run's history: the order in which it saw the rows, and the checkpoints that it left."""
+"""The history of a training run: the order in which it saw the rows, and its checkpoints."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -26,9 +26,9 @@ class Checkpoint(NamedTuple):
     """Weights that a run left on the disk.
 
     Attributes:
-        step: how many steps had been taken; the weights have seen the rows of the steps before it.
+        step: number of steps that had been taken; the weights have seen the rows of these steps.
         path: the safetensors file.
-        has_optimizer: whether the optimizer's state lies beside it.
+        has_optimizer: whether the optimizer's state is beside it.
     """
 
     step: int
@@ -37,12 +37,12 @@ class Checkpoint(NamedTuple):
 
 
 def foreign(history: "History | None", oracle: TrainedModel, missing: str = "there is no checkpoint") -> str | None:
-    """Why a recorded training says nothing of a model; None where it is that model's.
+    """Return why a recorded training is not that of a model; None where it is.
 
     Args:
         history: the record, if there is one.
         oracle: the model.
-        missing: what cannot be had without a record.
+        missing: what is missing without a record, for the sentence.
 
     Returns:
         A sentence, or None.
@@ -60,16 +60,16 @@ def foreign(history: "History | None", oracle: TrainedModel, missing: str = "the
 
 
 class History:
-    """What a run folder says, also of a run that was killed.
+    """The history in a run's folder, also of a run that was killed.
 
     Attributes:
         path: the run folder.
         data: digest of the training rows.
-        rows: how many rows those are.
+        rows: number of these rows.
         recipe: digest of the recipe, or None.
         seed: seed of the training, or None.
         weights: digest of the final weights, or None while the run is unfinished.
-        finished: whether the run came to its end.
+        finished: whether the run reached its end.
         base: digest of the pretrained weights that it started from, or None.
     """
 
@@ -112,28 +112,28 @@ class History:
 
     @property
     def name(self) -> str:
-        """The run's name: its folder's."""
+        """Return the run's name, which is its folder's."""
         return self.path.name
 
     @property
     def steps(self) -> int:
-        """How many steps are recorded."""
+        """Return the number of recorded steps."""
         return len(self._ends)
 
     @property
     def whole(self) -> bool:
-        """Whether the run came to its end and every step that it took is recorded."""
+        """Return whether the run is finished and every step of it is recorded."""
         return self.finished and self.steps == self._taken
 
     @cached_property
     def checkpoints(self) -> list[Checkpoint]:
-        """The checkpoints on the disk, oldest first."""
-        found = []
+        """Return the checkpoints on the disk, oldest first."""
+        checkpoints = []
         for path in sorted((self.path / "checkpoints").glob(f"*{WEIGHTS}")):
             if path.name.removesuffix(WEIGHTS).isdigit():
                 has_optimizer = path.with_name(path.name.removesuffix(WEIGHTS) + OPTIMIZER).exists()
-                found.append(Checkpoint(int(path.name.removesuffix(WEIGHTS)), path, has_optimizer))
-        return sorted(found)
+                checkpoints.append(Checkpoint(int(path.name.removesuffix(WEIGHTS)), path, has_optimizer))
+        return sorted(checkpoints)
 
     @cached_property
     def _first(self) -> np.ndarray:
@@ -145,7 +145,7 @@ class History:
         return first
 
     def first_seen(self, positions: np.ndarray | Sequence[int]) -> np.ndarray:
-        """The step that first saw each row.
+        """Return the step that first saw each row.
 
         Args:
             positions: rows of the training data, ``(n,)``.
@@ -157,20 +157,20 @@ class History:
             UsageError: if a position is not among the run's rows.
         """
         index = np.asarray(positions, dtype=np.int64)
-        odd = index[(index < 0) | (index >= self.rows)]
-        if len(odd):
-            raise UsageError(f"run {self.name} was trained on {self.rows} rows; none stands at {odd[0]}")
+        outside = index[(index < 0) | (index >= self.rows)]
+        if len(outside):
+            raise UsageError(f"run {self.name} was trained on {self.rows} rows; none stands at {outside[0]}")
         return self._first[index]
 
     def earliest(self, positions: np.ndarray | Sequence[int]) -> int | None:
-        """The first step that saw any of the rows at ``positions``, or None."""
+        """Return the first step that saw any of the rows at ``positions``, or None."""
         seen = self.first_seen(positions)
         return int(seen[seen != NEVER].min()) if (seen != NEVER).any() else None
 
     def clean(self, positions: np.ndarray | Sequence[int]) -> list[Checkpoint]:
-        """The checkpoints that saw none of the rows at ``positions``, oldest first.
+        """Return the checkpoints that saw none of the rows at ``positions``, oldest first.
 
-        One that is newer than the recorded steps counts as dirty: nobody knows what it saw.
+        A checkpoint that is newer than the recorded steps does not count as clean, since what it saw is unknown.
 
         Returns:
             Some of ``checkpoints``; empty where even the oldest saw one of the rows.
@@ -180,12 +180,12 @@ class History:
         return [checkpoint for checkpoint in self.checkpoints if checkpoint.step <= last]
 
     def newest_clean(self, positions: np.ndarray | Sequence[int]) -> Checkpoint | None:
-        """The newest checkpoint that saw none of the rows at ``positions``, or None."""
+        """Return the newest checkpoint that saw none of the rows at ``positions``, or None."""
         clean = self.clean(positions)
         return clean[-1] if clean else None
 
     def batches_from(self, step: int) -> Iterator[np.ndarray]:
-        """The rows of each recorded step from ``step`` on.
+        """Yield the rows of each recorded step from ``step`` on.
 
         Yields:
             Positions ``(rows of the step,)``.
@@ -220,12 +220,12 @@ class History:
 
 
 def runs(workspace: Workspace | Path | str) -> list[History]:
-    """The histories of all runs in the workspace, by name."""
+    """Return the histories of all runs in the workspace, by name."""
     return [History.read(facts.parent) for facts in sorted(as_workspace(workspace).runs.glob("*/run.json"))]
 
 
 def _numbers(path: Path) -> np.ndarray:
-    """The whole numbers of a file, without a tail that a kill cut."""
+    """Return the whole numbers in a file, without a tail that a kill cut."""
     try:
         return np.fromfile(path, STORED, count=path.stat().st_size // STORED.itemsize)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""``locate``: where the rows of a request lie: data sets, training runs, checkpoints, copies."""
+"""``locate``: finds where the rows of a request are: data sets, training runs, checkpoints, copies."""
 
 import time
 from collections import Counter
@@ -29,7 +29,7 @@ from neuralyzer.registry.manifests import DatasetVersion
 from neuralyzer.registry.models import RegisteredModel, derived, registered
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
-GIVEN = "given"  # what a data set is called that was handed over without being registered
+GIVEN = "given"  # name of a data set that is passed as an argument and not registered
 
 
 def locate(
@@ -48,22 +48,22 @@ def locate(
     set: where ``data`` is given, they are looked up there alone.
 
     Args:
-        request: whose rows.
+        request: names the rows.
         workspace: where data sets and runs are registered.
-        data: the rows at hand; needed for requests by class or predicate, or where nothing is registered.
+        data: given rows; needed for requests by class or predicate, or where nothing is registered.
         weights: digests of models trained on the rows besides those of registered runs, such as the Oracle's.
         base: digest of the pretrained weights that these started from, such as ``recipe.base``; or its digests, as
-            ``weights.identities`` gives them.
-        also: further tables that are registered nowhere, such as ``registry.tables.table`` reads.
-        name: what ``data`` is called where it is registered nowhere.
+            ``weights.identities`` returns them.
+        also: further tables that are not registered, as ``registry.tables.table`` reads them.
+        name: of ``data`` if it is not registered.
 
     Returns:
-        What was found where.
+        Where the rows are.
 
     Raises:
         UsageError: if the request names classes or a predicate, and there is no ``data``.
-        UnknownSubjectError: if a subject or row is found nowhere.
-        ForgetSetError: if a class or predicate takes no row of ``data``, or all.
+        UnknownSubjectError: if no data set has a subject or row.
+        ForgetSetError: if a class or predicate selects no row of ``data``, or all.
         UnreadableError: if a manifest or a run is damaged.
     """
     began = time.perf_counter()
@@ -74,34 +74,34 @@ def locate(
         versions.append(manifests.unregistered(name, data))
     known = {version.digest for version in versions}
     versions += [version for version in also if version.digest not in known]
-    found = _found(request, versions, data)
-    holding = [(version, rows) for version, rows in zip(versions, found, strict=True) if len(rows)]
+    requested = _requested_rows(request, versions, data)
+    holding = [(version, rows) for version, rows in zip(versions, requested, strict=True) if len(rows)]
     histories, models = runs(workspace), registered(workspace)
     hits, unreachable, counts = _runs(holding, versions, histories)
-    held = {hit.name for hit in hits}
-    bases = _bases(base, [run.base for run in histories if run.name in held])
+    trained = {hit.name for hit in hits}
+    bases = _bases(base, [run.base for run in histories if run.name in trained])
     return Location(
         rows=_distinct((version, rows) for version, rows in holding if version.role == "training"),
         datasets=tuple(DatasetHit(v.name, v.digest, len(rows), v.role) for v, rows in holding),
         runs=hits,
         unreachable=unreachable,
         checkpoints=counts,
-        duplicates=_duplicates(versions, found),
+        duplicates=_duplicates(versions, requested),
         derived=_derived(models, [*weights, *(hit.weights for hit in hits if hit.weights)], as_workspace(workspace)),
-        bases=tuple(_base(one, models, versions, found) for one in dict.fromkeys(bases) if one),
+        bases=tuple(_base(one, models, versions, requested) for one in dict.fromkeys(bases) if one),
         seconds=time.perf_counter() - began,
         near=_near(request, versions),
     )
 
 
 def _bases(base: str | Sequence[str] | None, of_runs: Sequence[str | None]) -> list[tuple[str, ...]]:
-    """The digests of each base that a model or a run started from, the model's own first."""
-    own = [] if not base else [(base,)] if isinstance(base, str) else [tuple(base)]
-    return [*own, *((one,) for one in of_runs if one is not None and one not in sum(own, ()))]
+    """Return the digests of each base that a model or a run started from, the model's own first."""
+    of_model = [] if not base else [(base,)] if isinstance(base, str) else [tuple(base)]
+    return [*of_model, *((one,) for one in of_runs if one is not None and one not in sum(of_model, ()))]
 
 
 def _near(request: ErasureRequest, versions: Sequence[DatasetVersion]) -> tuple[NearName, ...]:
-    """Subjects that were not asked for and whose names differ from some only in spelling."""
+    """Return the subjects outside the request whose names differ from a requested one in spelling alone."""
     if not request.subjects:
         return ()
     spelt = {folded(name): name for name in request.subjects}
@@ -115,13 +115,13 @@ def _near(request: ErasureRequest, versions: Sequence[DatasetVersion]) -> tuple[
     )
 
 
-def _found(request: ErasureRequest, versions: Sequence[DatasetVersion], data: Data | None) -> list[pa.Table]:
-    """The requested rows of each version."""
-    own = None if data is None else data.digest
+def _requested_rows(request: ErasureRequest, versions: Sequence[DatasetVersion], data: Data | None) -> list[pa.Table]:
+    """Return the requested rows of each version."""
+    given = None if data is None else data.digest
     by_subject = lookups.rows_of([version.manifest for version in versions], request.subjects)
     by_id = lookups.rows_by_id([version.manifest for version in versions], request.rows)
-    by_subject = [_meant(rows, version, own, "subject") for rows, version in zip(by_subject, versions, strict=True)]
-    by_id = [_meant(rows, version, own, "row_id") for rows, version in zip(by_id, versions, strict=True)]
+    by_subject = [_named(rows, version, given, "subject") for rows, version in zip(by_subject, versions, strict=True)]
+    by_id = [_named(rows, version, given, "row_id") for rows, version in zip(by_id, versions, strict=True)]
     for what, wanted, column, tables in (
         ("subject", request.subjects, "subject", by_subject),
         ("row", request.rows, "row_id", by_id),
@@ -139,19 +139,19 @@ def _found(request: ErasureRequest, versions: Sequence[DatasetVersion], data: Da
     if data is not None and (request.classes or request.where):
         ids = data.ids[request.positions(data)].tolist()
         tables = lookups.rows_by_id([version.manifest for version in versions], ids)
-        chosen.append([_meant(rows, v, own, "row_id") for rows, v in zip(tables, versions, strict=True)])
-    return [_together(tables) for tables in zip(*chosen, strict=True)]
+        chosen.append([_named(rows, v, given, "row_id") for rows, v in zip(tables, versions, strict=True)])
+    return [_union(tables) for tables in zip(*chosen, strict=True)]
 
 
 def _suggested(name: str, versions: Sequence[DatasetVersion]) -> str:
-    """The names of all versions that are nearest to one that nobody has."""
+    """Return a suggestion with the names, in all versions, that are nearest to an unknown one."""
     names = [lookups.subjects_of(version.manifest) for version in versions]
     return suggestion(name, nearest(name, np.concatenate(names))) if names else ""
 
 
-def _meant(rows: pa.Table, version: DatasetVersion, own: str | None, column: str) -> pa.Table:
-    """``rows`` without those that carry a counted name of another data set than the one at hand."""
-    if not version.numbered or own is None or version.digest == own:
+def _named(rows: pa.Table, version: DatasetVersion, given: str | None, column: str) -> pa.Table:
+    """Return ``rows`` without those whose name is a counted number of another data set than the given one."""
+    if not version.numbered or given is None or version.digest == given:
         return rows
     if column == "row_id":
         return rows.slice(0, 0)
@@ -159,16 +159,16 @@ def _meant(rows: pa.Table, version: DatasetVersion, own: str | None, column: str
     return rows.filter(pa.compute.invert(counted))
 
 
-def _together(tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of several tables of one manifest, each once, by position."""
+def _union(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of several tables of one manifest, each once, by position."""
     rows = pa.concat_tables(tables)
     _, first = np.unique(rows["position"].to_numpy(), return_index=True)
     return rows.take(pa.array(first))
 
 
 def _distinct(holding: Iterable[tuple[DatasetVersion, pa.Table]]) -> int:
-    """How many rows those are, a row that stands in several versions counted once."""
-    # given ids tell rows apart across versions; counted ids do so only together with the content
+    """Return the number of rows, counting a row that is in several versions once."""
+    # Given ids identify rows across versions; counted ids do so only together with the content.
     rows: set[tuple[str, bytes | None]] = set()
     for version, table in holding:
         contents = table["digest"].to_pylist() if version.numbered else [None] * len(table)
@@ -179,19 +179,19 @@ def _distinct(holding: Iterable[tuple[DatasetVersion, pa.Table]]) -> int:
 def _runs(
     holding: Sequence[tuple[DatasetVersion, pa.Table]], versions: Sequence[DatasetVersion], histories: Sequence[History]
 ) -> tuple[tuple[RunHit, ...], tuple[str, ...], Checkpoints]:
-    """The runs that saw the rows, those whose data nobody registered, and how many checkpoints hold the rows."""
-    held = {version.digest: rows["position"].to_numpy() for version, rows in holding}
+    """Return the runs that saw the rows, those whose data is not registered, and the numbers of checkpoints."""
+    positions = {version.digest: rows["position"].to_numpy() for version, rows in holding}
     known = {version.digest for version in versions}
     hits, dirty, clean = [], 0, 0
     for run in histories:
         count = len(run.checkpoints)
-        if run.data in held:
-            without = run.clean(held[run.data])
+        if run.data in positions:
+            without = run.clean(positions[run.data])
             hits.append(
                 RunHit(
                     name=run.name,
                     path=str(run.path),
-                    first_seen=run.earliest(held[run.data]),
+                    first_seen=run.earliest(positions[run.data]),
                     last_checkpoint=run.checkpoints[-1].step if count else None,
                     newest_clean=without[-1].step if without else None,
                     weights=run.weights,
@@ -208,18 +208,18 @@ def _runs(
 def _derived(
     models: Sequence[RegisteredModel], weights: Sequence[str], workspace: Workspace
 ) -> tuple[DerivedModel, ...]:
-    """The registered models that come from some weights, and whether each can be reached."""
-    found = [(model, model.unreachable(workspace)) for model in derived(models, weights)]
-    return tuple(DerivedModel(m.name, m.digest, m.kind, m.parent, not why, why) for m, why in found)
+    """Return the registered models that derive from some weights, and whether each can be reached."""
+    reasons = [(model, model.unreachable(workspace)) for model in derived(models, weights)]
+    return tuple(DerivedModel(m.name, m.digest, m.kind, m.parent, not why, why) for m, why in reasons)
 
 
 def _base(
     digests: Sequence[str],
     models: Sequence[RegisteredModel],
     versions: Sequence[DatasetVersion],
-    found: Sequence[pa.Table],
+    requested: Sequence[pa.Table],
 ) -> Base:
-    """Whether pretrained weights, known by some digests, saw the rows."""
+    """Return whether pretrained weights, known by some digests, saw the rows."""
     digest = digests[0]
     known = [model for model in models if model.identities & set(digests)]
     if not known:
@@ -227,14 +227,14 @@ def _base(
     trained = next((model for model in known if model.data is not None), known[0])
     if trained.data is None:
         return Base(trained.name, digest, "unknown", None, "nobody said what data it was trained on")
-    rows = [len(table) for version, table in zip(versions, found, strict=True) if version.digest == trained.data]
+    rows = [len(table) for version, table in zip(versions, requested, strict=True) if version.digest == trained.data]
     if not rows:
         return Base(trained.name, digest, "unknown", None, "its training data is not registered")
     return Base(trained.name, digest, "yes" if rows[0] else "no", rows[0], "")
 
 
-def _duplicates(versions: Sequence[DatasetVersion], found: Sequence[pa.Table]) -> tuple[Duplicate, ...]:
-    same = lookups.duplicates([version.manifest for version in versions], found)
+def _duplicates(versions: Sequence[DatasetVersion], requested: Sequence[pa.Table]) -> tuple[Duplicate, ...]:
+    same = lookups.duplicates([version.manifest for version in versions], requested)
     return tuple(
         Duplicate(row["row_id"], row["subject"], version.label)
         for version, rows in zip(versions, same, strict=True)

@@ -1,4 +1,4 @@
-"""What ``locate`` found, as plain values and as a table for people."""
+"""The result of ``locate``, as plain values and as tables."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-SHOWN = 10  # duplicates that a person is shown; to_dict has all
+SHOWN = 10  # duplicates and similar names that the table shows; to_dict has all
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class DatasetHit:
     """A version of a data set that holds rows of the request.
 
     Attributes:
-        name: the data set's.
-        digest: the version's.
-        rows: how many of the request's rows it holds.
+        name: of the data set.
+        digest: of the version.
+        rows: number of the request's rows in it.
         role: ``training``, ``holdout`` or another.
     """
 
@@ -33,13 +33,13 @@ class RunHit:
     """A training run on a data set that holds rows of the request.
 
     Attributes:
-        name: the run's.
-        path: its folder.
+        name: of the run.
+        path: of its folder.
         first_seen: the first step that saw one of the rows; None where no recorded step did.
         last_checkpoint: step of the newest checkpoint on the disk, or None.
         newest_clean: step of the newest checkpoint that saw none of the rows, or None.
         weights: digest of the final weights, or None where the run is unfinished.
-        finished: whether the run came to its end.
+        finished: whether the run reached its end.
     """
 
     name: str
@@ -53,7 +53,7 @@ class RunHit:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Checkpoints of all known runs: those that saw rows of the request, and those that did not."""
+    """The numbers of checkpoints of all known runs that saw rows of the request, and that did not."""
 
     dirty: int
     clean: int
@@ -64,9 +64,9 @@ class Duplicate:
     """A row of equal content that the request does not name.
 
     Attributes:
-        row: its id.
-        subject: whose it is.
-        dataset: name and start of the digest of the version that holds it.
+        row: id of the row.
+        subject: to whom it belongs.
+        dataset: name and start of the digest of the version that has it.
     """
 
     row: str
@@ -76,13 +76,13 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class NearName:
-    """A subject that was not asked for, whose name differs from one that was in its spelling alone.
+    """A subject outside the request whose name differs from a requested one in spelling alone.
 
     Attributes:
-        name: the other subject's.
-        like: the name that was asked for.
-        rows: how many the other has.
-        dataset: name and start of the digest of the version that holds them.
+        name: of the other subject.
+        like: the similar name in the request.
+        rows: number of the other subject's rows.
+        dataset: name and start of the digest of the version that has them.
     """
 
     name: str
@@ -96,11 +96,11 @@ class DerivedModel:
     """A registered model that is a copy of one that saw the rows, or was made from one.
 
     Attributes:
-        name: the model's.
+        name: of the model.
         digest: of its weights, as they were registered.
         kind: copy, fine-tuned, distilled or another.
-        parent: digest of the weights that it was made from; None for a copy that nobody gave one.
-        reachable: whether its weights lie where they were registered, unchanged.
+        parent: digest of the weights that it was made from; None for a copy registered without one.
+        reachable: whether its weights are where they were registered, unchanged.
         reason: why it is not reachable; empty where it is.
     """
 
@@ -120,8 +120,8 @@ class Base:
         name: as it is registered; None where it is not.
         digest: of its weights.
         saw: ``yes``, ``no`` or ``unknown``: whether its training data holds rows of the request.
-        rows: how many; None where nobody can say.
-        reason: why nobody can say; empty where one can.
+        rows: number of these rows; None if unknown.
+        reason: why it is unknown; empty where it is known.
     """
 
     name: str | None
@@ -131,26 +131,26 @@ class Base:
     reason: str
 
     def __str__(self) -> str:
-        """What is known of it, in a few words."""
+        """Return what is known of the base, in a few words."""
         known = {"yes": f"saw {self.rows} of the rows", "no": "saw none of the rows"}
         return f"{self.name or self.digest[:12]}: {known.get(self.saw, f'unknown, {self.reason}')}"
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where the rows of a request lie.
+    """The places where the rows of a request are.
 
     Attributes:
-        rows: how many rows of the training data the request names, each counted once over all versions.
-        datasets: the versions that hold them.
+        rows: number of training rows that the request names, each counted once over all versions.
+        datasets: the versions that have them.
         runs: the runs trained on such versions.
-        unreachable: runs whose data set is not registered, so that nobody can say what they saw.
-        checkpoints: how many checkpoints saw the rows.
+        unreachable: runs whose data set is not registered, so that it is unknown what they saw.
+        checkpoints: numbers of checkpoints that saw the rows and that did not.
         duplicates: other rows of equal content.
-        seconds: what the search took.
+        seconds: that the search took.
         derived: registered models that are copies of models that saw the rows, or were made from them.
         bases: pretrained weights that such models started from.
-        near: other subjects whose names are like one that was asked for; their rows are not part of the request.
+        near: other subjects with names similar to one in the request; their rows are not part of the request.
     """
 
     rows: int
@@ -165,11 +165,11 @@ class Location:
     near: tuple[NearName, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The location as plain values for JSON."""
+        """Return the location as plain values for JSON."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def __rich__(self) -> RenderableType:
-        """The location as tables for a terminal."""
+        """Return the location as tables for a terminal."""
         parts: list[RenderableType] = [
             Text(f"{_count(self.rows, 'training row')} found in {self.seconds:.2f} s"),
             _table(
@@ -212,7 +212,7 @@ class Location:
             parts.append(
                 Text("names that are much like one that was asked for; their rows are not part of the request:")
             )
-            spelt = [(repr(own.name), repr(own.like), str(own.rows), own.dataset) for own in self.near[:SHOWN]]
+            spelt = [(repr(hit.name), repr(hit.like), str(hit.rows), hit.dataset) for hit in self.near[:SHOWN]]
             parts.append(_table(("name", "like", "rows", "data set"), spelt))
         if self.unreachable:
             parts.append(Text(f"not searched, data set not registered: {', '.join(self.unreachable)}"))
@@ -222,7 +222,7 @@ class Location:
 def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
     table = Table(*heads, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*map(Text, row))  # text, for a name in brackets is no markup
+        table.add_row(*map(Text, row))  # as Text, so that names in brackets are not read as markup
     return table
 
 

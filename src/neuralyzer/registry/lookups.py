@@ -1,4 +1,4 @@
-"""Look-ups in manifests: the rows of subjects, of ids, of equal values, of names that are spelt alike."""
+"""Look-ups in manifests: the rows of subjects, of ids, of equal values, of similarly spelt names."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from neuralyzer.registry.manifests import SCHEMA, Manifest, connected, table_of
 
 
 def rows_of(manifests: Sequence[Manifest], subjects: Sequence[str]) -> list[pa.Table]:
-    """The rows of some subjects.
+    """Return the rows of some subjects.
 
     Args:
         manifests: where to look.
@@ -33,7 +33,7 @@ def rows_of(manifests: Sequence[Manifest], subjects: Sequence[str]) -> list[pa.T
 
 
 def rows_by_id(manifests: Sequence[Manifest], ids: Sequence[str]) -> list[pa.Table]:
-    """The rows with some ids.
+    """Return the rows with some ids.
 
     Args:
         manifests: where to look.
@@ -48,12 +48,12 @@ def rows_by_id(manifests: Sequence[Manifest], ids: Sequence[str]) -> list[pa.Tab
     return _matching(manifests, "row_id", pa.array(ids, pa.string()))
 
 
-def duplicates(manifests: Sequence[Manifest], found: Sequence[pa.Table]) -> list[pa.Table]:
-    """Rows that have the values of rows found, under another id or another subject.
+def duplicates(manifests: Sequence[Manifest], requested: Sequence[pa.Table]) -> list[pa.Table]:
+    """Return rows that have the values of given rows, under another id or another subject.
 
     Args:
         manifests: where to look.
-        found: for each manifest the rows that were asked for; they are no duplicates of themselves.
+        requested: the requested rows in each manifest, which are not their own duplicates.
 
     Returns:
         One table a manifest, with the columns of ``SCHEMA``, by position.
@@ -61,20 +61,22 @@ def duplicates(manifests: Sequence[Manifest], found: Sequence[pa.Table]) -> list
     Raises:
         UnreadableError: if a manifest is missing or truncated.
     """
-    values = pa.concat_tables(found).select(["value"]) if found else SCHEMA.empty_table()
+    values = pa.concat_tables(requested).select(["value"]) if requested else SCHEMA.empty_table()
     same = _matching(manifests, "value", values["value"].unique())
     return [
-        table.filter(pa.compute.invert(pa.compute.is_in(table["position"], value_set=own["position"].combine_chunks())))
-        for table, own in zip(same, found, strict=True)
+        table.filter(
+            pa.compute.invert(pa.compute.is_in(table["position"], value_set=rows["position"].combine_chunks()))
+        )
+        for table, rows in zip(same, requested, strict=True)
     ]
 
 
 def near(manifests: Sequence[Manifest], subjects: Sequence[str]) -> list[pa.Table]:
-    """The rows of other subjects whose names differ from some only in spelling (``near_names.folded``).
+    """Return the rows of other subjects whose names differ from some in spelling alone (``near_names.folded``).
 
     Args:
         manifests: where to look.
-        subjects: names that were asked for.
+        subjects: names in the request.
 
     Returns:
         One table a manifest, with the columns of ``SCHEMA``, by position.
@@ -82,13 +84,13 @@ def near(manifests: Sequence[Manifest], subjects: Sequence[str]) -> list[pa.Tabl
     Raises:
         UnreadableError: if a manifest is missing or truncated.
     """
-    asked = pa.array(subjects, pa.string())
-    found = _matching(manifests, "near", pa.array(sorted({folded(name) for name in subjects}), pa.string()))
-    return [rows.filter(pa.compute.invert(pa.compute.is_in(rows["subject"], value_set=asked))) for rows in found]
+    requested = pa.array(subjects, pa.string())
+    similar = _matching(manifests, "near", pa.array(sorted({folded(name) for name in subjects}), pa.string()))
+    return [rows.filter(pa.compute.invert(pa.compute.is_in(rows["subject"], value_set=requested))) for rows in similar]
 
 
 def subjects_of(manifest: Manifest) -> np.ndarray:
-    """Whose rows a manifest lists.
+    """Return the subjects that a manifest lists.
 
     Args:
         manifest: where to look.
@@ -113,7 +115,7 @@ def compared(manifest: Manifest, data: Data, query: str) -> tuple[int, ...]:
     Args:
         manifest: of some rows; the table ``was`` of the query.
         data: other rows; the table ``is_now`` of the query.
-        query: gives one row of numbers.
+        query: SQL that returns one row of numbers.
 
     Returns:
         Those numbers.
@@ -125,7 +127,7 @@ def compared(manifest: Manifest, data: Data, query: str) -> tuple[int, ...]:
         try:
             views = [_relation(connection, manifest), connection.from_arrow(table_of(data))]
             for view, name in zip(views, ("was", "is_now"), strict=True):
-                view.create_view(name)  # which lasts as long as what it shows
+                view.create_view(name)  # a view lasts only as long as its relation, which `views` holds
             return tuple(int(number) for number in connection.sql(query).fetchall()[0])
         except duckdb.Error as error:
             raise UnreadableError(
@@ -134,9 +136,9 @@ def compared(manifest: Manifest, data: Data, query: str) -> tuple[int, ...]:
 
 
 def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[pa.Table]:
-    if not len(wanted):  # a scan for nothing would still read every row
+    if not len(wanted):  # a scan that looks for nothing would still read every row
         return [SCHEMA.empty_table() for _ in manifests]
-    found = []
+    matching = []
     with connected() as connection:
         connection.register("wanted", pa.table({"sought": wanted}))
         for manifest in manifests:
@@ -151,8 +153,8 @@ def _matching(manifests: Sequence[Manifest], column: str, wanted: Any) -> list[p
                 raise UnreadableError(
                     f"{manifest} cannot be read ({first_line(error)}); remove its folder and register again"
                 ) from error
-            found.append(table.cast(SCHEMA))
-    return found
+            matching.append(table.cast(SCHEMA))
+    return matching
 
 
 def _relation(connection: Any, manifest: Manifest) -> Any:

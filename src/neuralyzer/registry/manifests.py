@@ -1,4 +1,4 @@
-"""Manifests: which rows of which data set version belong to which subject, sorted so that a look-up reads little."""
+"""Manifests: which rows of a data set version belong to which subject, sorted so that a look-up reads little."""
 
 import re
 from collections.abc import Iterator
@@ -35,13 +35,13 @@ Manifest: TypeAlias = "Path | pa.Table"
 
 @dataclass(frozen=True)
 class DatasetVersion:
-    """One version of a data set that a project trains or judges with.
+    """One version of a data set, by which a project trains or evaluates.
 
     Attributes:
         name: the data set's name, the same for all of its versions.
         digest: of ids, subjects and contents of all rows, in order.
-        rows: how many.
-        role: ``training``, ``holdout``, or the person's own word.
+        rows: number of rows.
+        role: ``training``, ``holdout``, or a word of the user.
         numbered: whether the row ids were only counted, so that they mean nothing in another version.
         manifest: the manifest: its file, or a table where the version is not registered.
     """
@@ -55,11 +55,11 @@ class DatasetVersion:
 
     @property
     def label(self) -> str:
-        """Name and the start of the digest: the version's folder."""
+        """Return the name and the start of the digest, which is the name of the version's folder."""
         return f"{self.name}-{self.digest[:12]}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The version as plain values, without its place on the disk."""
+        """Return the version as plain values, without its path."""
         return {
             "name": self.name,
             "digest": self.digest,
@@ -72,10 +72,10 @@ class DatasetVersion:
 def register_dataset(
     workspace: Workspace | Path | str, name: str, data: Data, role: str = "training"
 ) -> DatasetVersion:
-    """Write down which rows of ``data`` belong to whom; a version already registered is left as it is.
+    """Register which rows of ``data`` belong to whom; a version that is registered already is left as it is.
 
     Args:
-        workspace: where.
+        workspace: where it is registered.
         name: letters, digits, ``.``, ``_`` and ``-``; the same for all versions of one data set.
         data: the rows.
         role: ``training`` for rows that models learn from, ``holdout`` for those that no model sees.
@@ -103,22 +103,22 @@ def register_dataset(
     with connected(memory_limit=SORTING, temp_directory=str(folder / "sorting")) as connection:
         rows = pa.RecordBatchReader.from_batches(SCHEMA, _batches(data))
         write_manifest(connection.from_arrow(rows), folder / "manifest.parquet")
-    atomic.write_json(facts, version.to_dict())  # last: a folder without it is no version
+    atomic.write_json(facts, version.to_dict())  # last, since a folder without it does not count as a version
     return version
 
 
 def datasets(workspace: Workspace | Path | str) -> list[DatasetVersion]:
-    """All registered versions, by name and digest."""
+    """Return all registered versions, by name and digest."""
     return [_read(facts) for facts in sorted(as_workspace(workspace).datasets.glob("*/dataset.json"))]
 
 
 def unregistered(name: str, data: Data, role: str = "training") -> DatasetVersion:
-    """Data at hand as a version whose manifest lies in memory."""
+    """Return given data as a version whose manifest is in memory."""
     return DatasetVersion(name, data.digest, len(data), role, data.numbered, table_of(data))
 
 
 def table_of(data: Data) -> pa.Table:
-    """A manifest's columns for all rows of ``data``, in the order of the data."""
+    """Return a manifest's columns for all rows of ``data``, in the order of the data."""
     return pa.Table.from_batches(_batches(data), SCHEMA)
 
 
@@ -155,7 +155,7 @@ def write_manifest(rows: Any, path: Path) -> Path:
 
 @contextmanager
 def connected(**config: str) -> Iterator[Any]:
-    """A connection to DuckDB in memory."""
+    """Return a connection to DuckDB in memory."""
     with duckdb.connect(config={"threads": THREADS} | config) as connection:
         yield connection
 

@@ -1,4 +1,4 @@
-"""Models besides the project's own: copies, what was made from it, and pretrained bases; which derive from which."""
+"""Registered models: copies, models made from the project's, pretrained bases; and which derives from which."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from neuralyzer.workspace.paths import Workspace, as_workspace
 
 
 class Kind(StrEnum):
-    """What a model is to the one that it came from."""
+    """The relation of a model to the one that it came from."""
 
     COPY = "copy"
     FINE_TUNED = "fine-tuned"
@@ -30,13 +30,13 @@ class RegisteredModel:
     """A model that somebody registered.
 
     Attributes:
-        name: what it is called.
+        name: of the model.
         digest: of its weights file, when it was registered.
-        path: of that file; relative to the project where it lies inside.
-        kind: what it is to its parent.
+        path: of that file; relative to the project if the file is inside it.
+        kind: its relation to its parent.
         parent: digest of the weights that it was made from, or None.
-        data: digest of the data set version that it was trained on, or None where nobody said.
-        tensors: digest of its tensors alone, which every copy has; None where the file holds no plain tensors.
+        data: digest of the data set version that it was trained on, or None if unknown.
+        tensors: digest of its tensors alone, which is that of every copy; None where the file has no plain tensors.
     """
 
     name: str
@@ -49,16 +49,16 @@ class RegisteredModel:
 
     @property
     def identities(self) -> frozenset[str]:
-        """Digests that it is known by: of its file, and of its tensors."""
-        return frozenset(own for own in (self.digest, self.tensors) if own is not None)
+        """Return the digests by which it is known: of its file, and of its tensors."""
+        return frozenset(digest for digest in (self.digest, self.tensors) if digest is not None)
 
     def unreachable(self, workspace: Workspace) -> str:
-        """Why its weights cannot be reached; empty where they can."""
+        """Return why its weights cannot be reached; empty where they can."""
         place = workspace.root.parent / self.path
         if not place.is_file():
             return f"{self.path} does not exist"
-        found = digests.of_file(place)
-        return "" if found == self.digest else f"{self.path} holds other weights ({found[:12]}) than were registered"
+        digest = digests.of_file(place)
+        return "" if digest == self.digest else f"{self.path} holds other weights ({digest[:12]}) than were registered"
 
 
 def register_model(
@@ -70,12 +70,12 @@ def register_model(
     parent: str | None = None,
     data: str | None = None,
 ) -> RegisteredModel:
-    """Write down that a model exists, so that ``locate`` finds it.
+    """Register a model, so that ``locate`` finds it.
 
     Args:
-        workspace: where.
+        workspace: where it is registered.
         name: letters, digits, ``.``, ``_`` and ``-``.
-        weights: its file, of any format; only digests are taken, of the file and of its tensors.
+        weights: its file, of any format; only digests are kept, of the file and of its tensors.
         kind: copy, fine-tuned, distilled, quantised, or base for one that training starts from.
         parent: what it was made from: a digest, or the name of another registered model; a copy needs none.
         data: what it was trained on: the digest or name of a registered data set version.
@@ -117,12 +117,12 @@ def register_model(
 
 
 def registered(workspace: Workspace | Path | str) -> list[RegisteredModel]:
-    """All registered models, by name."""
+    """Return all registered models, by name."""
     return [_read(file) for file in sorted(as_workspace(workspace).models.glob("*.json"))]
 
 
 def derived(models: Sequence[RegisteredModel], weights: Iterable[str]) -> list[RegisteredModel]:
-    """The copies of some weights, what was made from them, and what was made from that.
+    """Return the copies of some weights, what was made from them, and what was made from that in turn.
 
     Args:
         models: all that are registered.
@@ -131,24 +131,24 @@ def derived(models: Sequence[RegisteredModel], weights: Iterable[str]) -> list[R
     Returns:
         Models in the order in which they are reached; each once.
     """
-    known, found = set(weights), list[RegisteredModel]()
+    known, descendants = set(weights), list[RegisteredModel]()
     while True:
-        new = [m for m in models if m not in found and (m.identities & known or m.parent in known)]
+        new = [m for m in models if m not in descendants and (m.identities & known or m.parent in known)]
         if not new:
-            return found
-        found += new
-        known |= {own for model in new for own in model.identities}
+            return descendants
+        descendants += new
+        known |= {digest for model in new for digest in model.identities}
 
 
 def _digest(given: str | None, known: Sequence[tuple[str, str]], argument: str, what: str) -> str | None:
     if given is None or re.fullmatch(r"[0-9a-f]{64}", given):
         return given
-    meant = sorted({digest for name, digest in known if name == given})
-    if len(meant) > 1:
-        raise UsageError(f"{argument} {given!r} names {len(meant)} versions; give one's digest")
-    if not meant:
+    matching = sorted({digest for name, digest in known if name == given})
+    if len(matching) > 1:
+        raise UsageError(f"{argument} {given!r} names {len(matching)} versions; give one's digest")
+    if not matching:
         raise UsageError(f"{argument} {given!r} is neither a digest nor the name of a registered {what}")
-    return meant[0]
+    return matching[0]
 
 
 def _read(file: Path) -> RegisteredModel:

@@ -1,4 +1,4 @@
-"""An optimizer's state as safetensors: tensors by name, everything else as JSON in the file's header, no pickle."""
+"""The state of an optimizer as safetensors: tensors by name, the rest as JSON in the file's header, no pickle."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def save(optimizer: torch.optim.Optimizer, path: Path) -> Path:
         ``path``.
 
     Raises:
-        UsageError: if the state holds what neither a tensor nor JSON can say.
+        UsageError: if the state has a value that is neither a tensor nor expressible in JSON.
     """
     tensors: dict[str, torch.Tensor] = {}
     shape = json.dumps(_packed(optimizer.state_dict(), "", tensors))
@@ -50,7 +50,7 @@ def load_into(optimizer: torch.optim.Optimizer, path: Path) -> None:
 
 
 def _packed(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """``value`` as JSON; its tensors go to ``tensors`` under their place in it."""
+    """Return ``value`` as JSON; add its tensors to ``tensors`` under their path in it."""
     if isinstance(value, torch.Tensor):
         tensors[name] = value.detach().contiguous().clone()
         return {"tensor": name}
@@ -60,7 +60,7 @@ def _packed(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
         kind = "list" if isinstance(value, list) else "tuple"
         return {kind: [_packed(entry, f"{name}.{at}", tensors) for at, entry in enumerate(value)]}
     if isinstance(value, dict) and all(type(key) in (int, str) for key in value):
-        # pairs, for JSON would make text of the parameters' numbers
+        # Pairs, since JSON would turn the parameters' numbers into text as keys of an object.
         return {"dict": [[key, _packed(entry, f"{name}.{key}", tensors)] for key, entry in value.items()]}
     raise UsageError(
         f"the optimizer's state holds a {type(value).__name__} at {name.strip('.')}, which cannot be written without "

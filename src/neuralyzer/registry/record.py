@@ -1,4 +1,4 @@
-"""Writes a training run's history while it trains, so that a kill at any moment leaves a readable one."""
+"""The recording of a training run while it trains, so that a kill at any moment leaves a readable history."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from neuralyzer.workspace import atomic, digests
 
 
 class Recorder:
-    """Sees each step of a training and writes its history; a ``models.training.Observer``.
+    """An observer of each step of a training, which writes its history (``models.training.Observer``).
 
     Call ``finish`` when the training is done.
 
@@ -79,7 +79,7 @@ class Recorder:
         atomic.write_json(self.path / "run.json", self._facts)
 
     def step(self, positions: np.ndarray) -> None:
-        """Note a step on the rows at ``positions`` of the training data, after the optimizer took it.
+        """Record a step on the rows at ``positions`` of the training data, after the optimizer took it.
 
         Args:
             positions: ``(rows of the step,)``.
@@ -91,16 +91,16 @@ class Recorder:
         if self._module is None:
             raise UsageError("the recorder has seen no begin(module, optimizer) before its first step")
         positions = np.asarray(positions)
-        odd = positions[(positions < 0) | (positions >= self._rows)]
-        if len(odd):
-            raise UsageError(f"step {self._steps} names row {odd[0]}; the data has {self._rows} rows")
+        outside = positions[(positions < 0) | (positions >= self._rows)]
+        if len(outside):
+            raise UsageError(f"step {self._steps} names row {outside[0]}; the data has {self._rows} rows")
         self._waiting.append(positions.astype(STORED))
         self._steps += 1
         if self._steps % self.every == 0:
             self._checkpoint(self._module)
 
     def flush(self) -> None:
-        """Bring all steps noted so far to the disk.
+        """Write all steps so far to the disk.
 
         Raises:
             StorageError: if the disk is full.
@@ -108,7 +108,7 @@ class Recorder:
         if not self._waiting:
             return
         sizes = np.array([len(positions) for positions in self._waiting], dtype=STORED)
-        # rows before their step: a step whose rows are not all there is left out on reading
+        # Rows are written before their step's size: reading leaves out a step whose rows are incomplete.
         _write_at(self.path / "order.bin", self._written_rows, np.concatenate(self._waiting))
         _write_at(self.path / "steps.bin", self._written_steps, sizes)
         self._written_rows += int(sizes.sum(dtype=np.int64))
@@ -124,14 +124,14 @@ class Recorder:
         Raises:
             StorageError: if the disk is full.
         """
-        if self._module is None:  # training code of the user's own, whose steps nobody saw: there is no history
+        if self._module is None:  # the user's own training code, whose steps were not observed: there is no history
             return
         written = self._checkpoint(module)
         self._facts |= {"weights": digests.of_file(written), "finished": True, "steps": self._steps}
         atomic.write_json(self.path / "run.json", self._facts)
 
     def _checkpoint(self, module: nn.Module) -> Path:
-        self.flush()  # first: a checkpoint must not be older than what is known to have made it
+        self.flush()  # first, so that no checkpoint has seen steps that are not recorded
         stem = self.path / "checkpoints" / f"{self._steps:08d}"
         if self._optimizer is not None:
             optimizer_state.save(self._optimizer, stem.with_name(stem.name + OPTIMIZER))
@@ -140,14 +140,14 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Recording:
-    """What ``record`` gives to a training loop."""
+    """The recording that ``record`` returns to a training loop."""
 
     recorder: Recorder
     ids: np.ndarray
-    by_id: np.ndarray  # the order that sorts the ids
+    by_id: np.ndarray  # positions of the ids in sorted order
 
     def step(self, ids: Sequence[Any] | np.ndarray | torch.Tensor) -> None:
-        """Note a step; call it after ``optimizer.step()``.
+        """Record a step; call it after ``optimizer.step()``.
 
         Args:
             ids: row ids of the batch, text or whole numbers, ``(rows of the batch,)``.
@@ -175,17 +175,17 @@ def record(
     every: int = 200,
     optimizer: torch.optim.Optimizer | None = None,
 ) -> Iterator[Recording]:
-    """Record the history of a training loop of one's own, so that a request can roll it back or replay it.
+    """Record the history of a user's training loop, so that a request can roll it back or replay it.
 
     Open it before the first step: the checkpoint of step 0 must have seen no row. A run that ends by an exception
-    stays unfinished. ``locate`` finds runs that lie in the workspace's folder ``runs/``.
+    stays unfinished. ``locate`` finds runs in the workspace's folder ``runs/``.
 
     Args:
         path: a new folder for the run.
         model: the module that is trained.
         data: its training rows.
         every: steps between checkpoints.
-        optimizer: the model's optimizer, to be able to go on from a checkpoint exactly.
+        optimizer: the model's optimizer, so that training can be resumed exactly from a checkpoint.
 
     Yields:
         An object whose ``step(ids)`` is called after each step with the row ids of the batch.
@@ -199,12 +199,12 @@ def record(
     try:
         yield Recording(recorder, data.ids, np.argsort(data.ids))
     finally:
-        recorder.flush()  # weights saved by hand after an interruption have seen these rows
+        recorder.flush()  # the user may save weights after an interruption, which have seen these rows
     recorder.finish(model)
 
 
 def _write_at(path: Path, offset: int, values: np.ndarray) -> None:
-    """Write numbers from the ``offset``-th on, over what a write that failed may have left there."""
+    """Write numbers from the ``offset``-th on, over the remains of a failed write."""
     try:
         with path.open("r+b") as file:
             file.seek(offset * STORED.itemsize)

@@ -1,4 +1,4 @@
-"""Tables that are neither training rows nor holdout, searched for a subject all the same; and who a key belongs to."""
+"""Tables besides training rows and holdout that are searched for a subject; and tables that name a key's owner."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ ROLE = "also"  # of a table that is only searched
 
 
 def columns(path: Path, names: list[str], separator: str = ",", encoding: str = "utf-8") -> pa.Table:
-    """Some columns of a file, as text where the file is text.
+    """Read some columns of a file, as text where the file is text.
 
     Args:
         path: of a Parquet, CSV or JSON Lines file.
@@ -41,15 +41,15 @@ def columns(path: Path, names: list[str], separator: str = ",", encoding: str = 
     if kind not in (".parquet", ".csv", ".jsonl", ".json"):
         raise UnreadableError(f"{path} is none of .parquet, .csv, .jsonl, .json")
     if kind == ".parquet":
-        found = read_or_refuse(path, parquet.read_schema).names
+        existing = read_or_refuse(path, parquet.read_schema).names
     else:
         form = CsvFormat(names, separator, encoding) if kind == ".csv" else JsonFormat(names)
         read_or_refuse(path, form.check)
         read: pa.Table = read_or_refuse(path, form.read)
-        found = read.column_names
-    missing = [name for name in names if name not in found]
+        existing = read.column_names
+    missing = [name for name in names if name not in existing]
     if missing:
-        raise UsageError(f"{path} has no column {missing[0]!r}; it has {', '.join(found)}")
+        raise UsageError(f"{path} has no column {missing[0]!r}; it has {', '.join(existing)}")
     if kind == ".parquet":
         read = read_or_refuse(path, partial(parquet.read_table, columns=names))
     return read.select(names)
@@ -58,28 +58,28 @@ def columns(path: Path, names: list[str], separator: str = ",", encoding: str = 
 def table(
     path: Path, subject: str, id: str | None = None, name: str | None = None, key: Any = None, **reading: str
 ) -> DatasetVersion:
-    """A table as a version of a data set that is only searched.
+    """Return a table as a version of a data set that is only searched.
 
     Args:
         path: of the file.
         subject: its column of subjects.
         id: its column of row ids; without it rows are counted.
-        name: what to call it; by default the file's name.
-        key: the ``subject_key`` that the training rows are read with.
+        name: of the table; by default the file's name.
+        key: the ``subject_key`` by which the training rows are read.
         reading: ``separator`` and ``encoding`` of a CSV file.
 
     Returns:
-        The version, whose manifest lies in memory; rows of equal content are not looked for in it.
+        The version, whose manifest is in memory; it is not searched for rows of equal content.
     """
-    asked = [column for column in (subject, id) if column is not None]
-    found = columns(path, list(dict.fromkeys(asked)), **reading)
+    wanted = [column for column in (subject, id) if column is not None]
+    content = columns(path, list(dict.fromkeys(wanted)), **reading)
     layout = Layout(target="", subject=subject, subject_key=key)
-    names = layout.keyed(texts.of_column(found[subject], f"{path}: {subject!r}"))
+    names = layout.keyed(texts.of_column(content[subject], f"{path}: {subject!r}"))
     ids = np.arange(len(names)).astype(texts.TEXT)
     if id is not None:
-        ids = texts.as_texts(texts.of_column(found[id], f"{path}: {id!r}"), f"{path}: {id!r}")
-    nobody = names == ""
-    names[nobody] = np.strings.add("row:", ids[nobody])
+        ids = texts.as_texts(texts.of_column(content[id], f"{path}: {id!r}"), f"{path}: {id!r}")
+    unnamed = names == ""
+    names[unnamed] = np.strings.add("row:", ids[unnamed])
     empty = pa.nulls(len(names), pa.binary())
     rows = pa.table(
         {
@@ -94,7 +94,7 @@ def table(
 
 @dataclass(frozen=True)
 class SubjectTable:
-    """Who a key belongs to, as another table says it; a ``subject_key`` for the column that holds the key.
+    """A table that names the owner of a key; a ``subject_key`` for the column that holds the key.
 
     Attributes:
         path: of the table.
@@ -115,19 +115,19 @@ class SubjectTable:
             reading: ``separator`` and ``encoding`` of a CSV file.
 
         Returns:
-            Whose each key is.
+            The table.
 
         Raises:
             UsageError: if a key belongs to two subjects.
         """
-        found = columns(path, list(dict.fromkeys([key, subject])), **reading)
-        keys, names = (texts.of_column(found[column], f"{path}: {column!r}").tolist() for column in (key, subject))
+        content = columns(path, list(dict.fromkeys([key, subject])), **reading)
+        keys, names = (texts.of_column(content[column], f"{path}: {column!r}").tolist() for column in (key, subject))
         known: dict[str, str] = {}
-        for own, name in zip(keys, names, strict=True):
-            if own and known.setdefault(own, name) != name:
-                raise UsageError(f"{path}: {key} {own!r} belongs to two subjects; a row has one")
+        for value, name in zip(keys, names, strict=True):
+            if value and known.setdefault(value, name) != name:
+                raise UsageError(f"{path}: {key} {value!r} belongs to two subjects; a row has one")
         return cls(path, known)
 
     def __call__(self, key: str) -> str:
-        """The subject that a key belongs to; empty where nobody is known to own it."""
+        """Return the subject that a key belongs to; empty where none is known."""
         return self.subjects.get(key, "")

@@ -1,4 +1,4 @@
-"""Whether weights are registered as trained on rows of a request: nothing that is measured makes them forgotten."""
+"""The record that weights were trained on rows of a request; no measurement makes such weights forgotten."""
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -21,58 +21,58 @@ def trained_on(
     original: Collection[str] = (),
     base: str | Sequence[str] | None = None,
 ) -> str | None:
-    """Why a weights file is known to be trained on rows of a request.
+    """Return why a weights file is known to be trained on rows of a request.
 
     Args:
-        weights: the file; it is known by the digests of its bytes and of its tensors.
-        request: whose rows.
+        weights: the file, recognised by the digests of its bytes and of its tensors.
+        request: names the rows.
         workspace: where data sets, runs and models are registered.
-        data: the rows at hand.
+        data: the training rows.
         original: digests of weights that were trained on them, such as the lineage's first.
         base: digest of the pretrained weights that the recipe starts from, or its digests.
 
     Returns:
         A clause, such as "they are registered as 'copy'"; None where nothing is known of them.
     """
-    own = set(identities(weights))
-    if own & set(original):
+    known_as = set(identities(weights))
+    if known_as & set(original):
         return "they are the original's"
-    found = locate(request, workspace, data, weights=tuple(original), base=base)
+    location = locate(request, workspace, data, weights=tuple(original), base=base)
     histories = {history.name: history for history in runs(workspace)}
-    for run in found.runs:
+    for run in location.runs:
         if run.first_seen is None:
             continue
-        if run.weights in own:
+        if run.weights in known_as:
             return f"they are those that the run {run.name!r} ended with"
         clean = -1 if run.newest_clean is None else run.newest_clean
         for checkpoint in histories[run.name].checkpoints:
-            if checkpoint.step > clean and _same(checkpoint.path, own):
+            if checkpoint.step > clean and _same(checkpoint.path, known_as):
                 return f"they are a checkpoint of the run {run.name!r}, step {checkpoint.step}"
-    holding = {hit.digest for hit in found.datasets if hit.role == "training"}
+    holding = {hit.digest for hit in location.datasets if hit.role == "training"}
     models = registered(workspace)
-    trained = [*original, *(run.weights for run in found.runs if run.weights)]
+    trained = [*original, *(run.weights for run in location.runs if run.weights)]
     for model in [*(model for model in models if model.data in holding), *derived(models, trained)]:
-        if own & model.identities:
+        if known_as & model.identities:
             return f"they are registered as {model.name!r}"
-    return base_saw(found.bases, base if base is None or isinstance(base, str) else next(iter(base), None))
+    return base_saw(location.bases, base if base is None or isinstance(base, str) else next(iter(base), None))
 
 
 def base_saw(bases: Iterable[Base], base: str | None) -> str | None:
-    """Why whatever a recipe makes was trained on rows of a request: what it starts from saw them.
+    """Return why every model of a recipe was trained on rows of a request: its base saw them.
 
     Args:
         bases: what is known of pretrained weights.
         base: digest of those that the recipe starts from.
 
     Returns:
-        A clause; None where they saw none, or where nobody knows.
+        A clause; None where they saw none, or if that is unknown.
     """
-    for own in bases:
-        if own.digest == base and own.saw == "yes":
-            return f"the pretrained base {own.name!r}, from which the recipe starts, saw {own.rows} of the rows"
+    for known in bases:
+        if known.digest == base and known.saw == "yes":
+            return f"the pretrained base {known.name!r}, from which the recipe starts, saw {known.rows} of the rows"
     return None
 
 
 def _same(path: Path, known: set[str]) -> bool:
-    """Whether a file holds the tensors that are known by some digests."""
+    """Return whether a file holds the tensors that are known by some digests."""
     return path.exists() and bool(known & set(identities(path)))

@@ -1,4 +1,4 @@
-"""Scores people know, in the report: the ROC chart and the tables of LiRA and RMIA."""
+"""LiRA and RMIA in the report: the ROC chart and the tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -30,32 +30,32 @@ NAMES = {
     "rmia-offline": "RMIA, offline",
 }
 MODELS = {"original": "Before", "unlearned": "After", "references": "References"}
-DRAWN = ("lira-online", "rmia-online")  # the stronger of each; the others stand in the table
+DRAWN = ("lira-online", "rmia-online")  # the stronger variant of each attack; the table has the others too
 LOWEST = 1e-3  # rate at which the axes begin
 _COLOURS = {"original": ORIGINAL, "unlearned": UNLEARNED, "references": NEVER_SAW}
 
 
 def known(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The attacks of a case: of the verification where there is one, else of the audit; None where none was run."""
+    """Return the attacks of a case: those of the verification, else of the audit; None where none was run."""
     for stage in ("verification", "audit"):
-        found: Mapping[str, Any] | None = (result.get(stage) or {}).get("attacks")
-        if found:
-            return found
+        attacks: Mapping[str, Any] | None = (result.get(stage) or {}).get("attacks")
+        if attacks:
+            return attacks
     return None
 
 
 def tables(attacks: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Tables by row and by subject.
+    """Return the tables of attacks, by row and by subject.
 
     Args:
         attacks: as ``--json`` prints them.
 
     Returns:
-        Of each: ``unit``, the false positive ``rates``, and ``lines`` with attack (empty where it is that of the line
-        above), model, auc, tpr (one text a rate, or a single one where none can be told) and percentile (or None).
+        For each: ``unit``, the false positive ``rates``, and ``lines`` with attack (empty where it is that of the line
+        above), model, auc, tpr (one text per rate, or one in all if negatives are too few) and percentile (or None).
     """
     order = sorted(attacks["scores"], key=lambda s: (s["unit"], _place(s["attack"], NAMES), _place(s["model"], MODELS)))
-    found = []
+    by_unit = []
     for unit, scores in groupby(order, key=lambda s: str(s["unit"])):
         lines: list[dict[str, Any]] = []
         for score in scores:
@@ -71,12 +71,12 @@ def tables(attacks: Mapping[str, Any]) -> list[dict[str, Any]]:
                 }
             )
         rates = [f"TPR at {_short(rate['fpr'])} FPR" for rate in order[0]["tpr"]]
-        found.append({"unit": unit, "rates": rates, "lines": lines})
-    return found
+        by_unit.append({"unit": unit, "rates": rates, "lines": lines})
+    return by_unit
 
 
 def roc(attacks: Mapping[str, Any]) -> Drawing | None:
-    """ROC curves by row, both axes logarithmic.
+    """Draw ROC curves by row, both axes logarithmic.
 
     Args:
         attacks: as ``--json`` prints them.
@@ -123,7 +123,7 @@ def roc(attacks: Mapping[str, Any]) -> Drawing | None:
 
 
 def _visible(points: Iterable[Sequence[float]]) -> list[dict[str, float]]:
-    """A curve from the axes' beginning on; what lies below it is drawn on the axis."""
+    """Return a curve within the axes; points below their beginning are put on the axis."""
     ordered = sorted((float(fpr), float(tpr)) for fpr, tpr in points)
     start = max((tpr for fpr, tpr in ordered if fpr <= LOWEST), default=0.0)
     kept = [(LOWEST, start), *((fpr, tpr) for fpr, tpr in ordered if fpr > LOWEST)]

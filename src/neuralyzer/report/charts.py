@@ -1,4 +1,4 @@
-"""Two charts of the report: trace by family, and the options."""
+"""Two charts of the report: trace by family, and the plan's options."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,15 +23,15 @@ from neuralyzer.report.drawing import (
 )
 from neuralyzer.report.formats import percent, seconds
 
-FURTHEST = (-2.0, 3.0)  # traces that are still drawn; beyond, an interval says only that nothing can be told
+FURTHEST = (-2.0, 3.0)  # smallest and largest trace on the axis; an interval that reaches farther is cut off
 LABEL_HEIGHT, LETTER_WIDTH = 15, 6.6  # pixels, to keep the options' names apart
 
 
 def traces(families: Sequence[Mapping[str, Any]]) -> Drawing | None:
-    """Trace by family, before and after, against what models read that never saw the rows.
+    """Draw the trace by family, before and after, with the range of models that never saw the rows.
 
     Args:
-        families: of each ``label``, ``original`` and ``unlearned`` (each with trace, low and high),
+        families: each with ``label``, ``original`` and ``unlearned`` (each with trace, low and high),
             ``null`` (half the width of the null band, or None), ``retrained`` (traces).
 
     Returns:
@@ -103,11 +103,11 @@ def traces(families: Sequence[Mapping[str, Any]]) -> Drawing | None:
 
 
 def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawing | None:
-    """What each option would take and leave.
+    """Draw the options by predicted seconds and trace.
 
     Args:
         planned: the plan's options; those without predicted seconds or trace are not drawn.
-        budget: seconds allowed; None for as long as it takes.
+        budget: seconds allowed; None without a limit.
 
     Returns:
         The drawing; None where there is nothing to draw.
@@ -124,10 +124,10 @@ def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawi
     ]
     if not points:
         return None
-    # Of what will not do, the front of it is named at most: dozens of grey names hide the others.
-    spoken = [point for point in points if point["kind"] != "infeasible"]
-    front = pareto(spoken)
-    spoken += [point for point in pareto(points) if point not in spoken]
+    # Of infeasible options only the Pareto front gets labels: dozens of grey labels would hide the others.
+    labelled = [point for point in points if point["kind"] != "infeasible"]
+    front = _pareto(labelled)
+    labelled += [point for point in _pareto(points) if point not in labelled]
     spans = [point["seconds"] for point in points] + ([budget] if budget else [])
     across = (min(spans) / 1.6, max(spans) * 1.6)
     levels = [point["trace"] for point in points]
@@ -150,7 +150,7 @@ def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawi
             axis=alt.Axis(format=".0%", tickCount=5),
         )
         colour = alt.Color("kind:N", scale=colours, legend=None)
-        named = _apart(spoken, across, up, width - 70, height)
+        named = _place_labels(labelled, across, up, width - 70, height)
         marks = []
         if budget:
             rule = alt.Chart(values([{"seconds": budget, "text": f"budget {seconds(budget)}"}]))
@@ -192,8 +192,8 @@ def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawi
     )
 
 
-def pareto(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The points that none of the others beats in both seconds and trace, by rising seconds."""
+def _pareto(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the points that no other beats in both seconds and trace, by rising seconds."""
     front: list[dict[str, Any]] = []
     for point in sorted(points, key=lambda p: (p["seconds"], p["trace"])):
         if not front or point["trace"] < front[-1]["trace"]:
@@ -207,13 +207,13 @@ def _reading(label: str, lane: str, reading: Mapping[str, Any]) -> dict[str, Any
     return {"family": label, "lane": lane, "trace": trace, "low": low, "high": high}
 
 
-def _apart(
+def _place_labels(
     points: Sequence[Mapping[str, Any]], across: tuple[float, float], up: tuple[float, float], width: int, height: int
 ) -> list[dict[str, Any]]:
-    """Place the options' names beside their points so that none lies on another.
+    """Place the options' labels beside their points so that none overlaps another.
 
     Returns:
-        The points, each with ``align`` and the trace at which its name stands, ``label``.
+        The points, each with ``align`` and the height of its label as a trace, ``label``.
     """
     placed: list[tuple[float, float, float]] = []  # left, right, height above the foot; pixels
     named = []

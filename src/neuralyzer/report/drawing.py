@@ -1,4 +1,4 @@
-"""Turns an Altair chart into SVG that can stand in a page: its look, its two widths, no references."""
+"""The drawing of Altair charts as SVG within a page: style, two widths, no references to other files."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -23,12 +23,12 @@ Spec = dict[str, Any]  # of Vega-Lite
 
 @dataclass(frozen=True)
 class Drawing:
-    """A chart drawn twice, so that its text is as large on a phone as on a desktop; the page shows one of them.
+    """A chart drawn in two widths, so that text is as large on a phone as on a desktop; the page shows one.
 
     Attributes:
         wide: SVG for desktops and paper.
         narrow: SVG for phones.
-        says: what it shows, for people who don't see it.
+        says: description of the chart, for screen readers.
     """
 
     wide: str
@@ -40,14 +40,14 @@ def draw(chart: Callable[[int], Spec], says: str) -> Drawing:
     """Draw a chart in both widths.
 
     Args:
-        chart: gives the specification of so many pixels.
-        says: what it shows.
+        chart: returns the specification for a width in pixels.
+        says: description of the chart.
 
     Returns:
         The drawing.
     """
-    # Altair checks every part of a chart against its schema as it is made, and what is drawn here is fixed: a test draws
-    # each chart with the checks.
+    # Altair checks every part of a chart against its schema, which takes time. The charts here are fixed, and a test
+    # draws each with the checks.
     with schemapi.debug_mode(False):
         return Drawing(_svg(chart(WIDE)), _svg(chart(NARROW)), says)
 
@@ -57,8 +57,8 @@ def values(records: Sequence[Mapping[str, Any]]) -> alt.Data:
     return alt.Data(values=[dict(record) for record in records])
 
 
-# Altair copies every part of every chart each time that charts are put together. Here each mark is made by Altair, and
-# they are put together as what they are in Vega-Lite: lists.
+# Altair copies every part of every chart whenever charts are joined, which takes time. Here each mark is made by
+# Altair, and marks are joined as Vega-Lite has them, in lists.
 
 
 def layer(marks: Sequence[alt.Chart], **properties: Any) -> Spec:
@@ -71,8 +71,11 @@ def layer(marks: Sequence[alt.Chart], **properties: Any) -> Spec:
     Returns:
         The specification.
     """
-    given = {name: own.to_dict(validate=False) if hasattr(own, "to_dict") else own for name, own in properties.items()}
-    return {"layer": [_plain(mark.to_dict(validate=False)) for mark in marks], **given}
+    converted = {
+        name: value.to_dict(validate=False) if hasattr(value, "to_dict") else value
+        for name, value in properties.items()
+    }
+    return {"layer": [_plain(mark.to_dict(validate=False)) for mark in marks], **converted}
 
 
 def stacked(panels: Sequence[Spec], spacing: int) -> Spec:
@@ -86,12 +89,12 @@ def side_by_side(panels: Sequence[Spec], spacing: int) -> Spec:
 
 
 def _plain(chart: Spec) -> Spec:
-    """A chart without what belongs to the outermost one; its records inline again."""
+    """Return a chart without the properties of the outermost one, and with its records inline."""
     sets = chart.pop("datasets", {})
     data = chart.get("data", {})
     if "name" in data:
         chart["data"] = {"values": sets[data["name"]]}
-    return {name: own for name, own in chart.items() if name not in ("$schema", "config")}
+    return {name: value for name, value in chart.items() if name not in ("$schema", "config")}
 
 
 def _svg(chart: Spec) -> str:
@@ -102,17 +105,18 @@ def _svg(chart: Spec) -> str:
     config = {
         "font": _FONT,
         "background": "transparent",
-        "aria": False,  # the figure around it is what is read aloud
+        "aria": False,  # screen readers read the figure around it
         "view": {"continuousWidth": 300, "continuousHeight": 300, "stroke": None},
         "axis": axis,
         "title": {"color": INK, "fontSize": 13, "fontWeight": "bold", "anchor": "start", "offset": 6},
     }
     svg = str(vl_convert.vegalite_to_svg({"$schema": alt.SCHEMA_URL, "config": config} | chart))
-    svg = re.sub(r'\s(?:xmlns(?::\w+)?|version|class)="[^"]*"', "", svg)  # inside a page name spaces are implied
-    # Vega numbers its clip paths on and on; several charts in a page must not share names, and equal charts be equal.
+    svg = re.sub(r'\s(?:xmlns(?::\w+)?|version|class)="[^"]*"', "", svg)  # within HTML, name spaces are implied
+    # Vega numbers clip paths through all charts that it draws. Charts in a page must not share ids, and equal charts
+    # must have equal ones.
     ids = {name: str(place) for place, name in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', svg)))}
-    svg = re.sub(r'\bid="([^"]+)"', lambda found: f'id="@{ids[found[1]]}"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#@{ids[found[1]]})", svg)
-    own = f"c{digests.of_bytes(svg.encode())[:10]}-"
-    svg = svg.replace('id="@', f'id="{own}').replace("url(#@", f"url(#{own}")
+    svg = re.sub(r'\bid="([^"]+)"', lambda match: f'id="@{ids[match[1]]}"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", lambda match: f"url(#@{ids[match[1]]})", svg)
+    prefix = f"c{digests.of_bytes(svg.encode())[:10]}-"
+    svg = svg.replace('id="@', f'id="{prefix}').replace("url(#@", f"url(#{prefix}")
     return re.sub(r"^<svg ", '<svg aria-hidden="true" ', svg, count=1)

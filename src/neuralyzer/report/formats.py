@@ -1,4 +1,4 @@
-"""How numbers are written for people: percent, durations, p-values; a missing one is a dash."""
+"""The formats of numbers in the report: percent, durations, p-values; a missing number is a dash."""
 
 MISSING = "–"
 _NARROW_SPACE, _MINUS = "\u202f", "\u2212"

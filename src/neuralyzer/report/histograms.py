@@ -1,4 +1,4 @@
-"""How the models' margins on the forget rows are spread, as histograms one below the other."""
+"""The distribution of the models' margins on the forget rows, as histograms one below the other."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from neuralyzer.report.drawing import (
 
 
 def margins(readings: Mapping[str, Sequence[float]]) -> Drawing | None:
-    """How the models' margins on the forget rows are spread.
+    """Draw the distribution of the models' margins on the forget rows.
 
     Args:
         readings: margins of ``original``, ``unlearned``, and, pooled over the references, ``never_saw`` and ``saw``;
@@ -86,10 +86,10 @@ def margins(readings: Mapping[str, Sequence[float]]) -> Drawing | None:
 
 
 def _shares(read: "np.ndarray[Any, Any]", edges: "np.ndarray[Any, Any]") -> list[dict[str, float]]:
-    """Find the share of the readings in each bin; what lies outside goes to the bin at that end.
+    """Return the share of the margins in each bin; those outside count in the outermost bins.
 
     Returns:
-        A record a bin: low, high, share.
+        One record per bin: low, high, share.
     """
     counts, _ = np.histogram(np.clip(read, edges[0], edges[-1]), edges)
     return [

@@ -1,4 +1,4 @@
-"""Writes the report of a case as one HTML file that needs no network, no script and no other file."""
+"""The report of a case: one HTML file that needs no network, no script and no other file."""
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ import jinja2
 
 from neuralyzer.report import attacks, charts, formats, histograms, statement, wording
 from neuralyzer.report.to_do import to_do
-from neuralyzer.verification.words import remaining, speaks, telling
+from neuralyzer.verification.words import leading_family, narrow_enough, remaining
 from neuralyzer.workspace.atomic import write_bytes
 
 _TEMPLATE = "page.html.j2"
@@ -23,14 +23,14 @@ def write_report(result: Mapping[str, Any], margins: Mapping[str, Sequence[float
             ``acceptance`` and ``certificate`` may be None, and so may every number of a family.
         margins: margins on the forget rows under the models ``original`` and ``unlearned``, and pooled over the
             references that ``never_saw`` and that ``saw`` them; any may be missing.
-        path: where the file goes.
+        path: of the file.
 
     Returns:
         ``path``.
 
     Raises:
         StorageError: if it cannot be written.
-    """  # what is raised comes from the atomic write
+    """  # StorageError comes from the atomic write
     return write_bytes(path, _render(result, margins).encode())
 
 
@@ -42,7 +42,7 @@ def environment() -> jinja2.Environment:
     """Return what templates are rendered with: all that is not marked as safe is escaped, a missing name is an error."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("neuralyzer.report", "."),
-        autoescape=True,  # for every template, whatever its name ends in
+        autoescape=True,  # for every template, whatever its name
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -106,10 +106,10 @@ def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) 
 
 
 def _families(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Join what the audit and the verification read of each signal.
+    """Join the traces of audit and verification by signal.
 
     Returns:
-        A mapping a signal: family, signal, label, counts, original, unlearned, detectable, null, retrained.
+        One mapping per signal: family, signal, label, counts, original, unlearned, detectable, null, retrained.
     """
     audited = {family["signal"]: family for family in (result.get("audit") or {}).get("families") or ()}
     verified = {family["signal"]: family for family in (result.get("verification") or {}).get("families") or ()}
@@ -117,11 +117,12 @@ def _families(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     for signal in [*verified, *(signal for signal in audited if signal not in verified)]:
         before, after = audited.get(signal, {}), verified.get(signal, {})
         latest = after or before
-        # The audit reads the original on its own split, with an interval; the verdict's split only repeats the trace.
+        # The audit has the original's trace with an interval, on the tuning split; the verification has the trace
+        # alone.
         original = _reading(before, "trace") if before.get("trace") is not None else _reading(after, "original")
         if "trace" not in before:
             original |= {"low": None, "high": None}
-        # A model that never saw the rows reads 0, give or take what the interval is wide.
+        # The trace of a model that never saw the rows is 0, give or take half of the interval's width.
         low, high = latest.get("low"), latest.get("high")
         joined.append(
             {
@@ -138,7 +139,7 @@ def _families(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         )
     labels = [family["label"] for family in joined]
     for family in joined:
-        family["told"] = wording.told(family)
+        family["answer"] = wording.question_and_answer(family)
         if labels.count(family["label"]) > 1:
             family["label"] += f" ({family['signal']})"
     return joined
@@ -146,7 +147,7 @@ def _families(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _reading(family: Mapping[str, Any], trace: str) -> dict[str, Any]:
     low, high = family.get("low"), family.get("high")
-    if not telling(low, high):  # the interval makes the number meaningless
+    if not narrow_enough(low, high):  # the interval makes the number meaningless
         return {"trace": None, "low": None, "high": None}
     return {"trace": family.get(trace), "low": low, "high": high}
 
@@ -166,8 +167,8 @@ def _attempt(attempt: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Who asked whom for what, and when, for the head of the page."""
-    request, missed = result["request"], statement.late(result)
+    """Return the facts at the head of the page: who requested what of whom, and when."""
+    request, missed = result["request"], statement.days_late(result)
     due, done = statement.day(request.get("due")), statement.day(request.get("done"))
     withheld = "names withheld" if request.get("commitment") else "no person named"
     facts = (
@@ -185,16 +186,16 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _tiles(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """Pick the figures that stand beside the verdict: of the one family that speaks for all.
+    """Pick the figures beside the verdict, all of the leading family.
 
     Returns:
         Caption, figure and remark of each.
     """
     tiles = []
     verification = result.get("verification") or {}
-    speaker = None if verification.get("basis") == "exact" else speaks(families)
-    if speaker is not None:
-        for caption, reading in (("Trace before", speaker["original"]), ("Trace now", speaker["unlearned"])):
+    leading = None if verification.get("basis") == "exact" else leading_family(families)
+    if leading is not None:
+        for caption, reading in (("Trace before", leading["original"]), ("Trace now", leading["unlearned"])):
             if reading["trace"] is not None:
                 between = formats.interval(reading["low"], reading["high"])
                 tiles.append(
@@ -202,8 +203,8 @@ def _tiles(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> 
                 )
         if (remains := remaining(verification.get("families") or ())) is not None:
             tiles.append(("May remain", formats.percent(remains), "at most"))
-        if (found := wording.bound(verification)) is not None:
-            tiles.append(("Would be found", formats.percent(found), "or more"))
+        if (bound := wording.bound(verification)) is not None:
+            tiles.append(("Would be found", formats.percent(bound), "or more"))
     utility = _utility(result)
     if utility and utility["holdout"] and utility["rows"][0]["unlearned"] is not None:
         row, name = utility["rows"][0], utility["name"]

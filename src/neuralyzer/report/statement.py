@@ -17,7 +17,7 @@ GUARANTEES = {
 
 
 def statement(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """What is stated, in plain language.
+    """Return the statement in plain language.
 
     Args:
         result: the case's result.
@@ -48,8 +48,8 @@ def day(moment: Any) -> str | None:
     return None if not moment else str(moment)[:10]
 
 
-def late(result: Mapping[str, Any]) -> str | None:
-    """Return by how much the legal date was missed, such as ``3 days late``; None where it was not, or there is none."""
+def days_late(result: Mapping[str, Any]) -> str | None:
+    """Return by how much the due date was missed, such as ``3 days late``; None where it was not, or there is none."""
     due, done = day(result["request"].get("due")), day(result["request"].get("done"))
     if due is None or done is None:
         return None
@@ -67,15 +67,15 @@ def _asked(result: Mapping[str, Any]) -> str:
     else:
         whose = "certain rows"
     model = f"the model {result['model']}" if result.get("model") else "the model"
-    asked = f"Request {request['id']}{f' to {who}' if who else ''}{f', received on {received},' if received else ''}"
+    heading = f"Request {request['id']}{f' to {who}' if who else ''}{f', received on {received},' if received else ''}"
     text = (
-        f"{asked} asked that {whose} be removed from {model} (reason: {request['reason']}; guarantee asked for: "
+        f"{heading} asked that {whose} be removed from {model} (reason: {request['reason']}; guarantee asked for: "
         f"{request['guarantee']})."
     )
     if due := day(request.get("due")):
         done = day(request.get("done"))
         text += f" It was due on {due}"
-        text += f" and answered on {done}, {late(result) or 'in time'}." if done else "."
+        text += f" and answered on {done}, {days_late(result) or 'in time'}." if done else "."
     if request.get("decided_by"):
         text += f" {request['decided_by']} decided on it."
     return text

@@ -1,16 +1,16 @@
-"""What is left for people to do: which weights to deploy, what still holds the data, whom to answer."""
+"""The list of what is left to do: which weights to deploy, what still holds the data, whom to answer."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from neuralyzer.report.formats import number, plural
-from neuralyzer.report.statement import day, late
+from neuralyzer.report.statement import day, days_late
 from neuralyzer.report.wording import count
 from neuralyzer.verification.words import SETTLING
 
 
 def to_do(result: Mapping[str, Any]) -> list[str]:
-    """What to do now.
+    """Return what is left to do.
 
     Args:
         result: the case's result.
@@ -20,12 +20,12 @@ def to_do(result: Mapping[str, Any]) -> list[str]:
     """
     verification = result.get("verification") or {}
     word = verification.get("verdict")
-    steps = list(_release(result) if word in ("forgotten", "untraceable") else _hold(result, verification))
+    steps = list(_release(result) if word in ("forgotten", "untraceable") else _hold(verification))
     return [*steps, *_people(result)]
 
 
 def _release(result: Mapping[str, Any]) -> Iterator[str]:
-    """What becomes of weights, files and rows once the data is forgotten."""
+    """Yield what to do with weights, files and rows once the data is forgotten."""
     digests, file = result.get("weights") or {}, result.get("weights_file")
     if digests.get("unlearned"):
         where = f"{file} " if file else ""
@@ -54,8 +54,8 @@ def _rows(located: Mapping[str, Any]) -> Iterator[str]:
         held = [hit["name"] + (f" ({plural(hit['rows'], 'row')})" if hit.get("rows") else "") for hit in hits]
         yield f"Delete the rows themselves, which Neuralyzer does not touch: {', '.join(held)}."
     if near := located.get("near") or ():
-        names = len({own["name"] for own in near})
-        rows = sum(int(own["rows"]) for own in near)
+        names = len({hit["name"] for hit in near})
+        rows = sum(int(hit["rows"]) for hit in near)
         yield (
             f"Decide whether {plural(rows, 'row')} under {plural(names, 'name')} much like the one asked for are the same "
             "person’s; this case did not cover them."
@@ -64,8 +64,8 @@ def _rows(located: Mapping[str, Any]) -> Iterator[str]:
         yield f"Find out whose it is: {plural(copies, 'row')} of equal content under other names, which this case did not cover."
 
 
-def _hold(result: Mapping[str, Any], verification: Mapping[str, Any]) -> Iterator[str]:
-    """What to do where the data is not known to be forgotten."""
+def _hold(verification: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what to do if the data is not known to be forgotten."""
     if not verification:
         yield "Do not claim anything: nothing was verified."
         return
@@ -75,13 +75,13 @@ def _hold(result: Mapping[str, Any], verification: Mapping[str, Any]) -> Iterato
         yield "No option settles it: these weights come from others that saw the data. Train from weights that did not."
         return
     options = options or ("--method retrain",)
-    said = " or ".join(f"{option} ({SETTLING[option.split()[0]]})" for option in options)
-    yield f"Settle it: call “neuralyzer forget” for the same request with {said}."
+    choices = " or ".join(f"{option} ({SETTLING[option.split()[0]]})" for option in options)
+    yield f"Settle it: call “neuralyzer forget” for the same request with {choices}."
 
 
 def _people(result: Mapping[str, Any]) -> Iterator[str]:
     request = result["request"]
-    due, missed = day(request.get("due")), late(result)
+    due, missed = day(request.get("due")), days_late(result)
     if missed:
         yield f"The legal date, {due}, was missed: this case came {missed}. Tell whoever asked, with the reason."
     elif due:

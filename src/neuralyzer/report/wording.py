@@ -1,11 +1,11 @@
-"""What the report says in words: the verdict, and what was found at each step of the case."""
+"""The sentences of the report: the verdict, and the result of each step of the case."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from neuralyzer.report.formats import interval, number, p_value, percent, plural, seconds
-from neuralyzer.verification.words import remaining, speaks
+from neuralyzer.verification.words import leading_family, remaining
 
 NOT_VERIFIED = "not verified"
 VERDICTS = {
@@ -23,8 +23,8 @@ class Step:
     """One step of a case.
 
     Attributes:
-        name: what was done.
-        found: what it found, in one or two sentences.
+        name: of the step.
+        found: its result, in one or two sentences.
         done: whether it took place.
     """
 
@@ -34,7 +34,7 @@ class Step:
 
 
 def verdict(result: Mapping[str, Any]) -> tuple[str, str]:
-    """The verdict and what it means.
+    """Return the verdict and its meaning.
 
     Args:
         result: the case's result.
@@ -52,26 +52,26 @@ def verdict(result: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def count(value: Any) -> int:
-    """Return how many there are, whether given as a number or as a list."""
+    """Return a number, or the length of a list."""
     return value if isinstance(value, int) else len(value or ())
 
 
 def steps(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) -> list[Step]:
-    """The way of the case.
+    """Return the steps of the case.
 
     Args:
         result: the case's result.
         families: as the page shows them.
 
     Returns:
-        A step a stage, in order; those that did not take place say so.
+        One step per stage, in order; those that did not take place say so.
     """
     references = result.get("references") or {}
     unlearning, verification = result.get("unlearning") or {}, result.get("verification")
-    compared = f"{plural(count(references.get('size')), 'reference model')}" if references.get("size") else ""
+    models = f"{plural(count(references.get('size')), 'reference model')}" if references.get("size") else ""
     return [
         Step("Located", located(result)),
-        Step("References", *_or_not(compared and f"{compared}: {references.get('tuning', 0)} to steer by, "
+        Step("References", *_or_not(models and f"{models}: {references.get('tuning', 0)} to steer by, "
              f"{references.get('judging', 0)} opened only for the verdict.", "None were used.")),
         Step("Audited", *_or_not(audited(result, families), "The original was not measured.")),
         Step("Planned", *_or_not(_planned(result), "No plan was made.")),
@@ -97,27 +97,27 @@ def rows(result: Mapping[str, Any]) -> str:
     located = result.get("located") or {}
     text = f"{plural(count(located.get('rows')), 'row')} of training data"
     hits = located.get("datasets")
-    own = hits if not isinstance(hits, list) else [hit for hit in hits if hit.get("role", "training") == "training"]
+    training = hits if not isinstance(hits, list) else [h for h in hits if h.get("role", "training") == "training"]
     places = [
-        plural(count(found), one, many)
-        for found, one, many in (
-            (own, "data set", "data sets"),
+        plural(count(kind), one, many)
+        for kind, one, many in (
+            (training, "data set", "data sets"),
             (located.get("runs"), "training run", "training runs"),
         )
-        if count(found)
+        if count(kind)
     ]
     return text + (f" in {' and '.join(places)}." if places else ".")
 
 
 def located(result: Mapping[str, Any]) -> str:
-    """Return where the rows lie, and what else is like them."""
+    """Return where the rows are, and which other rows or names are similar."""
     located, text = result.get("located") or {}, rows(result)
     others = [hit for hit in located.get("datasets") or () if hit.get("role", "training") != "training"]
     if others:
         named = ", ".join(f"{hit['name']} ({hit['role']}, {plural(count(hit['rows']), 'row')})" for hit in others)
         text += f" The subject also stands in {named}, which the model was not trained on."
     if near := located.get("near") or ():
-        alike, names = sum(int(own["rows"]) for own in near), len({own["name"] for own in near})
+        alike, names = sum(int(hit["rows"]) for hit in near), len({hit["name"] for hit in near})
         text += (
             f" {plural(alike, 'row')} {'stands' if alike == 1 else 'stand'} under {plural(names, 'name')} much like the "
             "one asked for; the request does not cover them."
@@ -144,10 +144,10 @@ def audited(result: Mapping[str, Any], families: Sequence[Mapping[str, Any]]) ->
     audit = result.get("audit")
     if audit is None:
         return ""
-    speaker = speaks(families)
-    if speaker is None or speaker["original"]["trace"] is None:
+    leading = leading_family(families)
+    if leading is None or leading["original"]["trace"] is None:
         return "No family could have found the original’s whole trace, so none was measured."
-    reading = speaker["original"]
+    reading = leading["original"]
     p = f", {p_value(audit['p_value'])}" if audit.get("p_value") is not None else ""
     return (
         f"The original model held {percent(reading['trace'])} of the data’s trace "
@@ -200,21 +200,21 @@ def _verified(verification: Mapping[str, Any]) -> str:
 
 def bound(verification: Mapping[str, Any]) -> float | None:
     """Return the smallest trace that would have been found; older results have the counting families' largest."""
-    found = verification.get("bound", verification.get("detectable"))
-    return None if found is None else float(found)
+    value = verification.get("bound", verification.get("detectable"))
+    return None if value is None else float(value)
 
 
 def bounded(verification: Mapping[str, Any]) -> str:
     """Return how much may remain and how much would have been found, in a sentence; nothing where the record decides."""
     if verification["basis"] == "exact":
         return ""
-    remains, found = remaining(verification["families"]), bound(verification)
-    said = [] if remains is None else [f"up to {percent(remains)} of the data’s trace may remain"]
-    said += [] if found is None else [f"a trace of {percent(found)} or more would have been found"]
-    return _sentence("; ".join(said))
+    remains, detectable = remaining(verification["families"]), bound(verification)
+    clauses = [] if remains is None else [f"up to {percent(remains)} of the data’s trace may remain"]
+    clauses += [] if detectable is None else [f"a trace of {percent(detectable)} or more would have been found"]
+    return _sentence("; ".join(clauses))
 
 
-# What each family asks of the new model. Yes is good.
+# The question that each family answers about the new model; yes is good.
 QUESTIONS = {
     "retraining": "Is it no surer of these rows than models that never saw them?",
     "attack": "Does it treat changed copies of these rows as models do that never saw them, so that no attacker can tell?",
@@ -224,8 +224,8 @@ QUESTIONS = {
 }
 
 
-def told(family: Mapping[str, Any]) -> str:
-    """Return what a family asks and what it answers, in plain words."""
+def question_and_answer(family: Mapping[str, Any]) -> str:
+    """Return a family's question and its answer, in plain words."""
     question = QUESTIONS.get(family["family"], "Is it as models that never saw these rows?")
     reading = family["unlearned"]
     if reading["trace"] is None:
@@ -239,19 +239,19 @@ def told(family: Mapping[str, Any]) -> str:
 
 
 def controls(verification: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """Return what the controls said, a sentence each, and whether each passed."""
-    found = []
+    """Return the controls' results, a sentence each, and whether each passed."""
+    results = []
     negative, positive = verification.get("self_check"), verification.get("positive_control")
     if negative:
         limit = negative.get("limit")
         allowed = "" if limit is None else f"; up to {number(limit)} come where all is well"
         text = f"Negative control: on rows that nobody saw the test raised {plural(negative['alarms'], 'false alarm')}"
-        found.append(
+        results.append(
             (f"{text} in {number(negative['groups'])} tests{allowed}.", limit is None or negative["alarms"] <= limit)
         )
     original = "the original model, which saw everyone,", "these references say nothing of forgetting"
     model = "the new model", "it shows too little of what it kept for its silence to say anything"
-    for control, (who, then) in ((positive, original), (verification.get("retained_control"), model)):
+    for control, (who, consequence) in ((positive, original), (verification.get("retained_control"), model)):
         if control:
             whom = "subjects" if control["size"] == 1 else f"groups of up to {number(control['size'])} subjects"
             whom = whom if who.startswith("the original") else f"{whom} that it should still hold"
@@ -259,6 +259,6 @@ def controls(verification: Mapping[str, Any]) -> list[tuple[str, bool]]:
                 f"Positive control: {who} was found on {number(control['detected'])} of {number(control['groups'])} {whom}, "
                 f"and on {number(control['found'])} of the {number(control['promised'])} on which it must be"
             )
-            failed = "" if control["passed"] else f"; so {then}"
-            found.append((f"{text}{failed}.", bool(control["passed"])))
-    return found
+            failed = "" if control["passed"] else f"; so {consequence}"
+            results.append((f"{text}{failed}.", bool(control["passed"])))
+    return results

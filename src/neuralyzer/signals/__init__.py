@@ -1,4 +1,4 @@
-"""What can be read off a model about rows: one number a row, higher where the model knows the row better.
+"""The signals: each reads one number per row off a model, higher where the model knows the row better.
 
-One file a signal. A new one is a file with a class here, or an entry point in the group ``neuralyzer.signals``.
+Each signal is one file. A new one is a file with a class here, or an entry point in the group ``neuralyzer.signals``.
 """

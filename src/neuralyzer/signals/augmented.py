@@ -1,4 +1,4 @@
-"""Attack-based: the mean margin over perturbed copies of the row, as LiRA queries a model."""
+"""The signal ``augmented`` (attack-based): the mean margin over perturbed copies of the row, as in LiRA."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -11,12 +11,12 @@ from neuralyzer.signals.margin import margins
 from neuralyzer.signals.perturbations import copies
 from neuralyzer.signals.signal import Batch, Context, Family, Sample
 
-COPIES = 8
-NOISE = 0.15  # of a feature's standard deviation, where the recipe has no augmentation of its own
+COPIES = 8  # of each row
+NOISE = 0.15  # of a feature's standard deviation, if the recipe has no augmentation
 
 
 class Augmented:
-    """Mean margin over 8 copies (Carlini et al. 2022, arXiv 2112.03570, section VI.C)."""
+    """The mean margin over 8 copies (Carlini et al. 2022, arXiv 2112.03570, section VI.C)."""
 
     name: ClassVar[str] = "augmented"
     family: ClassVar[Family] = Family.ATTACK
@@ -25,11 +25,11 @@ class Augmented:
     needs: ClassVar[frozenset[Capability]] = frozenset()
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
-        """Nothing to set."""
+        """Return no settings."""
         return {}
 
     def measure(self, model: nn.Module, rows: Batch, holdout: Batch, context: Context) -> tuple[Tensor, Tensor]:
-        """Mean margins ``(n,)`` and ``(H,)``."""
+        """Return mean margins ``(n,)`` and ``(H,)``."""
         return _mean(model, rows, context), _mean(model, holdout, context)
 
 

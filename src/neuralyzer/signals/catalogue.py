@@ -1,4 +1,4 @@
-"""Finds the signals: every file of this folder, and the entry points of the group ``neuralyzer.signals``."""
+"""The catalogue of signals: every file of this folder, and the entry points of the group ``neuralyzer.signals``."""
 
 from functools import cache
 
@@ -9,15 +9,17 @@ from neuralyzer.workspace.plugins import discover
 
 @cache
 def signals() -> dict[str, Signal]:
-    """All signals by name, retraining-based first."""
+    """Return all signals by name, retraining-based first."""
     order = ["margin", "augmented", "relearned", "correct", "fisher"]
-    kinds = discover("neuralyzer.signals", has=("name", "family", "measure"))
-    found: dict[str, Signal] = {name: kind() for name, kind in kinds.items()}
+    classes = discover("neuralyzer.signals", has=("name", "family", "measure"))
+    by_name: dict[str, Signal] = {name: signal() for name, signal in classes.items()}
     return {
-        name: found[name] for name in sorted(found, key=lambda n: (order.index(n) if n in order else len(order), n))
+        name: by_name[name] for name in sorted(by_name, key=lambda n: (order.index(n) if n in order else len(order), n))
     }
 
 
 def signals_of(kind: Kind) -> dict[str, Signal]:
-    """The signals that models of a kind can be read with."""
-    return {name: own for name, own in signals().items() if getattr(own, "needs", frozenset()) <= kind.capabilities}
+    """Return the signals that can read models of a kind."""
+    return {
+        name: signal for name, signal in signals().items() if getattr(signal, "needs", frozenset()) <= kind.capabilities
+    }

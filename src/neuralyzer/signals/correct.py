@@ -1,4 +1,4 @@
-"""Accuracy-based: how often the model is right on noisy copies of the row; labels are all it needs."""
+"""The signal ``correct`` (accuracy-based): how often a model is right on noisy copies; needs labels alone."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -11,18 +11,19 @@ from neuralyzer.models.reading import outputs
 from neuralyzer.signals.perturbations import noisy
 from neuralyzer.signals.signal import Batch, Context, Family, Sample, join
 
-COPIES = 16
-TARGET = 0.8  # how often never-seen members shall be right: about four times in five
-LEAST_HARM = 0.9  # of the plain rows' share of right answers: the most that may be left under noise
-SEARCH_COPIES = 4
-LARGEST_NOISE = 8.0
+COPIES = 16  # of each row
+TARGET = 0.8  # share of right answers of never-seen members under noise
+LEAST_HARM = 0.9  # largest share of the accuracy without noise that may be left under noise
+SEARCH_COPIES = 4  # of each row while the noise is searched
+LARGEST_NOISE = 8.0  # of the search, in features' standard deviations
 
 
 class Correct:
-    """Log-odds of being right over 16 copies (label-only attack, Choquette-Choo et al. 2021, arXiv 2007.14321).
+    """The log-odds of being right over 16 copies (label-only attack, Choquette-Choo et al. 2021, arXiv 2007.14321).
 
-    The plain share of right answers saturates at 1; so the noise is set on the tuning split such that members which
-    never saw the rows are right four times in five. Where ``correct`` is no count (regression), its mean is read.
+    Without noise the share of right answers saturates at 1. So the noise is set on the tuning split such that members
+    that never saw the rows are right four times in five. For regression the mean of the objective's ``correct`` is
+    read.
     """
 
     name: ClassVar[str] = "correct"
@@ -32,7 +33,7 @@ class Correct:
     needs: ClassVar[frozenset[Capability]] = frozenset()
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
-        """The noise level, in features' standard deviations, by bisection on never-seen rows."""
+        """Return the noise level, in features' standard deviations, found by bisection on never-seen rows."""
         if not context.objective.counted or not any(sample.never for sample in samples):
             return {"noise": 0.15}
         never = [(sample.model, join(sample.never)) for sample in samples if sample.never]
@@ -41,7 +42,7 @@ class Correct:
             shares = [_right(model, rows, context, noise, SEARCH_COPIES).mean() for model, rows in never]
             return float(torch.stack(shares).mean())
 
-        # A model that is not even right four times in five on plain rows still needs noise, or no copy would differ.
+        # A model that is right less than four times in five without noise still needs noise, or all copies are equal.
         target = min(TARGET, LEAST_HARM * right(0.0))
         low, high = 0.0, LARGEST_NOISE
         for _ in range(12):
@@ -50,21 +51,21 @@ class Correct:
         return {"noise": (low + high) / 2}
 
     def measure(self, model: nn.Module, rows: Batch, holdout: Batch, context: Context) -> tuple[Tensor, Tensor]:
-        """Log-odds ``log((k + .5) / (R - k + .5))`` for ``k`` of ``R`` copies right, ``(n,)`` and ``(H,)``."""
+        """Return log-odds ``log((k + .5) / (R - k + .5))`` for ``k`` of ``R`` copies right, ``(n,)`` and ``(H,)``."""
         noise = context.settings[self.name]["noise"]
-        return _reading(model, rows, context, noise), _reading(model, holdout, context, noise)
+        return _log_odds(model, rows, context, noise), _log_odds(model, holdout, context, noise)
 
 
 def _right(model: nn.Module, batch: Batch, context: Context, noise: float, count: int) -> Tensor:
-    """Mean of ``correct`` over copies, ``(n,)``."""
-    found = [
+    """Return the mean of ``correct`` over copies, ``(n,)``."""
+    correct = [
         context.objective.correct(outputs(model, context.objective, copy, context.chunk), batch.y)
         for copy in noisy(batch.x, count, context, noise)
     ]
-    return torch.stack(found).mean(0)
+    return torch.stack(correct).mean(0)
 
 
-def _reading(model: nn.Module, batch: Batch, context: Context, noise: float) -> Tensor:
+def _log_odds(model: nn.Module, batch: Batch, context: Context, noise: float) -> Tensor:
     share = _right(model, batch, context, noise, COPIES)
     if not context.objective.counted:
         return share

@@ -1,4 +1,4 @@
-"""Information-bound-based: how little the row still has to tell the model."""
+"""The signal ``fisher`` (information-based): how little the row would still change the model."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -13,7 +13,7 @@ TINY = 1e-30  # keeps the log finite where a gradient vanishes in float32
 
 
 class Fisher:
-    """Minus log of the trace of the row's Fisher information, the squared norm of its loss gradient.
+    """Minus the log of the trace of the row's Fisher information, which is the squared norm of its loss gradient.
 
     Becker and Liebig 2022, arXiv 2208.10836: the information that a row carries about the parameters.
     """
@@ -25,13 +25,13 @@ class Fisher:
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.ROW_GRADIENTS})
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
-        """Nothing to set."""
+        """Return no settings."""
         return {}
 
     def measure(self, model: nn.Module, rows: Batch, holdout: Batch, context: Context) -> tuple[Tensor, Tensor]:
-        """``-log |gradient|^2``, ``(n,)`` and ``(H,)``."""
-        return _reading(model, rows, context), _reading(model, holdout, context)
+        """Return ``-log |gradient|^2``, ``(n,)`` and ``(H,)``."""
+        return _minus_log_norms(model, rows, context), _minus_log_norms(model, holdout, context)
 
 
-def _reading(model: nn.Module, batch: Batch, context: Context) -> Tensor:
+def _minus_log_norms(model: nn.Module, batch: Batch, context: Context) -> Tensor:
     return -(squared_gradient_norms(model, context.objective, batch.x, batch.y) + TINY).log()

@@ -1,4 +1,4 @@
-"""Retraining-based: the margin of the row itself, against models trained without it."""
+"""The signal ``margin`` (retraining-based): the margin of the row itself, compared with models trained without it."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -20,14 +20,14 @@ class Margin:
     needs: ClassVar[frozenset[Capability]] = frozenset()
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
-        """Nothing to set."""
+        """Return no settings."""
         return {}
 
     def measure(self, model: nn.Module, rows: Batch, holdout: Batch, context: Context) -> tuple[Tensor, Tensor]:
-        """Margins ``(n,)`` and ``(H,)``."""
+        """Return margins ``(n,)`` and ``(H,)``."""
         return margins(model, rows, context), margins(model, holdout, context)
 
 
 def margins(model: nn.Module, batch: Batch, context: Context) -> Tensor:
-    """The objective's margin of each row, ``(n,)``."""
+    """Return the objective's margin of each row, ``(n,)``."""
     return context.objective.margin(outputs(model, context.objective, batch.x, context.chunk), batch.y)

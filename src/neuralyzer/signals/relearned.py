@@ -1,6 +1,6 @@
-"""Relearning-time-based: the margin after a few training steps on other rows of the same subject.
+"""The signal ``relearned`` (relearning-based): the margin after a few steps on other rows of the same subject.
 
-What was hidden rather than forgotten comes back fast, and its neighbours with it.
+If a method hid the rows rather than forgot them, training on some of them brings back the others too.
 """
 
 import math
@@ -16,16 +16,17 @@ from neuralyzer.signals.margin import margins
 from neuralyzer.signals.relearning import margins_after, relearn
 from neuralyzer.signals.signal import Batch, Context, Family, Sample
 
-SMALLEST_UNIT = 8  # rows; half of them are relearned from
-HOLDOUT_ROWS = 500
-RATES = tuple(10 ** (k / 4) for k in range(-16, 5))  # 1e-4 to 10
+SMALLEST_UNIT = 8  # rows of a subject, half of which are trained on
+HOLDOUT_ROWS = 500  # largest number of holdout rows that are read for each subject
+RATES = tuple(10 ** (k / 4) for k in range(-16, 5))  # learning rates that are tried, 1e-4 to 10 (decision 6)
 
 
 class Relearned:
-    """Margin on one half of a subject's rows after 4 gradient steps on the other half, and the other way round.
+    """The margin on one half of a subject's rows after 4 gradient steps on the other half, and the other way round.
 
-    The rate is the smallest with which tuning members that never saw a subject come, on the rows relearned from,
-    half-way from their own mean margin to that of the members that saw it.
+    The learning rate is found on the tuning split (decision 6). It is the smallest by which members that never saw a
+    subject reach, on the rows that they are trained on, the middle between their own mean margin and that of the
+    members that saw it.
     """
 
     name: ClassVar[str] = "relearned"
@@ -35,7 +36,7 @@ class Relearned:
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.GRADIENTS})
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
-        """The rate of the steps."""
+        """Return the learning rate of the steps."""
         seen = [
             margins(s.model, unit, context).mean() for s in samples for unit in s.seen if len(unit) >= SMALLEST_UNIT
         ]
@@ -49,7 +50,7 @@ class Relearned:
             try:
                 each = [margins(relearn(model, unit, context, rate), unit, context).mean() for model, unit in never]
             except NotFiniteError:
-                break  # so large a step diverges: a rate that came nearest has to do
+                break  # the steps diverge, and would with all larger rates
             reached = float(torch.stack(each).mean())
             if reached >= target:
                 return {"rate": rate}
@@ -58,23 +59,24 @@ class Relearned:
         return {"rate": nearest}
 
     def measure(self, model: nn.Module, rows: Batch, holdout: Batch, context: Context) -> tuple[Tensor, Tensor]:
-        """Margins on each half after relearning the other, ``(n,)``; on the holdout the mean of both, ``(H,)``."""
+        """Return margins on each half after relearning the other, ``(n,)``; on the holdout their mean, ``(H,)``."""
         return self.measure_units(model, [rows], holdout, context)[0]
 
     def measure_units(
         self, model: nn.Module, units: Sequence[Batch], holdout: Batch, context: Context
     ) -> list[tuple[Tensor, Tensor]]:
-        """What ``measure`` gives, of many subjects: small models are relearned side by side."""
+        """Return what ``measure`` does, for many subjects; copies of a small model are trained in a stack."""
         halves = [half for unit in units for half in (_every_other(unit, 0), _every_other(unit, 1))]
         pairs = [(halves[place ^ 1], half) for place, half in enumerate(halves)]
-        read = margins_after(model, pairs, holdout, context, context.settings[self.name]["rate"])
-        found = []
-        for unit, (even, outside), (odd, beyond) in zip(units, read[::2], read[1::2], strict=True):
-            own = torch.empty(len(unit))
-            own[::2], own[1::2] = even, odd
-            found.append((own, (outside + beyond) / 2))
-        return found
+        margins_of = margins_after(model, pairs, holdout, context, context.settings[self.name]["rate"])
+        readings = []
+        for unit, (even, first), (odd, second) in zip(units, margins_of[::2], margins_of[1::2], strict=True):
+            on_rows = torch.empty(len(unit))
+            on_rows[::2], on_rows[1::2] = even, odd
+            readings.append((on_rows, (first + second) / 2))
+        return readings
 
 
 def _every_other(batch: Batch, first: int) -> Batch:
+    """Return every second row, beginning with ``first``."""
     return batch.take(slice(first, None, 2))

@@ -1,4 +1,4 @@
-"""What a signal is, and what it is given."""
+"""The protocol of a signal, and the context in which it reads a model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,22 +36,22 @@ class Batch:
         return len(self.y)
 
     def take(self, rows: Any) -> "Batch":
-        """Some rows: a slice, positions or a mask."""
+        """Return some rows, by a slice, positions or a mask."""
         return Batch(batches.take(self.x, rows), self.y[rows])
 
 
 @dataclass(frozen=True)
 class Context:
-    """What every model of a pool is read with, so that readings compare.
+    """The settings by which every model of a pool is read, so that signal values are comparable.
 
     Attributes:
         objective: of the models.
-        spread: what rows are perturbed by, see ``spread``: of features their standard deviation over the
-            training rows, shaped like one row; of tokens how often each stands there.
+        spread: scale of perturbations, see the function ``spread``: the features' standard deviation over the training
+            rows, shaped like one row; for tokens, the frequency of each.
         augment: the recipe's augmentation, or None.
-        seed: of perturbations; the same copies for every model.
+        seed: of perturbations; the copies are the same for every model.
         settings: by signal, what its ``prepare`` found on the tuning split.
-        chunk: rows read at once.
+        chunk: number of rows that are read at once.
     """
 
     objective: Objective
@@ -63,18 +63,18 @@ class Context:
 
     @classmethod
     def of(cls, recipe: Recipe, x: Inputs, seed: int = 0) -> "Context":
-        """A context without settings, its spread from inputs ``x (N, ...)``."""
+        """Return a context without settings, its spread from inputs ``x (N, ...)``."""
         return cls(recipe.objective, spread(x), recipe.augment, seed)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A tuning member with rows that it saw and rows that it never saw, for a signal to set itself by.
+    """A tuning member with rows that it saw and rows that it never saw, from which a signal finds its settings.
 
     Attributes:
         model: the member.
-        seen: rows of subjects that it saw, one batch a subject.
-        never: rows of subjects that it never saw, one batch a subject.
+        seen: rows of subjects that it saw, one batch per subject.
+        never: rows of subjects that it never saw, one batch per subject.
     """
 
     model: nn.Module
@@ -83,16 +83,16 @@ class Sample:
 
 
 class Signal(Protocol):
-    """One number a row, higher where the model knows the row better.
+    """A signal: one number per row, higher where the model knows the row better.
 
     Attributes:
         name: unique; the column of every table.
         family: of verification.
-        per_unit: whether all of a subject's rows must be read together, so that each subject has its own holdout
-            reading (relearning); else rows are read independently.
-        needs_weights: whether it needs more than the model's outputs: weights, gradients. A model of which only
-            answers can be had (``models.black_box``) is read without it; so it is where a class does not say.
-        needs: what the kind of model must be able to do; nothing where a class does not say.
+        per_unit: whether all of a subject's rows must be read together, so that each subject has holdout values of its
+            own (relearning); else rows are read independently.
+        needs_weights: whether it needs weights or gradients, not outputs alone. Such a signal does not read a black box
+            (``models.black_box``). True if a class does not have the attribute.
+        needs: capabilities that the kind of model must have; none if a class does not have the attribute.
     """
 
     name: ClassVar[str]
@@ -102,44 +102,44 @@ class Signal(Protocol):
     needs: ClassVar[frozenset[Capability]]
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
-        """Settings of this signal, from the tuning split alone; empty where it has none."""
+        """Return the settings of this signal, found on the tuning split alone; empty where it has none."""
 
     def measure(self, model: nn.Module, rows: Batch, holdout: Batch, context: Context) -> tuple[Tensor, Tensor]:
         """Read a model, in evaluation mode and without changing it.
 
         Returns:
-            Readings on ``rows (n,)`` and on ``holdout (H,)``.
+            Values on ``rows (n,)`` and on ``holdout (H,)``.
         """
 
 
 def measure_units(
     signal: Signal, model: nn.Module, units: Sequence[Batch], holdout: Batch, context: Context
 ) -> list[tuple[Tensor, Tensor]]:
-    """A per-unit signal's readings of many subjects; faster where it has a way of its own, ``measure_units``."""
-    together = getattr(signal, "measure_units", None)
-    if together is not None:
-        return list(together(model, units, holdout, context))
+    """Read a model on many subjects by a per-unit signal; by its own ``measure_units`` if it has one."""
+    many = getattr(signal, "measure_units", None)
+    if many is not None:
+        return list(many(model, units, holdout, context))
     return [signal.measure(model, unit, holdout, context) for unit in units]
 
 
 def join(parts: Sequence[Batch]) -> Batch:
-    """Several batches as one."""
-    return Batch(batches.join([own.x for own in parts]), torch.cat([own.y for own in parts]))
+    """Join several batches to one."""
+    return Batch(batches.join([part.x for part in parts]), torch.cat([part.y for part in parts]))
 
 
 def spread(x: Inputs) -> Tensor:
-    """What the inputs of rows vary by.
+    """Return the scale by which the inputs of rows are perturbed.
 
     Args:
         x: training rows ``(N, ...)``.
 
     Returns:
-        Of features the standard deviation of each, shaped like one row; of several inputs by name theirs one after the
-        other; of tokens the share of each id among all of them ``(V,)``.
+        For features, the standard deviation of each, shaped like one row; for several named inputs, those of all, one
+        after the other; for tokens, the share of each id among all tokens, ``(V,)``.
     """
     if isinstance(x, Tensor):
         return x.float().std(0)
     if batches.MASK in x:
         ids = x[batches.IDS][x[batches.MASK].bool()]
         return torch.bincount(ids).float() / len(ids)
-    return torch.cat([own.float().std(0).flatten() for own in batches.tensors(x)])
+    return torch.cat([part.float().std(0).flatten() for part in batches.tensors(x)])

@@ -1,5 +1,5 @@
 """The residual trace: how much of a subject's data a model still holds, with an error bar.
 
-Everything here is arithmetic on readings, float64 arrays of members by rows; no model is touched. The formulas and
-what was measured of them stand in the documentation's page on the residual trace.
+Everything here is arithmetic on signal values: float64 arrays, members by rows. No model is touched. The formulas are
+in docs/trace.md and docs/statistics.md, with measured error rates.
 """

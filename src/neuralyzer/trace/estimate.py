@@ -1,4 +1,4 @@
-"""The score of a model on a subject's rows, and the unit that turns it into a trace."""
+"""The score of a model on a subject's rows, and the unit that turns a score into a trace (docs/statistics.md)."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ SMALLEST_UNIT = 0.3  # of |d|^2: keeps a trace finite where the bias correction 
 
 @dataclass(frozen=True)
 class Gap:
-    """What having seen the rows does to a signal, and how each row counts; of one model or of ``K`` at once.
+    """The difference that training on the rows makes, and each row's weight; for one model or ``K`` at once.
 
     Attributes:
         weights: ``w_i = d_i / sigma_i``, ``(n,)`` or ``(K, n)``.
@@ -29,9 +29,9 @@ class Gap:
 
 
 def gap(
-    moments: Moments, holdout: Holdout, seen: Floats, never: Floats, floor: float, asked: Flags | None = None
+    moments: Moments, holdout: Holdout, seen: Floats, never: Floats, floor: float, comparable: Flags | None = None
 ) -> Gap:
-    """The gap between having seen and not, cleared of what sets the two groups apart on the holdout.
+    """Return the gap between members that saw the rows and members that did not, less their difference on the holdout.
 
     Args:
         moments: on the subject's rows.
@@ -39,7 +39,7 @@ def gap(
         seen: mean on the holdout over members that saw the subject, ``(H,)``.
         never: mean on the holdout over members that did not, ``(H,)`` or ``(K, H)``.
         floor: smallest gap that counts.
-        asked: which rows count, ``(n,)`` or ``(K, n)``; all by default.
+        comparable: on which rows each model can be compared, ``(n,)`` or ``(K, n)``; all by default.
 
     Returns:
         The gap.
@@ -48,8 +48,8 @@ def gap(
     delta = moments.seen - moments.never - between.on(moments.never, moments.spread)
     d = np.maximum(delta, floor) / moments.spread
     counted = delta > floor
-    if asked is not None:
-        d, counted = np.where(asked, d, 0.0), counted & asked
+    if comparable is not None:
+        d, counted = np.where(comparable, d, 0.0), counted & comparable
     bias = (counted / moments.n_never).sum(-1)
     squared = np.square(d).sum(-1)
     unit = np.maximum(
@@ -59,7 +59,7 @@ def gap(
 
 
 def score(reading: Floats, moments: Moments, shift: Shift, gap: Gap) -> PerModel:
-    """``q``: the weighted excess over the never-seen prediction, in units of the model's noise.
+    """Return the score ``q``: the weighted excess over the never-seen prediction, in units of the model's noise.
 
     Args:
         reading: the model's readings on the subject's rows, ``(n,)``, or those of ``K`` models, ``(K, n)``.
@@ -68,7 +68,8 @@ def score(reading: Floats, moments: Moments, shift: Shift, gap: Gap) -> PerModel
         gap: of the subject.
 
     Returns:
-        The score, one a model; the gap's ``bias``, ``R / n_never`` where all are asked, removes the bias of using the never-seen mean in gap and excess.
+        One score per model. The gap's ``bias`` (``R / n_never`` where all rows are comparable) is subtracted, because
+        the never-seen mean enters both the gap and the excess.
     """
     excess = reading - moments.never - shift.on(moments.never, moments.spread)
     return ((gap.weights * excess).sum(-1) - gap.bias) / (shift.noise * gap.norm)

@@ -1,22 +1,23 @@
-"""The gap that having seen a row would make, where no member saw it: predicted from what training rows show."""
+"""The predicted gap of a row that no member saw: a curve fitted to the gaps of the training rows."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from neuralyzer.references.signal_values import Floats
-from neuralyzer.trace.null_table import Table
+from neuralyzer.trace.null_table import NullTable
 
-KNOTS = 10
+KNOTS = 10  # points of the curve, each the mean over a tenth of the rows
 
 
 @dataclass(frozen=True)
 class GapCurve:
-    """Mean gap of training rows against their never-seen mean.
+    """Mean gap of training rows as a function of their never-seen mean.
 
-    Piecewise linear between the means over tenths of the rows and level beyond the outermost, for the gap falls fast
-    and then hardly any more: what a model knows unseen, it need not be shown. Predicted in the signal's own unit, not
-    in spreads: the spread within the members that saw a row, which is smaller, has no counterpart where none saw it.
+    The curve is piecewise linear between the means over tenths of the rows and constant beyond the outermost. The gap
+    first falls fast and then hardly changes: training on a row adds little where models predict it well without. The
+    curve predicts in the signal's own unit, not in spreads, since the spread includes the members that saw a row, and
+    no member saw the claimed rows.
 
     Attributes:
         at: never-seen means, ascending, ``(K,)``.
@@ -27,14 +28,14 @@ class GapCurve:
     gap: Floats
 
     def on(self, mean: Floats) -> Floats:
-        """The gap expected on rows of never-seen means ``mean (n,)``."""
+        """Return the gap expected on rows of never-seen means ``mean (n,)``."""
         return np.asarray(np.interp(mean, self.at, self.gap))
 
 
-def gap_curve(table: Table) -> GapCurve:
-    """The curve through a table's training rows."""
-    moments = [null.moments for null in table.nulls.values()]
-    never = np.concatenate([own.never for own in moments])
-    gap = np.concatenate([own.seen for own in moments]) - never
+def gap_curve(table: NullTable) -> GapCurve:
+    """Fit the curve to a table's training rows."""
+    by_subject = [null.moments for null in table.nulls.values()]
+    never = np.concatenate([moments.never for moments in by_subject])
+    gap = np.concatenate([moments.seen for moments in by_subject]) - never
     tenths = np.array_split(np.argsort(never, kind="stable"), min(KNOTS, len(never)))
-    return GapCurve(np.array([never[own].mean() for own in tenths]), np.array([gap[own].mean() for own in tenths]))
+    return GapCurve(np.array([never[rows].mean() for rows in tenths]), np.array([gap[rows].mean() for rows in tenths]))

@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 
 from neuralyzer.references.signal_values import Floats
-from neuralyzer.trace.null_table import Table
+from neuralyzer.trace.null_table import NullTable
 
-Fineness = Mapping[str, float]  # by signal: the score that a whole trace is worth, in standard deviations
+Sensitivities = Mapping[str, float]  # by signal: a whole trace's score, in standard deviations of null scores
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Joint:
     Attributes:
         signals: the signals it is taken over.
         statistic: largest weighted ``|z|`` over them; two-sided, since over-forgetting gives a subject away too.
-        critical: its null's quantile.
-        p_value: share of (never-seen member, subject) pairs at least as odd.
+        critical: the quantile ``1 - alpha`` of the null.
+        p_value: share of (never-seen member, subject) pairs whose statistic is at least as large.
         rejects: whether ``p_value`` is at most alpha.
     """
 
@@ -31,84 +31,85 @@ class Joint:
     rejects: bool
 
 
-def weights(signals: Sequence[str], sensitivity: Fineness | None) -> Floats:
-    """How much each signal's ``|z|`` weighs: as finely as it sees this request, beside the finest of them.
+def weights(signals: Sequence[str], sensitivity: Sensitivities | None) -> Floats:
+    """Return each signal's weight in the joint test: its sensitivity to this request, divided by the largest.
 
-    A family that could hardly find the whole trace makes noise alone: under the plain maximum it raises the critical
-    value for all. Weights come from the members, never from the model under test, so the null has the same.
+    A signal that could hardly find the whole trace adds noise alone: in an unweighted maximum it would raise the
+    critical value for all (decision 16). Weights come from the members, never from the model under test, so the null
+    has the same weights.
 
     Returns:
-        Weights ``(signals,)``, 1 for the finest; all 1 without a fineness.
+        Weights ``(signals,)``, 1 for the most sensitive; all 1 where ``sensitivity`` is None.
     """
     if sensitivity is None:
         return np.ones(len(signals))
-    fine = np.array([sensitivity[signal] for signal in signals])
-    return np.asarray(fine / fine.max())
+    values = np.array([sensitivity[signal] for signal in signals])
+    return np.asarray(values / values.max())
 
 
-def joint_null(tables: Mapping[str, Table], signals: Sequence[str], weighted: bool = False) -> Floats:
-    """Largest null ``|z|`` over ``signals`` of each (member, subject) pair that has all of them.
+def joint_null(tables: Mapping[str, NullTable], signals: Sequence[str], weighted: bool = False) -> Floats:
+    """Return the largest null ``|z|`` over ``signals`` of each (member, subject) pair that has all of them.
 
     Args:
-        tables: null distributions by signal.
+        tables: null tables by signal.
         signals: which take part.
-        weighted: whether each subject's ``|z|`` is weighted by how finely each signal sees that subject.
+        weighted: whether each signal's ``|z|`` is weighted by its sensitivity to the subject.
 
     Returns:
-        One value a pair.
+        One value per pair.
     """
     return np.concatenate(joint_nulls(tables, signals, weighted))
 
 
-def joint_nulls(tables: Mapping[str, Table], signals: Sequence[str], weighted: bool = False) -> tuple[Floats, ...]:
-    """The values of ``joint_null`` by subject, in the order of their numbers, ``(members that never saw it,)`` each."""
+def joint_nulls(tables: Mapping[str, NullTable], signals: Sequence[str], weighted: bool = False) -> tuple[Floats, ...]:
+    """Return the values of ``joint_null`` by subject, in the order of their numbers, ``(n_never,)`` each."""
     return _joint_nulls(tuple(tables[signal] for signal in signals), weighted)
 
 
-def shared(tables: Iterable[Table]) -> list[int]:
-    """The subjects that every signal has a null for, in the order of their numbers."""
+def shared_subjects(tables: Iterable[NullTable]) -> list[int]:
+    """Return the subjects that every signal has a null for, in the order of their numbers."""
     return sorted(set.intersection(*(set(table.subject_z) for table in tables)))
 
 
 @lru_cache(maxsize=64)
-def _joint_nulls(tables: tuple[Table, ...], weighted: bool) -> tuple[Floats, ...]:
-    found = []
-    for subject in shared(tables):
-        own = np.ones(len(tables))
+def _joint_nulls(tables: tuple[NullTable, ...], weighted: bool) -> tuple[Floats, ...]:
+    nulls = []
+    for subject in shared_subjects(tables):
+        weight = np.ones(len(tables))
         if weighted:
             sensitivity = np.array([table.sensitivity(subject) for table in tables])
-            own = sensitivity / sensitivity.max()
+            weight = sensitivity / sensitivity.max()
         z = np.stack([np.abs(table.subject_z[subject]) for table in tables])
-        found.append((own[:, None] * z).max(0))
-    return tuple(found)
+        nulls.append((weight[:, None] * z).max(0))
+    return tuple(nulls)
 
 
 def p_above(null: Floats, statistic: float) -> float:
-    """The share of values that are at least as large, the statistic itself counted among them."""
+    """Return the p-value: the share of null values at least as large as the statistic, itself counted among them."""
     return (1 + int((null >= statistic).sum())) / (1 + len(null))
 
 
 def joint_test(
-    tables: Mapping[str, Table],
+    tables: Mapping[str, NullTable],
     z: Mapping[str, float],
     signals: Sequence[str],
     alpha: float,
-    sensitivity: Fineness | None = None,
+    sensitivity: Sensitivities | None = None,
 ) -> Joint:
-    """Test a model.
+    """Test whether a model never saw the rows.
 
     Args:
-        tables: null distributions by signal, of one half.
+        tables: null tables by signal, of one split.
         z: the model's z by signal.
         signals: which signals take part.
         alpha: error rate.
-        fineness: of each signal on the request; without it the plain maximum is taken.
+        sensitivity: of each signal to the request; without it the maximum is not weighted.
 
     Returns:
         The test.
     """
     null = joint_null(tables, signals, weighted=sensitivity is not None)
-    own = weights(signals, sensitivity)
-    statistic = max(float(weight * abs(z[signal])) for weight, signal in zip(own, signals, strict=True))
+    by_signal = weights(signals, sensitivity)
+    statistic = max(float(weight * abs(z[signal])) for weight, signal in zip(by_signal, signals, strict=True))
     p = p_above(null, statistic)
     return Joint(tuple(signals), statistic, float(np.quantile(null, 1 - alpha)), p, p <= alpha)

@@ -17,7 +17,7 @@ class Moments:
         never: mean ``mu`` over the ``n_never`` members that never saw the subject, ``(n,)``.
         seen: mean ``nu`` over the members that did, ``(n,)``.
         spread: pooled standard deviation ``sigma`` within the two groups, floored, ``(n,)``.
-        n_never: how many of these were asked about each row, ``(n,)``.
+        n_never: how many of these are comparable on each row, ``(n,)``.
         n_seen: how many held each row, ``(n,)``.
     """
 
@@ -28,63 +28,65 @@ class Moments:
     n_seen: Floats
 
 
-def moments(never: Floats, seen: Floats, held: Flags, floor: float = 0.0, asked: Flags | None = None) -> Moments:
-    """Moments from readings.
+def moments(never: Floats, seen: Floats, held: Flags, floor: float = 0.0, comparable: Flags | None = None) -> Moments:
+    """Return the moments of signal values.
 
     Args:
-        never: readings of members that never saw the rows, ``(n_never, n)``.
-        seen: readings of members that saw the subject, ``(n_seen, n)``.
+        never: values of members that never saw the rows, ``(n_never, n)``.
+        seen: values of members that saw the subject, ``(n_seen, n)``.
         held: which of the latter held each row, ``(n_seen, n)``.
         floor: smallest spread.
-        asked: which of the former count on each row, ``(n_never, n)``; all by default.
+        comparable: which of the former count on each row, ``(n_never, n)``; all by default.
 
     Returns:
-        The moments; the variance is pooled on two degrees of freedom less than there are readings of a row.
+        The moments; the pooled variance of a row has two degrees of freedom less than the row has values.
     """
-    asked = np.ones(never.shape, dtype=bool) if asked is None else asked
-    mu, n_never, apart = _mean(never, asked)
+    comparable = np.ones(never.shape, dtype=bool) if comparable is None else comparable
+    mu, n_never, apart = _mean(never, comparable)
     nu, n_seen, beyond = _mean(seen, held)
     within = np.square(apart).sum(0) + np.square(beyond).sum(0)
     sigma = np.sqrt(within / (n_never + n_seen - 2))
     return Moments(mu, nu, np.maximum(sigma, floor), n_never, n_seen)
 
 
-def without_each(never: Floats, seen: Floats, held: Flags, floor: float = 0.0, asked: Flags | None = None) -> Moments:
-    """Moments without each of the members that never saw the rows in turn.
+def without_each(
+    never: Floats, seen: Floats, held: Flags, floor: float = 0.0, comparable: Flags | None = None
+) -> Moments:
+    """Return the moments without each of the members that never saw the rows, in turn.
 
     Args:
         never: as for ``moments``.
         seen: as for ``moments``.
         held: as for ``moments``.
         floor: smallest spread.
-        asked: as for ``moments``; two at least on each row.
+        comparable: as for ``moments``; two at least on each row.
 
     Returns:
-        Moments whose ``never``, ``spread`` and ``n_never`` are ``(n_never, n)``, a line for each member left out.
+        Moments whose ``never``, ``spread`` and ``n_never`` are ``(n_never, n)``, one row for each member left out.
     """
-    asked = np.ones(never.shape, dtype=bool) if asked is None else asked
-    mu, count, apart = _mean(never, asked)  # nothing is apart where a member is not asked
+    comparable = np.ones(never.shape, dtype=bool) if comparable is None else comparable
+    mu, count, apart = _mean(never, comparable)  # a member's deviation is 0 where it is not comparable
     nu, n_seen, beyond = _mean(seen, held)
-    others = count - asked
+    others = count - comparable
     within = np.square(apart).sum(0) - np.square(apart) * count / (count - 1)
     within = np.maximum(within, 0.0) + np.square(beyond).sum(0)
     sigma = np.sqrt(within / (others + n_seen - 2))
     return Moments(mu - apart / (count - 1), nu, np.maximum(sigma, floor), others, n_seen)
 
 
-def _mean(readings: Floats, counted: Flags) -> tuple[Floats, Floats, Floats]:
-    """Mean and count of those readings of each row that count, ``(n,)``, and how far each is apart; 0 where it doesn't."""
+def _mean(values: Floats, counted: Flags) -> tuple[Floats, Floats, Floats]:
+    """Return mean and number of the counted values of each row, ``(n,)``, and their deviations; 0 if not counted."""
     count = counted.sum(0).astype(float)
-    mean = np.where(counted, readings, 0.0).sum(0) / count
-    return mean, count, np.where(counted, readings - mean, 0.0)
+    mean = np.where(counted, values, 0.0).sum(0) / count
+    return mean, count, np.where(counted, values - mean, 0.0)
 
 
 def smallest_spread(spread: Floats) -> float:
-    """A quarter of the median over the rows on which members differ at all; 0 where they differ on none."""
+    """Return a quarter of the median spread over the rows on which members differ; 0 where they differ on none."""
     differing = spread[spread > 0]
     return SMALLEST_SPREAD * float(np.median(differing)) if len(differing) else 0.0
 
 
 def floored(spread: Floats) -> Floats:
-    """Spreads, none below the smallest one allowed."""
+    """Return the spreads, each raised to ``smallest_spread`` at least."""
     return np.maximum(spread, smallest_spread(spread))

@@ -1,7 +1,7 @@
-"""Never-seen prediction: how a model under test differs from the members on rows that none of them saw.
+"""Never-seen prediction: the signal values expected of the model under test on rows that it never saw.
 
-The model saw more data than a member, is better or worse, scaled or noisier. Holdout rows tell by how much; the
-same shift is expected on the subject's rows, had the model never seen them.
+The model was trained on more data than a member; it may be better or worse, differently scaled or noisier. The shift is
+fitted on holdout rows, and the same shift is expected on the subject's rows, had the model never seen them.
 """
 
 from dataclasses import dataclass
@@ -13,15 +13,20 @@ from neuralyzer.references.signal_values import Floats
 from neuralyzer.trace.moments import floored
 
 PerModel = Any  # a float of one model, an array ``(K,)`` of several
-SMALLEST_NOISE = 1e-6  # in spreads; keeps scores finite for a model that reads just as the members' mean
-LARGEST_RESIDUAL = 4.0  # in spreads; a few odd holdout rows must not rule the model's noise
+SMALLEST_NOISE = 1e-6  # in spreads; keeps scores finite for a model that equals the members' mean on the holdout
+LARGEST_RESIDUAL = 4.0  # in spreads; larger residuals are clipped, so that few outliers do not dominate the noise
 
 
 @dataclass(frozen=True)
 class Shift:
-    """``c0 sigma + c1 mu`` on a row with never-seen mean ``mu`` and spread ``sigma``; ``noise`` is the model's own, g.
+    """A fitted shift, ``c0 sigma + c1 mu`` on a row with never-seen mean ``mu`` and spread ``sigma``.
 
-    Of one model, or of ``K`` at once: then each is ``(K,)``.
+    For ``K`` models at once, each attribute is ``(K,)``.
+
+    Attributes:
+        c0: shift in spreads.
+        c1: shift per unit of the never-seen mean.
+        noise: root mean square residual ``g``, in spreads.
     """
 
     c0: PerModel
@@ -29,24 +34,24 @@ class Shift:
     noise: PerModel
 
     def on(self, mean: Floats, spread: Floats) -> Floats:
-        """The shift expected on rows, ``(n,)`` or ``(K, n)``."""
+        """Return the shift expected on rows, ``(n,)`` or ``(K, n)``."""
         c0, c1 = np.asarray(self.c0)[..., None], np.asarray(self.c1)[..., None]
         return np.asarray(c0 * spread + c1 * mean)
 
 
 @dataclass(frozen=True)
 class Holdout:
-    """Readings of all members on the holdout: mean ``m_j`` and floored spread ``s_j``, ``(H,)`` each."""
+    """The members' signal values on the holdout: mean ``m_j`` and floored spread ``s_j``, ``(H,)`` each."""
 
     mean: Floats
     spread: Floats
 
     def shift(self, reading: Floats, never: Floats) -> Shift:
-        """Least squares of ``(reading - never) / s`` on ``(1, m / s)``.
+        """Fit ``(reading - never) / s`` to ``(1, m / s)`` by least squares.
 
         Args:
-            reading: the model's readings on the holdout, ``(H,)``, or those of ``K`` models, ``(K, H)``.
-            never: mean over the members that never saw the subject, ``(H,)``, or one each.
+            reading: the model's values on the holdout, ``(H,)``, or those of ``K`` models, ``(K, H)``.
+            never: mean over the members that never saw the subject, ``(H,)``, or one for each model, ``(K, H)``.
 
         Returns:
             The fitted shift; its noise is the root mean square of the residuals, clipped at 4.
@@ -62,11 +67,11 @@ class Holdout:
         return Shift(c0, c1, np.maximum(np.sqrt(np.square(residuals).mean(-1)), SMALLEST_NOISE))
 
 
-def shifts_apart(readings: Floats) -> list[Shift]:
-    """How each of ``M`` members differs from the others on the holdout, ``(M, H)``; nothing of its own is among them."""
-    found = []
-    for member, own in enumerate(readings):
+def leave_one_out_shifts(readings: Floats) -> list[Shift]:
+    """Fit each member's shift against all other members, from ``M`` members' holdout values ``(M, H)``."""
+    shifts = []
+    for member, values in enumerate(readings):
         others = np.delete(readings, member, 0)
         mean = others.mean(0)
-        found.append(Holdout(mean, floored(others.std(0, ddof=1))).shift(own, mean))
-    return found
+        shifts.append(Holdout(mean, floored(others.std(0, ddof=1))).shift(values, mean))
+    return shifts

@@ -1,7 +1,7 @@
-"""The scale of a subject's scores: its own variance, shrunk towards what similar subjects have.
+"""The scale of a subject's scores: its own variance, shrunk towards that of similar subjects.
 
-Empirical Bayes for variances (Smyth 2004, limma), with a trend: the prior follows the variance among members that
-did see the subject, since rows of one subject correlate and that variance knows it.
+Empirical Bayes for variances (Smyth 2004, limma), with a trend: the prior depends on the variance among members that
+saw the subject, which reflects how its rows correlate.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,19 @@ from scipy.special import digamma, polygamma
 
 from neuralyzer.references.signal_values import Floats
 
-PRIOR_RANGE = (2.0, 60.0)  # degrees of freedom of the prior
+PRIOR_RANGE = (2.0, 60.0)  # smallest and largest degrees of freedom of the prior
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Prior of the variances of ``S`` subjects: ``variance (S,)`` on ``freedom`` degrees of freedom."""
+    """A prior of the subjects' score variances.
+
+    Attributes:
+        intercept: of the log variance on the log variance among members that saw a subject.
+        slope: of the same.
+        freedom: degrees of freedom.
+        least: smallest variance among members that saw a subject; smaller ones count as this.
+    """
 
     intercept: float
     slope: float
@@ -24,12 +31,12 @@ class Prior:
     least: float = 0.0
 
     def variance(self, seen: Floats) -> Floats:
-        """Prior variances, from the variances among members that saw the subjects, ``least`` where that is less."""
+        """Return the prior variances of ``S`` subjects, from their variances among members that saw them, ``(S,)``."""
         trend = self.intercept + self.slope * np.log(np.maximum(seen, self.least))
         return np.asarray(np.exp(trend + digamma(self.freedom / 2) - np.log(self.freedom / 2)))
 
     def shrink(self, variance: Floats | float, freedom: Floats | float, seen: Floats) -> Floats:
-        """Posterior variances of own ``variance`` on ``freedom`` degrees of freedom."""
+        """Return the posterior variances of subjects that have ``variance`` on ``freedom`` degrees of freedom."""
         return np.asarray((freedom * variance + self.freedom * self.variance(seen)) / (freedom + self.freedom))
 
 
@@ -42,8 +49,8 @@ def prior(variance: Floats, freedom: Floats, seen: Floats) -> Prior:
         seen: variance among members that saw the subject, ``(S,)``.
 
     Returns:
-        The prior. With fewer than three subjects no trend is fitted. Members agree on some subjects by a discrete
-        signal: their variance of 0 counts as the smallest that there is.
+        The prior. With fewer than three subjects no trend is fitted. By a discrete signal all members may agree on a
+        subject: its variance of 0 counts as the smallest positive one.
     """
     half, least = freedom / 2, _least(seen)
     e = np.log(np.maximum(variance, _least(variance))) - digamma(half) + np.log(half)
@@ -60,18 +67,18 @@ def prior(variance: Floats, freedom: Floats, seen: Floats) -> Prior:
 
 
 def _least(variances: Floats) -> float:
-    """The smallest variance above 0; 1 where there is none, in units of the rows' spread."""
+    """Return the smallest variance above 0; 1 where there is none."""
     return float(np.min(variances, where=variances > 0, initial=np.inf)) if (variances > 0).any() else 1.0
 
 
 def _freedom(excess: float) -> float:
-    """``d0`` with ``trigamma(d0 / 2) = excess``, held in its range."""
+    """Return ``d0`` with ``trigamma(d0 / 2) = excess``, within ``PRIOR_RANGE``."""
     low, high = PRIOR_RANGE
     if excess <= polygamma(1, high / 2):
         return high
     if excess >= polygamma(1, low / 2):
         return low
-    for _ in range(60):  # trigamma falls steadily
+    for _ in range(60):  # bisection: trigamma is decreasing
         middle = (low + high) / 2
         low, high = (middle, high) if polygamma(1, middle / 2) > excess else (low, middle)
     return (low + high) / 2

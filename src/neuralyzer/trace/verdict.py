@@ -1,11 +1,11 @@
-"""The four words that an audit and a verification may end with."""
+"""The verdict: the four words that an audit and a verification may end with, and the rule that chooses one."""
 
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """How much of a request's rows a model holds."""
+    """A statement on whether a model still holds a request's rows."""
 
     FORGOTTEN = "forgotten"
     NOT_FORGOTTEN = "not forgotten"
@@ -13,20 +13,22 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-FIRST_ACCESS, SECOND_ACCESS = 1.960, 2.241  # normal quantiles at 2.5 % and 1.25 % misses
+# Standard normal quantiles: a detectable trace is missed in 2.5 % of cases at the first access to the evaluation split
+# and in 1.25 % at the second (docs/trace.md, "Looks").
+FIRST_ACCESS, SECOND_ACCESS = 1.960, 2.241
 
 
 def counting(detectable: Mapping[str, float], limit: float = 1.0) -> tuple[str, ...]:
-    """The signals whose detectable trace, on the tuning split, would have found the original's whole trace."""
+    """Return the signals that could have found the original's whole trace, by their detectable traces."""
     return tuple(signal for signal, value in detectable.items() if value <= limit)
 
 
 def bound(
     detectable: Mapping[str, float], counts: Collection[str], required: Collection[Collection[str]]
 ) -> float | None:
-    """The trace that would have been found in each way that a verdict requires.
+    """Return the smallest trace that would have been found by each kind of evidence that a verdict requires.
 
-    A family that sees coarsely is tested as well, and may reject; it makes no other family see less.
+    A less sensitive family is tested as well, and may reject; it does not make the bound of the others larger.
 
     Args:
         detectable: detectable trace by signal.
@@ -34,11 +36,12 @@ def bound(
         required: groups of signals of which one each must count.
 
     Returns:
-        The largest over the groups of the finest counting signal's; None where a group has none.
+        The largest, over the groups, of the smallest detectable trace of a counting signal; None where a group has
+        none.
     """
-    finest = [min((detectable[signal] for signal in group if signal in counts), default=None) for group in required]
-    known = [own for own in finest if own is not None]
-    return max(known) if finest and len(known) == len(finest) else None
+    smallest = [min((detectable[signal] for signal in group if signal in counts), default=None) for group in required]
+    known = [value for value in smallest if value is not None]
+    return max(known) if smallest and len(known) == len(smallest) else None
 
 
 def decide(
@@ -52,20 +55,20 @@ def decide(
     alarmed: bool = False,
     missed: bool = False,
 ) -> Verdict:
-    """The verdict on a model.
+    """Return the verdict on a model.
 
     Args:
         rejects: whether the joint test rejects that the model never saw the rows.
-        original_rejected: whether the joint test rejects it of the original: on the tuning split, or where it judges.
+        original_rejected: whether the joint test rejects this for the original, on either split.
         detectable: detectable trace by signal, on the split that decides.
         counts: signals that count, declared before unlearning.
         required: groups of signals of which one each must count.
-        max_trace: largest trace that may have been missed: of each required group, the finest counting signal finds it.
+        max_trace: largest trace that may have been missed: ``bound`` must not exceed it.
         alarmed: whether the negative control failed: the test rejects models that never saw the rows.
         missed: whether the positive control failed: the test does not find models that saw them.
 
     Returns:
-        The first of the words that applies. A test that misses still says something where it rejects.
+        The first of the words that applies. A failed positive control does not invalidate a rejection.
     """
     if alarmed:
         return Verdict.INCONCLUSIVE
@@ -73,7 +76,7 @@ def decide(
         return Verdict.NOT_FORGOTTEN
     if missed:
         return Verdict.INCONCLUSIVE
-    if not original_rejected:  # what is not found before is not missed after
+    if not original_rejected:  # a test that does not find the rows in the original proves nothing where it finds none
         return Verdict.INCONCLUSIVE if counts else Verdict.UNTRACEABLE
     limit = bound(detectable, counts, required)
     return Verdict.FORGOTTEN if limit is not None and limit <= max_trace else Verdict.INCONCLUSIVE

@@ -17,7 +17,7 @@ from neuralyzer.influence.removal import predicted_outputs
 from neuralyzer.models import reading
 from neuralyzer.models.objective import Objective, matchable
 from neuralyzer.references.measurement.copies import copies
-from neuralyzer.references.measurement.split import Asked, ReferenceSplit
+from neuralyzer.references.measurement.split import ReferenceSplit, RowBlock
 from neuralyzer.references.signal_values import Part
 from neuralyzer.signals.margin import Margin
 from neuralyzer.trace import estimator
@@ -152,7 +152,11 @@ class Aims:
 def remembered(task: Task) -> float:
     """The original's own trace by ``margin``, as the tuning split reads it; 1 where it cannot be read."""
     split = task.references
-    found = None if split is None else estimator.alone(split.thinned, task.parts, task.alpha, Margin.name, task.model)
+    found = (
+        None
+        if split is None
+        else estimator.signal_trace(split.thinned, task.parts, task.alpha, Margin.name, task.model)
+    )
     return 1.0 if found is None else max(0.0, found)
 
 
@@ -167,7 +171,7 @@ def leads(task: Task, module: nn.Module) -> np.ndarray:
         ``(F,)``, in the order of the task's rows, as the tuning split tells it from the holdout; 0 where it cannot be read.
     """
     split, found = task.references, np.zeros(len(task.positions))
-    own = split and estimator.lead(split.thinned, task.parts, task.alpha, Margin.name, module)
+    own = split and estimator.expected_shifts(split.thinned, task.parts, task.alpha, Margin.name, module)
     if own:
         found[_places(task)] = np.concatenate(own)
     return found
@@ -195,7 +199,7 @@ def _own(task: Task, shown: Iterable[Inputs]) -> Tensor:
 
 
 def _said(
-    task: Task, asked: Callable[[ReferenceSplit, Sequence[Part]], list[Asked]], otherwise: Tensor | None = None
+    task: Task, asked: Callable[[ReferenceSplit, Sequence[Part]], list[RowBlock]], otherwise: Tensor | None = None
 ) -> Tensor:
     """What the members that are asked about each row say together, of it or of its copies, as one target each.
 
@@ -209,7 +213,7 @@ def _said(
     y = task.oracle.data.gather(task.positions)[1]
     said = None if otherwise is None else otherwise.clone()
     blocks = asked(split, task.parts)
-    for (rows, shown), (_, members) in zip(split.shown(task.parts, blocks), blocks, strict=True):
+    for (rows, shown), (_, members) in zip(split.block_outputs(task.parts, blocks), blocks, strict=True):
         if lacking is not None:
             shown = [filled_in(outputs, lacking[torch.from_numpy(members)]) for outputs in shown]
         found = matchable(task.objective).target(torch.cat(shown[1:] or shown), y[places[rows]])

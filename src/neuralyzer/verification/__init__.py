@@ -1,1 +1,1 @@
-"""Audit of the original, verdict on what was unlearned, and the team's own acceptance tests."""
+"""The audit of the original, the verdict on an unlearned model, and the team's own acceptance tests."""

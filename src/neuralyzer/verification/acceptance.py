@@ -16,11 +16,11 @@ WEIGHTS_VARIABLE = "NEURALYZER_WEIGHTS"
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What the acceptance tests said.
+    """The results of the acceptance tests.
 
     Attributes:
-        passed: how many passed.
-        failed: how many failed.
+        passed: number of tests that passed.
+        failed: number of tests that failed.
         tests: each test's name and whether it passed; a command that is not pytest is one test.
         command: what was run.
     """
@@ -31,12 +31,12 @@ class Acceptance:
     command: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as plain values."""
+        """Return the result as plain values."""
         return asdict(self) | {"tests": list(self.tests)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Acceptance":
-        """The result that ``to_dict`` wrote down."""
+        """Return the result that ``to_dict`` wrote down."""
         return cls(values["passed"], values["failed"], tuple(values["tests"]), values["command"])
 
 
@@ -44,12 +44,12 @@ def run_acceptance(command: str, weights: Path, folder: Path | None = None) -> A
     """Run the team's command on new weights.
 
     Args:
-        command: such as ``pytest tests/model``; exit code 0 means passed, and any other failed, whatever a report says.
+        command: such as ``pytest tests/model``; exit code 0 means passed and any other failed, whatever a report says.
         weights: path that the command finds in ``NEURALYZER_WEIGHTS``.
-        folder: where it runs; the present one by default.
+        folder: where it runs; the current one by default.
 
     Returns:
-        Each test's result where the command is pytest's, else the command's.
+        Each test's result if the command runs pytest, else the command's as one test.
 
     Raises:
         AcceptanceError: if the command cannot be run, or runs no test.
@@ -93,7 +93,8 @@ def _from_junit(record: Path, command: str, done: "subprocess.CompletedProcess[s
         last = ([line for line in (done.stdout + done.stderr).splitlines() if line.strip()] or ["no output"])[-1]
         raise AcceptanceError(f"the acceptance command {command!r} ran no test: {last.strip()}")
     if done.returncode != 0 and all(test["ok"] for test in tests):
-        # The report is of one run of pytest; the command did more, or was stopped, and says that it failed.
+        # The report covers one run of pytest alone; the command did more or was stopped, and its exit code is a
+        # failure.
         tests.append(_test(f"{name} exited {done.returncode}", False))
     passed = sum(test["ok"] for test in tests)
     return Acceptance(passed, len(tests) - passed, tuple(tests), command)

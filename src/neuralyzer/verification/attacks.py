@@ -1,4 +1,4 @@
-"""Scores people know, beside the trace: LiRA and RMIA on the references themselves and on the model under test."""
+"""LiRA and RMIA beside the trace: on the references themselves and on the model under test; they decide nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from neuralyzer.attacks.evaluation import Attacked, on_members, on_request, readable
+from neuralyzer.attacks.evaluation import AttackResult, on_members, on_request, readable
 from neuralyzer.attacks.shadows import SIGNAL
 from neuralyzer.models.classification import Classification
-from neuralyzer.trace.estimator import Estimates, Signals
+from neuralyzer.trace.estimator import Estimates, RequestEstimator
 
 NAMES = {
     "lira-online": "LiRA, online",
@@ -19,20 +19,20 @@ NAMES = {
     "rmia-online": "RMIA, online",
     "rmia-offline": "RMIA, offline",
 }
-REFERENCES = "references"  # in place of a model's name: what is achieved on this kind of model at large
+REFERENCES = "references"  # in place of a model's name, for the attacks on all members of a split
 
 
 @dataclass(frozen=True)
 class Attacks:
-    """What membership inference achieves on one half of the references.
+    """The results of membership inference on one split of the references.
 
     Attributes:
-        members: of the split: the attacker's shadow models.
-        scores: a line for each attack, unit and model: attack, unit (row or subject), model (references, original,
+        members: of the split, which are the attacker's shadow models.
+        scores: one row for each attack, unit and model: attack, unit (row or subject), model (references, original,
             unlearned), positives, negatives, auc, auc_low, auc_high, tpr (by false positive rate: fpr, tpr, low, high;
             None where the negatives are too few), score and percentile (of the requested subjects among members that
             never saw them).
-        curves: a line for each attack by row and model: attack, model, points ``[fpr, tpr]``.
+        curves: one for each attack by row and model: attack, model, points ``[fpr, tpr]``.
     """
 
     members: int
@@ -40,61 +40,62 @@ class Attacks:
     curves: tuple[dict[str, Any], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The attacks as plain values."""
+        """Return the attacks as plain values."""
         return {"members": self.members, "scores": list(self.scores), "curves": list(self.curves)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Attacks":
-        """The attacks that ``to_dict`` wrote down."""
+        """Return the attacks that ``to_dict`` wrote down."""
         return cls(values["members"], tuple(values["scores"]), tuple(values["curves"]))
 
     def __rich__(self) -> RenderableType:
-        return attacks_view(self)
+        return _attacks_view(self)
 
 
-def attacks(estimator: Signals, read: Mapping[str, Estimates]) -> Attacks | None:
-    """Attack the split that an estimator reads with, and the models that it read.
+def attacks(estimator: RequestEstimator, read: Mapping[str, Estimates]) -> Attacks | None:
+    """Attack the members of an estimator's split, and the models that the estimator read.
 
     Args:
         estimator: of the request.
-        read: what it read, by model: original, unlearned.
+        read: its estimates by model: original, unlearned.
 
     Returns:
-        The attacks; None where no requested row can be attacked. RMIA speaks of probabilities, so that models of real
-        targets have LiRA alone.
+        The attacks; None where no requested row can be attacked. RMIA needs probabilities, so for regression there is
+        LiRA alone.
     """
     split = estimator.split.values
     if not readable(split) or not all(SIGNAL in estimates.readings for estimates in read.values()):
         return None
     classes = isinstance(estimator.split.evaluator.context.objective, Classification)
-    found: dict[str, tuple[Attacked, ...]] = {}
+    by_model: dict[str, tuple[AttackResult, ...]] = {}
     for model, estimates in read.items():
         margin = estimates.readings[SIGNAL]
-        found[model] = on_request(split, estimator.parts, margin.rows, margin.holdout[0], classes)
-    if not any(found.values()):
+        by_model[model] = on_request(split, estimator.parts, margin.rows, margin.holdout[0], classes)
+    if not any(by_model.values()):
         return None
-    every = [(model, own) for model, each in {REFERENCES: on_members(split, classes), **found}.items() for own in each]
-    every.sort(key=lambda pair: (list(NAMES).index(pair[1].attack), pair[1].unit))
+    by_model = {REFERENCES: on_members(split, classes), **by_model}
+    results = [(model, result) for model, of_model in by_model.items() for result in of_model]
+    results.sort(key=lambda pair: (list(NAMES).index(pair[1].attack), pair[1].unit))
     return Attacks(
         split.members,
-        tuple(_line(model, own) for model, own in every),
+        tuple(_score_row(model, result) for model, result in results),
         tuple(
-            {"attack": own.attack, "model": model, "points": [list(point) for point in own.roc.curve]}
-            for model, own in every
-            if own.unit == "row"
+            {"attack": result.attack, "model": model, "points": [list(point) for point in result.roc.curve]}
+            for model, result in results
+            if result.unit == "row"
         ),
     )
 
 
-def _line(model: str, own: Attacked) -> dict[str, Any]:
+def _score_row(model: str, result: AttackResult) -> dict[str, Any]:
     return {
-        "attack": own.attack, "unit": own.unit, "model": model, **own.roc.to_dict(),
-        "score": own.score, "percentile": own.percentile,
+        "attack": result.attack, "unit": result.unit, "model": model, **result.roc.to_dict(),
+        "score": result.score, "percentile": result.percentile,
     }  # fmt: skip
 
 
-def attacks_view(attacks: Attacks) -> RenderableType:
-    """A table a row an attack and a model, the online attacks alone: by row, and where the subjects stand.
+def _attacks_view(attacks: Attacks) -> RenderableType:
+    """Return a table of the online attacks by row, with the requested subjects' percentile.
 
     Args:
         attacks: what to show.
@@ -108,7 +109,7 @@ def attacks_view(attacks: Attacks) -> RenderableType:
     percentiles = {(s["attack"], s["model"]): s["percentile"] for s in attacks.scores if s["unit"] == "subject"}
     for line in attacks.scores:
         if line["unit"] != "row" or not line["attack"].endswith("online"):
-            continue  # the offline ones stand in the report and in --json
+            continue  # the offline attacks are in the report and in --json
         percentile = percentiles.get((line["attack"], line["model"]))
         table.add_row(
             NAMES[line["attack"]],

@@ -1,4 +1,4 @@
-"""The audit: how much of the requested rows the original remembers. It is read on the tuning split."""
+"""The audit: how much of the requested rows the original remembers, measured on the tuning split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.pool import References
 from neuralyzer.signals.signal import Family
-from neuralyzer.trace.estimator import Signals, family_rows
+from neuralyzer.trace.estimator import RequestEstimator, family_rows
 from neuralyzer.trace.group_estimator import estimator_for
 from neuralyzer.trace.positive_control import PositiveControl
 from neuralyzer.trace.self_check import SelfCheck
@@ -20,25 +20,25 @@ from neuralyzer.trace.verdict import Verdict, counting, decide
 from neuralyzer.verification.attacks import Attacks, attacks
 from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_control
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.words import UNSEEN, colour, percent, shares, telling
+from neuralyzer.verification.words import UNSEEN, colour, narrow_enough, percent, shares
 from neuralyzer.workspace.policy import Policy
 
 
 @dataclass(frozen=True)
 class Audit:
-    """How much of a request's rows a model remembers.
+    """The result of an audit: how much of a request's rows a model remembers.
 
     Attributes:
-        verdict: one of the four words, but ``forgotten``: the model was trained on the rows, whatever it shows.
+        verdict: one of the four words except ``forgotten``, since the model was trained on the rows.
         p_value: of the joint test; None where nothing could be read.
         detectable: the largest detectable trace among the counting families; None where none counts.
-        rows: how many rows were asked for.
-        families: a line a signal: family, signal, trace, low, high, p_value, detectable, counts.
-        protocol: what a verification of the same request will be held to.
+        rows: number of rows of the request.
+        families: one row per signal: family, signal, trace, low, high, p_value, detectable, counts.
+        protocol: by which a verification of the same request will be judged.
         sentence: the result in plain words.
         attacks: LiRA and RMIA on the model; None where they cannot be computed.
-        not_measured: the references' signals that these rows do not have.
-        self_check: false alarms of the same test on rows that nobody saw: the negative control.
+        not_measured: the references' signals that cannot read these rows.
+        self_check: the negative control: false alarms of the same test on rows that no model saw.
         positive_control: how often the same test finds the model on subjects that it saw.
     """
 
@@ -55,7 +55,7 @@ class Audit:
     positive_control: PositiveControl | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The audit as plain values."""
+        """Return the audit as plain values."""
         return {
             "verdict": str(self.verdict), "p_value": self.p_value, "detectable": self.detectable, "rows": self.rows,
             "families": list(self.families), "protocol": self.protocol.to_dict(), "sentence": self.sentence,
@@ -67,7 +67,7 @@ class Audit:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Audit":
-        """The audit that ``to_dict`` wrote down."""
+        """Return the audit that ``to_dict`` wrote down."""
         return cls(
             Verdict(values["verdict"]), values["p_value"], values["detectable"], values["rows"],
             tuple(values["families"]), Protocol.from_dict(values["protocol"]), values["sentence"],
@@ -88,8 +88,8 @@ def audit(
 
     Args:
         oracle: the model.
-        request: whose rows.
-        references: its pool; only the tuning split is read. Without one the audit is inconclusive.
+        request: names the rows.
+        references: the model's pool; only the tuning split is read. Without one the audit is inconclusive.
         policy: error rate and largest trace.
 
     Returns:
@@ -98,16 +98,16 @@ def audit(
     policy = policy or Policy()
     positions = request.positions(oracle.data)
     if references is None:
-        return _unread(len(positions), policy, None, "Without references nobody can say what the model remembers.")
+        return _not_read(len(positions), policy, None, "Without references nobody can say what the model remembers.")
     estimator = estimator_for(references.tuning, references.parts(positions), policy.alpha)
     if not estimator.signals:
-        return _unread(len(positions), policy, references.digest, "No signal of these references reads these rows.")
+        return _not_read(len(positions), policy, references.digest, "No signal of these references reads these rows.")
     positive = original_control(references, oracle, estimator.parts, policy.alpha, "tuning")
     estimates = estimator.read(oracle.model)
     detectable = Controls(positive=positive).corrected(estimates.detectable)
     counts = counting(estimates.detectable)
     if counts:
-        estimates = estimator.counted(estimates, counts)
+        estimates = estimator.with_joint_test(estimates, counts)
     assert estimates.joint is not None
     negative = estimator.self_check(estimates.joint.signals, groups_of(references))
     controls = Controls(negative, positive)
@@ -129,26 +129,26 @@ def audit(
     )
     largest = max((detectable[signal] for signal in counts), default=None)
     p = estimates.joint.p_value
-    why = _why(controls, counts, estimates.rejects) if verdict is Verdict.INCONCLUSIVE else None
-    said, known = _sentence(verdict, families, p, why=why), attacks(estimator, {"original": estimates})
+    why = _reason(controls, counts, estimates.rejects) if verdict is Verdict.INCONCLUSIVE else None
     return Audit(
-        verdict, p, largest, len(positions), families, protocol, said, known, estimator.not_measured, negative, positive
-    )
+        verdict, p, largest, len(positions), families, protocol, _sentence(verdict, families, p, why=why),
+        attacks(estimator, {"original": estimates}), estimator.not_measured, negative, positive,
+    )  # fmt: skip
 
 
-def _why(controls: Controls, counts: Sequence[str], rejects: bool) -> str | None:
-    """What makes an audit inconclusive besides the width of what is read."""
+def _reason(controls: Controls, counts: Sequence[str], rejects: bool) -> str | None:
+    """Return why an audit is inconclusive, if for another reason than wide intervals."""
     return controls.reason or (UNSEEN if counts and not rejects else None)
 
 
-def required(estimator: Signals) -> list[list[str]]:
-    """Of which groups of signals one each must count: retraining or attack, and relearning where the request has it."""
+def required(estimator: RequestEstimator) -> list[list[str]]:
+    """Return the groups of signals of which one each must count: retraining or attack, and relearning if measured."""
     groups = [[s for s in estimator.signals if estimator.family(s) in (Family.RETRAINING, Family.ATTACK)]]
     relearning = [s for s in estimator.signals if estimator.family(s) is Family.RELEARNING]
     return [*groups, relearning] if relearning else groups
 
 
-def _unread(rows: int, policy: Policy, references: str | None, sentence: str) -> Audit:
+def _not_read(rows: int, policy: Policy, references: str | None, sentence: str) -> Audit:
     protocol = Protocol((), (), policy.alpha, policy.max_trace, references, False)
     return Audit(Verdict.INCONCLUSIVE, None, None, rows, (), protocol, sentence)
 
@@ -161,24 +161,24 @@ def _sentence(
     whose: str = "the rows'",
     why: str | None = None,
 ) -> str:
-    share, read = shares(families, f"{whose} trace")
-    read += f", p = {p:.3f}"
+    share, clause = shares(families, f"{whose} trace")
+    clause += f", p = {p:.3f}"
     if why is not None:
-        return f"Inconclusive: {why}; {read}."
+        return f"Inconclusive: {why}; {clause}."
     if verdict is Verdict.NOT_FORGOTTEN:
         return f"{model} holds {share}, p = {p:.3f}."
     if verdict is Verdict.UNTRACEABLE:
-        return f"Nothing measurable: {read}."
-    return f"Inconclusive: {read}; more rows or more references would settle it."
+        return f"Nothing measurable: {clause}."
+    return f"Inconclusive: {clause}; more rows or more references would settle it."
 
 
 def audit_view(audit: Audit, model: str = "The model", whose: str = "the rows'") -> RenderableType:
-    """The audit's sentence and its table of families.
+    """Return the audit's sentence, its table of families, and the controls.
 
     Args:
         audit: what to show.
-        model: what the model is called.
-        whose: whose trace it is, in the genitive.
+        model: name of the model in the sentence.
+        whose: owner of the trace in the sentence, in the genitive.
 
     Returns:
         What Rich prints.
@@ -186,7 +186,7 @@ def audit_view(audit: Audit, model: str = "The model", whose: str = "the rows'")
     sentence = audit.sentence
     if audit.families and audit.p_value is not None:
         controls = Controls(audit.self_check, audit.positive_control)
-        why = _why(controls, audit.protocol.counting, False) if audit.verdict is Verdict.INCONCLUSIVE else None
+        why = _reason(controls, audit.protocol.counting, False) if audit.verdict is Verdict.INCONCLUSIVE else None
         sentence = _sentence(audit.verdict, audit.families, audit.p_value, model, whose, why)
     lines = [Text(sentence, style=f"bold {colour(audit.verdict)}"), families_view(audit.families)]
     known = [] if audit.attacks is None else [audit.attacks]
@@ -195,19 +195,19 @@ def audit_view(audit: Audit, model: str = "The model", whose: str = "the rows'")
 
 
 def not_measured_view(names: Sequence[str]) -> list[RenderableType]:
-    """A line that names the signals that were not read, where there are any."""
+    """Return a line with the signals that were not measured; none where all were."""
     return [Text(f"not measured: {', '.join(names)}", style="dim")] if names else []
 
 
 def trace_cells(row: Mapping[str, Any], name: str) -> tuple[str, str]:
-    """A family's trace and its interval; dashes where the interval makes the number meaningless."""
-    if not telling(row["low"], row["high"]):
+    """Return a family's trace and its interval; a dash where the interval is too wide for a number."""
+    if not narrow_enough(row["low"], row["high"]):
         return "-", "too wide"
     return percent(row[name]), f"{percent(row['low'])} to {percent(row['high'])}"
 
 
 def families_view(families: Sequence[dict[str, Any]]) -> RenderableType:
-    """A table with a line a signal."""
+    """Return a table with one row per signal."""
     table = RichTable(box=None, pad_edge=False)
     for name in ("family", "signal", "trace", "interval", "p", "detectable", "counts"):
         table.add_column(name, justify="left" if name in ("family", "signal") else "right")

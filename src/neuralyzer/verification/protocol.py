@@ -1,4 +1,4 @@
-"""The protocol: what will be measured and what will count, written and hashed before unlearning begins."""
+"""The protocol of a verdict: what is measured and what counts, written and hashed before unlearning begins."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,15 +7,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a verdict is held to.
+    """The rules by which a verdict is reached.
 
     Attributes:
-        signals: signals that the request has.
-        counting: those that count: able, on the tuning split, to find the original's whole trace.
+        signals: signals that can read the request.
+        counting: those that count: on the tuning split they could find the original's whole trace.
         alpha: error rate of the joint test.
         max_trace: largest detectable trace with which a family may say ``forgotten``.
         references: digest of the references; None without.
-        original_rejected: whether the audit found the original to hold the rows.
+        original_rejected: whether the audit found the rows in the original.
     """
 
     signals: tuple[str, ...]
@@ -26,10 +26,10 @@ class Protocol:
     original_rejected: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """The protocol as plain values."""
+        """Return the protocol as plain values."""
         return asdict(self) | {"signals": list(self.signals), "counting": list(self.counting)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Protocol":
-        """The protocol that ``to_dict`` wrote down."""
+        """Return the protocol that ``to_dict`` wrote down."""
         return cls(**{**values, "signals": tuple(values["signals"]), "counting": tuple(values["counting"])})

@@ -1,4 +1,4 @@
-"""What would settle an inconclusive verdict: more rows, models trained anew to judge, or an exact option."""
+"""Ways to settle an inconclusive verdict: more rows, exact references, or an exact option."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,9 @@ JUDGES, RETRAIN = f"--exact-references {EXACT_REFERENCES}", "--method retrain"  
 def rows_needed(
     estimator: AnyEstimator, detectable: Mapping[str, float], counts: Sequence[str], max_trace: float
 ) -> str:
-    """How many rows would settle an inconclusive verdict, as detectable traces fall with the root of their number.
+    """Return a sentence on how many rows would settle an inconclusive verdict.
+
+    Detectable traces fall with the square root of the number of rows.
 
     Args:
         estimator: of the request.
@@ -24,17 +26,16 @@ def rows_needed(
         max_trace: the largest that may have been missed.
 
     Returns:
-        A sentence; nothing where as many rows would do.
+        A sentence; empty where no more rows are needed.
     """
-    finest = (
+    smallest = (
         min([detectable[name] for name in group if name in counts] or [detectable[name] for name in group])
         for group in required(estimator)
         if group
     )
     rows = sum(len(part.rows) for part in estimator.parts)
-    needed = rows * (max(finest, default=0.0) / max_trace) ** 2
+    needed = rows * (max(smallest, default=0.0) / max_trace) ** 2
     others = (
         "more such references" if isinstance(estimator, ExactEstimator) else "references trained without them alone"
     )
-    told = f" About {math.ceil(needed)} rows like these {rows} would settle it, or {others}."
-    return told if needed > rows else ""
+    return f" About {math.ceil(needed)} rows like these {rows} would settle it, or {others}." if needed > rows else ""

@@ -1,4 +1,4 @@
-"""What a verification says, and how it is written down."""
+"""The result of a verification, and its plain values."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +15,7 @@ POOL, EXACT = "pool", "exact references"
 
 @dataclass(frozen=True)
 class Verification:
-    """What the evaluation split says of a model.
+    """The result of a verification: the verdict on a model, measured on the evaluation split.
 
     Attributes:
         verdict: one of the four words.
@@ -23,21 +23,21 @@ class Verification:
         p_value: of the joint test; None where nothing could be read.
         alpha: its error rate.
         detectable: the largest detectable trace among the counting families; None where none counts.
-        families: a line a signal: family, signal, original, unlearned, low, high, detectable, counts, null_low,
-            null_high (where models that never saw the rows lie), p_value, retrained (filled in by the demo alone).
-        self_check: false alarms of the same test on holdout rows: the negative control.
+        families: one row per signal: family, signal, original, unlearned, low, high, detectable, counts, null_low,
+            null_high (range of models that never saw the rows), p_value, retrained (filled in by the demo alone).
+        self_check: the negative control: false alarms of the same test on holdout rows.
         looks: how often the evaluation split was opened for this request, this time included.
         sentence: the verdict in plain words.
-        judges: what the model was held against: ``pool``, or ``exact references`` trained on just the retain set.
+        judges: what the model was compared with: ``pool``, or ``exact references`` trained on just the retain set.
         attacks: LiRA and RMIA on the original and on the model; None where they cannot be computed.
-        not_measured: the references' signals that these rows, or the model under test, do not have.
+        not_measured: the references' signals that cannot read these rows or the model under test.
         positive_control: how often the same test finds the original on subjects that it saw; None without references.
-        bound: the smallest trace that would have been found by retraining or attack, and by relearning too where the
-            request has it; None where one of them does not count.
+        bound: the smallest trace that would have been found by retraining or attack, and by relearning too if it was
+            measured; None where one of them does not count.
         retained_control: how often the same test finds the model on subjects that it should still hold; None where an
             exact record decides, or where there is no other subject.
-        remains: how much of the trace may remain, the upper end of the interval of the family that speaks for all; None
-            where no family counts.
+        remains: how much of the trace may remain, the upper end of the leading family's interval; None where no family
+            counts.
         settled_by: options of ``forget`` that would settle an inconclusive verdict, the cheaper one first.
     """
 
@@ -60,7 +60,7 @@ class Verification:
     settled_by: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The verification as plain values."""
+        """Return the verification as plain values."""
         return {
             "verdict": str(self.verdict),
             "basis": self.basis,
@@ -83,7 +83,7 @@ class Verification:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Verification":
-        """The verification that ``to_dict`` wrote down."""
+        """Return the verification that ``to_dict`` wrote down."""
         check = values["self_check"]
         return cls(
             Verdict(values["verdict"]),

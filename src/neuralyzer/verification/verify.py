@@ -1,4 +1,4 @@
-"""The verdict on a model: does it still hold the requested rows? Read on the evaluation split."""
+"""The verification of a model: does it still hold the requested rows? Measured on the evaluation split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from neuralyzer.references.training.exact import NO_POOL
 from neuralyzer.trace.estimator import Estimates
 from neuralyzer.trace.exact import ExactEstimator
 from neuralyzer.trace.group_estimator import estimator_for
-from neuralyzer.trace.residual import FOUND
+from neuralyzer.trace.residual import POWER_QUANTILE
 from neuralyzer.trace.verdict import Verdict, bound, decide
 from neuralyzer.verification.attacks import attacks
 from neuralyzer.verification.audit import audit, required
@@ -38,59 +38,59 @@ def verify(
     *,
     protocol: Protocol | None = None,
     exact: bool = False,
-    found: float = FOUND,
+    found: float = POWER_QUANTILE,
     looks: int | None = None,
     answerable: str | None = None,
     exact_references: Sequence[nn.Module] = (),
     registered: str | None = None,
 ) -> Verification:
-    """Judge a model, also one that was unlearned elsewhere.
+    """Test whether a model still holds a request's rows; it may have been unlearned elsewhere.
 
     Args:
-        model: the model under test; or a function ``predict_proba(x (n, ...))`` that gives probabilities ``(n, C)``
-            (predictions in regression), of which signals that need weights are then not measured.
-        oracle: the original; its data is what the request refers to.
-        request: what should be forgotten.
+        model: the model under test; or a function ``predict_proba(x (n, ...))`` that returns probabilities ``(n, C)``
+            (predictions in regression); signals that need weights are then not measured.
+        oracle: the original; the request refers to its data.
+        request: names the rows that should be forgotten.
         references: the original's pool. Without one, only an exact basis gives a verdict.
         policy: error rate and largest trace.
-        protocol: what was declared before unlearning; by default what an audit would declare.
-        exact: whether a training record shows that no forget row was trained on: that then decides, unless the weights
+        protocol: declared before unlearning; by default that of an audit made now.
+        exact: whether a training record shows that no forget row was trained on. It then decides, unless the weights
             are known to be trained on the rows all the same.
-        found: normal quantile of the power that detectable traces speak of, higher at a second look.
-        looks: how often the evaluation split was opened, this time included; by default as the pool's store says.
-        answerable: why the pool cannot answer the request; its verdict is then inconclusive. By default the screen
-            on the tuning split says it.
-        exact_references: models trained on exactly the retain set after ``model`` was final: they judge in the
-            pool's place, which gives the gap alone, and can answer any request.
+        found: standard normal quantile of the power that defines detectable traces; higher at a second look.
+        looks: how often the evaluation split was opened, this time included; by default the access log's count.
+        answerable: why the pool cannot answer the request, whose verdict is then inconclusive. By default the screen
+            on the tuning split decides.
+        exact_references: models trained on exactly the retain set after ``model`` was final. They replace the pool,
+            which gives the gap alone, and can answer any request.
         registered: why it is known that ``model`` was trained on rows of the request, such as "they are registered
-            as 'copy'"; it is then never ``forgotten``. The original's own weights are known without it.
+            as 'copy'"; it is then never ``forgotten``. The original's own weights are recognised without it.
 
     Returns:
         The verification.
 
     Raises:
-        UsageError: if there are exact references and no pool to tell them the gap.
+        UsageError: if there are exact references and no pool to give the gap.
     """
     if exact_references and references is None:
         raise UsageError(NO_POOL)
     policy = policy or Policy()
-    if not isinstance(model, nn.Module):
-        model = BlackBox.of(model, oracle)
+    model = model if isinstance(model, nn.Module) else BlackBox.of(model, oracle)
     protocol = protocol or audit(oracle, request, references, policy).protocol
     estimator: AnyEstimator | None = None
     if references is not None:
-        parts, inside = references.parts(request.positions(oracle.data)), not isinstance(model, BlackBox)
+        split, white_box = references.evaluation, not isinstance(model, BlackBox)
+        parts = references.parts(request.positions(oracle.data))
         if exact_references:
-            estimator = ExactEstimator(references.evaluation, parts, exact_references, protocol.alpha, found, inside)
+            estimator = ExactEstimator(split, parts, exact_references, protocol.alpha, found, white_box)
             answerable = None
         else:
-            estimator = estimator_for(references.evaluation, parts, protocol.alpha, found, inside)
-            answerable = answerable or screened(references, parts, protocol.alpha)
+            estimator = estimator_for(split, parts, protocol.alpha, found, white_box)
+            answerable = answerable or _pool_obstacle(references, parts, protocol.alpha)
         if looks is None:
-            looks = references.access_log.taken(oracle.lineage, references.names(estimator.parts))
+            looks = references.access_log.count(oracle.lineage, references.names(estimator.parts))
     known = registered or _known(model, oracle)
     if references is None or estimator is None or not estimator.signals:
-        return _unread(exact, known, protocol.alpha, looks or 0)
+        return _not_read(exact, known, protocol.alpha, looks or 0)
     counts = [signal for signal in estimator.signals if signal in protocol.counting]
     before, after = estimator.read(oracle.model, counts), estimator.read(model, counts)
     assert after.joint is not None
@@ -100,20 +100,20 @@ def verify(
         None if exact else retained_control(references, model, estimator.parts, protocol.alpha),
     )
     detectable = controls.corrected(after.detectable)
-    # Where no family counts, what was declared of the tuning split decides; where one does, either split may find it.
+    # The original's rows must be found on the tuning split or, if a family counts, on either split.
     original_rejected = protocol.original_rejected or (bool(exact_references or counts) and before.rejects)
     verdict = decide(
         rejects=after.rejects, original_rejected=original_rejected, detectable=detectable, counts=counts,
         required=required(estimator), max_trace=protocol.max_trace, alarmed=controls.alarmed, missed=controls.missed,
     )  # fmt: skip
     unsound = controls.reason or (NOT_FOUND if counts and not original_rejected else None)
-    said = _said(verdict, exact, unsound, answerable, known, bool(exact_references))
-    open_ = said.verdict is Verdict.INCONCLUSIVE and said.why is None
-    settled = rows_needed(estimator, detectable, counts, protocol.max_trace) if open_ else ""
+    outcome = _outcome(verdict, exact, unsound, answerable, known, bool(exact_references))
+    undecided = outcome.verdict is Verdict.INCONCLUSIVE and outcome.why is None
+    settled = rows_needed(estimator, detectable, counts, protocol.max_trace) if undecided else ""
     families = tuple(_rows(estimator, before, after, counts, detectable))
     limit, remains, p_value = bound(detectable, counts, required(estimator)), remaining(families), after.joint.p_value
     return Verification(
-        said.verdict,
+        outcome.verdict,
         "exact" if exact else "statistical",
         p_value,
         protocol.alpha,
@@ -121,7 +121,7 @@ def verify(
         families,
         controls.negative,
         looks or 0,
-        sentence(said.verdict, said.exact, p_value, said.why, len(exact_references), limit, remains) + settled,
+        sentence(outcome.verdict, outcome.exact, p_value, outcome.why, len(exact_references), limit, remains) + settled,
         EXACT if exact_references else POOL,
         attacks(estimator, {"original": before, "unlearned": after}),
         estimator.not_measured,
@@ -129,13 +129,13 @@ def verify(
         limit,
         controls.retained,
         remains,
-        said.settled_by,
+        outcome.settled_by,
     )
 
 
 @dataclass(frozen=True)
-class _Said:
-    """A verdict with what its sentence and the way to settle it need to know."""
+class _Outcome:
+    """A verdict with its reason and the options that would settle it."""
 
     verdict: Verdict
     why: str | None
@@ -143,21 +143,21 @@ class _Said:
     settled_by: tuple[str, ...] = ()
 
 
-def _said(
+def _outcome(
     verdict: Verdict, exact: bool, unsound: str | None, answerable: str | None, known: str | None, judges: bool
-) -> _Said:
-    """What becomes of the word that the test gives.
+) -> _Outcome:
+    """Return the verdict after all that may overrule the test.
 
     Args:
-        verdict: that the traces and the controls give.
+        verdict: of the test and the controls.
         exact: whether a training record decides.
-        unsound: why the test itself says nothing; no other references mend that.
+        unsound: why the test itself proves nothing, which no other references would change.
         answerable: why the pool cannot answer the request.
         known: why the weights are known to be trained on the rows.
         judges: whether exact references judged.
 
     Returns:
-        The verdict.
+        The verdict with its reason.
     """
     inconclusive = Verdict.INCONCLUSIVE
     why = f"{unsound}. {OTHERWISE}" if unsound is not None and verdict is inconclusive else None
@@ -166,32 +166,32 @@ def _said(
     if exact:
         verdict, why = Verdict.FORGOTTEN, None
     if verdict is Verdict.FORGOTTEN and known is not None:
-        return _Said(inconclusive, f"{TRAINED}: {known}", False, () if exact else (RETRAIN,))
+        return _Outcome(inconclusive, f"{TRAINED}: {known}", False, () if exact else (RETRAIN,))
     if verdict is not inconclusive:
-        return _Said(verdict, why, exact)
-    return _Said(verdict, why, exact, (RETRAIN,) if judges or unsound is not None else (JUDGES, RETRAIN))
+        return _Outcome(verdict, why, exact)
+    return _Outcome(verdict, why, exact, (RETRAIN,) if judges or unsound is not None else (JUDGES, RETRAIN))
 
 
-def _unread(exact: bool, known: str | None, alpha: float, looks: int) -> Verification:
-    """The verification where nothing can be read: the training record decides, or nothing does."""
+def _not_read(exact: bool, known: str | None, alpha: float, looks: int) -> Verification:
+    """Return the verification where no signal can be read: the training record decides, or nothing does."""
     clean = exact and known is None
     verdict = Verdict.FORGOTTEN if clean else Verdict.INCONCLUSIVE
-    said = sentence(verdict, clean, None, f"{TRAINED}: {known}" if exact and not clean else None)
+    text = sentence(verdict, clean, None, f"{TRAINED}: {known}" if exact and not clean else None)
     return Verification(
-        verdict, "exact" if exact else "statistical", None, alpha, None, (), None, looks, said,
+        verdict, "exact" if exact else "statistical", None, alpha, None, (), None, looks, text,
         settled_by=() if exact else (RETRAIN,),
     )  # fmt: skip
 
 
 def _known(model: nn.Module, oracle: TrainedModel) -> str | None:
-    """Why weights are known to be trained on the rows: they are the original's; None where they are others."""
+    """Return why weights are known to be trained on the rows: they are the original's; None where they are not."""
     if isinstance(model, BlackBox):
         return None
     return "they are the original's" if weights.digest(model) in {oracle.digest, oracle.lineage} else None
 
 
-def screened(references: References, parts: Sequence[Part], alpha: float) -> str | None:
-    """Why a pool cannot answer a request, as its tuning split tells; None where it can, or where nothing reads."""
+def _pool_obstacle(references: References, parts: Sequence[Part], alpha: float) -> str | None:
+    """Return why a pool cannot answer a request, by its tuning split; None where it can, or where no signal reads."""
     return estimator_for(references.tuning, parts, alpha).obstacle
 
 

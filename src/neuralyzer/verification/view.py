@@ -1,4 +1,4 @@
-"""How a verification is shown in a terminal: the table of families, the bars, the controls, the verdict."""
+"""The view of a verification in a terminal: the table of families, the bars, the controls, the verdict."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from rich.text import Text
 from neuralyzer.verification.audit import not_measured_view, trace_cells
 from neuralyzer.verification.controls import controls_view
 from neuralyzer.verification.verification import Verification
-from neuralyzer.verification.words import bar, colour, percent, speaks, telling
+from neuralyzer.verification.words import bar, colour, leading_family, narrow_enough, percent
 
 
 def verification_view(verification: Verification, retrained: bool = False) -> RenderableType:
-    """The table of families, the bar of the trace, and the verdict.
+    """Return the table of families, the bars of the trace, the controls, and the verdict.
 
     Args:
         verification: what to show.
@@ -30,15 +30,15 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
         inside = row["null_low"] <= row["unlearned"] <= row["null_high"]
         mark = Text("✓", style="green") if inside else Text("✗", style="bold red")
         trace, interval = trace_cells(row, "unlearned")
-        clear = telling(row["low"], row["high"])
+        numbers = narrow_enough(row["low"], row["high"])
         cells: list[Any] = [
             row["family"] + ("" if row["counts"] else " *"),
             row["signal"],
-            Text(percent(row["original"]) if clear else "-", style="red"),
+            Text(percent(row["original"]) if numbers else "-", style="red"),
             Text(trace, style="green" if inside else "red"),
             interval,
-            f"{percent(row['null_low'])} to {percent(row['null_high'])}" if clear else "-",
-            mark if clear else "-",
+            f"{percent(row['null_low'])} to {percent(row['null_high'])}" if numbers else "-",
+            mark if numbers else "-",
         ]
         if retrained and row["retrained"]:
             values = row["retrained"]
@@ -48,8 +48,8 @@ def verification_view(verification: Verification, retrained: bool = False) -> Re
     parts: list[RenderableType] = [table]
     if any(not row["counts"] for row in verification.families):
         parts.append(Text("* does not count: it could not have found the original's whole trace", style="dim"))
-    first = speaks(verification.families)
-    if first is not None and telling(first["low"], first["high"]):
+    first = leading_family(verification.families)
+    if first is not None and narrow_enough(first["low"], first["high"]):
         parts += [
             Text(f"by {first['signal']}, which speaks for the families that count:", style="dim"),
             Text.assemble("trace before ", (bar(first["original"]), "red"), f" {percent(first['original'])}"),

@@ -1,4 +1,4 @@
-"""Numbers and verdicts as people read them."""
+"""The wording of numbers and verdicts in terminal, report and certificate."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from neuralyzer.trace.verdict import Verdict
 
 
 def percent(value: float | None) -> str:
-    """A fraction as ``104 %``; a dash where it is missing."""
+    """Return a fraction as ``104 %``; a dash where it is missing."""
     return "-" if value is None else f"{100 * value:.0f} %"
 
 
@@ -17,67 +17,60 @@ NOT_FOUND = (
     "follows from what is not found after it"
 )
 TRAINED = "these weights were trained on the rows"
-OTHERWISE = "An exact option needs no test, and exact references could judge"  # where the pool cannot
+OTHERWISE = "An exact option needs no test, and exact references could judge"  # if the pool cannot answer
 # Options of ``forget`` that settle an inconclusive verdict, and what they do.
 SETTLING = {"--method": "retrains: exact, and needs no test", "--exact-references": "judges by models trained anew"}
-WIDEST = 4.0  # whole traces; an interval that is wider says nothing, and neither does the number inside it
+WIDEST = 4.0  # whole traces: of a wider interval neither ends nor estimate are printed
 NO_NUMBER = "too uncertain for a number"
 
 
-def telling(low: float | None, high: float | None) -> bool:
-    """Whether a trace's interval is narrow enough for the trace to be printed as a number."""
+def narrow_enough(low: float | None, high: float | None) -> bool:
+    """Return whether a trace's interval is narrow enough for the trace to be printed as a number."""
     return low is None or high is None or high - low <= WIDEST
 
 
-def traced(trace: float | None, low: float | None, high: float | None) -> str:
-    """A trace with its interval as ``63 % (20 to 106 %)``, or words where the interval makes it meaningless."""
-    if not telling(low, high):
-        return NO_NUMBER
-    return percent(trace) if low is None or high is None else f"{percent(trace)} ({100 * low:.0f} to {percent(high)})"
+REQUIRED = ("retraining", "attack", "relearning")  # families that a verdict requires; see ``audit.required``
 
 
-REQUIRED = ("retraining", "attack", "relearning")  # families that a verdict asks for; see ``audit.required``
-
-
-def speaks(families: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The family that speaks for all wherever one figure must do: the one whose detectable trace is the bound.
+def leading_family(families: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the family shown where only one figure is: the one whose detectable trace is the bound.
 
     Args:
-        families: lines of an audit or a verification.
+        families: rows of an audit or a verification.
 
     Returns:
-        Of retraining and attack, and of relearning, the finest that counts; of these two the coarser, so that what it
-        would have found, either would. None where no family counts.
+        The most sensitive counting family of retraining and attack, or that of relearning, whichever is less sensitive:
+        what it would have found, the other would too. None where no family counts.
     """
     relearning: dict[bool, list[Mapping[str, Any]]] = {True: [], False: []}
     counting = [row for row in families if row["counts"] and row["detectable"] is not None]
     for row in counting:
         if row["family"] in REQUIRED:
             relearning[row["family"] == "relearning"].append(row)
-    finest = [min(group, key=_detectable) for group in relearning.values() if group]
-    return max(finest, key=_detectable) if finest else min(counting, key=_detectable, default=None)
+    best = [min(group, key=_detectable) for group in relearning.values() if group]
+    return max(best, key=_detectable) if best else min(counting, key=_detectable, default=None)
 
 
 def shares(families: Sequence[Mapping[str, Any]], trace: str) -> tuple[str, str]:
-    """How much of a trace is read, in words.
+    """Return in words how much of a trace was measured.
 
     Args:
-        families: lines of an audit or a claim.
-        trace: whose, such as ``the rows' trace``.
+        families: rows of an audit or a claim.
+        trace: name of the trace, such as ``the rows' trace``.
 
     Returns:
-        The share; and a clause that says what was read, or that no family could have found a whole trace.
+        The share; and a clause with it, or one that no family could have found a whole trace.
     """
-    first, share = speaks(families), f"a share of {trace} {NO_NUMBER}"
-    if first is not None and telling(first["low"], first["high"]):
+    first, share = leading_family(families), f"a share of {trace} {NO_NUMBER}"
+    if first is not None and narrow_enough(first["low"], first["high"]):
         share = f"{percent(first['trace'])} of {trace} ({100 * first['low']:.0f} to {percent(first['high'])})"
     return share, "no family could have found a whole trace" if first is None else f"{share} is read"
 
 
 def remaining(families: Iterable[Mapping[str, Any]]) -> float | None:
-    """How much of the trace may remain: the upper end of the interval of the family that speaks; None where none does."""
-    first = speaks(families)
-    if first is None or first["high"] is None or not telling(first["low"], first["high"]):
+    """Return how much of the trace may remain: the upper end of the leading family's interval; None without one."""
+    first = leading_family(families)
+    if first is None or first["high"] is None or not narrow_enough(first["low"], first["high"]):
         return None
     return max(0.0, float(first["high"]))
 
@@ -87,7 +80,7 @@ def _detectable(row: Mapping[str, Any]) -> float:
 
 
 def colour(verdict: Verdict) -> str:
-    """The terminal's colour for a verdict."""
+    """Return the terminal's colour for a verdict."""
     return {
         Verdict.FORGOTTEN: "green",
         Verdict.UNTRACEABLE: "cyan",
@@ -97,7 +90,7 @@ def colour(verdict: Verdict) -> str:
 
 
 def bar(trace: float, width: int = 40) -> str:
-    """A trace as a bar of blocks, 0 to 100 %."""
+    """Return a trace as a bar of blocks, 0 to 100 %."""
     filled = round(min(max(trace, 0.0), 1.0) * width)
     return "█" * filled + "░" * (width - filled)
 
@@ -111,15 +104,15 @@ def sentence(
     detectable: float | None = None,
     remains: float | None = None,
 ) -> str:
-    """A verification's verdict in plain words.
+    """Return a verification's verdict in plain words.
 
     Args:
         verdict: the word.
         exact: whether the training record decides.
         p: of the joint test; None where nothing was read.
-        why: what makes the verdict inconclusive besides the test itself.
-        references: how many exact references judged.
-        detectable: the smallest trace that would have been found in each way that a verdict requires.
+        why: reason for which the verdict is inconclusive, if it is not the test itself.
+        references: number of exact references that judged.
+        detectable: the smallest trace that would have been found by each kind of evidence that a verdict requires.
         remains: how much of the trace may remain.
 
     Returns:

@@ -1,1 +1,1 @@
-"""Paths, policy, digests, atomic writes and training history: what lies on the disk, and nothing of models."""
+"""The workspace on the disk: paths, policy, digests, atomic writes and locks; it knows nothing of models."""

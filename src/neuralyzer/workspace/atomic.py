@@ -1,4 +1,4 @@
-"""Writes that either happen whole or not at all: temporary name, fsync, rename."""
+"""Atomic writes, which happen completely or not at all: temporary name, fsync, rename."""
 
 import contextlib
 import json
@@ -15,10 +15,10 @@ PART = ".part"
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on success it takes its place, on any failure it is removed.
+    """Yield a temporary path beside ``path``; on success it replaces ``path``, on any failure it is removed.
 
     Args:
-        path: where the finished file shall lie; its folder is made.
+        path: of the finished file; its folder is made.
 
     Yields:
         A path in the same folder to write to.
@@ -39,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with part.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(part, path)
-        sync_folder(path.parent)
+        _sync_folder(path.parent)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
     finally:
@@ -61,10 +61,10 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
-def sync_folder(folder: Path) -> None:
-    """See that a new name in a folder is on the disk: without it a crash can lose a file that was written whole."""
+def _sync_folder(folder: Path) -> None:
+    """Flush a folder, so that a new name in it survives a crash."""
     if os.name != "posix":
-        return  # other systems open no folder
+        return  # other systems cannot open a folder
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -73,14 +73,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what writers of ``path`` left that were killed; those that still live keep theirs."""
+    """Remove the temporary files of writers of ``path`` that were killed, not those of running ones."""
     for left in path.parent.glob(f".{path.name}.*{PART}"):
         writer = left.name.removeprefix(f".{path.name}.").partition(".")[0]
-        if writer.isdigit() and not _lives(int(writer)):
+        if writer.isdigit() and not _is_running(int(writer)):
             left.unlink(missing_ok=True)
 
 
-def _lives(process: int) -> bool:
+def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -104,10 +104,10 @@ def write_json(path: Path, content: Any) -> Path:
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> Path:
-    """Let ``write`` fill a temporary file, then put it in place of ``path``."""
+    """Let ``write`` fill a temporary file, then replace ``path`` by it."""
     with replacing(path) as part:
         write(part)
-        part.chmod(0o600)  # some libraries write a file of their own in its place
+        part.chmod(0o600)  # some libraries replace the temporary file by one with another mode
     return path
 
 
@@ -115,7 +115,7 @@ def read_json(path: Path) -> Any:
     """Read JSON.
 
     Returns:
-        What the file holds.
+        The file's content.
 
     Raises:
         UnreadableError: if the file is missing, truncated or not JSON.

@@ -1,4 +1,4 @@
-"""Names that a workspace must recognise and must not write down: keyed digests, and the key's file."""
+"""Keyed digests of names that a workspace must recognise but must not store, and the key's file."""
 
 import hmac
 import json
@@ -11,15 +11,15 @@ from neuralyzer.errors import CertificateError, StorageError
 from neuralyzer.workspace.atomic import make_folder, write_bytes
 from neuralyzer.workspace.paths import Workspace
 
-SUBJECTS = "subjects.key"
-BYTES = 32
+SUBJECTS = "subjects.key"  # file of the key
+BYTES = 32  # of the key
 
 
 def key(workspace: Workspace) -> bytes:
-    """The key of the workspace's commitments, made on first use and readable by the owner alone.
+    """Return the key of the workspace's commitments, made on first use and readable by its owner alone.
 
     Args:
-        workspace: whose key.
+        workspace: has the key.
 
     Returns:
         32 bytes.
@@ -28,22 +28,22 @@ def key(workspace: Workspace) -> bytes:
         CertificateError: if it is unreadable, has another length, or others may read it.
     """
     path = workspace.keys / SUBJECTS
-    own = first_use(path, lambda: secrets.token_bytes(BYTES))
-    if len(own) != BYTES:
+    content = first_use(path, lambda: secrets.token_bytes(BYTES))
+    if len(content) != BYTES:
         raise CertificateError(
-            f"{path} has {len(own)} bytes where a commitment key has {BYTES}; restore it from a "
+            f"{path} has {len(content)} bytes where a commitment key has {BYTES}; restore it from a "
             "backup, or remove it: older commitments can then no longer be matched with names"
         )
-    return own
+    return content
 
 
 def commitment(workspace: Workspace, names: Iterable[str]) -> str:
-    """What stands in a certificate in place of the subjects' names: whoever has the key can recompute it.
+    """Return the commitment that stands for the subjects' names in a certificate; the key is needed to compute it.
 
     Erasing the key ``keys/subjects.key`` erases the names from every certificate ever issued.
 
     Args:
-        workspace: whose key it is.
+        workspace: has the key.
         names: the subjects; neither order nor repetition matters.
 
     Returns:
@@ -57,7 +57,7 @@ def commitment(workspace: Workspace, names: Iterable[str]) -> str:
 
 
 def first_use(path: Path, make: Callable[[], bytes]) -> bytes:
-    """Read the key at ``path``, made first where there is none; of two processes that make one, both use the same.
+    """Read the key at ``path``, and make it first if there is none; two processes that make it use the same one.
 
     Returns:
         The file's bytes.

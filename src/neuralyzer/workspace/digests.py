@@ -11,24 +11,24 @@ import numpy as np
 from neuralyzer.errors import UnreadableError
 
 ROW = np.dtype("V32")
-"""One row's SHA-256: 32 bytes, where text would take 256. Unlike ``S32`` it keeps zeros at its end."""
+"""One row's SHA-256: 32 bytes, where text takes 256. Unlike ``S32``, this type keeps zeros at the end."""
 
 ERASED = bytes(ROW.itemsize)
-"""What stands in the place of an erased row's digest."""
+"""The placeholder for an erased row's digest."""
 
 
 def of_bytes(content: bytes) -> str:
-    """Hexadecimal SHA-256 of ``content``."""
+    """Return the hexadecimal SHA-256 of ``content``."""
     return hashlib.sha256(content).hexdigest()
 
 
 def of_json(content: Any) -> str:
-    """Digest of a JSON document, the same for equal documents whatever the order of their keys."""
+    """Return the digest of a JSON document, equal for equal documents whatever the order of their keys."""
     return of_bytes(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
 
 
 def of_file(path: Path) -> str:
-    """Digest of a file's bytes.
+    """Return the digest of a file's bytes.
 
     Returns:
         Hexadecimal SHA-256.
@@ -44,11 +44,11 @@ def of_file(path: Path) -> str:
 
 
 def of_rows(*columns: np.ndarray) -> np.ndarray:
-    """Digest of each row's content over several columns of equal length ``N``.
+    """Return the digest of each row's content over several columns of equal length ``N``.
 
     Args:
-        columns: arrays ``(N, ...)``; a row's digest covers its dtype, shape and bytes in each. One of objects has each
-            row's bytes in it.
+        columns: arrays ``(N, ...)``; a row's digest covers its dtype, shape and bytes in each. An array of objects
+            holds each row's bytes.
 
     Returns:
         Digests ``(N,)`` of 32 bytes each (``ROW``); equal rows have equal digests.
@@ -68,51 +68,50 @@ def of_rows(*columns: np.ndarray) -> np.ndarray:
 def _of_bytes_each(columns: Sequence[np.ndarray]) -> np.ndarray:
     rows = []
     for row in range(len(columns[0])):
-        own = [column[row] for column in columns]
+        cells = [column[row] for column in columns]
         parts = [
-            part if isinstance(part, bytes) else f"{part.dtype.str}{part.shape}".encode() + part.tobytes()
-            for part in own
+            cell if isinstance(cell, bytes) else f"{cell.dtype.str}{cell.shape}".encode() + cell.tobytes()
+            for cell in cells
         ]
         rows.append(hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest())
     return np.frombuffer(b"".join(rows), ROW)
 
 
 def of_values(inputs: Sequence[np.ndarray], y: np.ndarray, contents: np.ndarray) -> np.ndarray:
-    """Digest of each row's values, the same however they are stored: 0.0 and -0.0, 1 and 1.0, float32 and float64.
+    """Return the digest of each row's values, equal for equal numbers: 0.0 and -0.0, 1 and 1.0, in any type.
 
     Args:
         inputs: features ``(N, ...)``, one array or several.
         y: targets ``(N, ...)``.
-        contents: what ``of_rows(*inputs, y)`` gives; a row that is stored as most are, in float32 with labels in int64, has
-            this digest.
+        contents: ``of_rows(*inputs, y)``; a row in the usual types, float32 with labels in int64, has this digest.
 
     Returns:
         Digests ``(N,)`` of 32 bytes each (``ROW``).
     """
-    found = contents.copy()
-    if len(inputs) > 1:  # each by itself, then all together
-        each = [of_values([x], y, of_rows(x, y)) for x in inputs]
-        return of_rows(*(np.frombuffer(own.tobytes(), np.uint8).reshape(len(y), -1) for own in each))
+    values = contents.copy()
+    if len(inputs) > 1:  # the digest of the inputs' digests
+        by_input = [of_values([x], y, of_rows(x, y)) for x in inputs]
+        return of_rows(*(np.frombuffer(rows.tobytes(), np.uint8).reshape(len(y), -1) for rows in by_input))
     (x,) = inputs
     if not len(x) or x.dtype == object:
-        return found
+        return values
     narrow, whole = _narrow(x), _whole(y)
     flat = y.reshape(len(y)) if y.size == len(y) else y
-    stored_so = x.dtype == np.float32 and flat.ndim == y.ndim
-    as_most = narrow & stored_so & ~_negative_zero(x)
-    as_most &= (whole & (y.dtype == np.int64)) | (~whole & (y.dtype == np.float32) & ~_negative_zero(y))
-    for thin in (True, False):
-        for count in (True, False):
-            rows = np.flatnonzero(~as_most & (narrow == thin) & (whole == count))
+    usual_shape = x.dtype == np.float32 and flat.ndim == y.ndim
+    usual = narrow & usual_shape & ~_negative_zero(x)
+    usual &= (whole & (y.dtype == np.int64)) | (~whole & (y.dtype == np.float32) & ~_negative_zero(y))
+    for in_float32 in (True, False):
+        for in_int64 in (True, False):
+            rows = np.flatnonzero(~usual & (narrow == in_float32) & (whole == in_int64))
             if len(rows):
-                features = x[rows].astype(np.float32 if thin else np.float64) + 0  # which turns -0.0 into 0.0
-                targets = flat[rows].astype(np.int64 if count else np.float32) + 0
-                found[rows] = of_rows(features, targets)
-    return found
+                features = x[rows].astype(np.float32 if in_float32 else np.float64) + 0  # adding 0 turns -0.0 into 0.0
+                targets = flat[rows].astype(np.int64 if in_int64 else np.float32) + 0
+                values[rows] = of_rows(features, targets)
+    return values
 
 
 def _narrow(x: np.ndarray) -> np.ndarray:
-    """Rows of which float32 loses nothing, ``(N,)``."""
+    """Return which rows lose nothing in float32, ``(N,)``."""
     if x.dtype in (np.float32, np.float16, np.uint8, np.int8, np.bool_):
         return np.ones(len(x), bool)
     with np.errstate(over="ignore"):
@@ -121,32 +120,33 @@ def _narrow(x: np.ndarray) -> np.ndarray:
 
 
 def _whole(y: np.ndarray) -> np.ndarray:
-    """Rows whose targets are whole numbers, ``(N,)``."""
+    """Return which rows have whole numbers as targets, ``(N,)``."""
     if y.dtype.kind != "f":
         return np.ones(len(y), bool)
     numbers = y.reshape(len(y), -1)
-    found: np.ndarray = ((np.abs(numbers) < 2**53) & (np.rint(numbers) == numbers)).all(1)
-    return found
+    whole: np.ndarray = ((np.abs(numbers) < 2**53) & (np.rint(numbers) == numbers)).all(1)
+    return whole
 
 
 def _negative_zero(values: np.ndarray) -> np.ndarray:
-    found: np.ndarray = ((values == 0) & np.signbit(values)).reshape(len(values), -1).any(1)
-    return found
+    negative: np.ndarray = ((values == 0) & np.signbit(values)).reshape(len(values), -1).any(1)
+    return negative
 
 
 def of_hex(texts: Sequence[str]) -> np.ndarray:
-    """Rows' digests ``(N,)`` from hexadecimal ones; from an empty text comes ``ERASED``."""
+    """Return rows' digests ``(N,)`` from hexadecimal ones; an empty text becomes ``ERASED``."""
     return np.frombuffer(bytearray(b"".join(bytes.fromhex(text) if text else ERASED for text in texts)), ROW)
 
 
 def hexadecimal(rows: np.ndarray) -> list[str]:
-    """Rows' digests ``(N,)`` as texts."""
+    """Return rows' digests ``(N,)`` as texts."""
     return [digest.hex() for digest in rows.tolist()]
 
 
 def known(rows: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Which of some rows have their digest ``among`` others, ``(N,)``."""
-    # The first eight bytes as numbers sort fast and decide nearly always; the whole digest is compared where they agree.
+    """Return which rows have a digest that is ``among`` others, ``(N,)``."""
+    # The first eight bytes, as numbers, sort fast and nearly always differ; whole digests are compared where they
+    # agree.
     likely = np.isin(_numbers(rows), _numbers(among))
     if likely.any():
         same = among[np.isin(_numbers(among), _numbers(rows[likely]))]
@@ -159,7 +159,7 @@ def _numbers(rows: np.ndarray) -> np.ndarray:
 
 
 def of_texts(texts: Iterable[str]) -> str:
-    """Digest of a sequence of texts, in order."""
+    """Return the digest of a sequence of texts, in order."""
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode())

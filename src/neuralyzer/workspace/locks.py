@@ -14,17 +14,17 @@ from neuralyzer.workspace.atomic import make_folder
 
 @contextmanager
 def held(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock; where another process holds it, warn once and wait.
+    """Hold a lock; if another process holds it, warn once and wait.
 
-    The system gives it back when the process that took it ends, however it ends. A process that took it may take it
-    again; a child process has no part in it.
+    The system releases it when its process ends, however it ends. A process that holds it may take it again; its child
+    processes do not hold it.
 
     Args:
-        path: of the lock's file, which stays.
-        what: what the other process does, as in "another process that ...".
+        path: of the lock's file, which is not removed.
+        what: activity of the other process, as in "another process that ...".
 
     Yields:
-        Once it is held.
+        Once the lock is held.
 
     Raises:
         StorageError: if the file cannot be made.

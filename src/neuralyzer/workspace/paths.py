@@ -1,4 +1,4 @@
-"""Where a project's things lie: the folder ``.neuralyzer/`` and what is in it."""
+"""The paths of a project: the folder ``.neuralyzer/`` and its contents."""
 
 import os
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class Workspace:
 
     Attributes:
         root: the folder; made on first write.
-        policy: the limits that verdicts and plans are held to.
+        policy: the limits for verdicts and plans.
     """
 
     root: Path
@@ -23,51 +23,51 @@ class Workspace:
         object.__setattr__(self, "root", Path(self.root).absolute())
 
     def close_to_others(self) -> None:
-        """Take the right to look in from everybody but the owner, where an early version or a copy gave it."""
+        """Remove all rights of others than the owner, which an early version or a copy may have given."""
         if os.name == "posix" and self.root.is_dir() and self.root.stat().st_mode & 0o077:
             self.root.chmod(0o700)
 
     @property
     def cases(self) -> Path:
-        """One folder a case."""
+        """Return the folder of cases, one folder each."""
         return self.root / "cases"
 
     @property
     def references(self) -> Path:
-        """One folder a pool of reference models."""
+        """Return the folder of pools of references, one folder each."""
         return self.root / "references"
 
     @property
     def datasets(self) -> Path:
-        """One folder a registered data set version: ``manifest.parquet``, ``dataset.json``."""
+        """Return the folder of registered data set versions, one each: ``manifest.parquet``, ``dataset.json``."""
         return self.root / "datasets"
 
     @property
     def runs(self) -> Path:
-        """One folder a registered training run: ``run.json``, order of rows, checkpoints."""
+        """Return the folder of registered training runs, one folder each: ``run.json``, order of rows, checkpoints."""
         return self.root / "runs"
 
     @property
     def models(self) -> Path:
-        """What is known of registered models: ``<name>.json``."""
+        """Return the folder of registered models, one file each: ``<name>.json``."""
         return self.root / "models"
 
     @property
     def threads(self) -> Path:
-        """How many threads each recipe is computed with, as it was timed."""
+        """Return the file with the number of threads of each recipe, as it was timed."""
         return self.root / "threads.json"
 
     @property
     def locks(self) -> Path:
-        """One file a lineage that a process has worked on."""
+        """Return the folder of locks, one file for each lineage."""
         return self.root / "locks"
 
     @property
     def keys(self) -> Path:
-        """The signing key and the key of the subjects' commitments, mode 0600."""
+        """Return the folder of the signing key and the key of commitments, mode 0600."""
         return self.root / "keys"
 
 
 def as_workspace(place: "Workspace | Path | str") -> Workspace:
-    """A workspace from one, or from the path of its folder."""
+    """Return a workspace from one, or from the path of its folder."""
     return place if isinstance(place, Workspace) else Workspace(Path(place))

@@ -1,4 +1,4 @@
-"""What the organisation allows: error rate, largest trace, largest loss of utility, acceptance tests."""
+"""The policy of the organisation: error rate, largest trace, largest loss of utility, acceptance tests."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,15 +8,15 @@ from neuralyzer.errors import UsageError
 
 @dataclass(frozen=True)
 class Policy:
-    """The limits that a verdict and a plan are held to.
+    """The limits for verdicts and plans.
 
     Attributes:
         alpha: error rate of the joint test.
-        max_trace: largest trace that may have been missed where a verdict says ``forgotten`` (1.0 = 100 %): retraining or
-            attack, and relearning where the request has it, must each have a family that would have found it.
-        max_utility_loss: largest loss of holdout accuracy that a plan may cost; None means the objective's own
-            default (.01 accuracy, or 2 % of the root mean squared error).
-        acceptance: the team's own command, such as ``pytest tests/model``; it finds the path of the new weights in
+        max_trace: largest trace that may have been missed where a verdict is ``forgotten`` (1.0 = 100 %). It must have
+            been detectable by retraining or attack, and by relearning too if that is measured.
+        max_utility_loss: largest loss of holdout accuracy that a plan may cost; None means the objective's default
+            (.01 accuracy, or 2 % of the root mean squared error).
+        acceptance: the team's test command, such as ``pytest tests/model``; it finds the path of the new weights in
             the environment variable ``NEURALYZER_WEIGHTS``.
         name_subject: whether certificate and report name the subject in clear.
         keep_weights: whether references keep their weights once they are measured.
@@ -55,5 +55,5 @@ class Policy:
         return cls(**table)
 
     def to_dict(self) -> dict[str, Any]:
-        """The policy as plain values."""
+        """Return the policy as plain values."""
         return asdict(self)

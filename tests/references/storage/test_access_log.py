@@ -19,60 +19,60 @@ def looks(tmp_path):
 
 
 def test_two_looks_and_no_third(looks):
-    assert looks.taken("model", ["anna"]) == 0
-    assert looks.take("model", ["anna"]) == 1 and looks.taken("model", ["anna"]) == 1
-    assert AccessLog(looks.path, lambda: KEY).take("model", ["anna"]) == 2  # counted on the disk, not in the object
+    assert looks.count("model", ["anna"]) == 0
+    assert looks.record("model", ["anna"]) == 1 and looks.count("model", ["anna"]) == 1
+    assert AccessLog(looks.path, lambda: KEY).record("model", ["anna"]) == 2  # counted on the disk, not in the object
     with pytest.raises(LooksSpentError, match="opened 2 times for these rows; only exact options remain"):
-        looks.take("model", ["anna"])
-    assert looks.taken("model", ["anna"]) == 2
+        looks.record("model", ["anna"])
+    assert looks.count("model", ["anna"]) == 2
 
 
 def test_other_subjects_and_lineages_have_their_own(looks):
-    looks.take("model", ["anna"])
-    assert looks.take("model", ["bert"]) == 1 and looks.take("other", ["anna"]) == 1
+    looks.record("model", ["anna"])
+    assert looks.record("model", ["bert"]) == 1 and looks.record("other", ["anna"]) == 1
 
 
 def test_a_request_of_several_has_had_as_many_as_the_one_that_had_most(looks):
-    looks.take("model", ["anna"])
-    assert looks.taken("model", ["bert", "anna"]) == 1
-    assert looks.take("model", ["bert", "anna"]) == 2
-    assert looks.taken("model", ["bert"]) == 2  # the same readings were seen
+    looks.record("model", ["anna"])
+    assert looks.count("model", ["bert", "anna"]) == 1
+    assert looks.record("model", ["bert", "anna"]) == 2
+    assert looks.count("model", ["bert"]) == 2  # the same readings were seen
     with pytest.raises(LooksSpentError):
-        looks.take("model", ["bert"])
+        looks.record("model", ["bert"])
 
 
 def test_names_are_not_written_down(looks):
-    looks.take("model", ["anna-with-a-name"])
+    looks.record("model", ["anna-with-a-name"])
     assert "anna" not in looks.path.read_text()
 
 
 def test_a_look_that_fails_is_not_counted(looks):
     for _ in range(2):
-        looks.take("model", ["anna"])
+        looks.record("model", ["anna"])
     with pytest.raises(LooksSpentError):
-        looks.take("model", ["anna", "carl"])
-    assert looks.taken("model", ["carl"]) == 0
+        looks.record("model", ["anna", "carl"])
+    assert looks.count("model", ["carl"]) == 0
 
 
 def test_nobody_can_guess_a_name_from_what_is_written(looks):
-    looks.take("model", ["anna"])
+    looks.record("model", ["anna"])
     plain = hashlib.sha256(b"model\0anna").hexdigest()[:24]
     assert plain not in looks.path.read_text()
-    assert AccessLog(looks.path, lambda: bytes(32)).taken("model", ["anna"]) == 0  # another key knows nobody
+    assert AccessLog(looks.path, lambda: bytes(32)).count("model", ["anna"]) == 0  # another key knows nobody
 
 
 def test_what_an_early_version_counted_is_still_counted_and_gets_a_key(looks):
     plain = hashlib.sha256(b"model\0anna").hexdigest()[:24]
     looks.path.write_text(json.dumps({"model": {plain: 1}, "takers": {"case-1": 1}}))
-    assert looks.taken("model", ["anna"]) == 1
-    assert looks.take("model", ["anna"], "case-1") == 1
-    assert looks.take("model", ["anna"], "case-2") == 2
-    assert plain not in looks.path.read_text() and looks.taken("model", ["anna"]) == 2
+    assert looks.count("model", ["anna"]) == 1
+    assert looks.record("model", ["anna"], "case-1") == 1
+    assert looks.record("model", ["anna"], "case-2") == 2
+    assert plain not in looks.path.read_text() and looks.count("model", ["anna"]) == 2
 
 
 def _counted(path, first):
     looks = AccessLog(path, lambda: KEY)
-    return [looks.take("model", [f"s{first + k}"], f"case-{first + k}") for k in range(15)]
+    return [looks.record("model", [f"s{first + k}"], f"case-{first + k}") for k in range(15)]
 
 
 def test_eight_processes_count_every_look(looks):

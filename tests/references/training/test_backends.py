@@ -108,7 +108,7 @@ def test_the_choice_is_by_a_timing_that_is_written_down():
 def test_the_faster_one_is_picked(monkeypatch, stacked, alone, picked):
     seconds = {"together": stacked, "alone": alone}
     monkeypatch.setattr(backends, "_seconds", lambda work, threads=None: seconds[work.__name__])
-    monkeypatch.setattr(backends, "workers", lambda how=None: 1)
+    monkeypatch.setattr(backends, "workers", lambda execution=None: 1)
     assert backends.choose(Recipe(build=mlp, epochs=2, batch_size=8), DATA, KEPT[:1])[0] == picked
 
 

@@ -18,7 +18,7 @@ from neuralyzer.models import training
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.references.pool import References
 from neuralyzer.references.training import processes
-from neuralyzer.references.training.processes import Engine, How
+from neuralyzer.references.training.processes import Engine, Execution
 from tests.models.cases import CASES, conv, mlp
 from tests.references import world
 
@@ -155,7 +155,7 @@ def test_a_cluster_that_loses_a_node_in_the_middle_loses_no_member(monkeypatch, 
 
         losing = threading.Thread(target=lose, daemon=True)
         losing.start()
-        found = list(processes.train_each(noted(tmp_path), DATA, KEPT, range(6), 2, How(engine=Engine.RAY)))
+        found = list(processes.train_each(noted(tmp_path), DATA, KEPT, range(6), 2, Execution(engine=Engine.RAY)))
         losing.join(60)
     finally:
         ray.shutdown()

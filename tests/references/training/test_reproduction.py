@@ -128,9 +128,10 @@ def test_bf16_is_used_where_it_is_faster_and_holds(tmp_path, monkeypatch):
     timed = pilot_run.backends.timed
 
     def slower(times):
-        def found(recipe, data, kept, asked, how):
+        def found(recipe, data, kept, asked, execution):
             return replace(
-                timed(recipe, data, kept, asked, how), single=times if how.placement.precision == "bf16" else 1
+                timed(recipe, data, kept, asked, execution),
+                single=times if execution.placement.precision == "bf16" else 1,
             )
 
         return found

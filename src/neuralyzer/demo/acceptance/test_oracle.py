@@ -1,4 +1,4 @@
-"""What the Oracle's own team demands of new weights; pytest runs it with their path in NEURALYZER_WEIGHTS."""
+"""The tests that the Oracle's team runs on new weights, with pytest and their path in NEURALYZER_WEIGHTS."""
 
 import os
 from pathlib import Path

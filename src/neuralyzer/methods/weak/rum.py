@@ -96,7 +96,8 @@ def memorisation(task: Task) -> np.ndarray:
         outputs = torch.from_numpy(split.outputs[:, part.rows])
         losses = [task.objective.losses(of_member, y) for of_member in outputs]
         probabilities = np.stack([torch.exp(-loss).double().numpy() for loss in losses])
-        held, unseen = split.values.rows_held(part.subject, part.rows), split.values.asked(part.subject, part.rows)
+        held = split.values.rows_held(part.subject, part.rows)
+        unseen = split.values.comparable(part.subject, part.rows)
         seen = (probabilities[saw] * held).sum(0) / np.maximum(held.sum(0), 1)
         never = (probabilities * unseen).sum(0) / unseen.sum(0)
         scores[[places[int(row)] for row in part.rows]] = np.where(held.any(0), seen - never, 0.0)

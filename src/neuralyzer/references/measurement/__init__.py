@@ -1,1 +1,1 @@
-"""Reading reference models, and any other model the same way, with every signal."""
+"""The measurement of reference models, and of any other model in the same way, by every signal."""

@@ -1,4 +1,4 @@
-"""Reading every member of a pool with every signal, here or in worker processes."""
+"""The measurement of every member of a pool by every signal, in this process or in worker processes."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -24,8 +24,8 @@ from neuralyzer.signals.catalogue import signals_of
 from neuralyzer.signals.signal import Batch, Context, measure_units
 from neuralyzer.workspace import atomic
 
-SPREAD = 30.0  # seconds of measuring that are worth starting workers for
-UNITS = 256  # subjects whose rows are held at once
+SPREAD = 30.0  # seconds of remaining measurement from which worker processes are started
+UNITS = 256  # subjects whose rows are in memory at once
 
 
 def scaled(objective: Objective, scale: float | None) -> Objective:
@@ -35,8 +35,8 @@ def scaled(objective: Objective, scale: float | None) -> Objective:
     return objective.scaled(torch.tensor([scale]))
 
 
-def evaluator_of(store: Store, oracle: TrainedModel, head: dict[str, Any], units: dict[int, Indices]) -> Evaluator:
-    """What the pool's members were read with; every model that is held against them is read by the same."""
+def make_evaluator(store: Store, oracle: TrainedModel, head: dict[str, Any], units: dict[int, Indices]) -> Evaluator:
+    """Return the evaluator by which the pool's members and every model compared with them are read."""
     recipe, holdout = oracle.recipe, oracle.require_holdout()
     context = Context(
         scaled(recipe.objective, head["scale"]),
@@ -61,7 +61,7 @@ def evaluator_of(store: Store, oracle: TrainedModel, head: dict[str, Any], units
 def measure(
     store: Store, oracle: TrainedModel, pool_index: PoolIndex, head: dict[str, Any], progress: Progress
 ) -> None:
-    """Read all members; in worker processes where the first shows that it takes long."""
+    """Read all members that are not measured yet; in worker processes where the first takes long."""
     units = units_of(pool_index.owned)
     todo = [member for member in range(head["size"]) if not store.measured(member)]
     progress.start(f"measuring {len(todo)} references", len(todo))
@@ -77,21 +77,21 @@ def measure(
             for member in rest[first:]:
                 yield joblib.delayed(_measure_alone)(store, oracle, units, head, member)
 
-        measured = processes.each(jobs, [f"reference {member} was measured" for member in rest], backends.workers())
+        measured = processes.run_jobs(jobs, [f"reference {member} was measured" for member in rest], backends.workers())
     for _ in measured:
         progress.advance()
     progress.finish()
 
 
-def _measure_alone(*given: Any) -> None:
-    with threads.using(1):  # where there is one worker, it is the caller itself
-        _measure_one(*given)
+def _measure_alone(*arguments: Any) -> None:
+    with threads.using(1):  # a single worker is this process, which may have set more threads
+        _measure_one(*arguments)
 
 
 def _measure_one(
     store: Store, oracle: TrainedModel, units: dict[int, Indices], head: dict[str, Any], member: int
 ) -> None:
-    evaluator, recipe = evaluator_of(store, oracle, head, units), oracle.recipe
+    evaluator, recipe = make_evaluator(store, oracle, head, units), oracle.recipe
     module = weights.load_into(recipe.module(), store.weights(member)).eval()
     _read(store, evaluator, head, member, module)
     utility = reading.utility(module, recipe.objective, oracle.require_holdout())
@@ -105,24 +105,25 @@ def _read(store: Store, evaluator: Evaluator, head: dict[str, Any], member: int,
         return store.array(name, (size, *shape), write=True)
 
     for name, signal in evaluator.signals.items():
-        found = line(f"{name}.rows", (rows,))
+        on_rows = line(f"{name}.rows", (rows,))
         if signal.per_unit:
             few = evaluator.holdout_few
-            outside = line(f"{name}.holdout", (len(evaluator.units), len(few)))
-            found[member] = np.nan
-            own = list(evaluator.units.values())
-            for start in range(0, len(own), UNITS):
-                units = own[start : start + UNITS]
-                read = measure_units(signal, module, [evaluator.batch(rows) for rows in units], few, evaluator.context)
-                for place, (values, beyond) in enumerate(read, start):
-                    found[member, own[place]], outside[member, place] = values.numpy(), beyond.numpy()
+            on_holdout = line(f"{name}.holdout", (len(evaluator.units), len(few)))
+            on_rows[member] = np.nan
+            positions = list(evaluator.units.values())
+            for start in range(0, len(positions), UNITS):
+                units = [evaluator.batch(of_unit) for of_unit in positions[start : start + UNITS]]
+                measured = measure_units(signal, module, units, few, evaluator.context)
+                for place, (values, holdout_values) in enumerate(measured, start):
+                    on_rows[member, positions[place]] = values.numpy()
+                    on_holdout[member, place] = holdout_values.numpy()
         else:
-            outside = line(f"{name}.holdout", (len(evaluator.holdout),))
+            on_holdout = line(f"{name}.holdout", (len(evaluator.holdout),))
             everything = evaluator.batch(np.arange(rows))
-            values, beyond = signal.measure(module, everything, evaluator.holdout, evaluator.context)
-            found[member], outside[member] = values.numpy(), beyond.numpy()
-        found.flush()  # type: ignore[attr-defined]
-        outside.flush()  # type: ignore[attr-defined]
+            values, holdout_values = signal.measure(module, everything, evaluator.holdout, evaluator.context)
+            on_rows[member], on_holdout[member] = values.numpy(), holdout_values.numpy()
+        on_rows.flush()  # type: ignore[attr-defined]
+        on_holdout.flush()  # type: ignore[attr-defined]
     objective, copied = evaluator.context.objective, head.get("copies", 0)
     outputs = line("outputs.rows", (rows, head["outputs"]))
     of_copies = line("outputs.copies", (rows, copied, head["outputs"]))
@@ -132,7 +133,7 @@ def _read(store: Store, evaluator: Evaluator, head: dict[str, Any], member: int,
         outputs[member, chunk] = reading.outputs(module, objective, x).numpy()
         for place, copy in enumerate(copies(x, copied, evaluator.context)):
             of_copies[member, chunk, place] = reading.outputs(module, objective, copy).numpy()
-    beyond_outputs = line("outputs.holdout", (len(evaluator.holdout), head["outputs"]))
-    beyond_outputs[member] = reading.outputs(module, objective, evaluator.holdout.x).numpy()
-    for written in (outputs, of_copies, beyond_outputs):  # before the member is marked as measured
+    of_holdout = line("outputs.holdout", (len(evaluator.holdout), head["outputs"]))
+    of_holdout[member] = reading.outputs(module, objective, evaluator.holdout.x).numpy()
+    for written in (outputs, of_copies, of_holdout):  # before the member is marked as measured
         written.flush()  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Augmented copies of training rows on which references are read too: what an augmenting recipe's models know."""
+"""Augmented copies of training rows, on which references are read as well where the recipe augments."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,24 +7,24 @@ from neuralyzer.data.batches import Inputs
 from neuralyzer.signals import perturbations
 from neuralyzer.signals.signal import Context
 
-COPIES = 4
-OWN_DRAWS = 1_000_000  # added to the seed: no signal reads these copies
+COPIES = 4  # of each row
+OWN_DRAWS = 1_000_000  # added to the seed, so that these copies are none that a signal reads
 
 
 def count(context: Context) -> int:
-    """How many copies a row has: none where the recipe does not augment."""
+    """Return the number of copies of a row: 0 where the recipe does not augment."""
     return COPIES if callable(context.augment) else 0
 
 
 def copies(x: Inputs, number: int, context: Context) -> Iterator[Inputs]:
-    """The copies, other draws of the recipe's augmentation than those that the signal ``augmented`` reads.
+    """Draw augmented copies of rows, other ones than the signal ``augmented`` reads.
 
-    An unlearned model is brought to what models that never saw the rows output on these copies, and judged on others.
+    Unlearning may match a model to the references' outputs on these copies; the verdict reads other copies.
 
     Args:
         x: rows ``(n, ...)``.
-        number: how many the pool holds.
-        context: gives the augmentation and the seed.
+        number: copies of each row that the pool has outputs of.
+        context: has the augmentation and the seed.
 
     Yields:
         ``number`` tensors shaped like ``x``.

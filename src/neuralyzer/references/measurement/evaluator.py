@@ -1,4 +1,4 @@
-"""Reading a model with every signal: the same way for a reference, for the Oracle and for what was unlearned."""
+"""The evaluator: reads any model by every signal, in the same way for references, the original and unlearned models."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,61 +18,61 @@ from neuralyzer.signals.signal import Batch, Context, Signal, measure_units
 
 @dataclass(frozen=True)
 class Reading:
-    """One signal's reading of one model on a request's parts: ``rows`` and ``holdout`` of each part."""
+    """One signal's values for one model: on the ``rows`` of each part of a request, and on each part's ``holdout``."""
 
     rows: Sequence[Floats]
     holdout: Sequence[Floats]
 
 
-MOST_REMEMBERED = 8  # requests a model
+MOST_CACHED = 8  # requests whose readings are kept for each model
 
 
-class AlreadyRead:
-    """What models that are still at hand read, as long as their weights stay the same.
+class ReadingCache:
+    """A cache of readings by model, valid while the model's weights stay the same.
 
-    A case reads the original for the audit and for the verdict, and the unlearned model before a look is spent and at
-    the look: these are the same readings.
+    A case reads the original for the audit and for the verdict, and the unlearned model before and at an access to the
+    evaluation split. These readings are equal, so each is computed once.
     """
 
     def __init__(self) -> None:
-        self._known: WeakKeyDictionary[nn.Module, Known] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[nn.Module, CachedReadings] = WeakKeyDictionary()
 
-    def of(self, model: nn.Module) -> "Known":
-        """What is known of a model with these weights: to be looked into and added to."""
+    def of(self, model: nn.Module) -> "CachedReadings":
+        """Return the cached readings of a model with its present weights, to be read and added to."""
         digest = weights.digest(model)
         if model not in self._known or self._known[model].digest != digest:
-            self._known[model] = Known(digest)
+            self._known[model] = CachedReadings(digest)
         return self._known[model]
 
 
 @dataclass(frozen=True)
-class Known:
-    """What one model read: on requests by signal, and on the holdout by signal."""
+class CachedReadings:
+    """The cached readings of one model: on requests by signal, and on the holdout by signal."""
 
     digest: str
     requests: dict[Any, dict[str, Reading]] = field(default_factory=dict)
     holdout: dict[str, Floats] = field(default_factory=dict)
 
     def request(self, parts: Sequence[Part]) -> dict[str, Reading]:
-        """Of one request; the oldest of too many gives way."""
-        asked = tuple((part.subject, part.rows.tobytes()) for part in parts)
-        if asked not in self.requests and len(self.requests) == MOST_REMEMBERED:
+        """Return the readings on one request by signal; if there are too many requests, the oldest is dropped."""
+        key = tuple((part.subject, part.rows.tobytes()) for part in parts)
+        if key not in self.requests and len(self.requests) == MOST_CACHED:
             del self.requests[next(iter(self.requests))]
-        return self.requests.setdefault(asked, {})
+        return self.requests.setdefault(key, {})
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluator:
-    """What every model of a lineage is read with.
+    """The signals, rows and settings by which every model of a lineage is read.
 
     Attributes:
         signals: by name.
         context: objective, perturbations and settings.
-        data: the training rows as they now are.
+        data: the present training rows.
         holdout: rows that no model saw.
         few: which holdout rows per-unit signals read, ``(500,)`` at most.
-        units: rows of each subject that can be relearned as they were when references were made, by subject.
-        already: what it read before.
+        units: by subject, the rows of each that can be relearned and has lost no row since references were made.
+        cache: what the evaluator read before.
     """
 
     signals: Mapping[str, Signal]
@@ -81,19 +81,19 @@ class Evaluator:
     holdout: Batch
     few: Indices
     units: Mapping[int, Indices]
-    already: AlreadyRead = field(default_factory=AlreadyRead, init=False, repr=False)
+    cache: ReadingCache = field(default_factory=ReadingCache, init=False, repr=False)
 
     @property
     def holdout_few(self) -> Batch:
-        """The holdout rows that per-unit signals read."""
+        """Return the holdout rows that per-unit signals read."""
         return self.holdout.take(self.few)
 
     def batch(self, positions: Indices) -> Batch:
-        """Training rows in memory."""
+        """Return training rows in memory."""
         return Batch(*self.data.gather(positions))
 
     def measures(self, signal: Signal, parts: Sequence[Part]) -> bool:
-        """Whether a request of these parts has the signal: a per-unit one reads whole units only."""
+        """Return whether a signal can read these parts: a per-unit signal reads whole units only."""
         return not signal.per_unit or all(
             part.subject in self.units and np.array_equal(part.rows, self.units[part.subject]) for part in parts
         )
@@ -103,27 +103,35 @@ class Evaluator:
 
         Args:
             model: read in evaluation mode, not changed.
-            parts: what the request asks for, by subject.
+            parts: the request's rows by subject.
             names: signals to read; all by default.
 
         Returns:
-            Readings by signal; a signal that the request does not have is missing.
+            Readings by signal; signals that cannot read the request are missing.
         """
-        asked = [
-            name for name, own in self.signals.items() if (names is None or name in names) and self.measures(own, parts)
+        wanted = [
+            name
+            for name, signal in self.signals.items()
+            if (names is None or name in names) and self.measures(signal, parts)
         ]
-        own = self.already.of(model)
-        known = own.request(parts)
-        missing = [name for name in asked if name not in known]
+        cached = self.cache.of(model)
+        readings = cached.request(parts)
+        missing = [name for name in wanted if name not in readings]
         if missing:
-            known |= self._read(model, parts, missing, own.holdout)
-        return {name: known[name] for name in asked}
+            readings |= self._read(model, parts, missing, cached.holdout)
+        return {name: readings[name] for name in wanted}
 
     def _read(
         self, model: nn.Module, parts: Sequence[Part], names: Sequence[str], holdout: dict[str, Floats]
     ) -> dict[str, Reading]:
-        """Read; rows are read one by one, so that a model's readings on the ``holdout`` serve all of its requests."""
-        found = {}
+        """Read a model by signals that are not cached.
+
+        A row's value does not depend on the rows beside it, so a model's values on the ``holdout`` serve all requests.
+
+        Returns:
+            Readings by signal; new holdout values are added to ``holdout``.
+        """
+        readings = {}
         everything = self.batch(np.concatenate([part.rows for part in parts]))
         splits = np.cumsum([len(part.rows) for part in parts])[:-1]
         for name in names:
@@ -131,19 +139,19 @@ class Evaluator:
             if signal.per_unit:
                 units = [self.batch(part.rows) for part in parts]
                 pairs = measure_units(signal, model, units, self.holdout_few, self.context)
-                found[name] = Reading([_floats(rows) for rows, _ in pairs], [_floats(outside) for _, outside in pairs])
+                readings[name] = Reading([_floats(rows) for rows, _ in pairs], [_floats(beside) for _, beside in pairs])
             else:
-                first = self.holdout.take(slice(1))
-                outside = first if name in holdout else self.holdout
-                rows, beyond = signal.measure(model, everything, outside, self.context)
-                known = holdout.setdefault(name, _floats(beyond))
-                found[name] = Reading(np.split(_floats(rows), splits), [known] * len(parts))
-        return found
+                # A signal reads some holdout always; where its values are known, one row is enough.
+                holdout_rows = self.holdout.take(slice(1)) if name in holdout else self.holdout
+                rows, on_holdout = signal.measure(model, everything, holdout_rows, self.context)
+                values = holdout.setdefault(name, _floats(on_holdout))
+                readings[name] = Reading(np.split(_floats(rows), splits), [values] * len(parts))
+        return readings
 
     def read_rows(
         self, model: nn.Module, rows: Batch, holdout: Batch | None = None
     ) -> dict[str, tuple[Floats, Floats]]:
-        """Read a model on rows that need not be training rows, with every signal that reads rows one by one.
+        """Read a model on any rows, by every signal that reads rows one by one.
 
         Args:
             model: read in evaluation mode, not changed.
@@ -153,17 +161,17 @@ class Evaluator:
         Returns:
             Readings ``(n,)`` and ``(H,)`` by signal.
         """
-        outside = self.holdout if holdout is None else holdout
-        found = {}
+        holdout_rows = self.holdout if holdout is None else holdout
+        readings = {}
         for name, signal in self.signals.items():
             if not signal.per_unit:
-                own, beyond = signal.measure(model, rows, outside, self.context)
-                found[name] = (_floats(own), _floats(beyond))
-        return found
+                on_rows, on_holdout = signal.measure(model, rows, holdout_rows, self.context)
+                readings[name] = (_floats(on_rows), _floats(on_holdout))
+        return readings
 
 
 def units_of(positions: Sequence[Indices]) -> dict[int, Indices]:
-    """The subjects that can be relearned: those with 8 rows or more."""
+    """Return the rows of the subjects that can be relearned: those with 8 rows or more."""
     return {subject: rows for subject, rows in enumerate(positions) if len(rows) >= SMALLEST_UNIT}
 
 

@@ -1,4 +1,4 @@
-"""One split of a pool: what its members read, and what reads a model the same way."""
+"""One split of a pool: the signal values and outputs of its members, and the evaluator that reads other models."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,9 +11,9 @@ import torch
 from neuralyzer.references.measurement.evaluator import Evaluator
 from neuralyzer.references.signal_values import Flags, Indices, Part, SplitValues
 
-THINNED = 256  # holdout rows
+THINNED = 256  # holdout rows of a thinned split
 
-Asked = tuple[Indices, Indices]  # n rows, and the m members that are asked about each, (m, n)
+RowBlock = tuple[Indices, Indices]  # n rows, and m members for each of them, (m, n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class ReferenceSplit:
     """One split of a pool, bound to a model of its lineage.
 
     Attributes:
-        values: readings and who saw what, in the model's present rows.
+        values: signal values of the members and which subjects each saw, for the model's present rows.
         evaluator: reads any model the way these members were read.
         utilities: each member's utility on the holdout, ``(M,)``.
         outputs: of each member on each present row, ``(M, N, C)``.
@@ -37,56 +37,58 @@ class ReferenceSplit:
     kept: tuple[Path | None, ...] = ()
 
     def held(self, member: int) -> Flags:
-        """Which of the present rows a member held, ``(N,)``."""
+        """Return which of the present rows a member held, ``(N,)``."""
         if self.values.held is not None:
             return np.asarray(self.values.held[member])
         return np.asarray(self.values.keep[member, self.values.owners])
 
-    def never_saw(self, parts: Sequence[Part]) -> list[Asked]:
-        """Who can say how a model without a row's subject sees it.
+    def never_saw(self, parts: Sequence[Part]) -> list[RowBlock]:
+        """Return the members comparable with a model without a row's subject, for each row.
 
         Args:
             parts: some or all rows of subjects.
 
         Returns:
-            Blocks: rows among the parts' own, counted through, and the members that are asked about them; every row once.
+            Blocks of row numbers, counted through all parts, with the comparable members of each; every row once.
         """
-        return _blocks(np.concatenate([self.values.asked(part.subject, part.rows) for part in parts], 1))
+        return _blocks(np.concatenate([self.values.comparable(part.subject, part.rows) for part in parts], 1))
 
-    def saw(self, parts: Sequence[Part]) -> list[Asked]:
-        """Who can say how a model that held a row sees it: blocks as above, with every row once that any member held."""
+    def saw(self, parts: Sequence[Part]) -> list[RowBlock]:
+        """Return the members that held a row, for each row: blocks as ``never_saw`` has, without rows nobody held."""
         held = np.zeros((self.values.members, sum(len(part.rows) for part in parts)), dtype=bool)
         first = 0
         for part in parts:
-            own = slice(first, first := first + len(part.rows))
-            held[self.values.keep[:, part.subject], own] = self.values.rows_held(part.subject, part.rows)
+            of_part = slice(first, first := first + len(part.rows))
+            held[self.values.keep[:, part.subject], of_part] = self.values.rows_held(part.subject, part.rows)
         return [(rows, members) for rows, members in _blocks(held) if len(members)]
 
     def never_outputs(self, parts: Sequence[Part]) -> Iterator[tuple[Indices, torch.Tensor]]:
-        """Rows among the parts' own, and the outputs ``(m, n, C)`` of the members that are asked about them."""
-        return ((rows, shown[0]) for rows, shown in self.shown(parts, self.never_saw(parts)))
+        """Return blocks of row numbers with the outputs ``(m, n, C)`` of the comparable members that never saw them."""
+        return ((rows, outputs[0]) for rows, outputs in self.block_outputs(parts, self.never_saw(parts)))
 
-    def shown(self, parts: Sequence[Part], asked: Sequence[Asked]) -> Iterator[tuple[Indices, list[torch.Tensor]]]:
-        """What members output on rows, and on each augmented copy of them.
+    def block_outputs(
+        self, parts: Sequence[Part], blocks: Sequence[RowBlock]
+    ) -> Iterator[tuple[Indices, list[torch.Tensor]]]:
+        """Read members' outputs on rows and on each augmented copy of them.
 
         Args:
             parts: some or all rows of subjects.
-            asked: rows and members, as ``never_saw`` or ``saw`` gives them.
+            blocks: row numbers and members, as ``never_saw`` or ``saw`` gives them.
 
         Yields:
-            Rows among the parts' own, and outputs ``(m, n, C)``: on the rows, then on each copy.
+            Row numbers, and outputs ``(m, n, C)``: on the rows, then on each copy.
         """
         positions = np.concatenate([part.rows for part in parts])
-        for rows, members in asked:
+        for rows, members in blocks:
             index = (members, positions[rows])
             yield rows, [torch.from_numpy(self.outputs[index]), *torch.from_numpy(self.copies[index]).movedim(2, 0)]
 
     @cached_property
     def thinned(self) -> "ReferenceSplit":
-        """This split with fewer holdout rows, where there are many: what a tuner reads a dozen times must be cheap.
+        """Return this split with fewer holdout rows, where there are many, so that a tuner's readings are cheap.
 
-        Every model is read on the rows of the request and on the holdout, which is often twenty times as many; how a
-        model differs from the members at large is told well by a part of it. Its rows are drawn.
+        A model is read on the request's rows and on the holdout, which is often twenty times as large. A random part of
+        the holdout is enough to fit a model's shift.
 
         Returns:
             A split on 256 holdout rows, or this one where there are fewer than twice as many.
@@ -95,7 +97,8 @@ class ReferenceSplit:
             return self
         chosen, first = self.evaluator.few[:THINNED], np.arange(THINNED)
         signals = {
-            name: own.on_holdout(chosen if own.units is None else first) for name, own in self.values.signals.items()
+            name: values.on_holdout(chosen if values.units is None else first)
+            for name, values in self.values.signals.items()
         }
         holdout = self.evaluator.holdout.take(chosen)
         return replace(
@@ -105,14 +108,14 @@ class ReferenceSplit:
         )
 
 
-def _blocks(asked: Flags) -> list[Asked]:
-    """From ``asked (M, n)``, rows about which equally many members are asked.
+def _blocks(flags: Flags) -> list[RowBlock]:
+    """Group rows by how many members are flagged for them, ``flags (M, n)``.
 
-    Of thousands of subjects with a row each hardly two were left out by the same members, but many by as many.
+    Of thousands of subjects with one row each, hardly two were left out by the same members, but many by equally many.
 
     Returns:
-        Such rows, and the members about each.
+        Row numbers, and the flagged members of each.
     """
-    count = asked.sum(0)
-    blocks = [np.flatnonzero(count == many) for many in np.unique(count)]
-    return [(rows, np.nonzero(asked[:, rows].T)[1].reshape(len(rows), -1).T) for rows in blocks]
+    count = flags.sum(0)
+    blocks = [np.flatnonzero(count == number) for number in np.unique(count)]
+    return [(rows, np.nonzero(flags[:, rows].T)[1].reshape(len(rows), -1).T) for rows in blocks]

@@ -1,4 +1,4 @@
-"""How often the evaluation split was opened, by subject and model lineage, across cases."""
+"""The access log: how often the evaluation split was opened, by subject and model lineage, across cases."""
 
 import hashlib
 import hmac
@@ -10,52 +10,52 @@ from pathlib import Path
 from neuralyzer.errors import LooksSpentError
 from neuralyzer.workspace import atomic, locks
 
-MOST_ACCESSES = 2
-KEYED = "keyed"  # a mark of files whose digests have a key
+MOST_ACCESSES = 2  # of a subject and lineage; docs/trace.md, "Looks", has the error rate of each
+KEYED = "keyed"  # field that marks files whose digests are keyed
 
 
 @dataclass(frozen=True)
 class AccessLog:
-    """The count, kept beside the pool; subjects stand in it by keyed digests only, which nobody can guess names from.
+    """The access log of a pool; it names subjects by keyed digests alone, from which no name can be guessed.
 
     Attributes:
         path: of the file.
-        key: gives the workspace's key of commitments; asked only where there is something to count.
+        key: returns the workspace's key of commitments; called only where there is something to count.
     """
 
     path: Path
     key: Callable[[], bytes]
 
-    def taken(self, lineage: str, subjects: Iterable[str]) -> int:
-        """The most looks that any of the subjects has had."""
+    def count(self, lineage: str, subjects: Iterable[str]) -> int:
+        """Return the largest number of accesses that any of the subjects has had."""
         counts = self._read().get(lineage, {})
         if not counts:
             return 0
         return max((counts.get(self._keyed(_plain(lineage, subject)), 0) for subject in subjects), default=0)
 
-    def take(self, lineage: str, subjects: Iterable[str], taker: str | None = None) -> int:
-        """Count one more look, before it is taken.
+    def record(self, lineage: str, subjects: Iterable[str], case: str | None = None) -> int:
+        """Record one more access, before it takes place.
 
         Args:
-            lineage: the model's.
-            subjects: whose rows are looked at.
-            taker: who looks; one that was killed and asks again does not pay twice.
+            lineage: of the model.
+            subjects: whose rows are read.
+            case: id of the case and attempt; after a kill, the same id is not counted twice.
 
         Returns:
-            Its number, 1 or 2.
+            The access's number, 1 or 2.
 
         Raises:
-            LooksSpentError: if two were taken already.
+            LooksSpentError: if there were two already.
         """
         with locks.held(self.path.with_suffix(".lock"), "counts a look at these references"):
-            return self._take(lineage, list(subjects), taker)
+            return self._record(lineage, list(subjects), case)
 
-    def _take(self, lineage: str, subjects: list[str], taker: str | None) -> int:
+    def _record(self, lineage: str, subjects: list[str], case: str | None) -> int:
         content = self._read()
-        takers = content.setdefault("takers", {})
-        if taker is not None and taker in takers:
-            return takers[taker]
-        number = self.taken(lineage, subjects) + 1
+        cases = content.setdefault("takers", {})
+        if case is not None and case in cases:
+            return cases[case]
+        number = self.count(lineage, subjects) + 1
         if number > MOST_ACCESSES:
             raise LooksSpentError(
                 f"the evaluation split was opened {MOST_ACCESSES} times for these rows; only exact options remain"
@@ -63,8 +63,8 @@ class AccessLog:
         counts = content.setdefault(lineage, {})
         for subject in subjects:
             counts[self._keyed(_plain(lineage, subject))] = number
-        if taker is not None:
-            takers[taker] = number
+        if case is not None:
+            cases[case] = number
         atomic.write_json(self.path, content | {KEYED: {}})
         return number
 

@@ -1,4 +1,4 @@
-"""The rows and subjects that a pool was made of, and which of them are still there."""
+"""The pool index: the rows and subjects that a pool was made of, and which of them were erased since."""
 
 import json
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from neuralyzer.errors import ReferencesError, UsageError
 from neuralyzer.references.signal_values import Flags, Indices
 from neuralyzer.workspace import atomic, digests
 
-CLOSED = b"closed cases"
+CLOSED = b"closed cases"  # key of the Parquet file's metadata
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class PoolIndex:
         digests: content digests ``(N,)``; ``digests.ERASED`` where the row was erased.
         owner: each row's subject ``(N,)``.
         group: each row's group as a further subject ``(N,)``, or None.
-        subjects: how many subjects there are, groups included.
+        subjects: number of subjects, groups included.
         closed: cases whose rows were erased.
     """
 
@@ -40,7 +40,7 @@ class PoolIndex:
 
     @classmethod
     def of(cls, data: Data, groups: tuple[str, ...]) -> "PoolIndex":
-        """The index of training rows.
+        """Return the index of training rows.
 
         Returns:
             The index.
@@ -53,13 +53,13 @@ class PoolIndex:
         if groups:
             if groups != ("class",):
                 raise UsageError(f"groups are {groups}; only ('class',) is known")
-            labels, own = texts.coded(texts.as_texts(data.labels))
-            group, count = own + len(names), len(names) + len(labels)
+            labels, of_label = texts.coded(texts.as_texts(data.labels))
+            group, count = of_label + len(names), len(names) + len(labels)
         return cls(data.ids.copy(), data.row_digests.copy(), owner, group, count)
 
     @classmethod
     def read(cls, root: Path) -> "PoolIndex":
-        """The index of a pool's folder."""
+        """Return the index of a pool's folder."""
         try:
             table = parquet.read_table(root / "rows.parquet")
         except (OSError, pa.ArrowException) as error:
@@ -73,7 +73,7 @@ class PoolIndex:
         return cls(texts.of_column(table["id"]), _contents(table["digest"]), owner, group, subjects, closed)
 
     def write(self, root: Path) -> None:
-        """Keep the index in a pool's folder."""
+        """Write the index to a pool's folder."""
         contents = pa.array(self.digests.tolist(), pa.binary(digests.ROW.itemsize))
         columns = {"id": texts.to_arrow(self.ids), "digest": contents, "owner": self.owner}
         if self.group is not None:
@@ -83,16 +83,16 @@ class PoolIndex:
 
     @property
     def groups(self) -> bool:
-        """Whether rows belong to groups besides their subject."""
+        """Return whether rows belong to groups besides their subject."""
         return self.group is not None
 
     def groups_of(self, rows: Data, data: Data, places: Indices) -> Indices | None:
-        """The group that other rows would belong to, as a subject; None where the index has no groups.
+        """Return the group that other rows would belong to, as a subject; None where the index has no groups.
 
         Args:
             rows: such as a holdout's, ``N'`` of them.
             data: rows of the index.
-            places: of these in the index.
+            places: positions of these in the index.
 
         Returns:
             ``(N',)``; -1 where none of ``data`` is of a row's group.
@@ -104,7 +104,7 @@ class PoolIndex:
 
     @cached_property
     def positions(self) -> list[Indices]:
-        """Each subject's rows, ``S`` arrays of places in the index."""
+        """Return each subject's rows, ``S`` arrays of positions in the index."""
         if self.group is not None:
             groups = _by_subject(self.group, self.subjects)
             return [a if len(a) else b for a, b in zip(self.owned, groups, strict=True)]
@@ -112,22 +112,22 @@ class PoolIndex:
 
     @cached_property
     def owned(self) -> list[Indices]:
-        """Each subject's rows, empty for groups: a row is relearned with its subject alone."""
+        """Return each subject's rows as ``positions`` does, but none for groups: rows are relearned by owner."""
         return _by_subject(self.owner, self.subjects)
 
     def held(self, keep: Flags) -> Flags:
-        """Which member held which row, ``(M, N)``, from who kept which subject, ``(M, S)``."""
+        """Return which member held which row, ``(M, N)``, from which member kept which subject, ``(M, S)``."""
         held = keep[:, self.owner]
         return held & keep[:, self.group] if self.group is not None else held
 
     def places(self, data: Data) -> Indices:
-        """Where each row of ``data`` stands in the index.
+        """Return the position of each row of ``data`` in the index.
 
         Returns:
-            Places ``(N',)``.
+            Positions ``(N',)``.
 
         Raises:
-            ReferencesError: if the data is not the pool's, less what was erased.
+            ReferencesError: if the data is not the pool's data less the erased rows.
         """
         left = np.flatnonzero(self.ids != "")
         at = texts.places(data.ids, self.ids[left])
@@ -152,13 +152,13 @@ class PoolIndex:
         return places
 
     def present(self, places: Indices) -> list[Indices]:
-        """Each subject's rows as positions in data whose rows stand at ``places``."""
+        """Return each subject's rows as positions in data whose rows are at ``places`` of the index."""
         at = np.full(len(self.owner), -1)
         at[places] = np.arange(len(places))
-        return [np.sort(at[own][at[own] >= 0]) for own in self.positions]
+        return [np.sort(at[rows][at[rows] >= 0]) for rows in self.positions]
 
-    def gone(self, data: Data, positions: Indices) -> set[int]:
-        """Subjects, groups among them, of whom no row would be left in ``data`` without those at ``positions``."""
+    def removed_subjects(self, data: Data, positions: Indices) -> set[int]:
+        """Return the subjects and groups that would have no row left in ``data`` without those at ``positions``."""
         present = self.present(self.places(data))
         return {subject for subject, rows in enumerate(present) if len(rows) and np.isin(rows, positions).all()}
 
@@ -170,11 +170,11 @@ class PoolIndex:
 
 
 def _contents(column: pa.ChunkedArray) -> np.ndarray:
-    """The rows' digests; older pools have them in hexadecimal."""
-    found = column.to_pylist()
+    """Return the rows' digests; older pools have them in hexadecimal."""
+    values = column.to_pylist()
     if pa.types.is_string(column.type):
-        return digests.of_hex(found)
-    return np.frombuffer(bytearray(b"".join(found)), digests.ROW)  # a bytearray, for erasing writes to it
+        return digests.of_hex(values)
+    return np.frombuffer(bytearray(b"".join(values)), digests.ROW)  # a bytearray, since erasing writes to it
 
 
 def _by_subject(owner: Indices, subjects: int) -> list[Indices]:

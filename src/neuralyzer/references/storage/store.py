@@ -1,4 +1,4 @@
-"""Where a pool's measurements lie: memory-mapped float32, one line a member, and a mark for each finished one."""
+"""The folder of a pool: memory-mapped float32 signal values, members first, and a mark for each finished member."""
 
 import errno
 import os
@@ -22,58 +22,58 @@ class Store:
 
     @property
     def lock(self) -> Path:
-        """What a process holds while it changes the pool."""
+        """Return the lock file that a process holds while it changes the pool."""
         return self.root / "pool.lock"
 
     @property
     def head(self) -> Path:
-        """The pool's description."""
+        """Return the file of the pool's description."""
         return self.root / "pool.json"
 
     @property
     def seconds(self) -> float | None:
-        """What making the pool took, all its members together; None where an older version made it."""
+        """Return the seconds that making all members took; None where an older version made the pool."""
         path = self.root / "seconds.json"
         return float(atomic.read_json(path)["seconds"]) if path.exists() else None
 
-    def spent(self, seconds: float) -> None:
-        """Note that so many more seconds went into making the pool."""
+    def add_seconds(self, seconds: float) -> None:
+        """Add to the seconds that making the pool took."""
         atomic.write_json(self.root / "seconds.json", {"seconds": (self.seconds or 0.0) + seconds})
 
     @property
     def curvature(self) -> Path:
-        """Factors of the model's curvature, where a request needed them; they saw every training row."""
+        """Return the file of the model's curvature factors, if a request needed them; they depend on every row."""
         return self.root / "curvature.safetensors"
 
     def control(self, model: str, pool: str, size: int, alpha: float) -> Path:
-        """What the positive control said of a model on groups of so many subjects, at an error rate.
+        """Return the file of the positive control of a model on groups of ``size`` subjects, at an error rate.
 
-        Both are known by their digests: a pool that has grown reads finer, and its control is another.
+        The digests of model and pool are part of its name, since a pool that has grown is more sensitive.
 
         Returns:
-            Where it is kept.
+            The path.
         """
         return self.root / "controls" / f"{model[:32]}-{pool[:16]}-{size}-{alpha:g}.json"
 
     def weights(self, member: int) -> Path:
-        """Weights of a member, until they are destroyed."""
+        """Return the file of a member's weights, which exists until they are destroyed."""
         return self.root / "members" / f"{member:04d}.safetensors"
 
     def kept(self, members: Indices, clean: Flags) -> tuple[Path | None, ...]:
-        """Weights that were kept, of those members that are ``clean``; None for the others."""
+        """Return the files of weights that were kept, of the members that are ``clean``; None for the others."""
         paths = [self.weights(int(member)) for member in members]
-        return tuple(path if path.exists() and own else None for path, own in zip(paths, clean, strict=True))
+        return tuple(path if path.exists() and is_clean else None for path, is_clean in zip(paths, clean, strict=True))
 
     def mark(self, member: int) -> Path:
-        """Stands once the member is measured; holds its utility."""
+        """Return the file that exists once a member is measured; it holds the member's utility."""
         return self.root / "measured" / f"{member:04d}.json"
 
     def measured(self, member: int) -> bool:
-        """Whether the member's readings are whole."""
+        """Return whether a member was measured by all signals."""
         return self.mark(member).exists()
 
     def array(self, name: str, shape: tuple[int, ...], write: bool = False) -> np.ndarray:
-        """A memory-mapped float32 array, members first.
+        """Open a memory-mapped float32 array, members first.
 
         Args:
             name: such as ``margin.rows``.
@@ -101,10 +101,10 @@ class Store:
         return np.memmap(path, dtype=np.float32, mode="r+" if write else "r", shape=shape)
 
     def read_head(self) -> dict[str, Any]:
-        """The pool's description.
+        """Read the pool's description.
 
         Returns:
-            It as plain values.
+            The description as plain values.
 
         Raises:
             ReferencesError: if there is none.
@@ -115,7 +115,7 @@ class Store:
         return content
 
     def load(self, name: str) -> np.ndarray:
-        """A small array of the pool's folder.
+        """Read a small array of the pool's folder.
 
         Args:
             name: ``keep.npy`` or ``spread.npy``.
@@ -134,7 +134,7 @@ class Store:
             ) from error
 
     def destroy_weights(self) -> int:
-        """Delete every member's weights; gives how many were deleted."""
+        """Delete every member's weights and return how many were deleted."""
         paths = sorted((self.root / "members").glob("*.safetensors"))
         for path in paths:
             path.unlink()
@@ -142,7 +142,7 @@ class Store:
 
 
 def _allocate(path: Path, have: int, size: int) -> None:
-    """Make a file ``size`` bytes long with its blocks on the disk: a write to a mapped page cannot fail but by a kill."""
+    """Make a file ``size`` bytes long and allocate its blocks, so that writing to a mapped page cannot fail."""
     free = shutil.disk_usage(path.parent).free
     if free < size - have:
         reason = errno.errorcode[errno.ENOSPC]

@@ -1,4 +1,4 @@
-"""Which backend trains the members: by a short timing on this machine, written down and kept."""
+"""The choice of the backend that trains members: by a short timing on this machine, kept in the pool's description."""
 
 import os
 import time
@@ -16,24 +16,24 @@ from neuralyzer.models import training
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.references.training import processes, stacked, stacked_check
-from neuralyzer.references.training.processes import Engine, How
+from neuralyzer.references.training.processes import Engine, Execution
 
-TIMED_STEPS = 30
-LARGEST_STACK = 64  # a larger stack gains little more, and a kill costs the whole of it
+TIMED_STEPS = 30  # optimizer steps of a timing
+LARGEST_STACK = 64  # members; a larger stack is hardly faster, and a kill loses all of its work
 
 
 class Backend(StrEnum):
-    """How members are trained; what they are does not depend on it."""
+    """The way members are trained; it does not change what they learn."""
 
     VECTORISED = "vectorised"
     PROCESSES = "processes"
 
 
 def as_backend(name: Backend | str | None) -> Backend | None:
-    """A backend by its name.
+    """Return a backend by its name.
 
     Args:
-        name: ``vectorised`` or ``processes``; none where the faster shall be taken.
+        name: ``vectorised`` or ``processes``; None for the faster one.
 
     Returns:
         The backend, or None.
@@ -46,22 +46,22 @@ def as_backend(name: Backend | str | None) -> Backend | None:
     return Backend(name) if name else None
 
 
-def workers(how: How | None = None) -> int:
-    """Processes that train at once: the cores that this process may use; on a GPU, one that has it to itself."""
-    if how is not None and how.placement.device.type != "cpu":
+def workers(execution: Execution | None = None) -> int:
+    """Return how many processes train at once: one for each core that this process may use; on a GPU, one."""
+    if execution is not None and execution.placement.device.type != "cpu":
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What a short timing on this machine found.
+    """The result of a short timing on this machine.
 
     Attributes:
         backend: the faster one, or the one that was asked for.
         why: the reason in a sentence.
-        step: seconds of a member's step, members side by side; None where the training code is the person's own.
-        single: seconds of a step of a model trained alone; None in the same case.
+        step: seconds per step and member when many are trained; None where the recipe has its own training code.
+        single: seconds per step of a model trained alone; None in the same case.
     """
 
     backend: Backend
@@ -71,7 +71,7 @@ class Timing:
 
 
 def choose(recipe: Recipe, data: Data, kept: Sequence[np.ndarray]) -> tuple[Backend, str]:
-    """The faster backend for these members, and the reason in a sentence."""
+    """Return the faster backend for these members, and the reason in a sentence."""
     reason = stacked_check.obstacle(recipe, data)
     if reason is not None:
         return Backend.PROCESSES, f"processes: {reason}"
@@ -80,7 +80,11 @@ def choose(recipe: Recipe, data: Data, kept: Sequence[np.ndarray]) -> tuple[Back
 
 
 def timed(
-    recipe: Recipe, data: Data, kept: Sequence[np.ndarray], asked: Backend | None = None, how: How | None = None
+    recipe: Recipe,
+    data: Data,
+    kept: Sequence[np.ndarray],
+    requested: Backend | None = None,
+    execution: Execution | None = None,
 ) -> Timing:
     """Time both backends on a few steps of these members.
 
@@ -88,15 +92,15 @@ def timed(
         recipe: how members are trained.
         data: rows of all members.
         kept: positions of each member's rows.
-        asked: the backend that the person asked for.
-        how: device, precision and engine.
+        requested: the backend that was asked for, if any.
+        execution: device, precision and engine.
 
     Returns:
         The timing.
     """
-    how = how or How()
-    if asked is None and how.engine is Engine.RAY:
-        asked = Backend.PROCESSES
+    execution = execution or Execution()
+    if requested is None and execution.engine is Engine.RAY:
+        requested = Backend.PROCESSES
     if not recipe.stepwise:
         return Timing(Backend.PROCESSES, f"processes: {stacked.obstacle(recipe)}", None, None)
     stack = min(LARGEST_STACK, len(kept))
@@ -104,14 +108,14 @@ def timed(
     sample = [rows[:shortest] for rows in kept[:stack]]
 
     def together() -> None:
-        stacked.train_stack(recipe, data, sample, list(range(stack)), Silent(), TIMED_STEPS, how.placement)
+        stacked.train_stack(recipe, data, sample, list(range(stack)), Silent(), TIMED_STEPS, execution.placement)
 
     def alone() -> None:
-        module = recipe.module(0).to(how.placement.device)
+        module = recipe.module(0).to(execution.placement.device)
         optimizer = recipe.optimizer(training.trainable(module))
         steps = list(training.order(shortest, 1 + TIMED_STEPS * recipe.batch_size // shortest, recipe.batch_size, 0))
         taken = training.run_steps(
-            recipe, module, optimizer, data, iter(steps[:TIMED_STEPS]), 0, placement=how.placement
+            recipe, module, optimizer, data, iter(steps[:TIMED_STEPS]), 0, placement=execution.placement
         )
         for _ in taken:
             pass
@@ -119,18 +123,18 @@ def timed(
     reason = stacked_check.obstacle(recipe, data)
     # A worker has one thread, so that is how it is timed; a training alone has what torch gives it.
     single = _seconds(alone) / TIMED_STEPS
-    spread = _seconds(alone, threads=1) / workers(how)
+    spread = _seconds(alone, threads=1) / workers(execution)
     if reason is not None:
         return Timing(Backend.PROCESSES, f"processes: {reason}", spread / TIMED_STEPS, single)
     together_seconds = _seconds(together) / stack
-    faster = asked or (Backend.VECTORISED if together_seconds <= spread else Backend.PROCESSES)
+    faster = requested or (Backend.VECTORISED if together_seconds <= spread else Backend.PROCESSES)
     seconds = (together_seconds if faster is Backend.VECTORISED else spread) / TIMED_STEPS
-    if asked is not None:
-        return Timing(asked, f"{asked}: asked for", seconds, single)
+    if requested is not None:
+        return Timing(requested, f"{requested}: asked for", seconds, single)
     return Timing(
         faster,
         f"{faster}: {1000 * together_seconds / TIMED_STEPS:.2f} ms a member's step stacked {stack} at a time, "
-        f"{1000 * spread / TIMED_STEPS:.2f} ms in {workers(how)} processes",
+        f"{1000 * spread / TIMED_STEPS:.2f} ms in {workers(execution)} processes",
         seconds,
         single,
     )
@@ -149,7 +153,7 @@ def _seconds(work: Callable[[], None], threads: int | None = None) -> float:
 
 
 def chunks(recipe: Recipe, backend: Backend, kept: Sequence[int]) -> list[list[int]]:
-    """Members that are trained together, decided once: a chunk is trained again whole after a kill."""
+    """Return the members that are trained together; after a kill, a whole chunk is trained again."""
     if backend is Backend.VECTORISED:
         return stacked.stacks(recipe, kept, LARGEST_STACK)
     return [list(range(len(kept)))]
@@ -163,20 +167,20 @@ def train(
     seeds: Sequence[int],
     progress: Progress,
     *,
-    how: How | None = None,
+    execution: Execution | None = None,
     names: Sequence[str] | None = None,
 ) -> Iterator[nn.Module]:
     """Train one chunk of members, in order.
 
     Args:
-        backend: which.
-        recipe: how.
+        backend: by which they are trained.
+        recipe: of the members.
         data: rows of all members.
         kept: positions of each member's rows.
-        seeds: one a member.
+        seeds: one for each member.
         progress: advanced in member-epochs.
-        how: device, precision and engine.
-        names: what an error calls each member.
+        execution: device, precision and engine.
+        names: of the members in error messages.
 
     Yields:
         The members, in evaluation mode, on the CPU.
@@ -184,13 +188,13 @@ def train(
     Raises:
         UsageError: if the recipe cannot be vectorised and that backend was asked for.
     """
-    how = how or How()
+    execution = execution or Execution()
     if backend is Backend.VECTORISED:
         reason = stacked_check.obstacle(recipe, data)
         if reason is not None:
             raise UsageError(f"these references cannot be vectorised: {reason}; use the backend 'processes'")
-        yield from stacked.train_stack(recipe, data, kept, seeds, progress, placement=how.placement)
+        yield from stacked.train_stack(recipe, data, kept, seeds, progress, placement=execution.placement)
     else:
-        for module in processes.train_each(recipe, data, kept, seeds, workers(how), how, names):
+        for module in processes.train_each(recipe, data, kept, seeds, workers(execution), execution, names):
             progress.advance(recipe.epochs)
             yield module

@@ -1,7 +1,7 @@
 """Exact references: models trained on exactly the retain set, for requests that a pool cannot answer.
 
-Each of them *is* an exact answer to the request. So they are made once the weights under test are final, serve the
-verdict alone, and no algorithm or plan ever sees them.
+Each of them is itself an exact answer to the request. So they are trained once the weights under test are final and
+used for the verdict alone; no algorithm or plan sees them (decision 18).
 """
 
 import shutil
@@ -17,12 +17,12 @@ from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.references.training import backends, stacked_check
 from neuralyzer.references.training.backends import Backend
-from neuralyzer.references.training.processes import How
+from neuralyzer.references.training.processes import Execution
 
-EXACT_REFERENCES = 8
-FEWEST = 6  # fewer leave the verdict's t-test without power
+EXACT_REFERENCES = 8  # by default
+FEWEST = 6  # with fewer, the verdict's t-test has hardly any power
 NO_POOL = "exact references judge with a pool, which tells what having seen the rows is worth; make references first"
-FIRST_SEED = 50_000  # no member of a pool has a seed like theirs
+FIRST_SEED = 50_000  # so that no exact reference has the seed of a pool's member
 
 
 def require_enough(count: int) -> None:
@@ -43,15 +43,15 @@ def train_exact(
     progress: Progress | None = None,
     placement: Placement = CPU,
 ) -> list[nn.Module]:
-    """Train models without the rows, or take those that an earlier call left in ``folder``.
+    """Train models without the rows, or load those that an earlier call left in ``folder``.
 
     Args:
-        oracle: gives recipe and rows.
+        oracle: has recipe and rows.
         positions: of the rows that they never see, ``(F,)``.
-        folder: where their weights are kept until the verdict is spoken.
-        count: how many.
-        progress: shown the work.
-        placement: where they are trained.
+        folder: where their weights are kept until the verdict is given.
+        count: number of models.
+        progress: shows the work.
+        placement: device and precision of the training.
 
     Returns:
         The models, in evaluation mode.
@@ -69,8 +69,8 @@ def train_exact(
         progress.start(f"training {len(todo)} exact references", len(todo) * recipe.epochs)
         seeds = [recipe.seed + FIRST_SEED + number for number in todo]
         names = [f"exact reference {number}" for number in todo]
-        kept, how = [rows] * len(todo), How(placement)
-        trained = backends.train(backend, recipe, oracle.data, kept, seeds, progress, how=how, names=names)
+        kept, execution = [rows] * len(todo), Execution(placement)
+        trained = backends.train(backend, recipe, oracle.data, kept, seeds, progress, execution=execution, names=names)
         for number, module in zip(todo, trained, strict=True):
             weights.require_finite(weights.state(module), f"exact reference {number}")
             weights.save(module, paths[number])
@@ -79,6 +79,6 @@ def train_exact(
 
 
 def destroy(folder: Path) -> None:
-    """Delete exact references, with their folder, once their verdict is written."""
+    """Delete exact references and their folder."""
     if folder.exists():
         shutil.rmtree(folder)

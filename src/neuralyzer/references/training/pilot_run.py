@@ -1,4 +1,4 @@
-"""One member before all others: whether the recipe reproduces its model, and whether bf16 holds the accuracy."""
+"""The pilot run: one member is trained first, to check that the recipe reproduces its model and bf16 is accurate."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,38 +13,38 @@ from neuralyzer.progress import Progress, Silent
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training import backends, reproduction
 from neuralyzer.references.training.backends import Backend
-from neuralyzer.references.training.processes import How
+from neuralyzer.references.training.processes import Execution
 from neuralyzer.workspace import atomic
 
-POINT = 0.01  # of accuracy, that bf16 may cost
+POINT = 0.01  # of accuracy: bf16 must cost less than this
 
 
 def seed_of(head: dict[str, Any], member: int) -> int:
-    """A member's own seed."""
+    """Return a member's seed."""
     return int(head["seed"]) + 1 + member
 
 
-def rehearsed(
+def run_pilot(
     store: Store,
     oracle: TrainedModel,
     head: dict[str, Any],
     held: np.ndarray,
-    how: How,
+    execution: Execution,
     unchecked: bool,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Train the first member that is missing, judge it, and write down what it says; later calls read that.
+    """Train the first missing member, compare it with the model, and write the findings to the description.
 
-    A model that was trained here, by this very recipe, needs no check.
+    Later calls read the findings. A model that this recipe itself trained here needs no check.
 
     Args:
         store: of the pool.
         oracle: the model.
         head: the pool's description.
         held: which member holds which row, ``(M, N)``.
-        how: device, precision and engine asked for.
-        unchecked: whether the person takes the recipe's word for it.
-        progress: shown the training.
+        execution: device, precision and engine asked for.
+        unchecked: whether the check is skipped.
+        progress: shows the training.
 
     Returns:
         The description with the findings.
@@ -57,69 +57,77 @@ def rehearsed(
         return head
     check = not unchecked and oracle.seconds is None and (known is None or known.get("oracle") != oracle.digest)
     choose = head.get("precision") is None
-    asked = how.placement.precision
+    precision = execution.placement.precision
     if unchecked:
         head = head | {"reproduction": {"oracle": oracle.digest, "reason": None, "unchecked": True}}
-    if choose and asked is Precision.FLOAT32:
-        head = head | {"precision": [str(asked), "the default"]}
-    if not check and not (choose and asked is Precision.BF16):
+    if choose and precision is Precision.FLOAT32:
+        head = head | {"precision": [str(precision), "the default"]}
+    if not check and not (choose and precision is Precision.BF16):
         return head
     kept = np.flatnonzero(held[first])
     processes = {m: backend for backend, chunk in head["chunks"] for m in chunk}.get(first) == Backend.PROCESSES
     progress.start("training one reference beforehand", oracle.recipe.epochs)
-    member = _trained(oracle, kept, seed_of(head, first), _plain(how), first, processes, progress)
+    member = _trained(oracle, kept, seed_of(head, first), _float32(execution), first, processes, progress)
     progress.finish()
     if check:
         finding = reproduction.compare(oracle, member, kept).to_dict()
         head = head | {"reproduction": finding}
         atomic.write_json(store.head, head)
         reproduction.require(finding)
-    if choose and asked is Precision.BF16:
-        head = head | {"precision": _precision(oracle, member, kept, seed_of(head, first), how, first)}
+    if choose and precision is Precision.BF16:
+        head = head | {"precision": _precision(oracle, member, kept, seed_of(head, first), execution, first)}
     atomic.write_json(store.head, head)
-    # Stacked members are trained as one and a member alone differs from them in its last digits.
+    # A member trained alone differs in its last digits from one trained in a stack, so it is kept for processes alone.
     if processes and head["precision"][0] == Precision.FLOAT32:
         weights.save(member, store.weights(first))
     return head
 
 
-def with_precision(how: How, head: dict[str, Any]) -> How:
-    """The precision that was written down."""
+def with_precision(execution: Execution, head: dict[str, Any]) -> Execution:
+    """Return the execution with the precision that is in the pool's description."""
     chosen = head.get("precision")
-    placement = replace(how.placement, precision=Precision(chosen[0] if chosen else Precision.FLOAT32))
-    return replace(how, placement=placement)
+    placement = replace(execution.placement, precision=Precision(chosen[0] if chosen else Precision.FLOAT32))
+    return replace(execution, placement=placement)
 
 
-def _plain(how: How) -> How:
-    return replace(how, placement=Placement(how.placement.device))
+def _float32(execution: Execution) -> Execution:
+    return replace(execution, placement=Placement(execution.placement.device))
 
 
 def _trained(
-    oracle: TrainedModel, kept: np.ndarray, seed: int, how: How, number: int, processes: bool, progress: Progress
+    oracle: TrainedModel,
+    kept: np.ndarray,
+    seed: int,
+    execution: Execution,
+    number: int,
+    processes: bool,
+    progress: Progress,
 ) -> nn.Module:
     if processes:
         (member,) = backends.train(
             Backend.PROCESSES, oracle.recipe, oracle.data, [kept], [seed], progress,
-            how=how, names=[f"reference {number}"],
+            execution=execution, names=[f"reference {number}"],
         )  # fmt: skip
     else:
-        member = training.train(oracle.recipe, oracle.data.select(kept), seed, placement=how.placement)
+        member = training.train(oracle.recipe, oracle.data.select(kept), seed, placement=execution.placement)
     weights.require_finite(weights.state(member), f"reference {number}")
     return member
 
 
 def _precision(
-    oracle: TrainedModel, member: nn.Module, kept: np.ndarray, seed: int, how: How, number: int
+    oracle: TrainedModel, member: nn.Module, kept: np.ndarray, seed: int, execution: Execution, number: int
 ) -> list[str]:
-    """The precision and why: bf16 where it is faster and holds the accuracy."""
+    """Return the precision and the reason: bf16 where it is faster and costs less than a point of accuracy."""
     recipe, holdout = oracle.recipe, oracle.require_holdout()
     if recipe.train is None and recipe.command is None:
-        # A few steps first: without hardware for it bf16 can take ten times as long.
-        plain, half = (backends.timed(recipe, oracle.data, [kept], None, h).single for h in (_plain(how), how))
+        # A short timing comes first: without hardware for it, bf16 can take ten times as long.
+        plain, half = (
+            backends.timed(recipe, oracle.data, [kept], None, h).single for h in (_float32(execution), execution)
+        )
         assert plain is not None and half is not None
         if half >= plain:
             return ["float32", f"bf16 takes {half / plain:.1f} times as long a step here"]
-    other = _trained(oracle, kept, seed, how, number, False, Silent())
+    other = _trained(oracle, kept, seed, execution, number, False, Silent())
     before, after = (reading.utility(module, recipe.objective, holdout) for module in (member, other))
     lost = abs(recipe.objective.utility_loss(before, after))
     if lost >= POINT:

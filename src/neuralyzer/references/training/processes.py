@@ -1,4 +1,4 @@
-"""Members trained or measured in worker processes, through joblib: for any recipe, here or on a Ray cluster."""
+"""The training or measurement of members in worker processes, through joblib, on this machine or a Ray cluster."""
 
 import contextlib
 import importlib.util
@@ -21,20 +21,20 @@ from neuralyzer.models import threads, training, weights
 from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.recipe import Recipe
 
-DEATHS = 3  # of workers in a row, with no member finished between them: more is no accident
-ROUND = 2  # members a worker of a cluster gets at a time
+MOST_DEATHS = 3  # of workers without a member finished between them; after more, an error is raised
+RAY_BATCH = 2  # members that each worker of a Ray cluster gets at a time
 
 
 class Engine(StrEnum):
-    """Whose processes they are."""
+    """The library that runs the worker processes."""
 
     LOKY = "loky"
     RAY = "ray"
 
 
 @dataclass(frozen=True)
-class How:
-    """Where members are trained, and by whose processes.
+class Execution:
+    """Where and by which engine members are trained.
 
     Attributes:
         placement: device and precision.
@@ -46,7 +46,7 @@ class How:
 
 
 def as_engine(name: Engine | str | None) -> Engine:
-    """An engine by its name.
+    """Return an engine by its name.
 
     Args:
         name: ``loky``, the default, or ``ray``.
@@ -70,57 +70,57 @@ def train_each(
     kept: Sequence[np.ndarray],
     seeds: Sequence[int],
     workers: int,
-    how: How | None = None,
+    execution: Execution | None = None,
     names: Sequence[str] | None = None,
 ) -> Iterator[nn.Module]:
     """Train members, ``workers`` at once with one thread each.
 
-    Where a worker dies, the members that it and its fellows held are trained again.
+    If a worker dies, all unfinished members are trained again.
 
     Args:
-        recipe: how.
+        recipe: of the members.
         data: rows of all members.
         kept: positions of each member's rows.
-        seeds: one a member.
-        workers: processes; Ray takes what its cluster has.
-        how: device, precision and engine.
-        names: what an error calls each member.
+        seeds: one for each member.
+        workers: number of processes; Ray uses all of its cluster.
+        execution: device, precision and engine.
+        names: of the members in error messages.
 
     Yields:
         The members in order, in evaluation mode, as soon as each is ready.
 
     Raises:
-        ReferencesError: if workers die again and again.
+        ReferencesError: if workers keep dying.
     """
-    how = how or How()
+    execution = execution or Execution()
     names = names or [f"reference {place}" for place in range(len(kept))]
 
     def jobs(first: int) -> Iterator[object]:
         for rows, seed, name in zip(kept[first:], seeds[first:], names[first:], strict=True):
-            yield joblib.delayed(_train)(recipe, data.select(rows), seed, how.placement, name)
+            yield joblib.delayed(_train)(recipe, data.select(rows), seed, execution.placement, name)
 
-    said = [f"{name} was trained" for name in names]
-    for name, state in zip(names, each(jobs, said, workers, how.engine), strict=True):
+    activities = [f"{name} was trained" for name in names]
+    for name, state in zip(names, run_jobs(jobs, activities, workers, execution.engine), strict=True):
         yield weights.fill(recipe.module(0), safetensors.torch.load(state), name).eval()
 
 
-def each(
+def run_jobs(
     jobs: Callable[[int], Iterator[object]], names: Sequence[str], workers: int, engine: Engine = Engine.LOKY
 ) -> Iterator[Any]:
-    """Run jobs, ``workers`` at once. Where a worker dies, what it and its fellows held is done again.
+    """Run jobs, ``workers`` at once; if a worker dies, all unfinished jobs are run again.
 
     Args:
-        jobs: gives those from a place on, as joblib delays them; they are made one by one as workers take them, so that
-            no more of the rows is held than is being worked on.
-        names: what an error says was done by each.
-        workers: processes.
-        engine: whose.
+        jobs: yields the jobs from a number on, as ``joblib.delayed`` makes them. They are made as workers take them, so
+            that no more rows are in memory than are being worked on.
+        names: what each job does, for error messages, such as "reference 3 was trained".
+        workers: number of processes.
+        engine: that runs them.
 
     Yields:
-        What each gives, in order, as soon as it is ready.
+        The results in order, each as soon as it is ready.
 
     Raises:
-        ReferencesError: if workers die again and again.
+        ReferencesError: if workers keep dying.
     """
     done = deaths = 0
     while done < len(names):
@@ -129,9 +129,9 @@ def each(
                 for result in results:
                     yield result
                     done, deaths = done + 1, 0
-            except _deaths(engine) as error:
+            except _death_errors(engine) as error:
                 deaths += 1
-                if deaths > DEATHS:
+                if deaths > MOST_DEATHS:
                     raise ReferencesError(
                         f"worker processes died {deaths} times while {names[done]} "
                         f"({type(error).__name__}; memory may be short); what is finished is kept, run it again"
@@ -140,7 +140,7 @@ def each(
 
 def _results(jobs: Iterator[object], workers: int, engine: Engine) -> Generator[Any, None, None]:
     if engine is Engine.RAY:
-        yield from _rounds(jobs)
+        yield from _ray_results(jobs)
         return
     results = joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)
     try:
@@ -148,26 +148,26 @@ def _results(jobs: Iterator[object], workers: int, engine: Engine) -> Generator[
             yield result
     finally:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # joblib warns of those that a stop leaves undone
+            warnings.simplefilter("ignore", UserWarning)  # joblib warns of jobs left undone when it is closed early
             results.close()
 
 
-def _rounds(jobs: Iterator[object]) -> Iterator[Any]:
-    """Ray's part of joblib gives no result before all are there, so that it gets a few members at a time."""
+def _ray_results(jobs: Iterator[object]) -> Iterator[Any]:
+    """Run jobs on Ray, a few at a time, since joblib's Ray backend returns no result before all are ready."""
     from ray.util.joblib import register_ray
 
     register_ray()
     while True:
         with joblib.parallel_config(backend="ray"):
-            own = list(itertools.islice(jobs, ROUND * joblib.effective_n_jobs(-1)))
-            results = joblib.Parallel(n_jobs=-1)(own) if own else []
+            batch = list(itertools.islice(jobs, RAY_BATCH * joblib.effective_n_jobs(-1)))
+            results = joblib.Parallel(n_jobs=-1)(batch) if batch else []
         if not results:
             return
         yield from results
 
 
-def _deaths(engine: Engine) -> tuple[type[BaseException], ...]:
-    """How the engine says that a worker died."""
+def _death_errors(engine: Engine) -> tuple[type[BaseException], ...]:
+    """Return the exceptions by which an engine reports that a worker died."""
     if engine is Engine.RAY:
         from ray.exceptions import RayActorError, RaySystemError, WorkerCrashedError
 
@@ -177,7 +177,7 @@ def _deaths(engine: Engine) -> tuple[type[BaseException], ...]:
 
 def _train(recipe: Recipe, data: Data, seed: int, placement: Placement, name: str) -> bytes:
     try:
-        with threads.using(1):  # where there is one worker, it is the caller itself
+        with threads.using(1):  # a single worker is this process, which may have set more threads
             module = training.train(recipe, data, seed, placement=placement)
     except NeuralyzerError as error:
         raise type(error)(f"{name}: {error}") from error

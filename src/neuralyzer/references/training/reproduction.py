@@ -1,20 +1,22 @@
-"""Before a pool is paid for: does the recipe reproduce its model?
+"""The reproduction check, before a pool is trained: does the recipe reproduce its model?
 
-One member is trained and held against the model, which should be its equal but for the rows that the member lacks and
-the seed. Four things are compared, each by the mean of paired differences over rows, beyond three standard errors:
+One member is trained and compared with the model. The two should differ only by the rows that the member lacks and by
+the seed. Four things are compared by the mean of paired differences over rows; each limit is exceeded only by more than
+three standard errors. ``s`` is the share of the rows that the member lacks.
 
-- *holdout*: the losses' ratio is at most 1.5, or what the missing share s of the rows explains, 1 / (1 - s); and
-  where rows are counted right or wrong, the accuracies differ by 5 points at most.
-- *fit*: on rows that both were trained on, the losses differ by at most half of the smaller gap between holdout and
-  training loss. That gap is what every trace is measured in: a model that fits its rows otherwise than the members
-  do has traces of no meaning, such as one whose training was cut off.
-- *margins*, on rows that both were trained on and on the holdout: their spreads (by the interquartile range, or the standard
-  deviation where many rows have one value) differ by a
-  factor of 1.5 at most, and their medians by half of the spread of both together, more where the member lacks much:
-  1 / (1 - s) times as much. Traces are read from margins, and much that does not show in a
-  loss shows in them: smoothed labels, averaged weights, a larger batch.
-- *confidence*, on the same rows: the mean probability of the likeliest class differs by 5 points at most; and so does
+- *holdout*: the ratio of losses is at most 1.5, or ``1 / (1 - s)`` if that is more. For classification, the accuracies
+  differ by at most 5 points.
+- *fit*: on rows that both were trained on, the losses differ by at most half of the smaller generalisation gap (holdout
+  loss minus training loss). Traces are measured in units of that gap. If a model fits its rows otherwise than the
+  members do, such as one whose training was cut off, its traces have no meaning.
+- *margins*, on rows that both were trained on and on the holdout: the spreads (interquartile range, or standard
+  deviation where many rows have the same value) differ by a factor of at most 1.5, or ``1 / (1 - s)`` if that is more.
+  The medians differ by at most ``1 / (1 - s)`` times half of the root mean square spread. Traces are computed from
+  margins, which show what losses do not: smoothed labels, averaged weights, a larger batch.
+- *confidence*, on the same rows: the mean probability of the likeliest class differs by at most 5 points; and so does
   the accuracy on rows that both were trained on.
+
+docs/statistics.md, "Recipes that are declared wrongly", has what the check catches.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,17 +35,17 @@ from neuralyzer.models import reading
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.trained import TrainedModel
 
-ERRORS = 3.0  # standard errors of a mean of paired differences
-RATIO = 1.5  # of holdout losses
-POINTS = 0.05  # of accuracy
-GAP = 0.5  # of the gap between holdout and training loss
-STEPS = 0.1  # of the rows with one value: quartiles then stand on steps
-ROWS = 5_000  # training rows that are read at most
+ERRORS = 3.0  # standard errors by which each limit must be exceeded
+RATIO = 1.5  # largest ratio of holdout losses, and of the margins' spreads
+POINTS = 0.05  # largest difference of accuracies and of mean confidences
+GAP = 0.5  # largest difference of training losses, of the generalisation gap; and of medians, of the spread
+STEPS = 0.1  # share of rows with one and the same value from which quartiles are not used
+ROWS = 5_000  # largest number of training rows that are read
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A member beside the model: mean losses and utilities, each as ``(model, member)``.
+    """The comparison of a member with the model: mean losses and utilities, each as ``(model, member)``.
 
     Attributes:
         holdout: loss on the holdout.
@@ -64,12 +66,12 @@ class Finding:
     confidence: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the finding as plain values."""
         return asdict(self) | {"holdout": [*self.holdout], "training": [*self.training], "utility": [*self.utility]}
 
 
 def compare(oracle: TrainedModel, member: nn.Module, kept: np.ndarray) -> Finding:
-    """Hold a member against the model; where it was given no row of a class, on the other classes, as if there were but these.
+    """Compare a member with the model; classes of which the member had no row are left out of rows and outputs.
 
     Args:
         oracle: the model.
@@ -80,60 +82,59 @@ def compare(oracle: TrainedModel, member: nn.Module, kept: np.ndarray) -> Findin
         The finding.
     """
     objective, holdout = oracle.recipe.objective, oracle.require_holdout()
-    seen, lacked = oracle.data.select(kept[:ROWS]), _lacked(oracle, kept)
+    seen, lacked = oracle.data.select(kept[:ROWS]), _lacking_classes(oracle, kept)
     if len(lacked):  # of a pool with groups
         holdout = holdout.select(np.flatnonzero(~np.isin(holdout.y.flatten().numpy(), lacked)))
     score, rows = partial(_paired, oracle.model, member, objective, lacked), {"training": seen, "holdout": holdout}
     beyond, fitted = score(objective.losses, holdout), score(objective.losses, seen)
-    correct = {name: score(objective.correct, own) for name, own in rows.items()} if objective.counted else {}
-    right = correct.get("holdout")
+    correct = {name: score(objective.correct, data) for name, data in rows.items()} if objective.counted else {}
+    accuracy = correct.get("holdout")
     models = (oracle.model, member)
-    utility = right.means if right else tuple(reading.utility(own, objective, holdout) for own in models)
-    margins = {name: score(objective.margin, own) for name, own in rows.items()}
-    sure = {name: score(_confidence, own) for name, own in rows.items()} if objective.counted else {}
+    utility = accuracy.means if accuracy else tuple(reading.utility(model, objective, holdout) for model in models)
+    margins = {name: score(objective.margin, data) for name, data in rows.items()}
+    confidence = {name: score(_confidence, data) for name, data in rows.items()} if objective.counted else {}
     finding = Finding(
         beyond.means, fitted.means, (utility[0], utility[1]), oracle.digest, None,
-        {name: {"median": own.medians, "spread": own.spreads} for name, own in margins.items()},
-        {name: own.means for name, own in sure.items()},
+        {name: {"median": pair.medians, "spread": pair.spreads} for name, pair in margins.items()},
+        {name: pair.means for name, pair in confidence.items()},
     )  # fmt: skip
     missing = 1 - len(kept) / len(oracle.data)
-    reason = _reason(beyond, fitted, right, utility, missing) or _distribution(
-        margins, sure, correct.get("training"), missing
+    reason = _mean_reason(beyond, fitted, accuracy, utility, missing) or _distribution_reason(
+        margins, confidence, correct.get("training"), missing
     )
     return replace(finding, reason=reason)
 
 
 def _confidence(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Probability of the likeliest class, ``(N,)``."""
+    """Return the probability of the likeliest class, ``(N,)``."""
     return outputs.softmax(1).max(1).values
 
 
-def _distribution(
-    margins: Mapping[str, "_Pair"], sure: Mapping[str, "_Pair"], known: "_Pair | None", missing: float
+def _distribution_reason(
+    margins: Mapping[str, "_Pair"], confidence: Mapping[str, "_Pair"], accuracy: "_Pair | None", missing: float
 ) -> str | None:
-    """What tells the distributions of margins apart, confidence, or accuracy on known rows; None where nothing does."""
+    """Return how margins, confidence, or accuracy on training rows differ too much; None where they do not."""
     more = 1 / (1 - missing)  # a member that lacks many rows fits the others better, and is worse elsewhere
     where = {"training": "on rows that both were trained on", "holdout": "on the holdout"}
-    for name, own in margins.items():
-        large, small = max(own.spreads), min(own.spreads)
-        # The standard error of the logarithm of two interquartile ranges' ratio, where values are about normal.
-        if large > 0 and np.log(large / max(small, 1e-12)) > np.log(max(RATIO, more)) + ERRORS * np.sqrt(
-            2.7 / own.rows
-        ):
-            return f"its margins {where[name]} spread by {own.spreads[1]:.3g} and the model's by {own.spreads[0]:.3g}"
-        allowed = more * GAP * float(np.sqrt(np.square(own.spreads).mean()))
-        if abs(own.medians[1] - own.medians[0]) > allowed + ERRORS * own.error:
-            return f"its median margin {where[name]} is {own.medians[1]:.3g} and the model's {own.medians[0]:.3g}"
-    for name, own in sure.items():
-        if own.differ(more * POINTS):
-            return f"its mean confidence {where[name]} is {own.means[1]:.3f} and the model's {own.means[0]:.3f}"
-    if known is not None and known.differ(more * POINTS):
-        return f"its accuracy {where['training']} is {known.means[1]:.3f} and the model's {known.means[0]:.3f}"
+    for name, pair in margins.items():
+        large, small = max(pair.spreads), min(pair.spreads)
+        # Standard error of the logarithm of the ratio of two interquartile ranges, for values that are about normal.
+        error = np.sqrt(2.7 / pair.rows)
+        if large > 0 and np.log(large / max(small, 1e-12)) > np.log(max(RATIO, more)) + ERRORS * error:
+            return f"its margins {where[name]} spread by {pair.spreads[1]:.3g} and the model's by {pair.spreads[0]:.3g}"
+        allowed = more * GAP * float(np.sqrt(np.square(pair.spreads).mean()))
+        if abs(pair.medians[1] - pair.medians[0]) > allowed + ERRORS * pair.error:
+            return f"its median margin {where[name]} is {pair.medians[1]:.3g} and the model's {pair.medians[0]:.3g}"
+    for name, pair in confidence.items():
+        if pair.differ(more * POINTS):
+            return f"its mean confidence {where[name]} is {pair.means[1]:.3f} and the model's {pair.means[0]:.3f}"
+    if accuracy is not None and accuracy.differ(more * POINTS):
+        return f"its accuracy {where['training']} is {accuracy.means[1]:.3f} and the model's {accuracy.means[0]:.3f}"
     return None
 
 
-def _lacked(oracle: TrainedModel, kept: np.ndarray) -> np.ndarray:
-    """Classes of which a member was given no row."""
+def _lacking_classes(oracle: TrainedModel, kept: np.ndarray) -> np.ndarray:
+    """Return the classes of which a member had no row."""
     if not oracle.recipe.objective.counted:
         return np.empty(0, dtype=int)
     labels = oracle.data.y.flatten().numpy()
@@ -142,6 +143,8 @@ def _lacked(oracle: TrainedModel, kept: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Pair:
+    """One score of model and member on the same rows, each field as ``(model, member)``."""
+
     means: tuple[float, float]
     error: float  # of the mean difference
     medians: tuple[float, float]
@@ -152,15 +155,16 @@ class _Pair:
         return abs(self.means[1] - self.means[0]) > allowed + ERRORS * self.error
 
 
-def _reason(
-    beyond: _Pair, fitted: _Pair, right: _Pair | None, utility: tuple[float, ...], missing: float
+def _mean_reason(
+    beyond: _Pair, fitted: _Pair, accuracy: _Pair | None, utility: tuple[float, ...], missing: float
 ) -> str | None:
+    """Return how holdout loss, holdout accuracy, or training loss differ too much; None where they do not."""
     least = max(min(beyond.means), 0.0)
     if beyond.differ((max(RATIO, 1 / (1 - missing)) - 1) * least):
         return f"its holdout loss is {beyond.means[1]:.3g} and the model's {beyond.means[0]:.3g}"
-    if right is not None and right.differ(POINTS / (1 - missing)):
+    if accuracy is not None and accuracy.differ(POINTS / (1 - missing)):
         return f"its holdout utility is {utility[1]:.3f} and the model's {utility[0]:.3f}"
-    gap = min(abs(outside - own) for outside, own in zip(beyond.means, fitted.means, strict=True))
+    gap = min(abs(holdout - training) for holdout, training in zip(beyond.means, fitted.means, strict=True))
     if fitted.differ(GAP * gap):
         return (
             f"its loss on rows that both were trained on is {fitted.means[1]:.3g} and the model's {fitted.means[0]:.3g}"
@@ -177,15 +181,15 @@ def _paired(
     data: Data,
 ) -> _Pair:
     def outputs(module: nn.Module, x: Inputs) -> torch.Tensor:
-        found = reading.outputs(module, objective, x)
-        return found.index_fill(1, torch.from_numpy(lacked), -torch.inf) if len(lacked) else found
+        logits = reading.outputs(module, objective, x)
+        return logits.index_fill(1, torch.from_numpy(lacked), -torch.inf) if len(lacked) else logits
 
     values = [
         torch.cat([score(outputs(module, x), y).double() for x, y in data.chunks()]).numpy()
         for module in (model, member)
     ]
     difference = values[1] - values[0]
-    steps = any(np.unique(own, return_counts=True)[1].max() > STEPS * len(own) for own in values)
+    steps = any(np.unique(scores, return_counts=True)[1].max() > STEPS * len(scores) for scores in values)
     return _Pair(
         (float(values[0].mean()), float(values[1].mean())), float(difference.std(ddof=1) / np.sqrt(len(difference))),
         (float(np.median(values[0])), float(np.median(values[1]))), (_spread(values[0], steps), _spread(values[1], steps)),
@@ -194,14 +198,14 @@ def _paired(
 
 
 def _spread(values: np.ndarray, steps: bool) -> float:
-    """Standard deviation as the interquartile range tells it: a few odd rows do not rule it.
+    """Return a standard deviation that outliers do not dominate, from the interquartile range of a normal distribution.
 
-    Where many rows have the same value, as the votes of ten trees give them, a quartile moves by a whole step; there it is
-    the plain one.
+    If many rows have the same value, such as the votes of ten trees, a quartile moves in large steps, so the sample
+    standard deviation is returned.
 
     Args:
         values: of all rows.
-        steps: whether many have the same.
+        steps: whether many rows have the same value.
 
     Returns:
         The spread.

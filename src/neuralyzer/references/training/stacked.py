@@ -1,7 +1,7 @@
-"""Members trained side by side: their weights stacked, one ``vmap`` step for all.
+"""The training of members in a stack: their weights are stacked, and one ``vmap`` step trains all.
 
-A member's training is the recipe on its rows with its own seed, as if it were alone: its own initial weights, order
-of rows and batch sizes. Only members with equally many steps an epoch share a stack, so that none ever waits.
+Each member is trained as if it were alone, with its own initial weights, order of rows and batch sizes. Only members
+with equally many steps per epoch share a stack, so that no member waits for others (decision 3).
 """
 
 import copy
@@ -26,13 +26,13 @@ from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress
 from neuralyzer.references.training.traced import Gradients
 
-# Their update of a parameter's element depends on no other element, so stacked parameters are updated as single ones.
+# Optimizers whose update of an element depends on no other element, so that stacking parameters does not change it.
 ELEMENTWISE = {"SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "ASGD", "Rprop"}
 STOCHASTIC = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
 
 
 def obstacle(recipe: Recipe) -> str | None:
-    """Why this recipe's members cannot be stacked; None where they can."""
+    """Return why this recipe's members cannot be stacked; None where they can."""
     if Capability.STACKED not in recipe.kind.capabilities:
         return f"a {recipe.kind.name} has no {Capability.STACKED}"
     if not recipe.stepwise:
@@ -49,19 +49,19 @@ def obstacle(recipe: Recipe) -> str | None:
         return "the module has buffers, such as BatchNorm's"
     if any(isinstance(layer, STOCHASTIC) and getattr(layer, "p", 1) > 0 for layer in module.modules()):
         return "the module draws random numbers, such as dropout's"
-    plain = training.trainable(module)
-    optimizer = recipe.optimizer(plain)
+    single = training.trainable(module)
+    optimizer = recipe.optimizer(single)
     name = type(optimizer).__name__
     if name not in ELEMENTWISE:
         return f"{name} does not update element by element"
-    stacked = [parameter.detach()[None].clone().requires_grad_() for parameter in plain]
-    if _treatment(optimizer, plain) != _treatment(recipe.optimizer(stacked), stacked):
+    stacked = [parameter.detach()[None].clone().requires_grad_() for parameter in single]
+    if _treatment(optimizer, single) != _treatment(recipe.optimizer(stacked), stacked):
         return "the optimizer treats parameters by their shape"
     return None
 
 
 def _treatment(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> list[tuple[list[int], str]]:
-    """By group of parameters: which they are and what is set for them."""
+    """Return, for each group of parameters, which parameters it has and their settings."""
     place = {id(parameter): at for at, parameter in enumerate(parameters)}
     return [
         ([place[id(p)] for p in group["params"]], repr({key: group[key] for key in group if key != "params"}))
@@ -70,15 +70,15 @@ def _treatment(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -
 
 
 def stacks(recipe: Recipe, kept: Sequence[int], largest: int) -> list[list[int]]:
-    """Members that may share a stack.
+    """Return which members share a stack.
 
     Args:
-        recipe: gives the batch size.
-        kept: how many rows each member holds.
-        largest: members a stack.
+        recipe: has the batch size.
+        kept: number of rows of each member.
+        largest: members of a stack.
 
     Returns:
-        Lists of member indices; in each, all take equally many steps an epoch.
+        Lists of member indices; in each, all take equally many steps per epoch.
     """
     by_steps: dict[int, list[int]] = {}
     for member, rows in enumerate(kept):
@@ -102,12 +102,12 @@ def train_stack(
     """Train one stack.
 
     Args:
-        recipe: without obstacle.
+        recipe: one for which ``obstacle`` is None.
         data: rows of all members.
         kept: positions of each member's rows.
-        seeds: one a member.
+        seeds: one for each member.
         progress: advanced by the stack's size each epoch, in member-epochs.
-        steps: stop after so many, for timing.
+        steps: number of steps after which training stops, for timing.
         placement: device and precision.
 
     Returns:
@@ -119,9 +119,9 @@ def train_stack(
     modules = [recipe.module(seed) for seed in seeds]
     state, _ = stack_module_state(modules)
     trained = {name for name, parameter in modules[0].named_parameters() if parameter.requires_grad}
-    # Matrices lie with inputs before outputs, as their products and gradients come: saves a copy of each a step.
+    # Matrices are kept as (inputs, outputs), the layout of their products and gradients: saves one copy per step.
     leaves = {
-        name: _turned(value.detach()).contiguous().to(placement.device).requires_grad_(name in trained)
+        name: _transposed(value.detach()).contiguous().to(placement.device).requires_grad_(name in trained)
         for name, value in state.items()
     }
     learning = {name: leaf for name, leaf in leaves.items() if name in trained}
@@ -134,12 +134,11 @@ def train_stack(
 
     def losses(parameters: dict[str, Tensor], x: Inputs, y: Tensor, weight: Tensor) -> Tensor:
         with placement.computing():
-            found = objective.losses(objective.outputs(called(skeleton, parameters), x), y)
-        return (found * weight.to(found.dtype)).sum()
+            by_row = objective.losses(objective.outputs(called(skeleton, parameters), x), y)
+        return (by_row * weight.to(by_row.dtype)).sum()
 
     def stacked(parameters: dict[str, Tensor], x: Inputs, y: Tensor, weight: Tensor) -> Tensor:
-        turned = {name: _turned(leaf) for name, leaf in parameters.items()}
-        return vmap(losses)(turned, x, y, weight)
+        return vmap(losses)({name: _transposed(leaf) for name, leaf in parameters.items()}, x, y, weight)
 
     gradients = Gradients(stacked, skeleton)
     per_epoch = math.ceil(len(kept[0]) / recipe.batch_size)
@@ -150,11 +149,11 @@ def train_stack(
         x = batches.mapped(x, partial(_stacked, positions.shape))
         y = y.reshape(*positions.shape, *y.shape[1:])
         optimizer.zero_grad(set_to_none=True)
-        found, loss = gradients(
+        by_name, loss = gradients(
             {name: leaf.detach() for name, leaf in learning.items()}, frozen, x, y, weight.to(placement.device)
         )
         for name, leaf in learning.items():
-            leaf.grad = found[name]
+            leaf.grad = by_name[name]
         optimizer.step()
         if schedule is not None:
             schedule.step()
@@ -165,31 +164,31 @@ def train_stack(
     with torch.no_grad():
         for index, module in enumerate(modules):
             for name, parameter in module.named_parameters():
-                parameter.copy_(_turned(leaves[name])[index])
+                parameter.copy_(_transposed(leaves[name])[index])
     return [module.eval() for module in modules]
 
 
 def _stacked(shape: tuple[int, ...], rows: Tensor) -> Tensor:
-    """Rows ``(M B, ...)`` as ``(M, B, ...)``."""
+    """Reshape rows ``(M B, ...)`` to ``(M, B, ...)``."""
     return rows.reshape(*shape, *rows.shape[1:])
 
 
-def _turned(value: Tensor) -> Tensor:
-    """Stacked matrices with rows and columns exchanged; anything else as it is. Its own inverse."""
+def _transposed(value: Tensor) -> Tensor:
+    """Transpose stacked matrices and leave other tensors as they are; the function is its own inverse."""
     return value.transpose(1, 2) if value.ndim == 3 else value
 
 
 def _batches(recipe: Recipe, kept: Sequence[np.ndarray], seeds: Sequence[int]) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Each step's positions ``(M, B)`` and each row's weight in its member's mean; short batches weigh padding 0."""
+    """Yield each step's positions and each row's weight in its member's mean loss, ``(M, B)``; padding weighs 0."""
     orders = [
         training.order(len(rows), recipe.epochs, recipe.batch_size, seed)
         for rows, seed in zip(kept, seeds, strict=True)
     ]
     for chosen in zip(*orders, strict=True):
-        width = max(len(own) for own in chosen)
+        width = max(len(batch) for batch in chosen)
         positions = np.zeros((len(kept), width), dtype=np.int64)
         weight = np.zeros((len(kept), width), dtype=np.float64)
-        for member, own in enumerate(chosen):
-            positions[member, : len(own)] = kept[member][own]
-            weight[member, : len(own)] = 1 / len(own)
+        for member, batch in enumerate(chosen):
+            positions[member, : len(batch)] = kept[member][batch]
+            weight[member, : len(batch)] = 1 / len(batch)
         yield positions, torch.from_numpy(weight)

@@ -1,4 +1,4 @@
-"""Whether members that are trained side by side are what each would be alone: two are trained both ways and compared."""
+"""The check that members trained in a stack equal members trained alone: two are trained both ways and compared."""
 
 from dataclasses import replace
 
@@ -15,21 +15,21 @@ from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Silent
 from neuralyzer.references.training import stacked
 
-PASSES = 2  # of three steps, the last of them short: padding must count for nothing
-ALIKE = {torch.float64: 1e-6, torch.float32: 0.05}  # of the way that the weights went
+PASSES = 2  # epochs of three steps each; the last batch is shorter, so that padding is tested
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 0.05}  # of the distance that the weights moved in training
 
 _compared: dict[tuple[str, str], str | None] = {}
 
 
 def obstacle(recipe: Recipe, data: Data) -> str | None:
-    """Why a recipe's members cannot be trained side by side; None where they can.
+    """Return why a recipe's members cannot be trained in a stack; None where they can.
 
-    Beyond what is known of layers and optimizers, two members are trained for a few steps both ways, in double
-    precision where the module can: padding vectors, hooks, statistics of a batch and optimizers of a person's own may do
-    another thing with stacked weights.
+    First the layers and the optimizer are checked (``stacked.obstacle``). Then two members are trained for a few steps
+    both ways, in double precision if the module allows it, since padding vectors, hooks, batch statistics and custom
+    optimizers may behave otherwise with stacked weights.
 
     Args:
-        recipe: how members are trained.
+        recipe: of the members.
         data: their rows.
 
     Returns:
@@ -51,7 +51,9 @@ def _compare(recipe: Recipe, data: Data) -> str | None:
     kept = [np.arange(2 * batch + part) for part in (max(1, batch // 2), max(1, batch // 4))]
     for dtype in (torch.float64, torch.float32):
         try:
-            return _differs(replace(few, build=_As(recipe.build, dtype)), _as(data, chosen, dtype), kept, dtype)
+            return _differs(
+                replace(few, build=_CastBuild(recipe.build, dtype)), _cast_data(data, chosen, dtype), kept, dtype
+            )
         except RuntimeError as error:  # such as a recurrent layer, or control flow that depends on values
             reason = f"the module cannot be stacked ({first_line(error)})"
     return reason
@@ -61,10 +63,11 @@ def _differs(recipe: Recipe, data: Data, kept: list[np.ndarray], dtype: torch.dt
     together = stacked.train_stack(recipe, data, kept, [0, 1], Silent())
     for seed, (rows, member) in enumerate(zip(kept, together, strict=True)):
         start, alone = recipe.module(seed), _alone(recipe, data.select(rows), seed)
-        for name, begun in start.named_parameters():
-            one, other, was = (own.detach() for own in (alone.get_parameter(name), member.get_parameter(name), begun))
+        for name, initial in start.named_parameters():
+            parameters = (alone.get_parameter(name), member.get_parameter(name), initial)
+            one, other, was = (parameter.detach() for parameter in parameters)
             moved = max(float((one - was).abs().max()), float((other - was).abs().max()))
-            if moved and _distance(one, other, was) > ALIKE[dtype]:
+            if moved and _distance(one, other, was) > TOLERANCE[dtype]:
                 return f"trained side by side, {name} comes out otherwise than trained alone"
     return None
 
@@ -79,15 +82,15 @@ def _alone(recipe: Recipe, data: Data, seed: int) -> nn.Module:
 
 
 def _distance(one: Tensor, other: Tensor, was: Tensor) -> float:
-    """How far two outcomes lie apart, as a part of the way from where both began."""
+    """Return the distance of two trained parameters, divided by the distance that they moved in training."""
     if one.dtype == torch.float64:
         return float((one - other).abs().max() / torch.maximum((one - was).abs().max(), (other - was).abs().max()))
-    # In single precision an element whose gradient is nothing but rounding may go either way under Adam.
+    # In single precision, under Adam, an element whose gradient is mere rounding error may move in either direction.
     return float((one - other).norm() / torch.maximum((one - was).norm(), (other - was).norm()))
 
 
-class _As:
-    """A recipe's build, in another precision."""
+class _CastBuild:
+    """A recipe's ``build`` whose modules have another precision."""
 
     def __init__(self, build: object, dtype: torch.dtype) -> None:
         self.build, self.dtype = build, dtype
@@ -97,7 +100,7 @@ class _As:
         return module.to(self.dtype)
 
 
-def _as(data: Data, chosen: np.ndarray, dtype: torch.dtype) -> Data:
+def _cast_data(data: Data, chosen: np.ndarray, dtype: torch.dtype) -> Data:
     x, y = data.gather(chosen)
 
     def cast(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A stacked step as a flat list of operations: traced once, replayed at every step without Python's part of it."""
+"""The gradients of a stacked step as a flat graph of operations: traced once, replayed at every step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,34 +16,34 @@ Losses = Callable[[Tensors, Inputs, Tensor, Tensor], Tensor]
 
 
 class Gradients:
-    """Gradients of stacked members' losses.
+    """The gradients of stacked members' losses.
 
-    A step of many small members is hundreds of short operations, and what Python, ``vmap`` and autograd do between
-    them takes as long as they do. They are the same at each step of the same shapes, so they are written down once.
-    A module that counts or otherwise changes itself is not written down: each of its steps may be another.
+    A step of many small members has hundreds of short operations, and the overhead of Python, ``vmap`` and autograd
+    takes as long as they do. The operations are the same in each step of the same shapes, so they are traced once. A
+    module that changes its own attributes, such as a counter of steps, is not traced, since its steps may differ.
 
     Args:
-        losses: each member's loss ``(M,)`` of stacked parameters, rows, targets and weights.
-        module: what ``losses`` calls.
+        losses: returns each member's loss ``(M,)`` from stacked parameters, rows, targets and weights.
+        module: that ``losses`` calls.
     """
 
     def __init__(self, losses: Losses, module: nn.Module) -> None:
         def total(parameters: Tensors, frozen: Tensors, x: Inputs, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-            found = losses(parameters | frozen, x, y, weight)
-            return found.sum(), found
+            by_member = losses(parameters | frozen, x, y, weight)
+            return by_member.sum(), by_member
 
         self._gradients = grad(total, has_aux=True)
         self._module = module
-        self._written: dict[Any, Callable[..., tuple[Tensors, Tensor]]] = {}
+        self._traced: dict[Any, Callable[..., tuple[Tensors, Tensor]]] = {}
 
     def __call__(
         self, parameters: Tensors, frozen: Tensors, x: Inputs, y: Tensor, weight: Tensor
     ) -> tuple[Tensors, Tensor]:
-        """Gradients and losses.
+        """Return gradients and losses.
 
         Args:
-            parameters: that are trained, stacked.
-            frozen: the others.
+            parameters: trained parameters, stacked.
+            frozen: the other parameters, stacked.
             x: rows ``(M, B, ...)``.
             y: targets ``(M, B, ...)``.
             weight: of each row in its member's loss ``(M, B)``.
@@ -53,25 +53,25 @@ class Gradients:
         """
         given = (parameters, frozen, x, y, weight)
         shapes = (batches.shapes(x), batches.shapes(y))
-        if shapes not in self._written:
-            self._written[shapes] = self._write(*given)
+        if shapes not in self._traced:
+            self._traced[shapes] = self._trace(*given)
         with torch.no_grad():
-            return self._written[shapes](*given)
+            return self._traced[shapes](*given)
 
-    def _write(self, *given: Any) -> Callable[..., tuple[Tensors, Tensor]]:
-        before = _numbers(self._module)
+    def _trace(self, *given: Any) -> Callable[..., tuple[Tensors, Tensor]]:
+        before = _plain_attributes(self._module)
         traced = make_fx(self._gradients)(*given)
-        if _numbers(self._module) != before:
+        if _plain_attributes(self._module) != before:
             for layer, name, value in before:
-                vars(layer)[name] = value  # tracing was no step
+                vars(layer)[name] = value  # undo what tracing changed, which was no training step
             return self._gradients
         traced.graph.eliminate_dead_code()
         traced.recompile()
         return traced
 
 
-def _numbers(module: nn.Module) -> list[tuple[nn.Module, str, Any]]:
-    """What the parts of a module hold besides tensors and parts."""
+def _plain_attributes(module: nn.Module) -> list[tuple[nn.Module, str, Any]]:
+    """Return the plain attributes of a module's layers: numbers, flags and texts."""
     return [
         (layer, name, value)
         for layer in module.modules()

@@ -1,9 +1,9 @@
-"""Power before a pool is made: ``se^2 = (c0 + rho (n - 1)) / (n d^2) + tau^2``, refitted on a pool that there is.
+"""The predicted power of a pool: ``se^2 = (c0 + rho (n - 1)) / (n d^2) + tau^2``, refitted where a pool exists.
 
-``c0`` is what a row's noise adds, ``rho`` what rows of one subject share, so that more rows help as ``1 / sqrt(n)`` down
-to a floor. ``d^2``, a row's mean squared gap in spreads, differs from subject to subject far more than anything else
-(what some hold, every model knows unseen), so power is averaged over its distribution. A trace ``L`` is found with
-probability ``Phi(L / se - critical)``.
+``c0`` is the variance of one row's noise and ``rho`` the covariance of rows of one subject, so more rows reduce the
+error as ``1 / sqrt(n)`` down to a floor. ``d^2``, a row's mean squared gap in spreads, varies most between subjects:
+models predict the rows of some subjects just as well without them. So power is averaged over its distribution. A trace
+``L`` is found with probability ``Phi(L / se - critical)``.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from scipy.special import ndtr
 
 from neuralyzer.references import design
 from neuralyzer.trace.joint import joint_null
-from neuralyzer.trace.null_table import Table
+from neuralyzer.trace.null_table import NullTable
 
-QUANTILES = np.linspace(0.05, 0.95, 10)  # of the subjects' d^2
-LEAST_RANGE = 1.5  # largest over smallest subject
-SMALLEST_GAP = 1e-3  # of d^2, where a subject shows no gap at all
+QUANTILES = np.linspace(0.05, 0.95, 10)  # at which the distribution of the subjects' d^2 is kept
+LEAST_RANGE = 1.5  # largest over smallest subject, in rows, from which c0 and rho can be told apart
+SMALLEST_GAP = 1e-3  # of d^2, for subjects that show no gap at all
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Formula:
     """The planning formula of a model.
 
     Attributes:
-        signal: the one that tells most; its power is less than the joint test's.
-        c0: a row's noise.
-        rho: what rows of one subject share.
+        signal: the one with most power; the joint test has more.
+        c0: variance of a row's noise.
+        rho: covariance of rows of one subject.
         gaps: quantiles of ``d^2`` over subjects, from 5 to 95 %.
         critical: value of the joint test.
         n_never: members that left a subject out, in the pool it was fitted on.
@@ -46,13 +46,13 @@ class Formula:
     refitted: bool
 
     def power(self, rows: int, members: int, trace: float = 1.0, share: float | None = None) -> float:
-        """Probability that a trace is found, averaged over subjects.
+        """Return the probability that a trace is found, averaged over subjects.
 
         Args:
             rows: of the subject, ``n``.
-            members: of a half; they set ``tau``, half of the share that each lacks, and how well means are known.
+            members: of a split; they set ``tau``, half of the share that each lacks, and the error of the means.
             trace: ``L``.
-            share: that each member leaves out; by default what such a pool leaves out.
+            share: of the subjects that each member leaves out; by default that of a pool of this size.
 
         Returns:
             The power.
@@ -64,15 +64,15 @@ class Formula:
         return float(ndtr(trace / np.sqrt(variance) - self.critical).mean())
 
     def to_dict(self) -> dict[str, Any]:
-        """The formula as plain values."""
+        """Return the formula as plain values."""
         return asdict(self) | {"gaps": list(self.gaps)}
 
 
-def refit(tables: Mapping[str, Table], alpha: float = 0.05) -> Formula | None:
-    """The formula of the references at hand; the smaller their pool, the rougher.
+def refit(tables: Mapping[str, NullTable], alpha: float = 0.05) -> Formula | None:
+    """Fit the formula to existing references; the smaller their pool, the rougher the fit.
 
     Args:
-        tables: null distributions by signal, of one half.
+        tables: null tables by signal, of one split.
         alpha: error rate of the joint test.
 
     Returns:
@@ -88,10 +88,10 @@ def refit(tables: Mapping[str, Table], alpha: float = 0.05) -> Formula | None:
     return max(formulas, key=lambda formula: formula.power(rows, first.values.members, share=first.values.share))
 
 
-def _fitted(name: str, table: Table, critical: float) -> Formula:
-    """Least squares of ``n d^2 se^2`` on ``(1, n - 1)``, neither coefficient below 0.
+def _fitted(name: str, table: NullTable, critical: float) -> Formula:
+    """Fit ``n d^2 se^2`` to ``(1, n - 1)`` by least squares, neither coefficient below 0.
 
-    Subjects of nearly equal size cannot tell the two apart; rows then count as independent.
+    Subjects of nearly equal size cannot tell the two coefficients apart; rows then count as independent.
 
     Returns:
         The formula.

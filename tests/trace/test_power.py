@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from neuralyzer.trace.null_table import Table
-from neuralyzer.trace.planning import DIGITS, Formula, refit
+from neuralyzer.trace.null_table import NullTable
+from neuralyzer.trace.power import DIGITS, Formula, refit
 from neuralyzer.trace.residual import residual_trace
 from tests.trace.world import gaussian
 
@@ -43,7 +43,7 @@ def test_more_rows_and_more_members_never_hurt(one):
 
 def test_refitting_finds_what_a_gaussian_world_was_made_with():
     """Independent rows of noise 1 spread: c0 is 1 and what the means of 6 members add to score and unit."""
-    found = refit({"own": Table(gaussian(0, members=32, subjects=24, size=40).values, "own")})
+    found = refit({"own": NullTable(gaussian(0, members=32, subjects=24, size=40).values, "own")})
     assert found.refitted and found.signal == "own" and found.n_never == 6
     assert found.rho == 0 and 1 < found.c0 < 3
     assert np.mean(found.gaps) == pytest.approx(
@@ -54,7 +54,7 @@ def test_refitting_finds_what_a_gaussian_world_was_made_with():
 def test_refitted_power_is_what_models_show():
     """Models that saw a subject, in worlds of little gap, are found about as often as is foretold."""
     world = gaussian(3, members=32, subjects=24, size=12, gap=0.8)
-    table = Table(world.values, "own")
+    table = NullTable(world.values, "own")
     generator, found = np.random.default_rng(4), []
     for subject in range(24):
         for _ in range(8):
@@ -65,11 +65,11 @@ def test_refitted_power_is_what_models_show():
 
 def test_the_signal_that_tells_most_is_taken():
     weak, strong = gaussian(1, gap=0.2).values, gaussian(1, gap=1.5).values
-    assert refit({"weak": Table(weak, "own"), "strong": Table(strong, "own")}).signal == "strong"
+    assert refit({"weak": NullTable(weak, "own"), "strong": NullTable(strong, "own")}).signal == "strong"
 
 
 def test_nothing_to_fit():
-    assert refit({"own": Table(gaussian(0, subjects=2).values, "own")}) is None and refit({}) is None
+    assert refit({"own": NullTable(gaussian(0, subjects=2).values, "own")}) is None and refit({}) is None
     assert not DIGITS.refitted
 
 
