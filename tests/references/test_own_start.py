@@ -18,7 +18,7 @@ from neuralyzer.references.measurement.copies import COPIES
 from neuralyzer.references.pool import References
 from neuralyzer.signals import augmented
 from neuralyzer.unlearning import targets
-from neuralyzer.unlearning.targets import Aims
+from neuralyzer.unlearning.targets import Targets
 from tests.references import world
 
 
@@ -106,8 +106,8 @@ def test_matching_aims_at_copies_as_members_know_them(tmp_path, monkeypatch):
     oracle = TrainedModel.fit(replace(world.RECIPE, augment=jitter), *world.data())
     pool = References.fit(oracle, 16, workspace=tmp_path)
     task = nz.Task(oracle, nz.ErasureRequest(subjects=["s03", "s07"]), pool)
-    lead = targets.leads(task, oracle.model)
-    found = Aims.of_references(task).led(task, oracle.model)
+    lead = targets.expected_leads(task, oracle.model)
+    found = Targets.of_references(task).with_lead(task, oracle.model)
     labels = oracle.data.y.numpy()
     tuning, ones, expected = pool.tuning, np.ones(len(lead)), []
     for position, ahead in zip(task.positions, lead, strict=True):
@@ -121,17 +121,17 @@ def test_matching_aims_at_copies_as_members_know_them(tmp_path, monkeypatch):
     check(found, np.log(seen) - np.log(expected), ones)
 
     monkeypatch.setattr(
-        targets, "remembered", lambda own: 0.7
+        targets, "memorised_share", lambda own: 0.7
     )  # of so few rows the tuning split's figure may be anything
     crowd = np.flatnonzero(labels == 1)[: -(-(labels == 1).sum() // 4)]  # a quarter of a class: others reach it all
-    for positions, share in ((crowd, 0.7), (crowd[:-1], 0.7 * targets.BEYOND)):
+    for positions, share in ((crowd, 0.7), (crowd[:-1], 0.7 * targets.COPY_OVERSHOOT)):
         own = nz.Task(oracle, nz.ErasureRequest(rows=oracle.data.ids[positions].tolist()), pool)
         apart = []
         for position in own.positions:
             held = tuning.values.keep[:, pool.owners[position]]
             said = (np.log(together(each_copy(tuning, who, position), labels[position], 0.0)) for who in (held, ~held))
             apart.append(next(said) - next(said))
-        check(Aims.near(own), np.array(apart), np.full(len(positions), share))
+        check(Targets.of_difference(own), np.array(apart), np.full(len(positions), share))
 
 
 def each_copy(tuning, members, position):
@@ -181,7 +181,7 @@ def test_a_model_leads_members_on_its_rows_as_on_the_holdout(tmp_path):
     own = logits(oracle, split.evaluator.holdout.x)
     own = own[np.arange(len(own)), labels] - scipy.special.logsumexp(np.where(np.eye(3)[labels], -np.inf, own), axis=1)
     spread = np.maximum(sd := read.holdout.std(0, ddof=1), np.median(sd) / 4)
-    found = targets.leads(task, oracle.model)
+    found = targets.expected_leads(task, oracle.model)
     for part in task.parts:
         lead = found[np.searchsorted(task.positions, part.rows)]
         keep = split.values.keep[:, part.subject]
@@ -191,7 +191,7 @@ def test_a_model_leads_members_on_its_rows_as_on_the_holdout(tmp_path):
         never = read.rows[:, part.rows][~keep].mean(0)
         np.testing.assert_allclose(lead, c0 * moments.spread + c1 * never, rtol=1e-4, atol=1e-4)
     bare = nz.Task(oracle, nz.ErasureRequest(subjects=["s03"]))
-    assert targets.leads(bare, oracle.model).tolist() == [0.0] * len(bare.positions)
+    assert targets.expected_leads(bare, oracle.model).tolist() == [0.0] * len(bare.positions)
 
 
 def logits(oracle, x):

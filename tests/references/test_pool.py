@@ -20,7 +20,7 @@ from neuralyzer.references.signal_values import Part
 from neuralyzer.signals.margin import Margin
 from neuralyzer.trace.estimator import TraceEstimator
 from neuralyzer.trace.null_table import NullTable
-from neuralyzer.unlearning.targets import Aims
+from neuralyzer.unlearning.targets import Targets
 from neuralyzer.unlearning.task import Task
 from neuralyzer.workspace import atomic
 from tests.references import world
@@ -527,9 +527,9 @@ def owner(parts, row):
 
 
 def test_what_a_member_says_of_a_class_that_it_lacks_is_what_the_others_say(grouped):
-    """Aims in a pool with groups: logs of probabilities are averaged over the members that know each class."""
+    """Targets in a pool with groups: logs of probabilities are averaged over the members that know each class."""
     task, split = Task(grouped.oracle, ErasureRequest(subjects=["s05"]), grouped), grouped.tuning
-    found = Aims.of_references(task).outputs.double().numpy()
+    found = Targets.of_references(task).outputs.double().numpy()
     labels, keep = grouped.oracle.data.y.numpy(), split.values.keep
     differ = 0
     for place, position in enumerate(task.positions):

@@ -1,4 +1,4 @@
-"""What ``datamodel-matching`` brings a model's outputs to, on the forget rows and on copies of them."""
+"""The outputs that ``datamodel-matching`` brings a model to, on the forget rows and on copies of them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,27 +23,31 @@ from neuralyzer.signals.margin import Margin
 from neuralyzer.trace import estimator
 from neuralyzer.unlearning.task import Task
 
-BEYOND = 1.6  # times as far as copies shall go: what a step and passes ask of them they reach by five eighths
-CROWD = 0.25  # of a class: its rows are so alike that others reach the whole
-PAIR = 2  # copies of each row in a round of steps
+# Times the difference that is taken off copies: a step and passes reach five eighths of what they ask of copies
+# (docs/decisions/0029-copies-not-rows.md)
+COPY_OVERSHOOT = 1.6
+# Share of a class: where more of it goes, its rows are so alike that copies move each other all the way (decision 29)
+WHOLE_CLASS_SHARE = 0.25
+COPIES_A_ROUND = 2  # copies of each row that a Newton step matches: others at each step (decision 29)
 
 Augment = Callable[[Any, torch.Generator], Any]
 
 
 @dataclass(frozen=True)
-class Aims:
-    """What shall be matched, and to which outputs.
+class Targets:
+    """What is matched, and to which outputs.
 
-    Where the recipe augments, what is matched is ever new copies of the rows, as training drew them: a model knows the
-    rows by these, what brings copies where they belong brings the rows, and not the other way round. A copy's aim is
-    what the original says of it, less what tells ``seen`` from ``never``. Without augmentation the rows are matched.
+    Without augmentation the rows are matched. Where the recipe augments, new copies are matched in place of the rows, drawn
+    as training drew them: a model knows the rows by their copies, so that matching copies matches the rows, but not the
+    other way round. A copy's target is the original's output on it less a share of the difference between ``seen`` and
+    ``never``.
 
     Attributes:
         x: the ``F`` forget rows, ``(F, ...)``.
         y: their targets.
-        never: what the objective's ``target`` would give of the outputs of a model that never saw them, ``(F, C)``; of
-            each row's copies together, where there are any.
-        seen: what a model that did says of each; None where ``never`` itself is the aim.
+        never: the objective's ``target`` of models that never saw the rows, ``(F, C)``; where there are copies, of each
+            row's copies together.
+        seen: the same of models that saw them; None where ``never`` itself is the target.
         share: of the difference, that is taken off, ``(F, 1)``.
         model: the original.
         objective: its own.
@@ -62,72 +66,75 @@ class Aims:
     seed: int
 
     @classmethod
-    def of_references(cls, task: Task) -> "Aims":
-        """What members that never saw a row output on it, of a task's forget rows."""
-        never = _said(task, ReferenceSplit.never_saw)
-        return cls._of(task, never, _own(task, _read(task)) if task.oracle.recipe.augment else None)
+    def of_references(cls, task: Task) -> "Targets":
+        """Return targets that are what members that never saw a row output on it."""
+        never = _members_target(task, ReferenceSplit.never_saw)
+        return cls._of(task, never, _model_target(task, _inputs_read(task)) if task.oracle.recipe.augment else None)
 
-    def led(self, task: Task, module: nn.Module) -> "Aims":
-        """These targets, as much surer of each row as a model leads members on rows that neither saw.
+    def with_lead(self, task: Task, module: nn.Module) -> "Targets":
+        """Return these targets with larger margins: by as much as a model is surer than members of rows that neither saw.
 
         Args:
-            task: of the aims.
-            module: the model; where steps make it less sure of the holdout, a retrained one as sure would lead less.
+            task: of the targets.
+            module: the model as it now stands: steps make it less sure of the holdout, and its lead smaller.
 
         Returns:
-            The aims.
+            The targets.
         """
-        ahead = torch.from_numpy(leads(task, module)).float()
+        ahead = torch.from_numpy(expected_leads(task, module)).float()
         return replace(self, never=matchable(self.objective).surer(self.never, self.y, ahead))
 
     @classmethod
-    def near(cls, task: Task) -> "Aims":
-        """A model's own outputs without what training on the rows did to them.
+    def of_difference(cls, task: Task) -> "Targets":
+        """Return targets that are the model's own outputs less the effect of training on the rows.
 
-        That is what tells members that held a row from those that never saw it, as a datamodel has it (Ilyas et al.
-        2022, arXiv 2202.00622), by as much as the model remembers of what they do (``remembered``); of copies
-        ``BEYOND`` times that, unless many of their class go with them: then they reach each other as they are.
+        The effect is the difference between members that held a row and members that never saw it, as in a datamodel
+        (Ilyas et al. 2022, arXiv 2202.00622), times the model's ``memorised_share``. For copies it is multiplied by
+        ``COPY_OVERSHOOT``, except where a large part of the class is removed (``WHOLE_CLASS_SHARE``).
 
         Args:
             task: gives model, rows, copies and references.
 
         Returns:
-            The aims.
+            The targets.
         """
-        never, share = _said(task, ReferenceSplit.never_saw), torch.full((len(task.positions), 1), remembered(task))
+        never, share = (
+            _members_target(task, ReferenceSplit.never_saw),
+            torch.full((len(task.positions), 1), memorised_share(task)),
+        )
         if task.oracle.recipe.augment:
-            share *= torch.where(_crowded(task), 1.0, BEYOND)[:, None]
-        return cls._of(task, never, _said(task, ReferenceSplit.saw, never), share)
+            share *= torch.where(_largely_removed(task), 1.0, COPY_OVERSHOOT)[:, None]
+        return cls._of(task, never, _members_target(task, ReferenceSplit.saw, never), share)
 
     @classmethod
-    def of_influence(cls, task: Task, damping: float) -> "Aims":
-        """What influence functions say that a model without a task's forget rows outputs on them."""
+    def of_influence(cls, task: Task, damping: float) -> "Targets":
+        """Return targets that influence functions predict for a model without the task's forget rows."""
         x, y = task.oracle.data.gather(task.positions)
         outputs = predicted_outputs(task.model, task.objective, task.forget, len(task.retain), task.factors, damping, x)
         never = matchable(task.objective).target(outputs[None], y)
-        return cls._of(task, never, _own(task, [x]) if task.oracle.recipe.augment else None)
+        return cls._of(task, never, _model_target(task, [x]) if task.oracle.recipe.augment else None)
 
     @classmethod
-    def _of(cls, task: Task, never: Tensor, seen: Tensor | None, share: Tensor | None = None) -> "Aims":
+    def _of(cls, task: Task, never: Tensor, seen: Tensor | None, share: Tensor | None = None) -> "Targets":
         x, y = task.oracle.data.gather(task.positions)
         share = torch.ones(len(y), 1) if share is None else share
         return cls(x, y, never, seen, share, task.model, task.objective, task.oracle.recipe.augment, task.seed)
 
     @cached_property
     def outputs(self) -> Tensor:
-        """What is aimed at on the rows themselves, ``(F, C)``."""
-        return self._aimed(self.x, torch.arange(batches.count(self.x)))
+        """Targets on the rows themselves, ``(F, C)``."""
+        return self._target_of(self.x, torch.arange(batches.count(self.x)))
 
     def round(self, number: int) -> tuple[Data, Tensor]:
-        """What a Newton step matches: the rows, or ``PAIR`` copies of each, others in each round."""
+        """Return what a Newton step matches: the rows, or ``COPIES_A_ROUND`` new copies of each, with their targets."""
         if self.augment is None:
             return Data(ArrayRows(self.x, self.y)), self.outputs
-        places = torch.arange(batches.count(self.x)).repeat(PAIR)
+        places = torch.arange(batches.count(self.x)).repeat(COPIES_A_ROUND)
         x, outputs = self._copied(places, torch.Generator().manual_seed(self.seed + number))
         return Data(ArrayRows(x, self.y[places])), outputs
 
     def drawn(self, size: int, seed: int) -> Iterator[tuple[Inputs, Tensor]]:
-        """Rows or copies and their aims, of ``size`` rows at a time or all, in a new order each time that all were drawn."""
+        """Yield rows or copies with their targets, at most ``size`` at a time, in a new order each time all were drawn."""
         turn, generator = 0, torch.Generator().manual_seed(seed + 1)
         while True:
             order = np.random.default_rng(seed + turn).permutation(batches.count(self.x))
@@ -140,17 +147,17 @@ class Aims:
     def _copied(self, places: Tensor, generator: torch.Generator) -> tuple[Inputs, Tensor]:
         assert self.augment is not None
         x = self.augment(batches.take(self.x, places), generator)
-        return x, self._aimed(x, places)
+        return x, self._target_of(x, places)
 
-    def _aimed(self, x: Inputs, places: Tensor) -> Tensor:
+    def _target_of(self, x: Inputs, places: Tensor) -> Tensor:
         if self.seen is None:
             return self.never[places]
         own = reading.outputs(self.model, self.objective, x)
         return matchable(self.objective).without(own, self.seen[places], self.never[places], self.share[places])
 
 
-def remembered(task: Task) -> float:
-    """The original's own trace by ``margin``, as the tuning split reads it; 1 where it cannot be read."""
+def memorised_share(task: Task) -> float:
+    """Return the original's trace by ``margin`` on the tuning split, at least 0; 1 where it cannot be read."""
     split = task.references
     found = (
         None
@@ -160,15 +167,15 @@ def remembered(task: Task) -> float:
     return 1.0 if found is None else max(0.0, found)
 
 
-def leads(task: Task, module: nn.Module) -> np.ndarray:
-    """By how much larger ``margin`` a model would have than members on forget rows, had it never seen them either.
+def expected_leads(task: Task, module: nn.Module) -> np.ndarray:
+    """Return by how much larger a model's ``margin`` would be than members' on forget rows that it never saw either.
 
     Args:
         task: gives rows and members.
         module: the model.
 
     Returns:
-        ``(F,)``, in the order of the task's rows, as the tuning split tells it from the holdout; 0 where it cannot be read.
+        ``(F,)``, in the order of the task's rows, estimated on the holdout; 0 where it cannot be read.
     """
     split, found = task.references, np.zeros(len(task.positions))
     own = split and estimator.expected_shifts(split.thinned, task.parts, task.alpha, Margin.name, module)
@@ -178,53 +185,59 @@ def leads(task: Task, module: nn.Module) -> np.ndarray:
 
 
 def round_size(task: Task) -> int:
-    """Rows that a Newton step matches."""
-    return (1 if task.oracle.recipe.augment is None else PAIR) * len(task.positions)
+    """Return how many rows a Newton step matches."""
+    return (1 if task.oracle.recipe.augment is None else COPIES_A_ROUND) * len(task.positions)
 
 
-def _read(task: Task) -> Iterable[Inputs]:
-    """The copies of the rows that members were read on; the rows where there are none."""
+def _inputs_read(task: Task) -> Iterable[Inputs]:
+    """Return the copies of the rows that members were read on; the rows themselves where there are none."""
     split, x = task.references, task.oracle.data.gather(task.positions)[0]
     return (
         [x] if split is None or not split.copies.shape[2] else copies(x, split.copies.shape[2], split.evaluator.context)
     )
 
 
-def _own(task: Task, shown: Iterable[Inputs]) -> Tensor:
-    """What the original says of each row as it is shown, once or more, together."""
+def _model_target(task: Task, inputs: Iterable[Inputs]) -> Tensor:
+    """Return the target of the original's outputs on each row over all its copies."""
     y = task.oracle.data.gather(task.positions)[1]
     return matchable(task.objective).target(
-        torch.stack([reading.outputs(task.model, task.objective, own) for own in shown]), y
+        torch.stack([reading.outputs(task.model, task.objective, x) for x in inputs]), y
     )
 
 
-def _said(
-    task: Task, asked: Callable[[ReferenceSplit, Sequence[Part]], list[RowBlock]], otherwise: Tensor | None = None
+def _members_target(
+    task: Task, choose: Callable[[ReferenceSplit, Sequence[Part]], list[RowBlock]], otherwise: Tensor | None = None
 ) -> Tensor:
-    """What the members that are asked about each row say together, of it or of its copies, as one target each.
+    """Return the target of chosen members' outputs on each row or on its copies.
 
-    In a pool with classes as groups, what a member says of a class that it lacks is what the others say of it.
+    In a pool with classes as groups, a member's output for a class that it lacks is replaced by the others' (``filled_in``).
+
+    Args:
+        task: gives rows and references.
+        choose: chooses members by row.
+        otherwise: taken for rows of which no member can be chosen, ``(F, C)``.
 
     Returns:
-        ``(F, C)``, in the order of the task's rows; ``otherwise`` where nobody can be asked.
+        ``(F, C)``, in the order of the task's rows.
     """
-    split, places, lacking = task.references, _places(task), _lacking(task)
+    split, places, lacking = task.references, _places(task), _lacked_classes(task)
     assert split is not None
     y = task.oracle.data.gather(task.positions)[1]
-    said = None if otherwise is None else otherwise.clone()
-    blocks = asked(split, task.parts)
-    for (rows, shown), (_, members) in zip(split.block_outputs(task.parts, blocks), blocks, strict=True):
+    targets = None if otherwise is None else otherwise.clone()
+    blocks = choose(split, task.parts)
+    for (rows, outputs), (_, members) in zip(split.block_outputs(task.parts, blocks), blocks, strict=True):
         if lacking is not None:
-            shown = [filled_in(outputs, lacking[torch.from_numpy(members)]) for outputs in shown]
-        found = matchable(task.objective).target(torch.cat(shown[1:] or shown), y[places[rows]])
-        said = torch.zeros(len(places), found.shape[1]) if said is None else said
-        said[places[rows]] = found
-    assert said is not None
-    return said
+            outputs = [filled_in(of_copy, lacking[torch.from_numpy(members)]) for of_copy in outputs]
+        on_copies = outputs[1:] or outputs  # the first are on the rows themselves
+        target = matchable(task.objective).target(torch.cat(on_copies), y[places[rows]])
+        targets = torch.zeros(len(places), target.shape[1]) if targets is None else targets
+        targets[places[rows]] = target
+    assert targets is not None
+    return targets
 
 
-def _lacking(task: Task) -> Tensor | None:
-    """Which members hold no row of which class, ``(M, C)``; None where the pool has no classes as groups."""
+def _lacked_classes(task: Task) -> Tensor | None:
+    """Return which member holds no row of which class, ``(M, C)``; None where the pool has no classes as groups."""
     split, labels = task.references, task.oracle.data.y.numpy()
     if split is None or split.values.held is None or not task.objective.counted or labels.ndim > 1:
         return None
@@ -235,17 +248,17 @@ def _lacking(task: Task) -> Tensor | None:
 
 
 def filled_in(outputs: Tensor, lacking: Tensor) -> Tensor:
-    """Members' log-probabilities; of a class that a member lacks, the mean of those that know it.
+    """Return members' log-probabilities; of a class that a member lacks, the mean of the others.
 
-    A member that lacks a class says that it is next to impossible, whatever the row shows: a mean of few members would
-    say more of who lacks what than of the row.
+    A member that lacks a class gives it a probability near 0 whatever the row, so that a mean over few members would
+    depend on which of them lack the class.
 
     Args:
         outputs: logits ``(m, n, C)``.
         lacking: which member lacks which class, by row, ``(m, n, C)``.
 
     Returns:
-        ``(m, n, C)``, not normalised; a class that none of them knows stays as they say.
+        ``(m, n, C)``, not normalised; a class that all of them lack is left as it is.
     """
     logs, knows = outputs.log_softmax(-1), ~lacking
     known = knows.sum(0)
@@ -253,15 +266,15 @@ def filled_in(outputs: Tensor, lacking: Tensor) -> Tensor:
     return torch.where(lacking & (known > 0), mean, logs)
 
 
-def _crowded(task: Task) -> Tensor:
-    """Of which forget rows ``CROWD`` of their class or more is to be forgotten, ``(F,)``."""
+def _largely_removed(task: Task) -> Tensor:
+    """Return for each forget row whether ``WHOLE_CLASS_SHARE`` of its class or more is to be forgotten, ``(F,)``."""
     if not task.objective.counted or task.forget.y.ndim > 1:
         return torch.zeros(len(task.forget), dtype=torch.bool)
     own, every = task.forget.y.long(), task.oracle.data.y.long()
     gone, known = (torch.bincount(labels, minlength=int(every.max()) + 1) for labels in (own, every))
-    return gone[own] >= CROWD * known[own]
+    return gone[own] >= WHOLE_CLASS_SHARE * known[own]
 
 
 def _places(task: Task) -> Tensor:
-    """Where the rows of a task's parts, counted through, are among its own."""
+    """Return the places of the rows of a task's parts, one part after another, among the task's rows."""
     return torch.from_numpy(np.searchsorted(task.positions, np.concatenate([part.rows for part in task.parts])))

@@ -14,7 +14,7 @@ from neuralyzer.models import reading, weights
 from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.method import obstacle
-from neuralyzer.unlearning.targets import Aims, remembered, round_size
+from neuralyzer.unlearning.targets import Targets, memorised_share, round_size
 from neuralyzer.unlearning.task import Task
 from neuralyzer.unlearning.tuner import Trial
 
@@ -24,16 +24,16 @@ def task(made_world):
     return Task(made_world.oracle, ErasureRequest(subjects=["c0"]), made_world.references())
 
 
-def missed(task, module, aims):
+def missed(task, module, targets):
     """Mean distance of log-odds from where they shall be."""
-    outputs = reading.outputs(module, task.objective, aims.x)
-    return float((outputs.log_softmax(1) - aims.outputs.log()).abs().mean())
+    outputs = reading.outputs(module, task.objective, targets.x)
+    return float((outputs.log_softmax(1) - targets.outputs.log()).abs().mean())
 
 
 def test_outputs_come_near_to_those_of_models_that_never_saw_the_rows(task):
-    aims, before = Aims.of_references(task), weights.digest(task.model)
+    targets, before = Targets.of_references(task), weights.digest(task.model)
     module = catalogue.make("datamodel-matching").unlearn(task)
-    assert missed(task, module, aims) < 0.5 * missed(task, task.model, aims)
+    assert missed(task, module, targets) < 0.5 * missed(task, task.model, targets)
     assert (
         reading.utility(module, task.objective, task.retain)
         > reading.utility(task.model, task.objective, task.retain) - 0.03
@@ -121,8 +121,8 @@ def test_passes_follow_few_rows_steps_where_there_is_something_to_mend(task, mad
     monkeypatch.setattr(datamodel_matching, "DISPLACED", 100.0)
     alone, mended = method.unlearn(not_known), method.unlearn(known)
     assert known.tried == not_known.tried  # the state is chosen first
-    aims, epochs = Aims.of_references(known).led(known, alone), method._course(known).epochs
-    own = method._finetuned(known, alone, aims, epochs, datamodel_matching.Silent())
+    targets, epochs = Targets.of_references(known).with_lead(known, alone), method._course(known).epochs
+    own = method._finetuned(known, alone, targets, epochs, datamodel_matching.Silent())
     assert weights.digest(mended) == weights.digest(own) != weights.digest(alone)
     monkeypatch.setattr(datamodel_matching, "DISPLACED", -100.0)  # now they did harm
     assert weights.digest(method.unlearn(harmed)) == weights.digest(mended)
@@ -208,13 +208,13 @@ def test_with_and_without_fine_tuning_the_weights_are_the_same_again(task, made_
 
 def test_a_loss_has_the_gradient_of_both_parts(task):
     """Against autograd of soft cross-entropy and half the squared log-odds missed, written out."""
-    aims, module = Aims.of_references(task), weights.clone(task.model).eval()
+    targets, module = Targets.of_references(task), weights.clone(task.model).eval()
     method = catalogue.make("datamodel-matching", epochs=1)
-    loss = next(method._losses(task, module, aims, 1))
+    loss = next(method._losses(task, module, targets, 1))
     own = torch.autograd.grad(loss, list(module.parameters()))
     x, y = next(training_loop.batches(task.oracle.recipe, module, task.retain, 1, task.seed))
     size = int(np.ceil(BESIDE * task.oracle.recipe.batch_size))
-    rows, target = next(aims.drawn(size, task.seed))
+    rows, target = next(targets.drawn(size, task.seed))
     outputs = module(rows)
     odds = outputs - target.log()
     odds = odds - odds.mean(1, keepdim=True)
@@ -225,13 +225,13 @@ def test_a_loss_has_the_gradient_of_both_parts(task):
 
 
 def test_weights_are_the_mean_of_the_second_half(task):
-    aims, method = Aims.of_references(task), catalogue.make("datamodel-matching", epochs=1)
-    found = method._finetuned(task, task.model, aims, 1, datamodel_matching.Silent())
+    targets, method = Targets.of_references(task), catalogue.make("datamodel-matching", epochs=1)
+    found = method._finetuned(task, task.model, targets, 1, datamodel_matching.Silent())
     module = weights.clone(task.model)
     optimizer = training_loop.optimizer(training_loop.unscheduled(task.oracle.recipe), module, 1.0)
     seen = [
         [value.detach().clone() for value in module.parameters()]
-        for _ in training_loop.descend(task, module, optimizer, method._losses(task, module, aims, 1), task.seed)
+        for _ in training_loop.descend(task, module, optimizer, method._losses(task, module, targets, 1), task.seed)
     ]
     later = seen[training_loop.steps(task, len(task.retain), 1) // 2 :]
     for value, *every in zip(found.parameters(), *later, strict=True):
@@ -239,18 +239,20 @@ def test_weights_are_the_mean_of_the_second_half(task):
 
 
 def test_where_nothing_is_augmented_the_rows_are_matched(task):
-    aims = Aims.of_references(task)
+    targets = Targets.of_references(task)
     for number in range(2):
-        rows, target = aims.round(number)
-        assert torch.equal(rows.x, task.forget.x) and torch.equal(target, aims.never)
+        rows, target = targets.round(number)
+        assert torch.equal(rows.x, task.forget.x) and torch.equal(target, targets.never)
 
 
 def test_all_are_drawn_before_any_is_drawn_again(task):
-    aims = replace(Aims.of_references(task), x=torch.arange(10.0)[:, None], never=torch.arange(20.0).reshape(10, 2))
-    drawn, targets = (torch.cat(own) for own in zip(*itertools.islice(aims.drawn(4, 1), 6), strict=True))
+    targets = replace(
+        Targets.of_references(task), x=torch.arange(10.0)[:, None], never=torch.arange(20.0).reshape(10, 2)
+    )
+    drawn, wanted = (torch.cat(own) for own in zip(*itertools.islice(targets.drawn(4, 1), 6), strict=True))
     order = drawn[:, 0].long().tolist()
     assert sorted(order[:10]) == sorted(order[10:]) == list(range(10)) and order[:10] != order[10:]
-    assert torch.equal(targets, aims.never[order])
+    assert torch.equal(wanted, targets.never[order])
 
 
 def blurred(x, generator):
@@ -262,12 +264,12 @@ def test_where_the_recipe_augments_copies_are_matched_with_and_without_a_pool_of
     """The pool here was made without: what tells models that held a row from others is told by the row itself."""
     oracle = replace(task.oracle, recipe=replace(task.oracle.recipe, augment=blurred))
     own = Task(oracle, ErasureRequest(subjects=["c0"]), made_world.references() if references else None)
-    aims = Aims.of_references(own) if references else Aims.of_influence(own, 1e-2 * own.factors.largest)
-    rows, target = aims.round(0)
+    targets = Targets.of_references(own) if references else Targets.of_influence(own, 1e-2 * own.factors.largest)
+    rows, target = targets.round(0)
     count = len(own.positions)
     assert len(rows) == len(target) == 2 * count == round_size(own)
-    known = own.objective.target(reading.outputs(own.model, own.objective, aims.x)[None], aims.y)
-    taken = (known.log() - aims.never.log()).repeat(2, 1)
+    known = own.objective.target(reading.outputs(own.model, own.objective, targets.x)[None], targets.y)
+    taken = (known.log() - targets.never.log()).repeat(2, 1)
     torch.testing.assert_close(
         target, (reading.outputs(own.model, own.objective, rows.x) - taken).softmax(1), rtol=1e-4, atol=1e-6
     )
@@ -275,7 +277,7 @@ def test_where_the_recipe_augments_copies_are_matched_with_and_without_a_pool_of
     method = catalogue.make("datamodel-matching", source=source, damping=1e-2, epochs=1, steps=3)
     assert method.passes(own).forwards > replace(method, epochs=0).passes(own).forwards
     module = method.unlearn(own)
-    assert missed(own, module, aims) < missed(own, own.model, aims)
+    assert missed(own, module, targets) < missed(own, own.model, targets)
     assert weights.digest(module) == weights.digest(method.unlearn(own))
 
 
@@ -284,12 +286,12 @@ def test_what_no_member_held_is_left_as_the_model_says(made_world):
     own = Task(made_world.oracle, ErasureRequest(subjects=["c0"]), made_world.references())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ReferenceSplit, "saw", lambda split, part: [])
-        aims = Aims.near(own)
-    known = own.objective.target(reading.outputs(own.model, own.objective, aims.x)[None], aims.y)
-    torch.testing.assert_close(aims.outputs, known)
+        targets = Targets.of_difference(own)
+    known = own.objective.target(reading.outputs(own.model, own.objective, targets.x)[None], targets.y)
+    torch.testing.assert_close(targets.outputs, known)
     away = Task(replace(own.oracle, model=surer_elsewhere(own)), own.request, made_world.references())
-    assert remembered(away) == 0.0
-    assert remembered(Task(own.oracle, own.request)) == 1.0  # nobody can tell
+    assert memorised_share(away) == 0.0
+    assert memorised_share(Task(own.oracle, own.request)) == 1.0  # nobody can tell
 
 
 def surer_elsewhere(task):

@@ -20,13 +20,13 @@ from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes, missing_target
 from neuralyzer.unlearning.repair import reestimated
-from neuralyzer.unlearning.targets import Aims, round_size
+from neuralyzer.unlearning.targets import Targets, round_size
 from neuralyzer.unlearning.task import Task
 from neuralyzer.unlearning.tuner import ENOUGH, Tuner
 
 # Of the curvature's largest eigenvalue; the next where the tuning split still tells the model.
 DAMPINGS = (3e-4, 3e-5, 3e-3)
-NEAR = (3e-5, 3e-4, 3e-3)  # the same where aims begin at the model's own outputs: less far to go, less held back
+NEAR = (3e-5, 3e-4, 3e-3)  # the same where targets begin at the model's own outputs: less far to go, less held back
 FEW = 3  # Newton steps before the first look, where they are cheap
 MORE = 2  # times as many where the tuning split still sees much
 MOST = 16  # times as many at most; where time is limited MORE
@@ -50,7 +50,7 @@ class DatamodelMatching:
     The paper predicts those outputs by a datamodel and fine-tunes towards them and, on retained rows, towards what is
     known there; that is from memory. Here they are, for few rows, what tuning members that never saw a row say of it
     together, as much surer as the model is on rows that nobody saw; for many, as the paper has it, the model's own outputs
-    less what these rows do to them, which tells members that held a row from others (``aims``); or, without references,
+    less what these rows do to them, which tells members that held a row from others (``targets``); or, without references,
     what influence functions say (``influence.removal.predicted_outputs``). The way there begins with Newton steps in the metric of
     the whole data's curvature (``influence.matching``), so that what moves is what other rows leave free: features forget,
     not outputs alone. Where the recipe augments, new copies are matched in place of rows. Fine-tuning follows, where it
@@ -155,17 +155,17 @@ class DatamodelMatching:
         course = self._course(task)
         looks = (course.cheap or not task.limited) and task.traceable  # what nobody reads is not computed
         tuner = Tuner(task) if looks else None  # where nothing is told the first is taken
-        known, aimed = self._known(task, course), dict[float, Aims]()
+        known, aimed = self._known(task, course), dict[float, Targets]()
         for damping in self._dampings(course):
-            aimed[damping] = known or Aims.of_influence(task, damping * factors.largest)
+            aimed[damping] = known or Targets.of_influence(task, damping * factors.largest)
             reached = self._walked(task, damping, aimed[damping], course, tuner, progress)
             if tuner is None or tuner.time_is_up or max(tuner.relative(tuner.best.z), tuner.best.lost) <= 1:
                 break
         if tuner is not None:
             damping, reached = tuner.best.settings["damping"], tuner.best.module
         if course.cheap and course.epochs and (course.planned or self._displaced(task, reached)):
-            aims = self._present(task, aimed[damping], course, reached)
-            reached = self._finetuned(task, reached, aims, course.epochs, progress)
+            targets = self._present(task, aimed[damping], course, reached)
+            reached = self._finetuned(task, reached, targets, course.epochs, progress)
         return reached
 
     def _displaced(self, task: Task, module: nn.Module) -> bool:
@@ -173,22 +173,22 @@ class DatamodelMatching:
         before, after = (reading.utility(own, task.objective, task.held_back) for own in (task.model, module))
         return task.objective.utility_loss(before, after) > DISPLACED * task.objective.max_utility_loss
 
-    def _known(self, task: Task, course: "_Course") -> Aims | None:
+    def _known(self, task: Task, course: "_Course") -> Targets | None:
         """What is aimed at whatever the damping; None where that depends on it.
 
         A few rows are brought to what members say of them: how this model differs from these by chance goes too, and what
         it costs other rows is little. Of many it would cost more than the trace, which is a mean over them, gains.
 
         Returns:
-            The aims.
+            The targets.
         """
         if self.source != REFERENCES:
             return None
-        return Aims.near(task) if course.near else Aims.of_references(task)
+        return Targets.of_difference(task) if course.near else Targets.of_references(task)
 
-    def _present(self, task: Task, aims: Aims, course: "_Course", module: nn.Module) -> Aims:
-        """Aims for where a model now stands: what members say is made as sure as it is itself on other rows."""
-        return aims if course.near or self.source != REFERENCES else aims.led(task, module)
+    def _present(self, task: Task, targets: Targets, course: "_Course", module: nn.Module) -> Targets:
+        """Targets for where a model now stands: what members say is made as sure as it is itself on other rows."""
+        return targets if course.near or self.source != REFERENCES else targets.with_lead(task, module)
 
     def _dampings(self, course: "_Course") -> tuple[float, ...]:
         if self.damping is not None:
@@ -196,14 +196,14 @@ class DatamodelMatching:
         return NEAR if course.near else DAMPINGS
 
     def _walked(
-        self, task: Task, damping: float, aims: Aims, course: "_Course", tuner: Tuner | None, progress: Progress
+        self, task: Task, damping: float, targets: Targets, course: "_Course", tuner: Tuner | None, progress: Progress
     ) -> nn.Module:
         """Step and look, and go on where the tuning split still sees much and it helps.
 
         Args:
             task: what it is about.
             damping: of the steps, as a share of the curvature's largest eigenvalue.
-            aims: of them.
+            targets: of them.
             course: how far to go before the first look.
             tuner: is told of what each look found; None where there is none.
             progress: shown each step.
@@ -218,7 +218,7 @@ class DatamodelMatching:
 
         def rounds() -> Iterator[tuple[Data, Tensor]]:
             for number in range(most):
-                yield self._present(task, aims, course, here).round(number)
+                yield self._present(task, targets, course, here).round(number)
 
         path = matching(task.model, task.objective, rounds(), task.factors, len(task.retain), shift, pull)
         due, before, reached = course.steps, math.inf, task.model
@@ -233,7 +233,7 @@ class DatamodelMatching:
                 progress.finish()
             else:
                 progress.finish()
-                reached = self._finetuned(task, here, aims, course.epochs, progress)
+                reached = self._finetuned(task, here, targets, course.epochs, progress)
             if tuner is None:
                 break
             tuner.attempt([{"damping": damping, "steps": steps}], lambda _, own=reached: own)  # type: ignore[misc]
@@ -244,14 +244,14 @@ class DatamodelMatching:
             progress.start("matching: Newton steps", due - steps)
         return reached
 
-    def _finetuned(self, task: Task, module: nn.Module, aims: Aims, epochs: int, progress: Progress) -> nn.Module:
+    def _finetuned(self, task: Task, module: nn.Module, targets: Targets, epochs: int, progress: Progress) -> nn.Module:
         """A copy, trained on retained rows and matched ones beside them; the mean of its second half's weights."""
         module = weights.clone(module)
         averaged, steps = AveragedModel(module), training_loop.steps(task, len(task.retain), epochs)
         recipe = training_loop.unscheduled(task.oracle.recipe)
         made = training_loop.optimizer(recipe, module, self.rate)
         progress.start("matching: fine-tuning", steps)
-        losses = self._losses(task, module, aims, epochs)
+        losses = self._losses(task, module, targets, epochs)
         for number, _ in enumerate(training_loop.descend(task, module, made, losses, task.seed)):
             progress.advance()
             if number >= steps // 2:
@@ -262,10 +262,10 @@ class DatamodelMatching:
         progress.finish()
         return reached.eval()
 
-    def _losses(self, task: Task, module: nn.Module, aims: Aims, epochs: int) -> Iterator[Tensor]:
+    def _losses(self, task: Task, module: nn.Module, targets: Targets, epochs: int) -> Iterator[Tensor]:
         objective, drawn = (
             matchable(task.objective),
-            aims.drawn(math.ceil(BESIDE * task.oracle.recipe.batch_size), task.seed),
+            targets.drawn(math.ceil(BESIDE * task.oracle.recipe.batch_size), task.seed),
         )
         for x, y in training_loop.batches(task.oracle.recipe, module, task.retain, epochs, task.seed):
             own, target = next(drawn)
@@ -285,7 +285,7 @@ class _Course:
         epochs: passes of fine-tuning after them, where they are needed.
         planned: passes of fine-tuning where it is known beforehand that they are; else 0.
         cheap: whether the steps are cheaper than the passes, which then follow only once a state is chosen.
-        near: whether the aims are ``Aims.near``.
+        near: whether the targets are ``Targets.of_difference``.
     """
 
     steps: int
