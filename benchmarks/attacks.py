@@ -16,9 +16,9 @@ import numpy as np
 
 from benchmarks import results
 from neuralyzer.attacks.evaluation import on_members
-from neuralyzer.cases.screen import NoScreen
 from neuralyzer.demo import digits
 from neuralyzer.demo.run import train_oracle
+from neuralyzer.progress import Silent
 from neuralyzer.references.pool import References
 from neuralyzer.workspace.paths import Workspace
 
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
 def _pool(folder: Path, seed: int) -> References:
     place = Workspace(folder)
     data, holdout = digits.digits(seed)
-    oracle = train_oracle(place, digits.recipe(seed), data, holdout, NoScreen())
+    oracle = train_oracle(place, digits.recipe(seed), data, holdout, Silent())
     return References.fit(oracle, 64, workspace=place, backend="vectorised", seed=10_000 + 1000 * seed)
 
 

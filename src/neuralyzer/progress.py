@@ -1,7 +1,7 @@
 """The progress of long steps, as it is shown to the user."""
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +24,13 @@ class Progress(Protocol):
 
 
 class Silent:
-    """A progress that shows nothing."""
+    """A progress and a listener of a case that show nothing."""
+
+    def say(self, text: str) -> None:
+        """Ignore the heading."""
+
+    def stage(self, name: str, result: Any) -> None:
+        """Ignore the stage's result."""
 
     def start(self, step: str, total: int) -> None:
         """Ignore the step."""

@@ -226,17 +226,17 @@ class TestSubjectKey:
         return pa.table({"who": ["Ann", " ann", None, "bob"], "x": [1, 2, 3, 4], "y": [0, 1, 0, 1]})
 
     def test_it_makes_the_name_that_a_subject_is_known_by(self):
-        data = sources.from_table(
+        data = Data.from_table(
             self.table(), target="y", subject="who", subject_key=lambda name: name.strip().casefold()
         )
         assert data.subjects.tolist() == ["ann", "ann", "row:2", "bob"]
 
     def test_without_it_names_are_told_apart_exactly(self):
-        data = sources.from_table(self.table(), target="y", subject="who")
+        data = Data.from_table(self.table(), target="y", subject="who")
         assert data.subjects.tolist() == ["Ann", " ann", "row:2", "bob"]
 
     def test_a_name_that_it_empties_is_nobody(self):
-        data = sources.from_table(self.table(), target="y", subject="who", subject_key=lambda name: "")
+        data = Data.from_table(self.table(), target="y", subject="who", subject_key=lambda name: "")
         assert data.subjects.tolist() == [f"row:{k}" for k in range(4)]
 
     @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ class TestSubjectKey:
     )
     def test_a_function_that_gives_no_text_is_refused(self, key, message):
         with pytest.raises(UsageError, match=message):
-            sources.from_table(self.table(), target="y", subject="who", subject_key=key)
+            Data.from_table(self.table(), target="y", subject="who", subject_key=key)
 
 
 class TestValues:
@@ -267,7 +267,7 @@ class TestValues:
     )
     def test_what_no_model_can_learn_from_is_refused_with_its_row(self, columns, message):
         with pytest.raises(UsageError, match=message):
-            sources.from_table(pa.table(columns), target="y")
+            Data.from_table(pa.table(columns), target="y")
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     @pytest.mark.parametrize("which", ["x", "y"])

@@ -6,12 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from neuralyzer.data import sources
 from neuralyzer.data.request import ErasureRequest, Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import ForgetSetError, UnknownSubjectError, UsageError
 
-DATA = sources.from_table(
+DATA = Data.from_table(
     pa.table({
         "age": [30, 17, 45, 12, 60],
         "plan": ["gold", "basic", "gold", "trial", "basic"],

@@ -8,7 +8,6 @@ import pyarrow.csv
 import pytest
 import torch
 
-from neuralyzer.data import sources
 from neuralyzer.data.columns import TableColumns
 from neuralyzer.data.predicates import where
 from neuralyzer.data.rows import Data
@@ -57,9 +56,9 @@ def test_all_formats_give_one_digest(tmp_path):
 
 def test_class_names_given_fix_their_numbers():
     names = ["trial", "gold", "basic"]
-    assert sources.from_table(TABLE, **COLUMNS, classes=names).y.tolist() == [1, 2, 1, 0]
+    assert Data.from_table(TABLE, **COLUMNS, classes=names).y.tolist() == [1, 2, 1, 0]
     with pytest.raises(UsageError, match="target 'trial' is none of the classes gold, basic"):
-        sources.from_table(TABLE, **COLUMNS, classes=["gold", "basic"])
+        Data.from_table(TABLE, **COLUMNS, classes=["gold", "basic"])
 
 
 @pytest.mark.parametrize(
@@ -67,30 +66,30 @@ def test_class_names_given_fix_their_numbers():
 )
 def test_every_kind_of_text_is_a_class(kind):
     table = pa.table({"a": [1, 2, 3], "y": pa.array(["no", "yes", "no"]).cast(kind)})
-    data = sources.from_table(table, target="y")
+    data = Data.from_table(table, target="y")
     assert data.classes == ("no", "yes") and data.y.tolist() == [0, 1, 0]
 
 
 def test_number_targets_keep_their_kind():
-    assert sources.from_table(pa.table({"a": [1, 2], "y": [5, 3]}), target="y").y.tolist() == [5, 3]
-    real = sources.from_table(pa.table({"a": [1, 2], "y": [0.25, 3]}), target="y")
+    assert Data.from_table(pa.table({"a": [1, 2], "y": [5, 3]}), target="y").y.tolist() == [5, 3]
+    real = Data.from_table(pa.table({"a": [1, 2], "y": [0.25, 3]}), target="y")
     assert real.y.tolist() == [0.25, 3] and real.classes is None
-    many = sources.from_table(pa.table({"a": [1, 2], "y": [[0.5, 1.0], [2.0, 3.0]]}), target="y")
+    many = Data.from_table(pa.table({"a": [1, 2], "y": [[0.5, 1.0], [2.0, 3.0]]}), target="y")
     assert many.y.tolist() == [[0.5, 1], [2, 3]]
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.float64()), pa.list_(pa.float32(), 2), pa.large_list(pa.float64())])
 def test_lists_of_equal_length_become_an_axis(kind):
     table = pa.table({"image": pa.array([[1, 2], [3, 4]], kind), "age": [5, 6], "y": [0, 1]})
-    assert sources.from_table(table, target="y").x.tolist() == [[1, 2, 5], [3, 4, 6]]
+    assert Data.from_table(table, target="y").x.tolist() == [[1, 2, 5], [3, 4, 6]]
     nested = pa.table({"image": [[[1, 2], [3, 4]]] * 2, "y": [0, 1]})
-    assert sources.from_table(nested, target="y").x.shape == (2, 2, 2)
+    assert Data.from_table(nested, target="y").x.shape == (2, 2, 2)
 
 
 def test_features_and_transform_choose_what_the_model_sees():
-    chosen = sources.from_table(TABLE, **COLUMNS, features=["income"])
+    chosen = Data.from_table(TABLE, **COLUMNS, features=["income"])
     assert chosen.x.tolist() == [[1.5], [0], [2.5], [0.5]]
-    made = sources.from_table(TABLE, **COLUMNS, transform=lambda table: np.array(table["age"]) / 10)
+    made = Data.from_table(TABLE, **COLUMNS, transform=lambda table: np.array(table["age"]) / 10)
     assert made.x.tolist() == pytest.approx([3, 1.7, 4.5, 1.2])
 
 
@@ -117,7 +116,7 @@ def test_features_and_transform_choose_what_the_model_sees():
 )
 def test_tables_that_cannot_be_rows_are_refused(columns, given, message):
     with pytest.raises(UsageError, match=message):
-        sources.from_table(pa.table(columns), **given)
+        Data.from_table(pa.table(columns), **given)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -10,8 +10,8 @@ import neuralyzer as nz
 from neuralyzer.errors import UsageError
 from neuralyzer.influence import kept
 from neuralyzer.influence.curvature import GaussNewton
+from neuralyzer.models.capabilities import OF_OBJECTIVES
 from neuralyzer.models.classification import Classification
-from neuralyzer.models.kinds.kind import OF_OBJECTIVES
 from neuralyzer.models.objective import CurvedObjective, MatchableObjective, ScaledObjective, capabilities
 from neuralyzer.models.regression import Regression
 from tests.conftest import small_digits

@@ -15,9 +15,8 @@ from neuralyzer.trace.verdict import SECOND_ACCESS, Verdict
 from neuralyzer.verification.audit import audit
 from neuralyzer.verification.controls import groups_of
 from neuralyzer.verification.protocol import Protocol
-from neuralyzer.verification.verification import Verification
+from neuralyzer.verification.verification import Verification, verification_view
 from neuralyzer.verification.verify import verify
-from neuralyzer.verification.view import verification_view
 from neuralyzer.verification.words import bar, colour, leading_family, percent, remaining, sentence
 from tests.conftest import small_recipe
 from tests.verification.test_audit import render

@@ -17,7 +17,7 @@ from neuralyzer.cases.attempt import Outcome, Setting, attempt
 from neuralyzer.cases.case import Case, succeeded
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.identity import case_of
-from neuralyzer.cases.listener import CaseListener, NoListener
+from neuralyzer.cases.listener import CaseListener
 from neuralyzer.cases.options import CaseOptions
 from neuralyzer.certificates.certify import certify
 from neuralyzer.certificates.statement import ProtocolRecord
@@ -95,7 +95,7 @@ def forget(
         locks.held(lineage, "makes this model forget"),
         threads.using(threads.settled(place.threads, oracle.recipe, oracle.data).count),
     ):
-        return _forget(oracle, request, references, place, options, watch or NoListener(), progress or Silent(), began)
+        return _forget(oracle, request, references, place, options, watch or Silent(), progress or Silent(), began)
 
 
 def _forget(

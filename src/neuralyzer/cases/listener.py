@@ -8,10 +8,3 @@ class CaseListener(Protocol):
 
     def stage(self, name: str, result: Any) -> None:
         """Receive a finished stage's result: ``located``, ``audit``, ``plan``, ``attempt``."""
-
-
-class NoListener:
-    """A listener that ignores all results."""
-
-    def stage(self, name: str, result: Any) -> None:
-        """Ignore the result."""

@@ -9,11 +9,10 @@ from rich.text import Text
 
 from neuralyzer.cases.attempt import Outcome
 from neuralyzer.cases.speed import Speed
-from neuralyzer.progress import Silent, Terminal
+from neuralyzer.progress import Terminal
 from neuralyzer.registry.location import Base
 from neuralyzer.verification.audit import audit_view
-from neuralyzer.verification.verification import Verification
-from neuralyzer.verification.view import verification_view
+from neuralyzer.verification.verification import Verification, verification_view
 from neuralyzer.verification.words import colour
 
 
@@ -46,16 +45,6 @@ class Screen(Terminal):
             self.console.print(_attempt_view(result))
         else:
             self.console.print(result)
-
-
-class NoScreen(Silent):
-    """A listener that prints nothing, for ``--json``."""
-
-    def say(self, text: str) -> None:
-        """Print nothing."""
-
-    def stage(self, name: str, result: Any) -> None:
-        """Print nothing."""
 
 
 def _located_view(found: dict[str, Any]) -> RenderableType:

@@ -16,11 +16,12 @@ def run(
     out: Out = Path("neuralyzer-demo"), method: Method = None, seed: Seed = 0, plain: Plain = False, json: Json = False
 ) -> None:
     """Train the Oracle and its references on real digits, then answer AIFinn's request while you watch."""
-    from neuralyzer.cases.screen import NoScreen, Screen, case_view, console
+    from neuralyzer.cases.screen import Screen, case_view, console
     from neuralyzer.demo.digits import SUBJECT
     from neuralyzer.demo.run import run as run_demo
+    from neuralyzer.progress import Silent
 
-    screen = NoScreen() if json else Screen(console(plain), "The Oracle", f"{SUBJECT}'s")
+    screen = Silent() if json else Screen(console(plain), "The Oracle", f"{SUBJECT}'s")
     shown = run_demo(out, screen, seed, method)
     if json:
         answer(shown.result, None, True)

@@ -63,10 +63,11 @@ def run(
 
     from neuralyzer.cases.forget import forget
     from neuralyzer.cases.options import CaseOptions
-    from neuralyzer.cases.screen import NoScreen, Screen, case_view
+    from neuralyzer.cases.screen import Screen, case_view
     from neuralyzer.cli.choose import choose
     from neuralyzer.cli.project import Project
     from neuralyzer.errors import UsageError
+    from neuralyzer.progress import Silent
 
     console = Console(highlight=False)
     if interactive and (json or method is not None or not (console.is_terminal and sys.stdin.isatty())):
@@ -83,7 +84,7 @@ def run(
     erasure = opened.rows.known_by(
         request(subject, row, class_, where, guarantee, reason, budget, due, decided_by, received)
     )
-    screen = NoScreen() if json else Screen(console)
+    screen = Silent() if json else Screen(console)
     with opened.locked():  # no other command may change which model is the current one
         earlier = opened.answered(erasure)
         if earlier is not None:

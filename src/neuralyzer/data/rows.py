@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from neuralyzer.data import batches, row_digests, texts
+from neuralyzer.data import batches, row_digests, sources, texts
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.columns import Columns, TableColumns
 from neuralyzer.data.holding import ArrayRows, DatasetRows, Rows
@@ -146,35 +146,34 @@ class Data:
             UsageError: if the arguments are those of the other kind, or a column is missing.
         """
         if hasattr(dataset, "column_names"):
-            from neuralyzer.data import sources
-
             if subjects is not None or ids is not None:
                 raise UsageError("a Hugging Face data set has columns: name them with subject= and id=")
-            return sources.from_hub(dataset, **columns)
+            data = cls(**vars(sources.from_hub(dataset, **columns)))
+            data.gather([0])  # reads one row, so that an error in all rows is raised now
+            return data
         if columns:
             raise UsageError(f"a {type(dataset).__name__} has no columns; {', '.join(columns)}= has no meaning for it")
         return cls(DatasetRows(dataset), subjects=subjects, ids=ids)
 
     @classmethod
+    def from_table(cls, table: pa.Table, name: str = "the table", **columns: Any) -> "Data":
+        """Return rows from an Arrow table, which errors call ``name``; other arguments are those of ``layout.Layout``."""
+        return cls(**vars(sources.from_table(table, name, **columns)))
+
+    @classmethod
     def from_parquet(cls, path: str | Path, **columns: Any) -> "Data":
         """Return rows from a Parquet file, a large one in batches; the arguments are those of ``layout.Layout``."""
-        from neuralyzer.data import sources
-
-        return sources.from_parquet(Path(path), **columns)
+        return cls(**vars(sources.from_parquet(Path(path), **columns)))
 
     @classmethod
     def from_csv(cls, path: str | Path, **columns: Any) -> "Data":
         """Return rows from a CSV file with a header; the arguments are those of ``layout.Layout``."""
-        from neuralyzer.data import sources
-
-        return sources.from_csv(Path(path), **columns)
+        return cls(**vars(sources.from_csv(Path(path), **columns)))
 
     @classmethod
     def from_jsonl(cls, path: str | Path, **columns: Any) -> "Data":
         """Return rows from a JSON Lines file; the arguments are those of ``layout.Layout``."""
-        from neuralyzer.data import sources
-
-        return sources.from_jsonl(Path(path), **columns)
+        return cls(**vars(sources.from_jsonl(Path(path), **columns)))
 
     def __len__(self) -> int:
         return len(self._positions)

@@ -1,7 +1,8 @@
-"""Data from files, tables and Hugging Face data sets: small files at once, large ones in batches."""
+"""Rows from files, tables and Hugging Face data sets: small files at once, large ones in batches."""
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from neuralyzer.data import texts
 from neuralyzer.data.columns import Columns, FileColumns, HubColumns, ParquetColumns, TableColumns, TextColumns
 from neuralyzer.data.holding import ArrayRows, MappedRows, Rows, Spool, TableRows
 from neuralyzer.data.layout import Layout
-from neuralyzer.data.rows import Data
 from neuralyzer.data.targets import Targets
 from neuralyzer.data.text_files import CsvFormat, JsonFormat
 from neuralyzer.errors import UnreadableError, UsageError, first_line
@@ -22,8 +22,27 @@ from neuralyzer.errors import UnreadableError, UsageError, first_line
 LARGEST_IN_MEMORY = 256 << 20  # bytes of a file's values; larger files are read in batches
 
 
-def from_parquet(path: Path, **columns: Any) -> Data:
-    """Read data from a Parquet file; the features of a large one go to a memory-mapped temporary file.
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What ``Data`` is made of.
+
+    Attributes:
+        rows: features and targets of ``N`` rows.
+        subjects: of each row, ``(N,)``; None where no column has them.
+        ids: of each row, ``(N,)``; None where no column has them.
+        classes: names of the classes where targets were text, else None.
+        columns: that a predicate may name.
+    """
+
+    rows: Rows
+    subjects: np.ndarray | None
+    ids: np.ndarray | None
+    classes: tuple[str, ...] | None
+    columns: Columns
+
+
+def from_parquet(path: Path, **columns: Any) -> Parts:
+    """Read rows from a Parquet file; the features of a large one go to a memory-mapped temporary file.
 
     Args:
         path: of the file.
@@ -45,8 +64,8 @@ def from_parquet(path: Path, **columns: Any) -> Data:
     return _spooled(ParquetColumns(path), **columns)
 
 
-def from_csv(path: Path, separator: str = ",", encoding: str = "utf-8", **columns: Any) -> Data:
-    """Read data from a CSV file with a header; ids and subjects are text, as they are written.
+def from_csv(path: Path, separator: str = ",", encoding: str = "utf-8", **columns: Any) -> Parts:
+    """Read rows from a CSV file with a header; ids and subjects are text, as they are written.
 
     Args:
         path: of the file.
@@ -66,8 +85,8 @@ def from_csv(path: Path, separator: str = ",", encoding: str = "utf-8", **column
     return _from_text(path, CsvFormat(_names(columns), separator, encoding), columns)
 
 
-def from_jsonl(path: Path, **columns: Any) -> Data:
-    """Read data from a JSON Lines file; arguments, errors and the reading of ids are those of ``from_csv``."""
+def from_jsonl(path: Path, **columns: Any) -> Parts:
+    """Read rows from a JSON Lines file; arguments, errors and the reading of ids are those of ``from_csv``."""
     return _from_text(path, JsonFormat(_names(columns)), columns)
 
 
@@ -75,15 +94,15 @@ def _names(columns: dict[str, Any]) -> Sequence[str]:
     return [columns[key] for key in ("subject", "id") if columns.get(key) is not None]
 
 
-def _from_text(path: Path, form: CsvFormat | JsonFormat, columns: dict[str, Any]) -> Data:
+def _from_text(path: Path, form: CsvFormat | JsonFormat, columns: dict[str, Any]) -> Parts:
     read_or_refuse(path, form.check)
     if read_or_refuse(path, os.path.getsize) <= LARGEST_IN_MEMORY:
         return from_table(read_or_refuse(path, form.read), str(path), **columns)
     return _spooled(TextColumns(path, form.opened), **columns)
 
 
-def _spooled(source: FileColumns, **columns: Any) -> Data:
-    """Return data whose features are written to a temporary file batch by batch."""
+def _spooled(source: FileColumns, **columns: Any) -> Parts:
+    """Return rows whose features are written to a temporary file batch by batch."""
     spool, layout = Spool(), Layout(**columns)
 
     def keep(table: pa.Table, what: str) -> None:
@@ -92,11 +111,11 @@ def _spooled(source: FileColumns, **columns: Any) -> Data:
             raise UsageError(f"{what}: inputs by name, such as tokens, are held in memory, and this file is too large")
         spool.append(features.numpy(), what)
 
-    return _data(source, layout, str(source.path), keep, lambda y: MappedRows(spool, y, source.unchanged))
+    return _parts(source, layout, str(source.path), keep, lambda y: MappedRows(spool, y, source.unchanged))
 
 
-def from_table(table: pa.Table, name: str = "the table", **columns: Any) -> Data:
-    """Return data from an Arrow table.
+def from_table(table: pa.Table, name: str = "the table", **columns: Any) -> Parts:
+    """Return rows from an Arrow table.
 
     Args:
         table: ``N`` rows.
@@ -114,11 +133,11 @@ def from_table(table: pa.Table, name: str = "the table", **columns: Any) -> Data
     def keep(batch: pa.Table, what: str) -> None:
         features.append(layout.features_of(batch, what))
 
-    return _data(TableColumns(table), layout, name, keep, lambda y: ArrayRows(features[0], y))
+    return _parts(TableColumns(table), layout, name, keep, lambda y: ArrayRows(features[0], y))
 
 
-def from_hub(dataset: Any, **columns: Any) -> Data:
-    """Return data from a ``datasets.Dataset``, whose features are read from the disk when needed.
+def from_hub(dataset: Any, **columns: Any) -> Parts:
+    """Return rows from a ``datasets.Dataset``, whose features are read from the disk when needed.
 
     Args:
         dataset: ``N`` rows with named columns.
@@ -143,18 +162,16 @@ def from_hub(dataset: Any, **columns: Any) -> Data:
     source, layout = HubColumns(dataset), Layout(**columns)
     wanted = None if layout.transform is not None else layout.features_among(source.names)
     table, features = source.arrow(wanted), partial(layout.features_of, what=name)
-    data = _data(source, layout, name, None, lambda y: TableRows(table, features, y))
-    data.gather([0])  # reads one row, so that an error in all rows is raised now
-    return data
+    return _parts(source, layout, name, None, lambda y: TableRows(table, features, y))
 
 
-def _data(
+def _parts(
     source: Columns,
     layout: Layout,
     name: str,
     keep: Callable[[pa.Table, str], None] | None,
     rows: Callable[[Any], Rows],
-) -> Data:
+) -> Parts:
     """Read the columns once; call ``keep`` with each batch's features and ``rows`` with all targets."""
     layout.check(source.names, name)
     targets, ids, subjects = Targets(layout), [], []
@@ -177,12 +194,12 @@ def _data(
     if not count:
         raise UsageError(f"{name} has no rows")
     y, classes = targets.all()
-    return Data(
+    return Parts(
         rows(y),
-        subjects=np.concatenate(subjects) if subjects else None,
-        ids=np.concatenate(ids) if ids else None,
-        classes=classes,
-        columns=source,
+        np.concatenate(subjects) if subjects else None,
+        np.concatenate(ids) if ids else None,
+        classes,
+        source,
     )
 
 

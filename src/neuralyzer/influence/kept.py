@@ -13,7 +13,7 @@ import safetensors.torch
 
 from neuralyzer.influence.ekfac import Block, Ekfac, ekfac
 from neuralyzer.influence.layers import covered
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.workspace import atomic
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from neuralyzer.data.batches import Inputs
 from neuralyzer.errors import UsageError
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 
 
 class Objective(Protocol):

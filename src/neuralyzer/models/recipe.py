@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from neuralyzer.errors import UsageError
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.classification import Classification
-from neuralyzer.models.kinds.kind import Capability, Kind
+from neuralyzer.models.kinds.kind import Kind
 from neuralyzer.models.kinds.module import Module
 from neuralyzer.models.named import FAILURES, named
 from neuralyzer.models.objective import Objective, capabilities

@@ -13,8 +13,8 @@ import torch
 from neuralyzer.data import batches
 from neuralyzer.errors import ReferencesError
 from neuralyzer.models import reading, weights
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.compatibility import require_compatible, require_readable
-from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
 from neuralyzer.references import design

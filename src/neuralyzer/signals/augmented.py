@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.signals.margin import margins
 from neuralyzer.signals.perturbations import copies
 from neuralyzer.signals.signal import Batch, Context, Family, Sample

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.reading import outputs
 from neuralyzer.signals.perturbations import noisy
 from neuralyzer.signals.signal import Batch, Context, Family, Sample, join

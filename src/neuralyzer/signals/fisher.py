@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.reading import squared_gradient_norms
 from neuralyzer.signals.signal import Batch, Context, Family, Sample
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralyzer.errors import NotFiniteError
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.signals.margin import margins
 from neuralyzer.signals.relearning import margins_after, relearn
 from neuralyzer.signals.signal import Batch, Context, Family, Sample

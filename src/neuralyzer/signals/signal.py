@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from neuralyzer.data import batches
 from neuralyzer.data.batches import Inputs
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.recipe import Recipe
 

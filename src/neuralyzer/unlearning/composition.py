@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from neuralyzer.data.request import Guarantee
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning.method import Expectation, Method, Need, Passes, obstacle
 from neuralyzer.unlearning.repair import Repair

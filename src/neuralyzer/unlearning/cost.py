@@ -14,7 +14,7 @@ from neuralyzer.influence.curvature import GaussNewton, Parameters, mean_gradien
 from neuralyzer.influence.diagonal import importances
 from neuralyzer.influence.ekfac import Ekfac, ekfac
 from neuralyzer.models import reading, training, weights
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.reading import GRADIENT_CHUNK
 from neuralyzer.unlearning import last_layers
 from neuralyzer.unlearning.method import Passes

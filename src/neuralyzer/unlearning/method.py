@@ -10,7 +10,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
-from neuralyzer.models.kinds.kind import OF_OBJECTIVES, Capability
+from neuralyzer.models.capabilities import OF_OBJECTIVES, Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import replay
 from neuralyzer.unlearning.task import Task

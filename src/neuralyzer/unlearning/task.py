@@ -17,7 +17,7 @@ from neuralyzer.errors import ReferencesError
 from neuralyzer.influence import kept
 from neuralyzer.influence.ekfac import Ekfac
 from neuralyzer.models import reading
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.trained import TrainedModel

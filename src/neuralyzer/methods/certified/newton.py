@@ -9,7 +9,7 @@ from torch import nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import BudgetSpentError, UsageError
 from neuralyzer.models import weights
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.removable import RemovableLinear, curvatures, slopes
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning.method import Expectation, Need, Passes

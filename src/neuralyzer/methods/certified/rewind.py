@@ -13,7 +13,7 @@ from neuralyzer.errors import UsageError
 from neuralyzer.influence.curvature import Parameters, mean_gradient
 from neuralyzer.influence.removal import moved
 from neuralyzer.models import training
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.registry.history import Checkpoint
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range, require_possible

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.models import weights
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop, validation
 from neuralyzer.unlearning.method import Expectation, Need, Passes, require_possible

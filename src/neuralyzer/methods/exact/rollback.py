@@ -11,7 +11,7 @@ from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.models import training
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.registry.history import Checkpoint, History

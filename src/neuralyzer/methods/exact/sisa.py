@@ -10,8 +10,8 @@ from torch import nn
 from neuralyzer.data import texts
 from neuralyzer.data.request import Guarantee
 from neuralyzer.models import weights
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.ensemble import Ensemble
-from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.shard_record import Record, Writer
 from neuralyzer.models.sharded import Sharded, put
 from neuralyzer.progress import Progress, Silent

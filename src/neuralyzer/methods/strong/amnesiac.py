@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
 from neuralyzer.models import training, weights
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.registry.history import Checkpoint, History, foreign
 from neuralyzer.unlearning.method import Expectation, Need, Passes, require_possible

@@ -14,7 +14,7 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.influence.matching import PRODUCTS, PULL, matching
 from neuralyzer.models import reading, weights
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.objective import matchable
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop

@@ -11,7 +11,7 @@ from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
 from neuralyzer.influence.diagonal import fisher_squares
 from neuralyzer.models import reading, weights
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.reading import GRADIENT_CHUNK
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range

@@ -8,7 +8,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.influence.removal import PRODUCTS, moved, removal_space
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning.method import Expectation, Need, Passes
 from neuralyzer.unlearning.task import Task

@@ -7,7 +7,7 @@ from torch import nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.models import weights
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import last_layers, training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes

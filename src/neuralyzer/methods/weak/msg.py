@@ -13,7 +13,7 @@ from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
 from neuralyzer.influence.curvature import Parameters, mean_gradient
 from neuralyzer.models import training, weights
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop, validation
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.models import reading, weights
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.losses import neggrad_plus

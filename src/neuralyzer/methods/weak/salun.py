@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.influence.curvature import Parameters, mean_gradient
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import relabelling, training_loop
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.models import reading, weights
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.losses import divergence

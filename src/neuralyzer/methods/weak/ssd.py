@@ -10,7 +10,7 @@ from torch import nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.influence.diagonal import importances
 from neuralyzer.models import weights
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning.method import Expectation, Need, Passes, Range
 from neuralyzer.unlearning.task import Task

@@ -16,8 +16,8 @@ from neuralyzer.data import batches
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UsageError, WeightsError, first_line
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.classification import labels
-from neuralyzer.models.kinds.kind import Capability
 from neuralyzer.models.placement import Placement
 from neuralyzer.progress import Progress
 

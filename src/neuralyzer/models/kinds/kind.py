@@ -1,33 +1,18 @@
 """The protocol of a kind of model: how its models are made and trained, and what can be done with them."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from neuralyzer.data.rows import Data
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.placement import Placement
 from neuralyzer.progress import Progress
 
 if TYPE_CHECKING:
     from neuralyzer.models.recipe import Recipe
     from neuralyzer.models.training import Observer
-
-
-class Capability(StrEnum):
-    """Operations that a model allows. Its kind gives some, its objective others; algorithms and signals need some."""
-
-    GRADIENTS = "gradients"
-    ROW_GRADIENTS = "per-row gradients"
-    INPUT_GRADIENTS = "gradients of its inputs"
-    CONTINUED = "continued training"
-    STACKED = "stacked training"
-    CURVATURE = "curvature"
-    MATCHING = "outputs that can be matched"
-
-
-OF_OBJECTIVES = frozenset({Capability.CURVATURE, Capability.MATCHING})  # given by the objective, whatever the kind
 
 
 class Kind(Protocol):

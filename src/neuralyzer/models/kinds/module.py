@@ -20,7 +20,8 @@ from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UsageError, WeightsError
 from neuralyzer.models import described, training, weights
-from neuralyzer.models.kinds.kind import Capability, OnFrozenBase
+from neuralyzer.models.capabilities import Capability
+from neuralyzer.models.kinds.kind import OnFrozenBase
 from neuralyzer.models.objective import declared
 from neuralyzer.models.placement import Placement, Precision
 from neuralyzer.progress import Progress

@@ -19,7 +19,7 @@ from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.models import training
-from neuralyzer.models.kinds.kind import Capability
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.reading import called
 from neuralyzer.models.recipe import Recipe
