@@ -1,10 +1,12 @@
 """The package as others meet it: its public surface, its speed to import, its modules and their layers."""
 
 import ast
+import importlib.util
 import inspect
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -71,6 +73,23 @@ def python(code, *arguments):
 
 def test_public_surface():
     assert dir(neuralyzer) == PUBLIC
+
+
+def test_all_is_the_surface():
+    assert sorted(neuralyzer.__all__) == PUBLIC
+
+
+PLUGINS = (ROOT / "CONTRIBUTING.md").read_text().partition("<!-- plugins:begin -->")[2].partition("<!-- plugins:end")[0]
+
+
+def test_pages_for_plugins_import_the_surface_alone():
+    modules = set(re.findall(r"`(neuralyzer\.[\w.]+)`", PLUGINS))
+    assert len(modules) > 10 and all(importlib.util.find_spec(module) for module in modules)
+    pages = [*ROOT.glob("docs/adding-a-*.md"), *ROOT.glob("docs/examples/*.py"), ROOT / "docs/own-model.md"]
+    for page in pages:
+        for module, names in re.findall(r"from (neuralyzer\.[\w.]+) import ([\w, ]+)", page.read_text()):
+            whole = {f"{module}.{name.strip()}" for name in names.split(",")}
+            assert module in modules or whole <= modules, (page.name, module)
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -38,6 +38,34 @@ if TYPE_CHECKING:
     from neuralyzer.workspace.policy import Policy as Policy
 
 __version__ = "0.1.0"
+__all__ = [  # noqa: F822  __getattr__ has them
+    "Case",
+    "Classification",
+    "Data",
+    "ErasureRequest",
+    "Guarantee",
+    "NeuralyzerError",
+    "Objective",
+    "Policy",
+    "Recipe",
+    "References",
+    "Regression",
+    "Sharded",
+    "Task",
+    "TrainedModel",
+    "Verdict",
+    "Workspace",
+    "__version__",
+    "audit",
+    "audit_rows",
+    "forget",
+    "locate",
+    "methods",
+    "plan",
+    "record",
+    "register_model",
+    "verify",
+]
 _moved.install()
 
 _HOMES = {
@@ -77,4 +105,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*_HOMES, "__version__", "methods"])
+    return sorted(__all__)

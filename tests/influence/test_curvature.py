@@ -13,10 +13,10 @@ from neuralyzer.influence.curvature import (
     GaussNewton,
     Parameters,
     directional_derivative,
-    directional_losses,
     mean_gradient,
 )
 from neuralyzer.models.classification import Classification
+from neuralyzer.models.reading import called
 from neuralyzer.models.regression import Regression
 from tests.models.cases import CASES, Double
 
@@ -100,9 +100,19 @@ def test_the_mean_gradient(case, module, data, monkeypatch):
     assert all(parameter.grad is None for parameter in module.parameters())
 
 
-def test_losses_along_a_direction(case, module, data, monkeypatch):
+def directional_losses(module, objective, data, direction):
+    """Each row's gradient times one direction, by the forward mode that products with the curvature take."""
+    parameters = Parameters(module)
+    x, y = data.gather(np.arange(len(data)))
+
+    def losses(values):
+        return objective.losses(objective.outputs(called(module, values), x), y)
+
+    return directional_derivative(losses, parameters.values, parameters.tree(direction))[1].detach()
+
+
+def test_losses_along_a_direction(case, module, data):
     """Against central differences of each row's loss."""
-    monkeypatch.setattr(curvature, "CHUNK", 5)
     parameters = Parameters(module)
     start = parameters.flat(parameters.values)
     direction = torch.randn(len(start), generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Removal updates and row influences, against models really trained without the rows."""
+"""Removal updates, against models really trained without the rows."""
 
 import numpy as np
 import pytest
@@ -10,14 +10,14 @@ from sklearn.linear_model import Ridge
 from torch import nn
 
 from neuralyzer.data.rows import Data
-from neuralyzer.influence.curvature import directional_losses
 from neuralyzer.influence.ekfac import ekfac
-from neuralyzer.influence.removal import moved, predicted_outputs, removal_space, row_influence
+from neuralyzer.influence.removal import moved, predicted_outputs, removal_space
 from neuralyzer.models.classification import Classification
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.regression import Regression
 from neuralyzer.progress import Silent
 from neuralyzer.references.training.stacked import train_stack
+from tests.influence.test_curvature import directional_losses
 from tests.models.cases import CASES, Double
 
 GENERATOR = np.random.default_rng(0)
@@ -147,31 +147,6 @@ def logistic_errors(sizes=(2, 10, 20), draws=4):
 def test_logistic_regression_within_five_hundredths():
     """Groups of up to one row in a hundred, the unusual ones among them."""
     assert max(logistic_errors()) < 0.05
-
-
-def test_row_influence_is_that_of_leaving_the_row_out():
-    """On the holdout loss of a ridge whose total penalty stays, row by row; leverage is what is left of an error."""
-    target = Data.from_arrays(*(part[200:] for part in (X, NOISY)))
-    penalty = 6.0  # = decay times 200 rows
-    full = ridge(np.arange(200), penalty)
-
-    def loss(w):
-        return 0.5 * np.mean((X[200:].astype(float) @ w[0] - NOISY[200:]) ** 2)
-
-    got = row_influence(linear(full), Regression(), WHOLE.select(np.arange(200)), target, penalty / 200).numpy()
-    real = np.array([loss(ridge(np.setdiff1d(np.arange(200), [row]), penalty)) - loss(full) for row in range(200)])
-    large = np.abs(real) > np.quantile(np.abs(real), 0.5)
-    assert (np.sign(got) == np.sign(real))[large].all()
-    assert np.corrcoef(got, real)[0, 1] > 0.99
-    assert np.median(np.abs(got - real)[large] / np.abs(real)[large]) < 0.12
-
-
-def test_row_influence_on_the_row_itself_is_positive():
-    """Removing a row never makes it better known."""
-    rows = WHOLE.select(np.arange(200))
-    model = linear(ridge(np.arange(200), 6.0))
-    for row in (3, 77):
-        assert row_influence(model, Regression(), rows, rows.select([row]), 0.03)[row] > 0
 
 
 SEEDS = [11, 12, 13, 14]

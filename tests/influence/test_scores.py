@@ -9,7 +9,6 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.influence.curvature import Parameters
 from neuralyzer.influence.ekfac import ekfac
-from neuralyzer.influence.removal import row_influence
 from neuralyzer.influence.scores import row_scores
 from tests.models.cases import CASES
 
@@ -52,23 +51,6 @@ def test_scores_are_the_dense_solve(case, world, chunk):
     got = row_scores(module, case.objective, rows, target, factors, DAMPING, chunk)
     assert got.shape == (60, 9)
     torch.testing.assert_close(got.double(), want, rtol=1e-3, atol=1e-4 * float(want.abs().max()))
-
-
-@pytest.mark.parametrize("name", ["mlp", "conv", "regression"])
-def test_their_mean_over_targets_is_each_rows_influence(name):
-    """Sign and ``1/n`` are those of ``row_influence``, where the blocks hold every parameter."""
-    case = CASES[name]
-    module, rows, target = case.module(), Data.from_arrays(*case.rows(40)), Data.from_arrays(*case.rows(7, seed=1))
-    factors, parameters = ekfac(module, case.objective, rows), Parameters(module)
-
-    class Curvature:
-        def __matmul__(self, vector):
-            return factors.product(parameters, vector)
-
-    size = sum(parameters.sizes)
-    want = row_influence(module, case.objective, rows, target, DAMPING, size, Curvature())
-    got = row_scores(module, case.objective, rows, target, factors, DAMPING).mean(1) / 40
-    torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-3 * float(want.abs().max()))
 
 
 def test_a_row_helps_itself():

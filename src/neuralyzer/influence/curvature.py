@@ -128,18 +128,3 @@ def mean_gradient(module: nn.Module, objective: Objective, data: Data, weight_de
     assert total is not None
     mean = total / len(data)
     return mean + weight_decay * parameters.flat(parameters.values) if weight_decay else mean
-
-
-def directional_losses(module: nn.Module, objective: Objective, data: Data, direction: Tensor) -> Tensor:
-    """Return the dot product of each row's gradient with one direction ``(P,)``: ``(N,)``, in one forward-mode pass."""
-    module.eval()
-    parameters = Parameters(module)
-    tangents = parameters.tree(direction)
-    products = []
-    for x, y in data.chunks(CHUNK):
-
-        def losses(values: dict[str, Tensor], x: Inputs = x, y: Tensor = y) -> Tensor:
-            return objective.losses(objective.outputs(called(module, values), x), y)
-
-        products.append(directional_derivative(losses, parameters.values, tangents)[1].detach())
-    return torch.cat(products)

@@ -12,7 +12,6 @@ from neuralyzer.influence.curvature import (
     GaussNewton,
     Parameters,
     directional_derivative,
-    directional_losses,
     mean_gradient,
 )
 from neuralyzer.influence.ekfac import Ekfac
@@ -104,34 +103,3 @@ def moved(module: nn.Module, change: Tensor) -> nn.Module:
             if name in changes:
                 parameter.add_(changes[name])
     return copy.eval()
-
-
-def row_influence(
-    module: nn.Module,
-    objective: Objective,
-    rows: Data,
-    target: Data,
-    damping: float,
-    products: int = PRODUCTS,
-    curvature: Curvature | None = None,
-) -> Tensor:
-    """Return how much removing each row would change the mean loss on target rows.
-
-    Koh and Liang 2017 (arXiv 1703.04730), equation 2, with the sign of removal: ``(1/n) g_target' (H + damping I)^-1
-    g_i``. One solve and one forward-mode pass serve all rows.
-
-    Args:
-        module: trained on ``rows``.
-        objective: computes the losses.
-        rows: the ``n`` training rows.
-        target: rows whose mean loss is predicted, such as the holdout or the forget set.
-        damping: ``lambda``.
-        products: most products with the curvature.
-        curvature: ``H``; by default the Gauss-Newton matrix of ``rows``.
-
-    Returns:
-        Predicted change of the target's mean loss, ``(n,)``; positive where the row helps.
-    """
-    operator = curvature if curvature is not None else GaussNewton(module, objective, rows)
-    solved = krylov(operator, mean_gradient(module, objective, target), products).solve(damping)
-    return directional_losses(module, objective, rows, solved) / len(rows)

@@ -31,7 +31,7 @@ def row_scores(
 
     ``g_t' (H + damping I)^-1 g_i`` (Koh and Liang 2017, arXiv 1703.04730, equation 2, with the sign of removal) in
     EKFAC's curvature (Grosse et al. 2023, arXiv 2308.03296), over the parameters of its blocks. ``1/n`` of a score is
-    the predicted change, so that the mean over target rows and ``1/n`` give what ``removal.row_influence`` gives.
+    the predicted change.
 
     Gradients of both kinds of rows are taken in each block's eigenbasis, where the solve is a division. A chunk of
     target rows meets the training rows a chunk at a time, so that memory does not grow with either.
