@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.reading import outputs
 from neuralyzer.signals.signal import Batch, Context, Family, Sample
 
@@ -17,7 +18,7 @@ class Loss:
     name: ClassVar[str] = "loss"
     family: ClassVar[Family] = Family.ATTACK
     per_unit: ClassVar[bool] = False
-    needs_weights: ClassVar[bool] = False
+    needs: ClassVar[frozenset[Capability]] = frozenset()
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """Nothing to set."""

@@ -6,7 +6,7 @@ import pytest
 
 from neuralyzer.errors import NeuralyzerWarning
 from neuralyzer.signals import catalogue
-from neuralyzer.signals.signal import Family
+from neuralyzer.signals.signal import Family, needs_weights
 from neuralyzer.workspace import plugins
 
 
@@ -62,3 +62,11 @@ def test_a_third_partys_signal_never_takes_the_place_of_another(third_party):
         NeuralyzerWarning, match=r"calls itself 'margin', which neuralyzer\.signals\.margin\.Margin does"
     ):
         assert type(catalogue.signals()["margin"]).__module__ == "neuralyzer.signals.margin"
+
+
+def test_what_needs_weights_is_what_needs_a_capability():
+    found = catalogue.signals()
+    assert [name for name, signal in found.items() if needs_weights(signal)] == ["relearned", "fisher"]
+    older = type("Older", (Entropy,), {"needs_weights": False})
+    newer = type("Newer", (Entropy,), {"needs": frozenset()})
+    assert needs_weights(Entropy()) and not needs_weights(older()) and not needs_weights(newer())

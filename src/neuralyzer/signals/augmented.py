@@ -21,7 +21,6 @@ class Augmented:
     name: ClassVar[str] = "augmented"
     family: ClassVar[Family] = Family.ATTACK
     per_unit: ClassVar[bool] = False
-    needs_weights: ClassVar[bool] = False
     needs: ClassVar[frozenset[Capability]] = frozenset()
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:

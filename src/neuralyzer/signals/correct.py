@@ -29,7 +29,6 @@ class Correct:
     name: ClassVar[str] = "correct"
     family: ClassVar[Family] = Family.ACCURACY
     per_unit: ClassVar[bool] = False
-    needs_weights: ClassVar[bool] = False
     needs: ClassVar[frozenset[Capability]] = frozenset()
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:

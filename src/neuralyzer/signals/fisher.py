@@ -21,7 +21,6 @@ class Fisher:
     name: ClassVar[str] = "fisher"
     family: ClassVar[Family] = Family.INFORMATION
     per_unit: ClassVar[bool] = False
-    needs_weights: ClassVar[bool] = True
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.ROW_GRADIENTS})
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:

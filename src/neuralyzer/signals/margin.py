@@ -16,7 +16,6 @@ class Margin:
     name: ClassVar[str] = "margin"
     family: ClassVar[Family] = Family.RETRAINING
     per_unit: ClassVar[bool] = False
-    needs_weights: ClassVar[bool] = False
     needs: ClassVar[frozenset[Capability]] = frozenset()
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:

@@ -32,7 +32,6 @@ class Relearned:
     name: ClassVar[str] = "relearned"
     family: ClassVar[Family] = Family.RELEARNING
     per_unit: ClassVar[bool] = True
-    needs_weights: ClassVar[bool] = True
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.GRADIENTS})
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:

@@ -90,15 +90,13 @@ class Signal(Protocol):
         family: of verification.
         per_unit: whether all of a subject's rows must be read together, so that each subject has holdout values of its
             own (relearning); else rows are read independently.
-        needs_weights: whether it needs weights or gradients, not outputs alone. Such a signal does not read a black box
-            (``models.black_box``). True if a class does not have the attribute.
-        needs: capabilities that the kind of model must have; none if a class does not have the attribute.
+        needs: capabilities that the model must have. A signal that needs any does not read a black box, which gives
+            outputs alone. A class without the attribute is taken to need weights, and no capability of the kind.
     """
 
     name: ClassVar[str]
     family: ClassVar[Family]
     per_unit: ClassVar[bool]
-    needs_weights: ClassVar[bool]
     needs: ClassVar[frozenset[Capability]]
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
@@ -143,3 +141,10 @@ def spread(x: Inputs) -> Tensor:
         ids = x[batches.IDS][x[batches.MASK].bool()]
         return torch.bincount(ids).float() / len(ids)
     return torch.cat([part.float().std(0).flatten() for part in batches.tensors(x)])
+
+
+def needs_weights(signal: Signal) -> bool:
+    """Return whether a signal needs more than outputs; by its older attribute ``needs_weights`` where it has one."""
+    declared = getattr(signal, "needs_weights", None)
+    needs: frozenset[Capability] | None = getattr(signal, "needs", None)
+    return bool(declared) if declared is not None else needs is None or bool(needs)

@@ -12,7 +12,7 @@ from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.pool import References
 from neuralyzer.references.signal_values import ErasedNull, Floats, Indices, Part, SplitValues
 from neuralyzer.references.storage.erased import ErasedNulls
-from neuralyzer.signals.signal import Family
+from neuralyzer.signals.signal import Family, needs_weights
 from neuralyzer.trace import screen
 from neuralyzer.trace.joint import Joint, joint_test
 from neuralyzer.trace.null_table import NullTable
@@ -147,7 +147,7 @@ class RequestEstimator:
 def readable(split: ReferenceSplit, weights: bool) -> list[str]:
     """Return the names of the signals that can be read; without ``weights``, only those that need outputs alone."""
     signals = split.evaluator.signals.items()
-    return [name for name, signal in signals if weights or not getattr(signal, "needs_weights", True)]
+    return [name for name, signal in signals if weights or not needs_weights(signal)]
 
 
 class PoolEstimator(RequestEstimator):
