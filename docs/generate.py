@@ -34,6 +34,7 @@ def methods(folder: str, shown: Sequence[str] = ()) -> str:
         Markdown.
     """
     from neuralyzer.methods.catalogue import methods as catalogue
+    from neuralyzer.unlearning.method import for_comparison
 
     # What a third party registered here is no part of these docs.
     own = {name: kind for name, kind in catalogue().items() if kind.__module__.startswith("neuralyzer.")}
@@ -45,7 +46,8 @@ def methods(folder: str, shown: Sequence[str] = ()) -> str:
         label = f"[`{name}`]({folder}{page.as_posix()})" if (ROOT / "docs" / page).exists() else f"`{name}`"
         label += "†" if "from memory" in (inspect.getdoc(kind) or "").lower() else ""
         trace = f"{100 * kind.expected.trace:.0f} %"
-        lines.append(f"| {label} | {kind.guarantee} | {kind.summary} | {trace} | {linked(kind.paper)} |")
+        summary = f"{kind.summary} (for comparison)" if for_comparison(kind) else kind.summary
+        lines.append(f"| {label} | {kind.guarantee} | {summary} | {trace} | {linked(kind.paper)} |")
     note = (
         "† an equation, or a part of the algorithm, is from memory; the docstring says which, and what was read where."
     )
