@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from neuralyzer import _moved
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
@@ -20,6 +21,8 @@ from neuralyzer.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from neuralyzer.models.recipe import Recipe
+else:
+    __getattr__ = _moved.old_names(__name__, {"normalises": f"{__name__}.uses_batch_statistics"})
 
 
 class Observer(Protocol):
