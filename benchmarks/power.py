@@ -1,4 +1,4 @@
-"""The planning formula of the digits, and how well it foretells: predicted power against what retrained models show.
+"""The planning formula of the digits, and how well it predicts: predicted power against what retrained models show.
 
 The pool has 64 members; Oracles of other seeds than the pool's are audited for each customer. The constants become
 ``trace.power.DIGITS``, for models that have no references yet.

@@ -214,6 +214,20 @@ def test_kinds_of_the_page_on_own_models(tmp_path, monkeypatch):
     assert nz.TrainedModel.fit(kinds.trees, nz.Data.from_arrays(np.eye(4), [0, 1, 0, 1])).digest
 
 
+def test_comments_name_headings_and_decisions_that_exist():
+    headings, decisions = set(), {path.name.partition("-")[0] for path in DOCS.glob("decisions/0*.md")}
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        text = re.sub(r"\n\s*#?\s*", " ", path.read_text())
+        for page, heading in re.findall(r"docs/([\w-]+\.md), \"([^\"]+)\"", text):
+            headings.add(heading)
+            assert re.search(rf"^#+ {re.escape(heading)}$", (DOCS / page).read_text(), re.MULTILINE), (path, heading)
+        for number in re.findall(r"\bdecision (\d+)\b", text):
+            assert number.zfill(4) in decisions, (path, number)
+        for name in re.findall(r"\b(\d{4}-[\w-]+\.md)\b", text):
+            assert (DOCS / "decisions" / name).exists(), (path, name)
+    assert "Evaluation accesses" in headings
+
+
 def test_contributing_answers_by_paths_that_exist():
     text = (ROOT / "CONTRIBUTING.md").read_text()
     folders = re.findall(r"`(src/neuralyzer/[\w/.]+)`", text)

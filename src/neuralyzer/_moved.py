@@ -1,11 +1,16 @@
-"""Old names of modules that plugins import and that moved; they work for one more version, with a warning."""
+"""Old names of what plugins use and of modules that moved; they work for one more version, with a warning."""
 
+import functools
 import importlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 MOVED = {
     "neuralyzer.methods.continuing": "neuralyzer.unlearning.training_loop",
@@ -43,3 +48,72 @@ def install() -> None:
     """Install the finder, so that old names can be imported."""
     if not any(isinstance(finder, OldNames) for finder in sys.meta_path):
         sys.meta_path.append(OldNames())
+
+
+def warn(old: str, new: str, depth: int = 3) -> None:
+    """Warn that a name is an old one.
+
+    Args:
+        old: the name that was used.
+        new: the name that it has now.
+        depth: of the caller to whom the warning is shown; 1 is this function.
+    """
+    warnings.warn(f"{old} is now {new}; the old name goes with the next version", DeprecationWarning, depth)
+
+
+class OldAttribute:
+    """An attribute of a class under its old name.
+
+    Args:
+        new: its name now.
+    """
+
+    def __init__(self, new: str) -> None:
+        self.new, self.old, self.owner = new, "", ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.old, self.owner = name, owner.__name__
+
+    def __get__(self, instance: object | None, owner: type) -> Any:
+        if instance is None:
+            return self
+        warn(f"{self.owner}.{self.old}", f"{self.owner}.{self.new}")
+        return getattr(instance, self.new)
+
+
+def old_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a module some of whose names are old.
+
+    Args:
+        module: its name.
+        names: by old name, the new one with its module.
+    """
+
+    def find(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        home, _, new = names[name].rpartition(".")
+        warn(f"{module}.{name}", names[name])
+        return getattr(importlib.import_module(home), new)
+
+    return find
+
+
+def old_arguments(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that lets keyword arguments be given by their old names.
+
+    Args:
+        names: by old name, the new one.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*arguments: P.args, **keywords: P.kwargs) -> R:
+            for old in [name for name in keywords if name in names]:
+                warn(f"{function.__qualname__}({old}=)", f"{function.__qualname__}({names[old]}=)")
+                keywords[names[old]] = keywords.pop(old)
+            return function(*arguments, **keywords)
+
+        return call
+
+    return decorate

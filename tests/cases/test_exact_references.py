@@ -104,7 +104,7 @@ def test_exact_references_give_a_verdict_where_the_pool_cannot(world, unanswerab
     assert judged.verification.looks == 2, "its members tell the gap, so the evaluation split is opened all the same"
 
 
-def test_the_coach_is_not_heard_where_the_pool_cannot_answer(world, unanswerable, forgetting, monkeypatch):
+def test_the_tuning_split_does_not_reject_where_the_pool_cannot_answer(world, unanswerable, forgetting, monkeypatch):
     """To members that know the rows from others, a model without them looks wrong; exact references decide."""
     from neuralyzer.trace.estimator import TraceEstimator
 

@@ -122,7 +122,7 @@ def test_without_references_only_an_exact_option_gives_a_verdict(world):
     assert case.audit.verdict is Verdict.INCONCLUSIVE
 
 
-def test_what_the_coach_sees_through_costs_no_look(world):
+def test_what_the_tuning_split_rejects_costs_no_access(world):
     oracle = world.oracle
     case = go(
         world,

@@ -21,7 +21,7 @@ def rows():
     y = (x @ generator.normal(size=6) + generator.normal(size=400)).astype(np.float32)[:, None]
     subjects = np.array([f"s{number}" for number in range(10)]).repeat(20)
     ids = np.char.add("r", np.arange(400).astype(str))
-    y[:20] += 5  # s0's rows can only be learned by heart
+    y[:20] += 5  # s0's rows can only be memorised
     return nz.Data.from_arrays(x[:200], y[:200], subjects, ids[:200]), nz.Data.from_arrays(
         x[200:], y[200:], ids=ids[200:]
     )

@@ -45,7 +45,7 @@ def test_it_is_said_before_the_training(untrained):
     assert "to be trained" not in again.out and "30 references measured" in again.out, "nothing is left to foresee"
 
 
-def test_a_finished_pool_foretells_a_larger_one(project):
+def test_a_finished_pool_predicts_a_larger_one(project):
     before = project.states()
     ahead = project("references", "--size", "64", "--dry-run", "--json").json["forecast"]
     assert ahead["refitted"] and (ahead["size"], ahead["untrained"]) == (64, 32)

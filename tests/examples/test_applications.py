@@ -29,7 +29,7 @@ def mean(models, key):
 def test_wrong_labels_are_taken_out(tmp_path):
     printed, found = run("mislabelled", tmp_path)
     (original,), (unlearned,), retrained = (found["models"][name] for name in ("original", "unlearned", "retrained"))
-    assert original["wrong"] > 0.95 and original["true"] < 0.05  # learned by heart
+    assert original["wrong"] > 0.95 and original["true"] < 0.05  # memorised
     assert unlearned["wrong"] < 0.05 and unlearned["true"] > 0.95
     assert unlearned["holdout"] > original["holdout"] + 0.04
     assert abs(unlearned["holdout"] - mean(retrained, "holdout")) < 0.015

@@ -38,14 +38,16 @@ def test_one_space_serves_every_damping(spectrum):
 
 def test_the_space_ends_where_it_is_exhausted():
     space = krylov(matrix(SPECTRA["of low rank"]), VECTOR, SIZE)
-    assert len(space.basis) == len(space.diagonal) == len(space.beside) + 1 == 9  # eight directions and the null space
+    assert (
+        len(space.basis) == len(space.diagonal) == len(space.off_diagonal) + 1 == 9
+    )  # eight directions and the null space
 
 
 def test_the_basis_is_orthonormal_and_carries_the_matrix():
     h = matrix(SPECTRA["decaying"])
     space = krylov(h, VECTOR, 25)
     torch.testing.assert_close(space.basis @ space.basis.T, torch.eye(25).double(), rtol=0, atol=1e-10)
-    t = np.diag(space.diagonal) + np.diag(space.beside, 1) + np.diag(space.beside, -1)
+    t = np.diag(space.diagonal) + np.diag(space.off_diagonal, 1) + np.diag(space.off_diagonal, -1)
     np.testing.assert_allclose(space.basis @ h @ space.basis.T, t, atol=1e-9)
 
 

@@ -45,7 +45,7 @@ def test_a_linear_models_step_is_the_closed_form():
 
 def test_outputs_reach_the_target_and_other_rows_hardly_move():
     torch.manual_seed(0)
-    centres = 0.7 * torch.randn(3, 10)  # classes overlap, so rows are learned by heart
+    centres = 0.7 * torch.randn(3, 10)  # classes overlap, so rows are memorised
     y = torch.randint(3, (400,))
     x = centres[y] + torch.randn(400, 10)
     module = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 3))

@@ -197,7 +197,7 @@ def test_groups_of_digits_rank_as_when_retrained():
     assert 0.4 < predicted.mean() / real.mean() < 2  # and about as large
 
 
-def test_foretold_outputs_of_a_linear_model_are_its_first_order_update():
+def test_predicted_outputs_of_a_linear_model_are_its_first_order_update():
     """``x (theta + (H + lambda I)^-1 X_F'(X_F theta - y_F) / n_R)``, with the factors' own ``H`` written out."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(300, 4, generator=generator), torch.randn(300, 1, generator=generator)

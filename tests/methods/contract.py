@@ -169,7 +169,7 @@ def is_heard(method, task):
 
 
 def holds(monkeypatch, method, shape, batch_size, steps):
-    """All of the above for an algorithm that trains on; it takes as many steps as it foretells, and one in no time."""
+    """All of the above for an algorithm that trains on; it takes as many steps as it predicts, and one where there is no time."""
     batchnorm_dropout_and_frozen(method, shape)
     stays_tied(method, shape)
     task = world(replace(RECIPE if shape == (5,) else IMAGES, batch_size=batch_size), shape=shape)

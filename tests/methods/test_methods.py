@@ -61,22 +61,22 @@ def test_passes_are_positive_and_nothing_stands_in_the_way(task, name):
     assert passes.steps + passes.partial + passes.products + passes.gradients + passes.singles > 0
 
 
-def test_the_coach_never_holds_the_judging_half(task, made_world):
+def test_a_task_never_holds_the_evaluation_split(task, made_world):
     judging = made_world.references().evaluation
     assert task.references.values.members == judging.values.members
     assert not np.array_equal(task.references.values.keep, judging.values.keep)
-    assert not any(getattr(value, "judging", None) for value in vars(task).values())
+    assert not any(getattr(value, "evaluation", None) for value in vars(task).values())
 
 
 @pytest.mark.parametrize("name", ["retrain", "rollback"])
-def test_exact_methods_are_witnessed_to_see_no_forget_row(task, name):
+def test_exact_methods_train_on_no_forget_row_by_their_audit(task, name):
     task.training_audit.steps, task.training_audit.forget_rows = 0, 0
     catalogue.make(name).unlearn(task)
     assert task.training_audit.steps > 0 and task.training_audit.forget_rows == 0
     assert task.training_audit.rows == set(task.retain.ids.tolist())
 
 
-def test_the_witness_sees_a_forget_row_where_there_is_one(task):
+def test_the_training_audit_detects_a_forget_row(task):
     watch = task.training_audit.watch(task.oracle.data)
     before = task.training_audit.forget_rows
     watch.step(task.positions[:3])
@@ -108,7 +108,7 @@ def test_rollback_without_forget_rows_after_the_checkpoint_is_the_recorded_train
     assert weights.digest(module) == oracle.digest
 
 
-def test_influence_forgets_on_the_judging_half_and_keeps_utility(task, made_world):
+def test_influence_forgets_on_the_evaluation_split_and_keeps_utility(task, made_world):
     from neuralyzer.models import reading
     from neuralyzer.trace.estimator import TraceEstimator
     from neuralyzer.unlearning.repair import Repair

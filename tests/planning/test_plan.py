@@ -34,7 +34,7 @@ def test_time_enough_means_an_exact_option(task):
     assert plan.chosen.seconds == min(o.seconds for o in possible)
 
 
-def test_haste_means_the_least_expected_trace_within_the_budget(task):
+def test_the_least_expected_trace_within_the_budget_is_taken(task):
     plan = planned(task(budget=4.0))
     assert plan.chosen.method == "datamodel-matching" and plan.chosen.seconds <= 4.0
     assert not by_name(plan)["retrain"].feasible

@@ -148,7 +148,7 @@ def killing(call, after):
     return killed
 
 
-# where the roster, the spreads, the description, 16 weights, the settings and 16 marks are written
+# where the index, the spreads, the description, 16 weights, the settings and 16 marks are written
 @pytest.mark.parametrize("after", [1, 3, 9, 22, 38])
 def test_killed_before_any_write_and_made_again(oracle, kept, tmp_path, monkeypatch, after):
     with monkeypatch.context() as patched:

@@ -35,7 +35,7 @@ def test_units_have_eight_rows_or_more():
 
 
 @pytest.mark.parametrize("groups", [(), ("class",)])
-def test_the_roster_of_rows(groups, tmp_path):
+def test_the_index_of_rows(groups, tmp_path):
     rows, _ = world.data()
     tmp_path.joinpath("pool").mkdir()
     PoolIndex.of(rows, groups).write(tmp_path / "pool")
@@ -66,7 +66,7 @@ def test_rows_are_found_in_another_order():
     assert all((rows.subjects[order][own] == f"s{subject:02d}").all() for subject, own in enumerate(present))
 
 
-def test_a_roster_that_was_written_with_digests_as_text_is_read(tmp_path):
+def test_an_index_that_was_written_with_digests_as_text_is_read(tmp_path):
     rows, _ = world.data()
     PoolIndex.of(rows, ()).write(tmp_path)
     table = parquet.read_table(tmp_path / "rows.parquet")

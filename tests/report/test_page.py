@@ -230,7 +230,7 @@ def test_earlier_attempts_and_failures_are_told(tell):
     assert "1 of 2 acceptance tests passed" in text and "failed test_a" in text
 
 
-def test_what_was_foretold_stands_beside_what_was_measured(tell):
+def test_predicted_values_stand_beside_measured_ones(tell):
     content = result()
     content["unlearning"]["attempts"].insert(0, {"method": "ssd", "seconds": 2.5, "verdict": None, "reason": "crashed"})
     text = words(tell(content))

@@ -69,4 +69,6 @@ def test_what_needs_weights_is_what_needs_a_capability():
     assert [name for name, signal in found.items() if needs_weights(signal)] == ["relearned", "fisher"]
     older = type("Older", (Entropy,), {"needs_weights": False})
     newer = type("Newer", (Entropy,), {"needs": frozenset()})
-    assert needs_weights(Entropy()) and not needs_weights(older()) and not needs_weights(newer())
+    assert needs_weights(Entropy()) and not needs_weights(newer())
+    with pytest.warns(DeprecationWarning, match="Older.needs_weights is now needs"):
+        assert not needs_weights(older())

@@ -1,4 +1,4 @@
-"""The gauge: which signals a request has, and that it reads what the table and the joint test say."""
+"""The estimator: which signals a request has, and that it agrees with null table and joint test."""
 
 from types import SimpleNamespace
 

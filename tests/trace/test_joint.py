@@ -56,16 +56,16 @@ def test_signals_that_do_not_take_part_say_nothing():
 
 
 def test_each_signal_weighs_by_how_finely_it_sees_a_subject():
-    """A signal of half the fineness counts half, in the null as in the test."""
+    """A signal of half the sensitivity counts half, in the null as in the test."""
 
-    def fine(z, by_subject):
+    def sensitive(z, by_subject):
         made = table(**z)
         made.sensitivity = by_subject.__getitem__
         return made
 
     tables = {
-        "a": fine({"s0": [0.5, -3.0], "s1": [1.0, 0.1]}, {0: 2.0, 1: 1.0}),
-        "b": fine({"s0": [-2.0, 1.0], "s1": [0.3, -4.0]}, {0: 1.0, 1: 4.0}),
+        "a": sensitive({"s0": [0.5, -3.0], "s1": [1.0, 0.1]}, {0: 2.0, 1: 1.0}),
+        "b": sensitive({"s0": [-2.0, 1.0], "s1": [0.3, -4.0]}, {0: 1.0, 1: 4.0}),
     }
     assert joint_null(tables, ["a", "b"], weighted=True).tolist() == [1.0, 3.0, 0.3, 4.0]
     got = joint_test(tables, {"a": -1.0, "b": 3.0}, ["a", "b"], 0.05, {"a": 4.0, "b": 1.0})

@@ -52,7 +52,7 @@ def test_refitting_finds_what_a_gaussian_world_was_made_with():
 
 
 def test_refitted_power_is_what_models_show():
-    """Models that saw a subject, in worlds of little gap, are found about as often as is foretold."""
+    """Models that saw a subject, in worlds of little gap, are found about as often as is predicted."""
     world = gaussian(3, members=32, subjects=24, size=12, gap=0.8)
     table = NullTable(world.values, "own")
     generator, found = np.random.default_rng(4), []

@@ -141,7 +141,7 @@ def test_predicted_seconds_are_near_those_measured(task, monkeypatch):
         assert min(taken) / 3 < sorted(predicted)[1] < 3 * max(taken), (name, taken, predicted)
 
 
-def test_factors_are_foretold_from_two_samples(task, monkeypatch):
+def test_the_time_of_factors_is_predicted_from_two_samples(task, monkeypatch):
     """Ten milliseconds for the eigenvectors and one a row, by a clock that only making them moves."""
     now, own = [0.0], task()
 

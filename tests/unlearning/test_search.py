@@ -48,7 +48,7 @@ def test_the_first_trial_is_the_papers_defaults_and_the_rest_lie_in_the_space(ta
             assert own.low <= tried.settings[name] <= own.high
 
 
-def test_the_best_by_the_coach_is_kept_and_its_settings_give_it_again(task):
+def test_the_best_by_the_tuning_split_is_kept_and_its_settings_give_it_again(task):
     found = search.search(catalogue.make("finetune", epochs=3), task, trials=5)
     best = min(found.trials, key=lambda tried: tried.score)
     looks = search.evaluated_passes(catalogue.make("finetune", epochs=3))

@@ -13,7 +13,7 @@ def test_old_names_work_with_a_warning(task):
     for name, wanted in (*pairs, ("witness", own.training_audit)):
         with pytest.warns(DeprecationWarning, match=f"Task.{name} is now"):
             np.testing.assert_equal(getattr(own, name), wanted)
-    with pytest.raises(AttributeError, match="a Task has no 'nothing'"):
+    with pytest.raises(AttributeError, match="nothing"):
         _ = own.nothing
 
 
@@ -21,6 +21,6 @@ def test_a_method_that_says_hurries_is_anytime_with_a_warning():
     class Plugin:
         name, hurries = "plugin", True
 
-    with pytest.warns(DeprecationWarning, match="hurries is now called anytime"):
+    with pytest.warns(DeprecationWarning, match="hurries is now anytime"):
         assert anytime(Plugin())
     assert anytime(catalogue.make("datamodel-matching")) and not anytime(catalogue.make("retrain"))

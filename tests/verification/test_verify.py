@@ -73,7 +73,7 @@ def test_a_module_in_training_mode_reads_the_same(setting, retrained):
     assert verify(training, oracle, REQUEST, references).to_dict() == found.to_dict()
 
 
-def test_the_judging_half_decides_and_no_model_is_changed(setting, retrained, monkeypatch):
+def test_the_evaluation_split_decides_and_no_model_is_changed(setting, retrained, monkeypatch):
     oracle, references = setting
     before = weights.digest(oracle.model), weights.digest(retrained)
     splits = []

@@ -62,7 +62,7 @@ class Group:
             The row's own if it has at least 32 values, else one pooled over all rows, since few values give a poor
             variance (LiRA, arXiv 2112.03570, section VI.C, at 64 shadow models).
         """
-        own = self.squares / np.maximum(self.count - 1, 1)
+        by_row = self.squares / np.maximum(self.count - 1, 1)
         freedom = np.maximum(self.count - 1, 0).sum(-1, keepdims=True)
         pooled = self.squares.sum(-1, keepdims=True) / np.maximum(freedom, 1)
-        return np.maximum(np.sqrt(np.where(self.count >= ENOUGH, own, pooled)), SMALLEST_DEVIATION)
+        return np.maximum(np.sqrt(np.where(self.count >= ENOUGH, by_row, pooled)), SMALLEST_DEVIATION)

@@ -47,23 +47,25 @@ class Screen(Terminal):
             self.console.print(result)
 
 
-def _located_view(found: dict[str, Any]) -> RenderableType:
+def _located_view(location: dict[str, Any]) -> RenderableType:
     """Return a table of where the rows are."""
-    table = Table(title=f"located: {found['rows']} rows, in {found['seconds']:.2f} s", title_justify="left", box=None)
+    table = Table(
+        title=f"located: {location['rows']} rows, in {location['seconds']:.2f} s", title_justify="left", box=None
+    )
     for head in ("what", "name", "rows or steps"):
         table.add_column(head)
-    for hit in found["datasets"]:
+    for hit in location["datasets"]:
         table.add_row(f"data set ({hit['role']})", hit["name"], f"{hit['rows']} rows")
-    for run in found["runs"]:
+    for run in location["runs"]:
         clean = "none" if run["newest_clean"] is None else f"step {run['newest_clean']}"
         table.add_row("training run", run["name"], f"first seen at step {run['first_seen']}, newest clean: {clean}")
-    for model in found.get("derived", ()):
+    for model in location.get("derived", ()):
         table.add_row("derived model", model["name"], model["kind"] if model["reachable"] else model["reason"])
-    for base in found.get("bases", ()):
+    for base in location.get("bases", ()):
         table.add_row("pretrained base", base["name"] or base["digest"][:12], str(Base(**base)).partition(": ")[2])
-    if found["duplicates"]:
-        table.add_row("exact duplicates", "under other names", f"{len(found['duplicates'])} rows")
-    for hit in found.get("near", ()):
+    if location["duplicates"]:
+        table.add_row("exact duplicates", "under other names", f"{len(location['duplicates'])} rows")
+    for hit in location.get("near", ()):
         table.add_row("near name", repr(hit["name"]), f"{hit['rows']} rows in {hit['dataset']}, not covered")
     return table
 

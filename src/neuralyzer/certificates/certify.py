@@ -25,14 +25,14 @@ def certify(predicate: Predicate, weights: Path, workspace: Workspace, path: Pat
     Raises:
         CertificateError: if ``weights`` is not the file that the predicate is about, or the key cannot be used.
     """
-    found = digests.of_file(weights)
-    if found != predicate.weights.unlearned:
+    digest = digests.of_file(weights)
+    if digest != predicate.weights.unlearned:
         raise CertificateError(
-            f"{weights} has SHA-256 {found}, but the case's unlearned weights have {predicate.weights.unlearned}; "
+            f"{weights} has SHA-256 {digest}, but the case's unlearned weights have {predicate.weights.unlearned}; "
             "the file was changed after unlearning"
         )
     statement = Statement(
-        subject=[StatementSubject(name=weights.name, digest=DigestSet(sha256=found))], predicate=predicate
+        subject=[StatementSubject(name=weights.name, digest=DigestSet(sha256=digest))], predicate=predicate
     )
     key = keys.signing_key(workspace)
     envelope = dsse.sign(statement.to_bytes(), PAYLOAD_TYPE, key)

@@ -83,15 +83,15 @@ def check(path: Path, weights: Path | None = None, public_key: Path | None = Non
     if weights is None:
         limits.append("No weights file was given, so it was not checked that the model in use is the one certified.")
     else:
-        found = digests.of_file(weights)
+        digest = digests.of_file(weights)
         if predicate is None:
             failures.append(f"{weights} was not compared, since the content of the certificate cannot be trusted")
-        elif found != predicate.weights.unlearned:
+        elif digest != predicate.weights.unlearned:
             if _same_tensors(weights, predicate):
                 limits.append(f"{weights} is another file than the one certified, with the same tensors in it.")
             else:
                 failures.append(
-                    f"{weights} is not the file certified: its SHA-256 is {found}, "
+                    f"{weights} is not the file certified: its SHA-256 is {digest}, "
                     f"the certificate is about {predicate.weights.unlearned}"
                 )
     return Check(
@@ -113,12 +113,12 @@ def _same_tensors(weights: Path, predicate: Predicate) -> bool:
 def _key(path: Path, given: Path | None, failures: list[str], limits: list[str]) -> Ed25519PublicKey | None:
     if given is not None:
         return read_public_key(given)
-    beside = public_key_beside(path)
-    if not beside.exists():
-        failures.append(f"there is no public key to check with: {beside} does not exist and none was given")
+    own_key = public_key_beside(path)
+    if not own_key.exists():
+        failures.append(f"there is no public key to check with: {own_key} does not exist and none was given")
         return None
     try:
-        key = read_public_key(beside)
+        key = read_public_key(own_key)
     except CertificateError as error:
         failures.append(str(error))
         return None

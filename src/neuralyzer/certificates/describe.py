@@ -38,9 +38,9 @@ def _model_in(kind: Any) -> tuple[type[BaseModel] | None, bool]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind, False
     for inner in get_args(kind):
-        found, _ = _model_in(inner)
-        if found is not None:
-            return found, getattr(kind, "__origin__", None) is list
+        model, _ = _model_in(inner)
+        if model is not None:
+            return model, getattr(kind, "__origin__", None) is list
     return None, False
 
 

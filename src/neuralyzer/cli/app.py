@@ -48,8 +48,8 @@ verbs = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"neuralyzer {__version__}")
         raise typer.Exit
 

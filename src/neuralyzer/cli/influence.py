@@ -45,15 +45,15 @@ def run(
         raise UsageError("--damping must be above 0")
     if chart is not None and (chart.is_dir() or not chart.absolute().parent.is_dir()):
         raise UsageError(f"--chart {chart} cannot be written: name a file in a folder that exists")
-    own = Project.read(project)
-    oracle = own.oracle()
-    positions = own.rows.known_by(request(subject, row, class_, where)).positions(oracle.data)
+    opened = Project.read(project)
+    oracle = opened.oracle()
+    positions = opened.rows.known_by(request(subject, row, class_, where)).positions(oracle.data)
     require_influence(oracle)
     announce("reading the model's curvature", json)
-    pool = own.references(oracle)
+    pool = opened.references(oracle)
     factors = kept.factors(oracle, None if pool is None else pool.store.curvature)
-    found = request_influence(oracle, positions, factors, DAMPING if damping is None else damping)
-    values = found.to_dict()
+    influence = request_influence(oracle, positions, factors, DAMPING if damping is None else damping)
+    values = influence.to_dict()
     if chart is not None:
         from neuralyzer.report.influence import write_influence
 
@@ -62,10 +62,10 @@ def run(
         )
         write_influence(values, name, chart)
         values["chart"] = str(chart)
-    answer(values, _view(found, top, chart), json)
+    answer(values, _view(influence, top, chart), json)
 
 
-def _view(found: "RequestInfluence", top: int, chart: Path | None) -> "RenderableType":
+def _view(influence: "RequestInfluence", top: int, chart: Path | None) -> "RenderableType":
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -74,7 +74,7 @@ def _view(found: "RequestInfluence", top: int, chart: Path | None) -> "Renderabl
     table.add_column("row")
     for head in ("own loss", "holdout loss", "", "answers, mean", "changes most", "by"):
         table.add_column(head, justify="left" if head in ("", "changes most") else "right")
-    shown = found.rows[:top]
+    shown = influence.rows[:top]
     largest = max(abs(row.holdout_loss) for row in shown) or 1.0
     for row in shown:
         bar = "█" * max(1, round(12 * abs(row.holdout_loss) / largest))
@@ -83,13 +83,13 @@ def _view(found: "RequestInfluence", top: int, chart: Path | None) -> "Renderabl
             Text(bar, style="green" if row.holdout_loss > 0 else "red"), f"{row.answers:.2g}", Text(row.most_changed),
             f"{row.change:+.2g}",
         )  # fmt: skip
-    rest = len(found.rows) - len(shown)
+    rest = len(influence.rows) - len(shown)
     lines = [
-        f"holdout loss {found.holdout_loss:.4g}; without all {len(found.rows)} rows: {found.second_order:+.2g}",
-        f"the same to first order: {found.first_order:+.2g}",
-        *([RAISED] if found.damping_together > found.damping else []),
-        f"answers that would change: {len(found.answers)} of {found.holdout_rows} holdout rows",
-        *([f"{rest} more rows: --top {len(found.rows)}, or --json"] if rest else []),
+        f"holdout loss {influence.holdout_loss:.4g}; without all {len(influence.rows)} rows: {influence.second_order:+.2g}",
+        f"the same to first order: {influence.first_order:+.2g}",
+        *([RAISED] if influence.damping_together > influence.damping else []),
+        f"answers that would change: {len(influence.answers)} of {influence.holdout_rows} holdout rows",
+        *([f"{rest} more rows: --top {len(influence.rows)}, or --json"] if rest else []),
         *([f"chart: {chart}"] if chart is not None else []),
         "predicted by influence functions; what the model holds of the rows is measured by 'neuralyzer audit'",
     ]

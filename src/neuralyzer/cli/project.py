@@ -125,35 +125,36 @@ class Project:
         if erased:
             present[:] = [digest not in erased for digest in _keyed_rows(data)]
         if trained.exists() and present.all() and not erased:
-            was = atomic.read_json(trained)["data"]
-            if was != data.digest:
+            registered = atomic.read_json(trained)["data"]
+            if registered != data.digest:
                 raise DataChangedError(
-                    f"{self.tables['data']['train']} has changed since training ({self._changes(was, data)}digest "
-                    f"{data.digest[:12]}, then {was[:12]}); restore it or train again"
+                    f"{self.tables['data']['train']} has changed since training "
+                    f"({self._changes(registered, data)}digest {data.digest[:12]}, then {registered[:12]}); "
+                    "restore it or train again"
                 )
         run = self.run if (self.run / "run.json").exists() else None
         lineage = self._lineage()
         if lineage["weights"] is None:
             return TrainedModel.load(self.recipe, self.weights, data, self.holdout, run=run)
-        left = data.select(present)
-        if left.digest != lineage["data"]:
+        remaining = data.select(present)
+        if remaining.digest != lineage["data"]:
             raise DataChangedError(
                 f"{self.tables['data']['train']} has changed since the last case "
-                f"({self._changes(lineage['data'], left)}digest {left.digest[:12]} without the erased rows, then "
-                f"{lineage['data'][:12]}); restore it or train again"
+                f"({self._changes(lineage['data'], remaining)}digest {remaining.digest[:12]} "
+                f"without the erased rows, then {lineage['data'][:12]}); restore it or train again"
             )
         return TrainedModel.load(
-            self.recipe, self.root / lineage["weights"], left, self.holdout, run=run, parent=lineage["parent"]
+            self.recipe, self.root / lineage["weights"], remaining, self.holdout, run=run, parent=lineage["parent"]
         )
 
-    def _changes(self, was: str, data: Data) -> str:
+    def _changes(self, registered: str, data: Data) -> str:
         """Return how the rows changed since they were registered, in words."""
-        changes = difference(self.workspace, was, data)
+        changes = difference(self.workspace, registered, data)
         return "" if changes is None else f"{changes}; "
 
-    def device(self, asked: str | None) -> str | None:
+    def device(self, requested: str | None) -> str | None:
         """Return the device for members and retrainings: the one asked for, else that of [references]."""
-        return asked or self.tables.get("references", {}).get("device")
+        return requested or self.tables.get("references", {}).get("device")
 
     def references(self, oracle: TrainedModel) -> References | None:
         """Return the pool of the lineage, or None where there is none; refuse one made for another model."""

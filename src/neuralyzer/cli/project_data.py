@@ -134,7 +134,7 @@ class ProjectData:
 
 @dataclass(frozen=True)
 class _Both:
-    """Two functions of a name, one after the other."""
+    """The composition of two functions of a name."""
 
     first: Callable[[str], str]
     then: Callable[[str], str]

@@ -37,21 +37,21 @@ def run(
     table, oracle = opened.tables.get("references", {}), opened.oracle()
     design = (size or table.get("size", DEFAULT_SIZE), table.get("leave_out"), tuple(table.get("groups", ())))
     device = opened.device(device)
-    ahead = forecast(
+    predicted = forecast(
         oracle, *design, opened.workspace, backend=table.get("backend"), alpha=opened.workspace.policy.alpha,
         retrain_seconds=opened.training_seconds, device=device, engine=table.get("engine"),
     )  # fmt: skip
     if dry_run:
         if not json:
             answer(None, f"training data: {oracle.data.size}", json)
-        answer({"forecast": ahead.to_dict(), "size": oracle.data.size}, ahead, json)
+        answer({"forecast": predicted.to_dict(), "size": oracle.data.size}, predicted, json)
         return
     announce(f"training data: {oracle.data.size}", json)
-    if ahead.untrained and not json:
-        answer(None, ahead, False)
+    if predicted.untrained and not json:
+        answer(None, predicted, False)
     pool = References.fit(
         oracle, *design, opened.workspace, backend=table.get("backend"), keep_weights=table.get("keep_weights", False),
-        progress=progress(json), timing=ahead.timing, device=device, precision=table.get("precision"),
+        progress=progress(json), timing=predicted.timing, device=device, precision=table.get("precision"),
         engine=table.get("engine"), unchecked=unchecked,
     )  # fmt: skip
     if kept.possible(oracle):
@@ -62,7 +62,7 @@ def run(
         "size": pool.size, "tuning": pool.tuning.values.members, "judging": pool.evaluation.values.members,
         "digest": pool.digest, "folder": str(pool.store.root), "backend": pool.head["why"],
         "reproduction": pool.head.get("reproduction"), "precision": pool.head.get("precision"),
-        "left_out_share": pool.tuning.values.share, "forecast": ahead.to_dict(),
+        "left_out_share": pool.tuning.values.share, "forecast": predicted.to_dict(),
         "positive_control": {split: control.to_dict() for split, control in controls.items()},
     }  # fmt: skip
     lines = [Text(f"{pool.size} references measured ({pool.head['why']}); they lie in {pool.store.root}")]

@@ -108,12 +108,13 @@ class Layout:
             return _tokens(table[self.tokens], f"{what}: column {self.tokens!r}")
         if self.transform is None:
             return as_features(_stack(table, self.features_among(table.column_names), what))
-        made = as_features(self.transform(table))
-        if any(values.ndim == 0 or len(values) != len(table) for values in batches.tensors(made)):
+        features = as_features(self.transform(table))
+        if any(values.ndim == 0 or len(values) != len(table) for values in batches.tensors(features)):
             raise UsageError(
-                f"{what}: transform made features of {_shape(made)} of {len(table)} rows; it must give one entry a row"
+                f"{what}: transform made features of {_shape(features)} of {len(table)} rows; it must give one entry "
+                "a row"
             )
-        return made
+        return features
 
 
 def keyed(key: Callable[[str], str], name: str) -> str:
@@ -130,18 +131,18 @@ def keyed(key: Callable[[str], str], name: str) -> str:
         UsageError: if the user's function fails or returns no text.
     """
     try:
-        made = key(name)
+        keyed_name = key(name)
     except UsageError:
         raise
     except Exception as error:
         raise UsageError(f"subject_key= fails on {name!r}: {type(error).__name__}: {error}") from error
-    if not isinstance(made, str):
-        raise UsageError(f"subject_key= makes a {type(made).__name__} of {name!r}; it must give text")
-    return made
+    if not isinstance(keyed_name, str):
+        raise UsageError(f"subject_key= makes a {type(keyed_name).__name__} of {name!r}; it must give text")
+    return keyed_name
 
 
-def _shape(made: Inputs) -> str:
-    return f"shape {tuple(made.shape)}" if isinstance(made, Tensor) else batches.described(made)
+def _shape(features: Inputs) -> str:
+    return f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else batches.described(features)
 
 
 def as_features(x: Any) -> Inputs:

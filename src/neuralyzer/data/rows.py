@@ -31,7 +31,7 @@ class Data:
     Attributes:
         ids: row ids ``(N,)`` as text.
         subjects: of each row ``(N,)``, as text; a row without a subject is its own.
-        numbered: whether the ids were only counted; such ids are never compared with those of another data set.
+        numbered: whether the ids are only the rows' numbers, which are never compared with those of other data.
         classes: names of the classes where targets were text, else None.
         columns: that a predicate may name, or None.
         resolved: positions of the rows of each request that was looked up in these data.

@@ -1,8 +1,9 @@
 r"""Removing a group of rows: the change of the parameters to second order.
 
 Rows' weights ``w`` become ``v``, both of sum 1: the rest's ``1/n`` becomes ``1/(n - |U|)`` and the group's 0. The new
-parameters solve ``F(theta) = sum v_i g_i(theta) = 0``. Along ``F(theta(t)) = (1 - t)
-F(theta(0))``, differentiated once and twice, with ``H`` and ``T`` the second and third derivative of the new mean loss,
+parameters solve ``F(theta) = sum v_i g_i(theta) = 0``. Let ``theta(t)`` be the path
+with ``F(theta(t)) = (1 - t) F(theta(0))``. Differentiated once and twice, with ``H`` and ``T`` the second and third
+derivative of the new mean loss, this gives
 
     theta' = -H^-1 F,        theta'' = -H^-1 T[theta', theta'],        change = theta' + theta'' / 2.
 
@@ -45,11 +46,11 @@ class Change:
 
     @property
     def whole(self) -> Tensor:
-        """Both, ``(P,)``."""
+        """Return the sum of both, ``(P,)``."""
         return self.first + self.second
 
     def of_loss(self, module: nn.Module, objective: Objective, target: Data) -> float:
-        """By how much the mean loss on target rows changes: that of the changed module less that of ``module``."""
+        """Return the change of the mean loss on target rows: that of the changed module less that of ``module``."""
         after = reading.mean_loss(moved(module, self.whole), objective, target)
         return after - reading.mean_loss(module, objective, target)
 
@@ -102,7 +103,7 @@ def removals(
 
 
 def _third_derivative(module: nn.Module, objective: Objective, data: Data, direction: Tensor) -> Tensor:
-    """``T[d, d]`` of the mean loss: the second derivative of its gradient along a direction, ``(P,)``."""
+    """Return ``T[d, d]`` of the mean loss: the second derivative of its gradient along a direction, ``(P,)``."""
     module.eval()
     parameters = Parameters(module)
     tangents, total = parameters.tree(direction), torch.zeros_like(direction)
@@ -113,12 +114,12 @@ def _third_derivative(module: nn.Module, objective: Objective, data: Data, direc
             return objective.losses(objective.outputs(called(module, values), x), y).sum()
 
         def gradient(t: Tensor, loss: Callable[[dict[str, Tensor]], Tensor] = loss) -> Tensor:
-            here = {name: value + t * tangents[name] for name, value in parameters.values.items()}
-            return parameters.flat(grad(loss)(here))
+            moved_values = {name: value + t * tangents[name] for name, value in parameters.values.items()}
+            return parameters.flat(grad(loss)(moved_values))
 
-        def speed(t: Tensor, gradient: Callable[[Tensor], Tensor] = gradient) -> Tensor:
+        def derivative(t: Tensor, gradient: Callable[[Tensor], Tensor] = gradient) -> Tensor:
             return jvp(gradient, (t,), (one,))[1]  # type: ignore[no-any-return]
 
         with plain_attention():
-            total += jvp(speed, (zero,), (one,))[1].detach()
+            total += jvp(derivative, (zero,), (one,))[1].detach()
     return total / len(data)

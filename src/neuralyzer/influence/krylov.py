@@ -25,19 +25,19 @@ class Krylov:
     Attributes:
         basis: orthonormal rows ``(k, P)``.
         diagonal: of ``T``, ``(k,)``.
-        beside: off-diagonal of ``T``, ``(k - 1,)``.
+        off_diagonal: of ``T``, ``(k - 1,)``.
         norm: ``|b|``.
     """
 
     basis: Tensor
     diagonal: np.ndarray
-    beside: np.ndarray
+    off_diagonal: np.ndarray
     norm: float
 
     def solve(self, damping: float) -> Tensor:
         """Return ``(H + damping I)^-1 b`` within the space, ``(P,)``."""
         banded = np.zeros((2, len(self.diagonal)))
-        banded[0, 1:], banded[1] = self.beside, self.diagonal + damping
+        banded[0, 1:], banded[1] = self.off_diagonal, self.diagonal + damping
         right = np.zeros(len(self.diagonal))
         right[0] = self.norm
         solved = solveh_banded(banded, right) if len(right) > 1 else right / banded[1]
@@ -48,7 +48,7 @@ class Krylov:
         """Largest eigenvalue of ``T``, a lower bound of that of ``H``."""
         if len(self.diagonal) == 1:
             return float(self.diagonal[0])
-        dense = np.diag(self.diagonal) + np.diag(self.beside, 1) + np.diag(self.beside, -1)
+        dense = np.diag(self.diagonal) + np.diag(self.off_diagonal, 1) + np.diag(self.off_diagonal, -1)
         return float(np.linalg.eigvalsh(dense)[-1])
 
 
@@ -74,7 +74,7 @@ def krylov(curvature: Curvature, vector: Tensor, products: int) -> Krylov:
         return Krylov(basis[:1], np.ones(1), np.zeros(0), 0.0)
     basis[0] = vector / norm
     diagonal: list[float] = []
-    beside: list[float] = []
+    off_diagonal: list[float] = []
     for k in range(len(basis)):
         product = curvature @ basis[k]
         diagonal.append(float(product @ basis[k]))
@@ -85,6 +85,6 @@ def krylov(curvature: Curvature, vector: Tensor, products: int) -> Krylov:
             raise NotFiniteError("a product with the curvature is NaN or infinite; influence cannot be computed")
         if k + 1 == len(basis) or length <= EXHAUSTED * max(diagonal[0], 1e-30):
             break
-        beside.append(length)
+        off_diagonal.append(length)
         basis[k + 1] = product / length
-    return Krylov(basis[: len(diagonal)], np.array(diagonal), np.array(beside), norm)
+    return Krylov(basis[: len(diagonal)], np.array(diagonal), np.array(off_diagonal), norm)

@@ -23,7 +23,7 @@ from neuralyzer.models.trained import TrainedModel
 DAMPING = 1e-3  # share of the curvature's largest eigenvalue: of 1e-5 to .1 nearest to real retraining (decision 34)
 HOLDOUT_ROWS = 2000  # most holdout rows that are read: a matrix of all rows by all holdout rows would not fit memory
 TIMES_RAISED = 4  # most tenfold rises of the damping for all rows together, which end at a share of 1
-SEED = 0  # of the draw of these
+SEED = 0  # of the samples of rows, fixed so that the same model has the same influences
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class RowInfluence:
         id: of the row.
         own_loss: change of the row's own loss: how much the model memorised it (self-influence).
         holdout_loss: change of the holdout's mean loss; positive where the row helps.
-        answers: mean absolute change of how sure the model is of its own answers on the holdout (``margin`` of the
-            answer; of a regressor the change of the predicted values).
+        answers: mean absolute change, over the holdout, of the ``margin`` of the model's own answer; for regression of
+            the predicted value.
         most_changed: id of the holdout row whose answer changes most.
-        change: by how much that changes.
+        change: of that row's answer, as in ``answers``, with its sign.
     """
 
     id: str
@@ -50,7 +50,7 @@ class RowInfluence:
 
 @dataclass(frozen=True)
 class AnswerChange:
-    """A holdout row whose answer would be another without the request's rows.
+    """A holdout row whose answer would change without the request's rows.
 
     Attributes:
         id: of the holdout row.
@@ -68,17 +68,17 @@ class RequestInfluence:
     """The influence of a request's rows on a model.
 
     Attributes:
-        rows: of each, those first that change the holdout's loss most.
-        training_rows: ``n``.
-        holdout_rows: how many were read.
-        holdout_loss: of the model, the mean over these.
+        rows: one for each row, sorted by the size of the change of the holdout's loss, the largest first.
+        training_rows: number of training rows ``n``.
+        holdout_rows: number of holdout rows that were read.
+        holdout_loss: the model's mean loss on these.
         first_order: predicted change of that loss without all of the request's rows, by one Newton step.
         second_order: the same with the correction for how the curvature changes on the way.
-        answers: holdout rows whose class changes by the second-order prediction; of a regressor the ten whose predicted
-            value changes most.
+        answers: holdout rows whose predicted class changes, to second order; for regression the ten whose predicted value
+            changes most.
         damping: added to the curvature for single rows, as a share of its largest eigenvalue.
-        damping_together: the same for all rows together: raised tenfold, again and again, until the second-order term is
-            no larger than the first-order change. Predictions under a raised damping are too small rather than too large.
+        damping_together: the same for all rows together: raised tenfold until the second-order term is no larger than the
+            first-order change. A raised damping makes the predicted changes too small rather than too large.
     """
 
     rows: tuple[RowInfluence, ...]
@@ -109,14 +109,14 @@ def request_influence(
     Args:
         oracle: the model with its data and a holdout.
         positions: of the rows among its data, ``(F,)``.
-        factors: of the model's curvature; made here where None.
+        factors: of the model's curvature; computed here where None.
         damping: share of the curvature's largest eigenvalue.
 
     Returns:
         The influences.
 
     Raises:
-        UsageError: if the model has no factors, no holdout, or every row is to be removed.
+        UsageError: if the model can have no factors or has no holdout, or if every row is to be removed.
     """
     require_influence(oracle)
     if len(positions) >= len(oracle.data):
@@ -128,12 +128,12 @@ def request_influence(
     def scores(target: Data, read: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
         return row_scores(module, objective, rows, target, factors, shift, reading=read) / count
 
-    own = self_scores(module, objective, rows, factors, shift) / count
+    own_losses = self_scores(module, objective, rows, factors, shift) / count
     of_loss, of_answers = scores(holdout).mean(1), scores(holdout, _answer_reading(objective))
     most = of_answers.abs().argmax(1)
     each = [
         RowInfluence(
-            str(rows.ids[place]), float(own[place]), float(of_loss[place]), float(of_answers[place].abs().mean()),
+            str(rows.ids[place]), float(own_losses[place]), float(of_loss[place]), float(of_answers[place].abs().mean()),
             str(holdout.ids[int(most[place])]), float(of_answers[place, most[place]]),
         )
         for place in range(len(rows))
@@ -141,14 +141,16 @@ def request_influence(
     rest = oracle.data.select(np.setdiff1d(np.arange(count), positions))
     curvature = GaussNewton(module, objective, _sample(rest, kept.ROWS))
     shares = [min(1.0, 10**k * damping) for k in range(TIMES_RAISED + 1)]
-    tried = removals(module, objective, rest, rows, [share * factors.largest for share in shares], curvature=curvature)
-    for place, change in enumerate(tried):
+    changes = removals(
+        module, objective, rest, rows, [share * factors.largest for share in shares], curvature=curvature
+    )
+    for place, change in enumerate(changes):
         newton_step = Change(change.first, torch.zeros_like(change.first))
         first, second = (step.of_loss(module, objective, holdout) for step in (newton_step, change))
         together = shares[place]
         if abs(second - first) <= abs(first):
             break
-    answers = [reading.outputs(own, objective, holdout.x) for own in (module, moved(module, change.whole))]
+    answers = [reading.outputs(m, objective, holdout.x) for m in (module, moved(module, change.whole))]
     return RequestInfluence(
         tuple(sorted(each, key=lambda row: -abs(row.holdout_loss))), count, len(holdout),
         reading.mean_loss(module, objective, holdout), first, second, _changed(objective, holdout, *answers), damping,
@@ -171,19 +173,21 @@ def require_influence(oracle: TrainedModel) -> None:
 
 
 def _sample(data: Data, most: int) -> Data:
+    """Return at most ``most`` rows, drawn at random, in order."""
     if len(data) <= most:
         return data
     return data.select(np.sort(np.random.default_rng(SEED).permutation(len(data))[:most]))
 
 
 def _answer_reading(objective: Objective) -> Callable[[Tensor, Tensor], Tensor]:
-    """A reading of outputs ``(n, C)`` that tells how sure a model is of its own answer, ``(n,)``."""
+    """Return the function that reads from outputs ``(n, C)`` how sure a model is of its own answer, ``(n,)``."""
     if objective.counted:
         return lambda outputs, _: objective.margin(outputs, outputs.detach().argmax(1))
     return lambda outputs, _: outputs.sum(1)
 
 
 def _changed(objective: Objective, holdout: Data, before: Tensor, after: Tensor) -> tuple[AnswerChange, ...]:
+    """Return the holdout rows whose answer changes, from outputs before and after."""
     if objective.counted:
         old, new = before.argmax(1), after.argmax(1)
         places = torch.nonzero(old != new).flatten()

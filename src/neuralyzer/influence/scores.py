@@ -27,14 +27,14 @@ def row_scores(
     chunk: int | None = None,
     reading: Reading | None = None,
 ) -> Tensor:
-    """Return how much each training row's removal would change a reading of each target row, ``n`` times over.
+    """Return ``n`` times the change of a reading of each target row that removing each training row would make.
 
     ``g_t' (H + damping I)^-1 g_i`` (Koh and Liang 2017, arXiv 1703.04730, equation 2, with the sign of removal) in
     EKFAC's curvature (Grosse et al. 2023, arXiv 2308.03296), over the parameters of its blocks. ``1/n`` of a score is
     the predicted change.
 
-    Gradients of both kinds of rows are taken in each block's eigenbasis, where the solve is a division. A chunk of
-    target rows meets the training rows a chunk at a time, so that memory does not grow with either.
+    Gradients of both kinds of rows are taken in each block's eigenbasis, where the solve is a division. Each
+    chunk of target rows is multiplied by each chunk of training rows, so that memory does not grow with their numbers.
 
     Args:
         module: trained on ``rows``; read in evaluation mode.
@@ -64,7 +64,7 @@ def row_scores(
         parts = []
         for row_flows in flows(module, objective, rows, layers, _gradients(objective.losses), chunk):
             in_basis = _in_eigenbasis(row_flows, blocks)
-            parts.append(sum(own.flatten(1) @ solved[name].flatten(1).T for name, own in in_basis.items()))
+            parts.append(sum(gradient.flatten(1) @ solved[name].flatten(1).T for name, gradient in in_basis.items()))
         columns.append(torch.cat([torch.as_tensor(part) for part in parts]))
     return torch.cat(columns, 1)
 
@@ -72,7 +72,7 @@ def row_scores(
 def self_scores(
     module: nn.Module, objective: Objective, rows: Data, factors: Ekfac, damping: float, chunk: int = CHUNK
 ) -> Tensor:
-    """Return how much each row's removal would change its own loss, ``n`` times over: ``g_i' (H + damping I)^-1 g_i``.
+    """Return ``n`` times the change of each row's own loss by its removal: ``g_i' (H + damping I)^-1 g_i``.
 
     Args:
         module: trained on the rows; read in evaluation mode.
@@ -93,13 +93,13 @@ def self_scores(
     parts = []
     for row_flows in flows(module, objective, rows, layers, _gradients(objective.losses), chunk):
         in_basis = _in_eigenbasis(row_flows, blocks)
-        each = [(own.square() / (blocks[name].values + damping)).flatten(1).sum(1) for name, own in in_basis.items()]
-        parts.append(torch.stack(each).sum(0))
+        by_layer = [(g.square() / (blocks[name].values + damping)).flatten(1).sum(1) for name, g in in_basis.items()]
+        parts.append(torch.stack(by_layer).sum(0))
     return torch.cat(parts)
 
 
 def _blocks(module: nn.Module, factors: Ekfac) -> tuple[dict[str, Block], dict[str, nn.Linear | nn.Conv2d]]:
-    """Return blocks and layers by the layer's name.
+    """Return the factors' blocks and the module's layers, both by the layer's name.
 
     Raises:
         UsageError: if the module lacks one of the layers.

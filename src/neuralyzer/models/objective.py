@@ -1,11 +1,12 @@
 """The protocol of what a model is trained for; methods and signals read a model's outputs only through it."""
 
 from dataclasses import fields, is_dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from neuralyzer import _moved
 from neuralyzer.data.batches import Inputs
 from neuralyzer.errors import UsageError
 from neuralyzer.models.capabilities import Capability
@@ -146,16 +147,9 @@ def declared(objective: Objective) -> dict[str, Any]:
     }
 
 
-_MOVED = ("LOG_ODDS", "Classification", "labels")  # to ``models.classification``
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MOVED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import warnings
-
-    from neuralyzer.models import classification
-
-    message = f"models.objective.{name} is now models.classification.{name}; the old name goes with the next version"
-    warnings.warn(message, DeprecationWarning, stacklevel=2)
-    return getattr(classification, name)
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+    __getattr__ = _moved.old_names(
+        __name__,
+        {name: f"neuralyzer.models.classification.{name}" for name in ("Classification", "LOG_ODDS", "labels")}
+        | {name: f"neuralyzer.models.calling.{name}" for name in ("by_row", "call")},
+    )

@@ -1,12 +1,14 @@
 """Outputs, losses, utility and per-row gradients of a model on rows, computed in chunks."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from neuralyzer import _moved
 from neuralyzer.data import batches
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
@@ -17,6 +19,9 @@ from neuralyzer.models.objective import Objective
 CHUNK = 4096  # rows of one forward pass
 IMAGE_CHUNK = 512  # the same for images, whose larger activations should fit the processor's caches
 GRADIENT_CHUNK = 64  # rows whose full gradients are held at once
+
+if not TYPE_CHECKING:
+    __getattr__ = _moved.old_names(__name__, {"IMAGES": f"{__name__}.IMAGE_CHUNK"})
 
 
 @torch.no_grad()
@@ -100,6 +105,7 @@ def row_gradients(module: nn.Module, objective: Objective, x: Inputs, y: Tensor)
     return gradients_by_row(module, loss, x, y)
 
 
+@_moved.old_arguments(along="arguments")
 def gradients_by_row(
     module: nn.Module, value: Callable[[dict[str, Tensor], Inputs, Tensor], Tensor], x: Inputs, arguments: Tensor
 ) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from neuralyzer._moved import old_arguments
 from neuralyzer.data import texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UsageError
@@ -86,6 +87,7 @@ class Sharded:
             writer.finish(ensemble, data, ids, seed)
         return ensemble
 
+    @old_arguments(dealt="shards")
     def train(
         self,
         data: Data,
@@ -119,6 +121,7 @@ class Sharded:
         progress.finish()
         return ensemble.eval()
 
+    @old_arguments(own="slices", watch="make_observer")
     def grow(
         self,
         module: nn.Module,
@@ -168,6 +171,7 @@ class Sharded:
             if not math.isfinite(float(last)):
                 raise NotFiniteError(f"the loss of shard {shard} is {float(last)} after stage {stage}; lower the rate")
 
+    @old_arguments(own="slices")
     def steps(self, slices: Slices, begin: int = 0) -> int:
         """Return the number of steps of a shard's stages, beginning at one of them."""
         sizes = np.cumsum([len(rows) for rows in slices])[begin:]

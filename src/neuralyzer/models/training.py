@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from neuralyzer import _moved
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
@@ -20,6 +21,8 @@ from neuralyzer.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from neuralyzer.models.recipe import Recipe
+else:
+    __getattr__ = _moved.old_names(__name__, {"normalises": f"{__name__}.uses_batch_statistics"})
 
 
 class Observer(Protocol):
@@ -149,10 +152,9 @@ def run_steps(
     generator = torch.Generator().manual_seed(seed + 1)
     module.train()
     images, drop_single_rows = convolves(module), recipe.batch_size > 1 and uses_batch_statistics(module)
+    kept_steps = (positions for positions in steps if len(positions) != 1 or not drop_single_rows)
     with placement.repeatable(seed):  # dropout draws from torch's global generator
-        for positions in steps:
-            if drop_single_rows and len(positions) == 1:
-                continue
+        for positions in kept_steps:
             x, y = data.gather(positions)
             if recipe.augment is not None:
                 x = recipe.augment(x, generator)

@@ -8,6 +8,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from neuralyzer._moved import old_arguments
 from neuralyzer.errors import StorageError, WeightsError
 from neuralyzer.models.kinds.kind import OnFrozenBase, Restorable
 from neuralyzer.workspace import atomic, digests
@@ -46,6 +47,7 @@ def digest(module: nn.Module) -> str:
     return digests.of_bytes(safetensors.torch.save(_contiguous(state(module))))
 
 
+@old_arguments(state="tensors")
 def bare_digest(tensors: dict[str, torch.Tensor]) -> str:
     """Return the SHA-256 of tensors by their names without a wrapper's prefix (``PREFIXES``), equal in every copy."""
     return digests.of_bytes(safetensors.torch.save(_contiguous(without_prefix(tensors)[0])))
@@ -138,6 +140,7 @@ def load_into(module: nn.Module, path: Path, name: str | None = None) -> nn.Modu
     return fill(module, tensors, name or str(path))
 
 
+@old_arguments(state="tensors")
 def fill(module: nn.Module, tensors: dict[str, torch.Tensor], name: str) -> nn.Module:
     """Load ``tensors`` into ``module``.
 
@@ -169,6 +172,7 @@ def fill(module: nn.Module, tensors: dict[str, torch.Tensor], name: str) -> nn.M
     return module
 
 
+@old_arguments(state="tensors")
 def require_finite(tensors: dict[str, torch.Tensor], name: str) -> None:
     """Check that no weight is NaN or infinite.
 

@@ -1,6 +1,7 @@
 """The options of a plan: the predicted seconds, trace and utility of each algorithm, and whether it is feasible."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -81,7 +82,7 @@ def predict(
     Returns:
         The option, not chosen yet.
     """
-    budget, request = task.request.budget, task.request
+    budget = task.request.budget
     impossible = obstacle(method, task)
     seconds, effort = (None, Effort.DEFAULT) if impossible is not None else _seconds(method, task, rates, searched)
     expected, runs = (method.expected, 0.0)
@@ -89,24 +90,8 @@ def predict(
         expected, runs = record.expect(method, situation, effort)
     exact = method.guarantee is Guarantee.EXACT
     utility = _utility(expected, task, members)
-    reasons = []
-    if impossible is not None:
-        reasons.append(impossible)
-    if not method.guarantee.satisfies(Guarantee(request.guarantee)):
-        reasons.append(f"{method.guarantee} is weaker than the {request.guarantee} that was asked for")
-    if impossible is None and budget is not None and (seconds is None or seconds > budget):
-        reasons.append(
-            f"over the budget of {budget:.2f} s" if seconds is not None else "nobody knows how long its training takes"
-        )
-    if for_comparison(method):
-        reasons.append("is there for comparison: it left most of the trace wherever it was measured")
-    if not exact and expected.trace > LARGEST_EXPECTED_TRACE:
-        reasons.append(f"is known to leave about {100 * expected.trace:.0f} % of the trace")
     lost = None if exact or members is None or utility is None else task.objective.utility_loss(members, utility)
-    if lost is not None and lost > limit:
-        reasons.append(f"would cost {lost:.3f} of {task.objective.utility_name}, over the {limit:.3f} allowed")
-    if not exact and task.references is None:
-        reasons.append("without references nothing but an exact option can be judged")
+    reasons = [*_objections(method, task, impossible, seconds, expected, lost, limit)]
     feasible = not reasons
     if feasible:
         reasons += [_benefit(method, expected, seconds, budget), *([] if exact else _inconclusive(doubt, answerable))]
@@ -114,6 +99,45 @@ def predict(
         method.name, method.guarantee, seconds, 0.0 if exact else expected.trace, utility, feasible, "; ".join(reasons),
         searched=searched, runs=runs, hurried=budget is not None and (effort is Effort.WITHIN or anytime(method)),
     )  # fmt: skip
+
+
+def _objections(
+    method: Method,
+    task: Task,
+    impossible: str | None,
+    seconds: float | None,
+    expected: Expectation,
+    lost: float | None,
+    limit: float,
+) -> Iterator[str]:
+    """Yield the reasons against an algorithm; none where it is feasible.
+
+    Args:
+        method: with its hyperparameters.
+        task: the request.
+        impossible: why it cannot work on this task; None where it can.
+        seconds: that it is predicted to take; None where unknown.
+        expected: its expected trace and loss of utility.
+        lost: predicted loss of utility against the tuning members; None where unknown or of no interest.
+        limit: largest such loss that is allowed.
+    """
+    budget, exact = task.request.budget, method.guarantee is Guarantee.EXACT
+    if impossible is not None:
+        yield impossible
+    if not method.guarantee.satisfies(Guarantee(task.request.guarantee)):
+        yield f"{method.guarantee} is weaker than the {task.request.guarantee} that was asked for"
+    if impossible is None and budget is not None and seconds is None:
+        yield "nobody knows how long its training takes"
+    if impossible is None and budget is not None and seconds is not None and seconds > budget:
+        yield f"over the budget of {budget:.2f} s"
+    if for_comparison(method):
+        yield "is there for comparison: it left most of the trace wherever it was measured"
+    if not exact and expected.trace > LARGEST_EXPECTED_TRACE:
+        yield f"is known to leave about {100 * expected.trace:.0f} % of the trace"
+    if lost is not None and lost > limit:
+        yield f"would cost {lost:.3f} of {task.objective.utility_name}, over the {limit:.3f} allowed"
+    if not exact and task.references is None:
+        yield "without references nothing but an exact option can be judged"
 
 
 def _inconclusive(doubt: str | None, answerable: str | None) -> list[str]:

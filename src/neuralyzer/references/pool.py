@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import warnings
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from neuralyzer._moved import OldAttribute, old_arguments
 from neuralyzer.errors import ReferencesError
 from neuralyzer.models import weights
 from neuralyzer.models.placement import Placement
@@ -184,11 +184,7 @@ class References:
         """Return the evaluation split, which is read for the verdict alone; the access log counts how often."""
         return load_split(self.store, self.oracle, self.pool_index, self.head, 1, self.evaluator)
 
-    @property
-    def judging(self) -> ReferenceSplit:
-        """Return the evaluation split, by its old name."""
-        warnings.warn("References.judging is now References.evaluation", DeprecationWarning, stacklevel=2)
-        return self.evaluation
+    judging = OldAttribute("evaluation")
 
     @property
     def access_log(self) -> AccessLog:
@@ -252,6 +248,7 @@ class References:
         held = self.pool_index.held(self.store.load("keep.npy")[: self.size])[:, places]
         return [int(number) for number in np.flatnonzero(held.any(1))]
 
+    @old_arguments(memory="nulls")
     def erase(self, positions: Indices, case: str, nulls: ErasedNulls | None = None) -> None:
         """Erase what was measured on rows, when their case closes.
 

@@ -41,9 +41,7 @@ def traces(families: Sequence[Mapping[str, Any]]) -> Drawing | None:
     after = [_reading(f["label"], "unlearned", f["unlearned"]) for f in families if f["unlearned"]["trace"] is not None]
     if not before and not after:
         return None
-    retrained = [
-        {"family": f["label"], "lane": "retrained", "trace": trace} for f in families for trace in f["retrained"]
-    ]
+    retrained = [{"family": f["label"], "lane": "retrained", "trace": t} for f in families for t in f["retrained"]]
     bands = [{"family": f["label"], "low": -f["null"], "high": f["null"]} for f in families if f["null"] is not None]
     ends = [reading[end] for reading in before + after for end in ("low", "high", "trace")]
     ends += [point["trace"] for point in retrained] + [band[end] for band in bands for end in ("low", "high")]
@@ -52,37 +50,29 @@ def traces(families: Sequence[Mapping[str, Any]]) -> Drawing | None:
     rows = [f["label"] for f in families]
     beside = 18 + int(LETTER_WIDTH * 1.2 * max(map(len, rows)))  # room for the names in whatever font the reader has
 
+    label_axis = alt.Axis(ticks=False, labelColor=INK, labelPadding=8, minExtent=beside)
+    y = alt.Y("family:N", sort=rows, title=None, axis=label_axis)
+    lane = alt.YOffset("lane:N", sort=lanes, scale=alt.Scale(domain=lanes, paddingOuter=0.35))
+
     def chart(width: int) -> Spec:
         title = "residual trace"
         if width != NARROW:
             title += " (0 %: as if the rows had never been seen, 100 %: as trained on them)"
-        y = alt.Y(
-            "family:N",
-            sort=rows,
-            title=None,
-            axis=alt.Axis(ticks=False, labelColor=INK, labelPadding=8, minExtent=beside),
-        )
         axis = alt.Axis(format=".0%", tickCount=5 if width == NARROW else 9, labelFlush=False)
         x = alt.X("trace:Q", title=title, scale=alt.Scale(domain=domain, nice=False, zero=False), axis=axis)
-        lane = alt.YOffset("lane:N", sort=lanes, scale=alt.Scale(domain=lanes, paddingOuter=0.35))
+        low = alt.X("low:Q", title=title)
         marks = [
             alt.Chart(values(bands))
             .mark_bar(color=BAND, height=alt.RelativeBandSize(0.86), clip=True)
-            .encode(x=alt.X("low:Q", title=title), x2="high:Q", y=y),
+            .encode(x=low, x2="high:Q", y=y),
             alt.Chart(values([{"at": 0.0}, {"at": 1.0}])).mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x="at:Q"),
         ]
         for readings, colour, shape in ((before, ORIGINAL, "circle"), (after, UNLEARNED, "diamond")):
             base = alt.Chart(values(readings))
-            marks.append(
-                base.mark_rule(color=colour, strokeWidth=2.5, clip=True).encode(
-                    x=alt.X("low:Q", title=title), x2="high:Q", y=y, yOffset=lane
-                )
-            )
-            marks.append(
-                base.mark_point(color=colour, filled=True, opacity=1, shape=shape, size=95, clip=True).encode(
-                    x=x, y=y, yOffset=lane
-                )
-            )
+            interval = base.mark_rule(color=colour, strokeWidth=2.5, clip=True)
+            point = base.mark_point(color=colour, filled=True, opacity=1, shape=shape, size=95, clip=True)
+            marks.append(interval.encode(x=low, x2="high:Q", y=y, yOffset=lane))
+            marks.append(point.encode(x=x, y=y, yOffset=lane))
         if retrained:
             marks.append(
                 alt.Chart(values(retrained))
@@ -92,14 +82,11 @@ def traces(families: Sequence[Mapping[str, Any]]) -> Drawing | None:
         step = alt.Step(58 if retrained else 48, **{"for": "position"})
         return layer(marks, width=width - beside - 25, height=step)
 
-    return draw(
-        chart,
-        "Residual trace by family with intervals. "
-        + " ".join(
-            f"{f['label']}: before {percent(f['original']['trace'])}, after {percent(f['unlearned']['trace'])}."
-            for f in families
-        ),
+    described = " ".join(
+        f"{f['label']}: before {percent(f['original']['trace'])}, after {percent(f['unlearned']['trace'])}."
+        for f in families
     )
+    return draw(chart, f"Residual trace by family with intervals. {described}")
 
 
 def options(planned: Sequence[Mapping[str, Any]], budget: float | None) -> Drawing | None:

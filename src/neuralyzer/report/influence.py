@@ -16,11 +16,11 @@ LABELLED = 5  # points with their row's id: more of them would lie on each other
 SHOWN = 25  # rows and answers in the page's tables
 
 
-def write_influence(found: Mapping[str, Any], name: str, path: Path) -> Path:
+def write_influence(influence: Mapping[str, Any], name: str, path: Path) -> Path:
     """Write the influence of a request's rows as one HTML file that needs no network and no script.
 
     Args:
-        found: what ``neuralyzer influence --json`` prints.
+        influence: what ``neuralyzer influence --json`` prints.
         name: of the request, such as the subject.
         path: where the file goes.
 
@@ -32,7 +32,7 @@ def write_influence(found: Mapping[str, Any], name: str, path: Path) -> Path:
     """  # what is raised comes from the atomic write
     environment = page.environment()
     environment.filters["change"] = change
-    shown = {"name": name, "found": found, "shown": SHOWN, "chart": scatter(found["rows"])}
+    shown = {"name": name, "found": influence, "shown": SHOWN, "chart": scatter(influence["rows"])}
     return write_bytes(path, environment.get_template("influence.html.j2").render(shown).encode())
 
 

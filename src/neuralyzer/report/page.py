@@ -40,20 +40,20 @@ def _render(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) -
 
 def environment() -> jinja2.Environment:
     """Return what templates are rendered with: all that is not marked as safe is escaped, a missing name is an error."""
-    made = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("neuralyzer.report", "."),
         autoescape=True,  # for every template, whatever its name
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    templates.filters |= {
         "percent": formats.percent,
         "seconds": formats.seconds,
         "utility": formats.utility,
     }
-    made.globals["interval"] = formats.interval
-    return made
+    templates.globals["interval"] = formats.interval
+    return templates
 
 
 def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) -> dict[str, Any]:

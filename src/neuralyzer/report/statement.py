@@ -59,7 +59,7 @@ def days_late(result: Mapping[str, Any]) -> str | None:
 
 def _asked(result: Mapping[str, Any]) -> str:
     request = result["request"]
-    who, received = result.get("organisation"), day(request.get("received"))
+    organisation, received = result.get("organisation"), day(request.get("received"))
     if (names := named(result)) is not None:
         whose = f"the data of {names}"
     elif request.get("commitment"):
@@ -67,7 +67,8 @@ def _asked(result: Mapping[str, Any]) -> str:
     else:
         whose = "certain rows"
     model = f"the model {result['model']}" if result.get("model") else "the model"
-    heading = f"Request {request['id']}{f' to {who}' if who else ''}{f', received on {received},' if received else ''}"
+    recipient = f" to {organisation}" if organisation else ""
+    heading = f"Request {request['id']}{recipient}{f', received on {received},' if received else ''}"
     text = (
         f"{heading} asked that {whose} be removed from {model} (reason: {request['reason']}; guarantee asked for: "
         f"{request['guarantee']})."

@@ -69,9 +69,9 @@ class Relearned:
         pairs = [(halves[place ^ 1], half) for place, half in enumerate(halves)]
         margins_of = margins_after(model, pairs, holdout, context, context.settings[self.name]["rate"])
         readings = []
-        for unit, (even, first), (odd, second) in zip(units, margins_of[::2], margins_of[1::2], strict=True):
+        for unit, (even_rows, first), (odd_rows, second) in zip(units, margins_of[::2], margins_of[1::2], strict=True):
             on_rows = torch.empty(len(unit))
-            on_rows[::2], on_rows[1::2] = even, odd
+            on_rows[::2], on_rows[1::2] = even_rows, odd_rows
             readings.append((on_rows, (first + second) / 2))
         return readings
 

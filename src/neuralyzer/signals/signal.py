@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from neuralyzer import _moved
 from neuralyzer.data import batches
 from neuralyzer.data.batches import Inputs
 from neuralyzer.models.capabilities import Capability
@@ -144,7 +145,10 @@ def spread(x: Inputs) -> Tensor:
 
 
 def needs_weights(signal: Signal) -> bool:
-    """Return whether a signal needs more than outputs; by its older attribute ``needs_weights`` where it has one."""
+    """Return whether a signal needs more than outputs; by its old attribute ``needs_weights`` where it has one."""
     declared = getattr(signal, "needs_weights", None)
+    if declared is not None:
+        _moved.warn(f"{type(signal).__name__}.needs_weights", "needs")
+        return bool(declared)
     needs: frozenset[Capability] | None = getattr(signal, "needs", None)
-    return bool(declared) if declared is not None else needs is None or bool(needs)
+    return needs is None or bool(needs)

@@ -8,7 +8,7 @@ from neuralyzer.references.signal_values import Flags, Floats
 from neuralyzer.trace.moments import Moments
 from neuralyzer.trace.prediction import Holdout, PerModel, Shift
 
-SMALLEST_UNIT = 0.3  # of |d|^2: keeps a trace finite where the bias correction eats the gap
+SMALLEST_UNIT = 0.3  # of |d|^2: keeps a trace finite where the bias correction is as large as the gap
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ _null_table = lru_cache(maxsize=32)(NullTable)
 
 
 def null_tables(split: SplitValues, alpha: float) -> dict[str, NullTable]:
-    """Return the null table of each of a split's signals; cached, so that later requests find them made."""
+    """Return the null table of each of a split's signals; cached for later requests."""
     return {signal: _null_table(split, signal, alpha) for signal in split.signals}
 
 

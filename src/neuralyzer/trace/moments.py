@@ -42,10 +42,10 @@ def moments(never: Floats, seen: Floats, held: Flags, floor: float = 0.0, compar
         The moments; the pooled variance of a row has two degrees of freedom less than the row has values.
     """
     comparable = np.ones(never.shape, dtype=bool) if comparable is None else comparable
-    mu, n_never, apart = _mean(never, comparable)
-    nu, n_seen, beyond = _mean(seen, held)
-    within = np.square(apart).sum(0) + np.square(beyond).sum(0)
-    sigma = np.sqrt(within / (n_never + n_seen - 2))
+    mu, n_never, never_deviations = _mean(never, comparable)
+    nu, n_seen, seen_deviations = _mean(seen, held)
+    squares = np.square(never_deviations).sum(0) + np.square(seen_deviations).sum(0)
+    sigma = np.sqrt(squares / (n_never + n_seen - 2))
     return Moments(mu, nu, np.maximum(sigma, floor), n_never, n_seen)
 
 
@@ -65,13 +65,13 @@ def without_each(
         Moments whose ``never``, ``spread`` and ``n_never`` are ``(n_never, n)``, one row for each member left out.
     """
     comparable = np.ones(never.shape, dtype=bool) if comparable is None else comparable
-    mu, count, apart = _mean(never, comparable)  # a member's deviation is 0 where it is not comparable
-    nu, n_seen, beyond = _mean(seen, held)
+    mu, count, never_deviations = _mean(never, comparable)  # a member's deviation is 0 where it is not comparable
+    nu, n_seen, seen_deviations = _mean(seen, held)
     others = count - comparable
-    within = np.square(apart).sum(0) - np.square(apart) * count / (count - 1)
-    within = np.maximum(within, 0.0) + np.square(beyond).sum(0)
-    sigma = np.sqrt(within / (others + n_seen - 2))
-    return Moments(mu - apart / (count - 1), nu, np.maximum(sigma, floor), others, n_seen)
+    squares = np.square(never_deviations).sum(0) - np.square(never_deviations) * count / (count - 1)
+    squares = np.maximum(squares, 0.0) + np.square(seen_deviations).sum(0)
+    sigma = np.sqrt(squares / (others + n_seen - 2))
+    return Moments(mu - never_deviations / (count - 1), nu, np.maximum(sigma, floor), others, n_seen)
 
 
 def _mean(values: Floats, counted: Flags) -> tuple[Floats, Floats, Floats]:

@@ -15,7 +15,7 @@ from neuralyzer.trace.scale import Prior, prior
 
 SMALLEST_GAP = 0.05  # of the mean absolute gap over all rows
 FEWEST_NEVER = 6  # members that must never have seen a subject; a balanced design has at least as many
-MOST_SUBJECTS = 1000  # that the null is estimated from: six scores each fix its quantile to a fraction of a per cent
+MOST_SUBJECTS = 1000  # of the null: with six scores each, its quantile is known to a fraction of a per cent
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class NullTable:
         )  # fmt: skip
 
     def _seen_scores(self, part: Part, contrast: Contrast) -> tuple[np.ndarray, Floats]:
-        """Return each seeing member's weighted excess over the other members that saw the subject.
+        """Return the weighted excess of each member that saw the subject over the other members that saw it.
 
         Its variance is ``u``, from which the scale is predicted. In a pool with groups, a member that lacks some of the
         rows is scored on those that it held.

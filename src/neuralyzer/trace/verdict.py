@@ -14,7 +14,7 @@ class Verdict(StrEnum):
 
 
 # Standard normal quantiles: a detectable trace is missed in 2.5 % of cases at the first access to the evaluation split
-# and in 1.25 % at the second (docs/trace.md, "Looks").
+# and in 1.25 % at the second (docs/requests.md, "Evaluation accesses").
 FIRST_ACCESS, SECOND_ACCESS = 1.960, 2.241
 
 

@@ -1,19 +1,22 @@
 """The protocol of an unlearning algorithm, with its needs, its work and its expected result."""
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import nn
 
+from neuralyzer import _moved
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
 from neuralyzer.models.capabilities import OF_OBJECTIVES, Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import replay
 from neuralyzer.unlearning.task import Task
+
+if not TYPE_CHECKING:
+    __getattr__ = _moved.old_names(__name__, {"hurries": f"{__name__}.anytime"})
 
 
 class Need(StrEnum):
@@ -132,7 +135,7 @@ def space(method: Method | type[Method]) -> Mapping[str, Range]:
 def anytime(method: Method) -> bool:
     """Return whether the method does less work where time is limited."""
     if hasattr(method, "hurries"):
-        warnings.warn(f"{method.name}: hurries is now called anytime", DeprecationWarning, stacklevel=2)
+        _moved.warn(f"{type(method).__name__}.hurries", "anytime")
         return bool(method.hurries)
     return getattr(method, "anytime", False)
 

@@ -57,7 +57,7 @@ class Repair:
 
         Returns:
             The state with the lowest loss on held-back retained rows, of those before the joint z on the tuning split
-            grew by more than ``slack``; the model as it came, but for BatchNorm's statistics, where no round lowered
+            grew by more than ``slack``; the given model, except for BatchNorm's statistics, where no round lowered
             that loss.
         """
         progress = progress or Silent()

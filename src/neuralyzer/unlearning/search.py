@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from neuralyzer._moved import old_arguments, old_names
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.models import weights
 from neuralyzer.progress import Progress, Silent
@@ -85,6 +86,16 @@ class SearchResult:
 
 Improvement = Callable[[float, nn.Module, dict[str, Any]], None]
 
+if not TYPE_CHECKING:
+    __getattr__ = old_names(
+        __name__,
+        {
+            "Better": f"{__name__}.Improvement",
+            "Found": f"{__name__}.SearchResult",
+            "looks": f"{__name__}.evaluated_passes",
+        },
+    )
+
 
 def evaluated_passes(method: Any) -> list[int]:
     """Return the passes after which a trial is evaluated: the powers of two, and the last."""
@@ -101,6 +112,7 @@ def passes(method: Method, task: Task, trials: int = TRIALS) -> Passes:
     return one * times
 
 
+@old_arguments(better="on_improvement")
 def search(
     method: Method,
     task: Task,
@@ -262,6 +274,7 @@ def _propose(method: Method, done: list[Tried], number: int, seed: int) -> tuple
     return trial, dict(trial.params)
 
 
+@old_arguments(own="values")
 def distribution(values: Range) -> Any:
     """Return a range as Optuna's distribution."""
     import optuna

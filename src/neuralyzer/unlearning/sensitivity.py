@@ -28,7 +28,7 @@ class Account:
         smoothness: ``L``, Lipschitz constant of each row's gradient.
         gradient: ``G``, largest norm of a row's gradient.
         rows: number of rows ``n``.
-        gone: number of removed rows ``m``.
+        removed: number of removed rows ``m``.
         epsilon: of the certificate.
         delta: of the certificate.
     """
@@ -39,7 +39,7 @@ class Account:
     smoothness: float
     gradient: float
     rows: int
-    gone: int
+    removed: int
     epsilon: float
     delta: float
 
@@ -47,7 +47,7 @@ class Account:
     def sensitivity(self) -> float:
         """Bound on the distance to the retrained weights."""
         return divergence(
-            self.smoothness, self.gradient, self.rate, self.rows, self.gone, self.before, self.after
+            self.smoothness, self.gradient, self.rate, self.rows, self.removed, self.before, self.after
         )  # fmt: skip
 
     @property

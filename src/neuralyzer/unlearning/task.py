@@ -3,14 +3,14 @@
 import copy
 import math
 import time
-import warnings
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
 
+from neuralyzer import _moved
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import ReferencesError
@@ -33,9 +33,9 @@ from neuralyzer.unlearning.training_audit import TrainingAudit
 # Both were chosen, not tuned.
 HELD_BACK = 0.1  # share of the retained rows on which no repair trains and by which it stops
 MOST_HELD_BACK = 1000  # rows that are held back at most
-OLD_NAMES = {  # names that plugins may use for one more version
-    "witness": "training_audit", "late": "time_is_up", "outside": "tuning_holdout", "gone": "removed_classes",
-}  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__ = _moved.old_names(__name__, {"FEWEST_NEVER": "neuralyzer.unlearning.never_seen.FEWEST_NEVER"})
 
 
 class Task:
@@ -56,6 +56,11 @@ class Task:
         tried: settings that a tuner tried, with the tuning split's result for each.
     """
 
+    witness = _moved.OldAttribute("training_audit")
+    late = _moved.OldAttribute("time_is_up")
+    outside = _moved.OldAttribute("tuning_holdout")
+    gone = _moved.OldAttribute("removed_classes")
+
     def __init__(
         self,
         oracle: TrainedModel,
@@ -73,12 +78,6 @@ class Task:
         self.training_audit, self.tried = TrainingAudit(frozenset(self.forget.ids.tolist())), list[dict[str, Any]]()
         self._factors_path = None if references is None else references.store.curvature
         self.start(request.budget)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in OLD_NAMES:
-            raise AttributeError(f"a Task has no {name!r}")
-        warnings.warn(f"Task.{name} is now Task.{OLD_NAMES[name]}", DeprecationWarning, stacklevel=2)
-        return getattr(self, OLD_NAMES[name])
 
     def start(self, seconds: float | None) -> None:
         """Start an algorithm's time limit now; that of the request's budget started when the task was made.

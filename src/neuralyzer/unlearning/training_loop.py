@@ -90,7 +90,7 @@ def descend(
         task: has the time limit.
         module: trained in place.
         optimizer: of its parameters.
-        losses: an iterable that computes each loss when it is asked for, from the module's present weights.
+        losses: an iterable that computes each loss when it is needed, from the module's present weights.
         seed: of dropout.
 
     Yields:

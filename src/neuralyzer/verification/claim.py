@@ -169,8 +169,8 @@ def _require_same_shape(oracle: TrainedModel, rows: Data, references: References
         if rows.y.is_floating_point():
             raise UsageError("the claimant's rows have real targets; the model's are whole-number class labels")
         if int(rows.y.min()) < 0 or int(rows.y.max()) >= classes:
-            odd = int(rows.y.max()) if int(rows.y.max()) >= classes else int(rows.y.min())
-            raise UsageError(f"the claimant's rows have class {odd}; the model's classes are 0 to {classes - 1}")
+            label = int(rows.y.max()) if int(rows.y.max()) >= classes else int(rows.y.min())
+            raise UsageError(f"the claimant's rows have class {label}; the model's classes are 0 to {classes - 1}")
     elif rows.y.numel() != len(rows) * int(references.head["outputs"]):
         raise UsageError(
             f"the claimant's rows have targets of shape {tuple(rows.y.shape[1:])}; the training rows have "

@@ -1,4 +1,6 @@
-"""The controls of a verdict: its test is run where the truth is known; if a control fails, no finding proves nothing.
+"""The controls of a verdict: its test is run where the truth is known.
+
+If a control fails, a test that finds no trace proves nothing.
 
 The test must not alarm on rows that no model saw. It must find the original on subjects that it saw, and the model
 under test on subjects that it should still hold (decision 30).

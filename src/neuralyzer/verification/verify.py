@@ -56,7 +56,7 @@ def verify(
         protocol: declared before unlearning; by default that of an audit made now.
         exact: whether a training record shows that no forget row was trained on. It then decides, unless the weights
             are known to be trained on the rows all the same.
-        found: standard normal quantile of the power that defines detectable traces; higher at a second look.
+        found: standard normal quantile of the power that defines detectable traces; higher at a second access.
         looks: how often the evaluation split was opened, this time included; by default the access log's count.
         answerable: why the pool cannot answer the request, whose verdict is then inconclusive. By default the screen
             on the tuning split decides.

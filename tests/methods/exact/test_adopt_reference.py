@@ -61,7 +61,7 @@ def test_the_tuning_member_that_lacks_the_rows_and_the_fewest_others(pool, task)
     assert set(subjects[chosen.lacked]) == set(names[~keep[best]]) - {"c0"}
 
 
-def test_no_way_to_the_judging_half(task, pool):
+def test_no_way_to_the_evaluation_split(task, pool):
     assert [path.name for path in task.references.kept] == [f"{m:04d}.safetensors" for m in range(0, MEMBERS, 2)]
     assert [path.name for path in pool.evaluation.kept] == [f"{m:04d}.safetensors" for m in range(1, MEMBERS, 2)]
 
@@ -94,7 +94,7 @@ def test_half_the_rows_of_a_pass_were_had(pool, task):
     assert all(len(own) == len(lacked) for own in repeated) and repeated[0] != repeated[1]
 
 
-def test_the_witness_sees_every_retained_row_and_no_other(pool, task):
+def test_the_training_audit_has_every_retained_row_and_no_other(pool, task):
     made = catalogue.make("adopt-reference", epochs=2).unlearn(task)
     assert task.training_audit.rows == set(task.retain.ids.tolist()) and task.training_audit.forget_rows == 0
     assert task.training_audit.steps == catalogue.make("adopt-reference", epochs=2).passes(task).steps == 2

@@ -1,1 +1,1 @@
-"""Algorithms with a certificate: a bound on how well the model can be told from a retrained one."""
+"""Algorithms with a certificate: a bound on how well the model can be distinguished from a retrained one."""

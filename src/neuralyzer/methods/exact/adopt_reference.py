@@ -116,7 +116,7 @@ class AdoptReference:
     def _losses(
         self, task: Task, module: nn.Module, chosen: "Member", step: "_PendingStep", turn: int
     ) -> Iterator[Tensor]:
-        """Compute the losses of a pass; the audit is told of each batch once its step was taken."""
+        """Compute the losses of a pass; each batch is reported to the audit once its step was taken."""
         seed = training_loop.seed_of(task, turn)
         repeated = np.random.default_rng(seed).permutation(chosen.had)[: self._repeated(chosen)]
         rows: Data = task.oracle.data.select(np.sort(np.concatenate([chosen.lacked, repeated])))

@@ -139,7 +139,7 @@ class Evaluator:
             if signal.per_unit:
                 units = [self.batch(part.rows) for part in parts]
                 pairs = measure_units(signal, model, units, self.holdout_few, self.context)
-                readings[name] = Reading([_floats(rows) for rows, _ in pairs], [_floats(beside) for _, beside in pairs])
+                readings[name] = Reading([_floats(rows) for rows, _ in pairs], [_floats(values) for _, values in pairs])
             else:
                 # A signal reads some holdout always; where its values are known, one row is enough.
                 holdout_rows = self.holdout.take(slice(1)) if name in holdout else self.holdout

@@ -10,7 +10,7 @@ from pathlib import Path
 from neuralyzer.errors import LooksSpentError
 from neuralyzer.workspace import atomic, locks
 
-MOST_ACCESSES = 2  # of a subject and lineage; docs/trace.md, "Looks", has the error rate of each
+MOST_ACCESSES = 2  # of a subject and lineage; docs/requests.md, "Evaluation accesses", has the error rates
 KEYED = "keyed"  # field that marks files whose digests are keyed
 
 
@@ -47,7 +47,7 @@ class AccessLog:
         Raises:
             LooksSpentError: if there were two already.
         """
-        with locks.held(self.path.with_suffix(".lock"), "counts a look at these references"):
+        with locks.held(self.path.with_suffix(".lock"), "counts an access to these references"):
             return self._record(lineage, list(subjects), case)
 
     def _record(self, lineage: str, subjects: list[str], case: str | None) -> int:

@@ -86,7 +86,7 @@ def compare(oracle: TrainedModel, member: nn.Module, kept: np.ndarray) -> Findin
     if len(lacked):  # of a pool with groups
         holdout = holdout.select(np.flatnonzero(~np.isin(holdout.y.flatten().numpy(), lacked)))
     score, rows = partial(_paired, oracle.model, member, objective, lacked), {"training": seen, "holdout": holdout}
-    beyond, fitted = score(objective.losses, holdout), score(objective.losses, seen)
+    on_holdout, on_training = score(objective.losses, holdout), score(objective.losses, seen)
     correct = {name: score(objective.correct, data) for name, data in rows.items()} if objective.counted else {}
     accuracy = correct.get("holdout")
     models = (oracle.model, member)
@@ -94,12 +94,12 @@ def compare(oracle: TrainedModel, member: nn.Module, kept: np.ndarray) -> Findin
     margins = {name: score(objective.margin, data) for name, data in rows.items()}
     confidence = {name: score(_confidence, data) for name, data in rows.items()} if objective.counted else {}
     finding = Finding(
-        beyond.means, fitted.means, (utility[0], utility[1]), oracle.digest, None,
+        on_holdout.means, on_training.means, (utility[0], utility[1]), oracle.digest, None,
         {name: {"median": pair.medians, "spread": pair.spreads} for name, pair in margins.items()},
         {name: pair.means for name, pair in confidence.items()},
     )  # fmt: skip
     missing = 1 - len(kept) / len(oracle.data)
-    reason = _mean_reason(beyond, fitted, accuracy, utility, missing) or _distribution_reason(
+    reason = _mean_reason(on_holdout, on_training, accuracy, utility, missing) or _distribution_reason(
         margins, confidence, correct.get("training"), missing
     )
     return replace(finding, reason=reason)
@@ -156,19 +156,18 @@ class _Pair:
 
 
 def _mean_reason(
-    beyond: _Pair, fitted: _Pair, accuracy: _Pair | None, utility: tuple[float, ...], missing: float
+    on_holdout: _Pair, on_training: _Pair, accuracy: _Pair | None, utility: tuple[float, ...], missing: float
 ) -> str | None:
     """Return how holdout loss, holdout accuracy, or training loss differ too much; None where they do not."""
-    least = max(min(beyond.means), 0.0)
-    if beyond.differ((max(RATIO, 1 / (1 - missing)) - 1) * least):
-        return f"its holdout loss is {beyond.means[1]:.3g} and the model's {beyond.means[0]:.3g}"
+    least = max(min(on_holdout.means), 0.0)
+    if on_holdout.differ((max(RATIO, 1 / (1 - missing)) - 1) * least):
+        return f"its holdout loss is {on_holdout.means[1]:.3g} and the model's {on_holdout.means[0]:.3g}"
     if accuracy is not None and accuracy.differ(POINTS / (1 - missing)):
         return f"its holdout utility is {utility[1]:.3f} and the model's {utility[0]:.3f}"
-    gap = min(abs(holdout - training) for holdout, training in zip(beyond.means, fitted.means, strict=True))
-    if fitted.differ(GAP * gap):
-        return (
-            f"its loss on rows that both were trained on is {fitted.means[1]:.3g} and the model's {fitted.means[0]:.3g}"
-        )
+    gap = min(abs(holdout - training) for holdout, training in zip(on_holdout.means, on_training.means, strict=True))
+    if on_training.differ(GAP * gap):
+        member, model = on_training.means[1], on_training.means[0]
+        return f"its loss on rows that both were trained on is {member:.3g} and the model's {model:.3g}"
     return None
 
 
