@@ -140,7 +140,7 @@ def request_influence(
     ]  # fmt: skip
     rest = oracle.data.select(np.setdiff1d(np.arange(count), positions))
     curvature = GaussNewton(module, objective, _sample(rest, kept.ROWS))
-    shares = [min(1.0, 10**k * damping) for k in range(TIMES_RAISED + 1)]
+    shares = [min(max(1.0, damping), 10**k * damping) for k in range(TIMES_RAISED + 1)]
     changes = removals(
         module, objective, rest, rows, [share * factors.largest for share in shares], curvature=curvature
     )
