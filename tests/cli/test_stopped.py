@@ -17,7 +17,7 @@ def test_ctrl_c_says_how_to_go_on(project):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 130 and "Traceback" not in err
+    assert process.returncode == 130 and "Traceback" not in err, err
     assert err.splitlines()[-1] == "neuralyzer: stopped; call the same command again to go on"
 
 

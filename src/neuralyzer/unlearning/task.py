@@ -111,8 +111,7 @@ class Task:
         if module is self.model:
             return self
         other, factors = copy.copy(self), self.factors if "factors" in self.__dict__ else None
-        for name in ("factors", "generalisation_gap"):
-            other.__dict__.pop(name, None)
+        other.__dict__.pop("factors", None)
         other.oracle, other._factors_path = replace(self.oracle, model=module), None
         if factors is not None:
             other.__dict__["factors"] = factors
@@ -216,16 +215,6 @@ class Task:
     def trace(self, model: nn.Module) -> Estimates:
         """Return the residual trace of a model on the forget rows by the tuning split, over all families."""
         return self.estimator.read(model)
-
-    @cached_property
-    def generalisation_gap(self) -> float:
-        """Difference of the original's utility on retained and on unseen rows, at least 0; 0 without a holdout."""
-        if self.oracle.holdout is None:
-            return 0.0
-        retained, unseen = (
-            reading.utility(self.model, self.objective, rows) for rows in (self.held_back, self.tuning_holdout)
-        )
-        return max(0.0, self.objective.utility_loss(retained, unseen))
 
     @cached_property
     def factors(self) -> Ekfac:
