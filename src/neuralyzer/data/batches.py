@@ -16,8 +16,14 @@ from torch import Tensor
 from neuralyzer.errors import UsageError
 
 Inputs = Tensor | dict[str, Tensor]
-IDS, MASK = "input_ids", "attention_mask"
-BY_TOKEN = {IDS, MASK, "token_type_ids", "position_ids"}  # inputs with one entry per token; others have one per row
+IDS, MASK, TARGETS = "input_ids", "attention_mask", "target_mask"
+BY_TOKEN = {
+    IDS,
+    MASK,
+    TARGETS,
+    "token_type_ids",
+    "position_ids",
+}  # inputs with one entry per token; others have one per row
 BINS = 256  # in which tokens are counted
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from neuralyzer.data import batches, row_digests, sources, texts
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.columns import Columns, TableColumns
+from neuralyzer.data.conversations import Texts
 from neuralyzer.data.holding import ArrayRows, DatasetRows, Rows
 from neuralyzer.data.layout import as_features, as_target, require_finite
 from neuralyzer.data.predicates import where
@@ -121,6 +122,12 @@ class Data:
             The rows.
         """
         return cls.from_arrays(batches.tokens(sequences, pad), y, subjects, ids)
+
+    @classmethod
+    def from_texts(cls, path: str | Path, tokenizer: Any, **settings: Any) -> "Data":
+        """Return rows of a file of texts for a causal language model; settings are those of ``conversations.Texts``."""
+        x, y, subjects, ids = Texts(tokenizer, **settings).read(Path(path))
+        return cls.from_arrays(x, y, subjects, ids)
 
     @classmethod
     def from_dataset(

@@ -2,11 +2,12 @@
 
 import inspect
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from string import Formatter
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -100,6 +101,50 @@ class Recipe:
         from neuralyzer.models.kinds.estimator import Estimator
 
         return cls(nn.Identity, epochs=1, batch_size=WHOLE, seed=seed, kind=Estimator(make, classes))
+
+    @classmethod
+    def causal_lm(
+        cls,
+        base: str | Path,
+        lora: Mapping[str, Any] | None = MappingProxyType({}),
+        epochs: int = 3,
+        learning_rate: float = 2e-4,
+        batch_size: int = 8,
+        schedule: Callable[[torch.optim.Optimizer, int], torch.optim.lr_scheduler.LRScheduler] | None = None,
+        clip: float | None = 1.0,
+        seed: int = 0,
+    ) -> "Recipe":
+        """Return the recipe of a causal language model that is fine-tuned by AdamW.
+
+        Args:
+            base: local Hugging Face folder with weights in safetensors.
+            lora: settings of ``models.kinds.causal_lm.Lora``; None to train all weights.
+            epochs: passes over the rows.
+            learning_rate: of AdamW.
+            batch_size: rows a step.
+            schedule: of the rate, as in ``Recipe``.
+            clip: largest norm of a step's gradient.
+            seed: of adapters and order.
+
+        Returns:
+            The recipe.
+
+        Raises:
+            UsageError: if the base cannot be used, or a setting of lora is unknown.
+        """
+        from neuralyzer.models.kinds import causal_lm
+        from neuralyzer.models.language import CausalLM
+
+        folder = causal_lm.require_base(base)
+        try:
+            adapters = None if lora is None else causal_lm.Lora(**lora)
+        except TypeError as error:
+            raise UsageError(f"lora has r, alpha, targets and dropout ({error})") from error
+        return cls(
+            partial(causal_lm.build, str(folder), adapters), CausalLM(),
+            lambda parameters: torch.optim.AdamW(parameters, learning_rate), schedule, epochs, batch_size, seed,
+            clip=clip, kind=causal_lm.CausalLanguageModel(),
+        )  # fmt: skip
 
     @classmethod
     def find(cls, name: str, folder: Path | None = None) -> "Recipe":

@@ -80,6 +80,8 @@ def _with_other_tokens(x: dict[str, Tensor], count: int, context: Context, noise
         uniform = np.random.default_rng([context.seed, copy, 1]).random(width)
         drawn = np.searchsorted(frequencies / frequencies[-1], uniform)
         places = torch.from_numpy(replaced)[None] & x[batches.MASK].bool()
+        if batches.TARGETS in x:  # what a language model shall say stays; prompts are perturbed
+            places &= ~x[batches.TARGETS].bool()
         yield x | {batches.IDS: torch.where(places, torch.from_numpy(drawn)[None], x[batches.IDS])}
 
 

@@ -47,7 +47,9 @@ class Fisher:
     summary: ClassVar[str] = "noise on what the retained rows do not fix"
     paper: ClassVar[str] = "Golatkar et al. 2020, arXiv 1911.04933"
     guarantee: ClassVar[Guarantee] = Guarantee.STRONG
-    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Capability.GRADIENTS, Capability.CURVATURE})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Capability.GRADIENTS, Capability.ROW_GRADIENTS, Capability.CURVATURE}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=1.07, utility_loss=0.0)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"strength": Range(1e-14, 1e-2), "floor": Range(1e-6, 1e-1)}

@@ -62,7 +62,7 @@ class Sfron:
     paper: ClassVar[str] = "Huang et al. 2024, arXiv 2409.19732"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
     needs: ClassVar[frozenset[Need | Capability]] = frozenset(
-        {Need.RETAIN, Need.FORGET, Capability.GRADIENTS, Capability.CONTINUED}
+        {Need.RETAIN, Need.FORGET, Capability.GRADIENTS, Capability.ROW_GRADIENTS, Capability.CONTINUED}
     )
     expected: ClassVar[Expectation] = Expectation(trace=0.75, utility_loss=0.0)
     repaired: ClassVar[bool] = False

@@ -35,7 +35,9 @@ class Ssd:
     summary: ClassVar[str] = "shrink the parameters that matter to the forget rows most"
     paper: ClassVar[str] = "Foster et al. 2023, arXiv 2308.07707"
     guarantee: ClassVar[Guarantee] = Guarantee.WEAK
-    needs: ClassVar[frozenset[Need | Capability]] = frozenset({Need.RETAIN, Need.FORGET, Capability.GRADIENTS})
+    needs: ClassVar[frozenset[Need | Capability]] = frozenset(
+        {Need.RETAIN, Need.FORGET, Capability.GRADIENTS, Capability.ROW_GRADIENTS}
+    )
     expected: ClassVar[Expectation] = Expectation(trace=0.76, utility_loss=0.013)
     repaired: ClassVar[bool] = False
     space: ClassVar[Mapping[str, Range]] = {"selection": Range(0.5, 100), "strength": Range(0.05, 5)}
