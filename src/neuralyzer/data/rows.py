@@ -126,8 +126,7 @@ class Data:
     @classmethod
     def from_texts(cls, path: str | Path, tokenizer: Any, **settings: Any) -> "Data":
         """Return rows of a file of texts for a causal language model; settings are those of ``conversations.Texts``."""
-        x, y, subjects, ids = Texts(tokenizer, **settings).read(Path(path))
-        return cls.from_arrays(x, y, subjects, ids)
+        return cls.from_arrays(*Texts(tokenizer, **settings).read(Path(path)))
 
     @classmethod
     def from_dataset(
@@ -248,19 +247,15 @@ class Data:
         return chosen
 
     def loader(self, batch_size: int, seed: int | None = None, ids: bool = False) -> Iterator[tuple[Any, ...]]:
-        """Return one pass over the rows in batches.
+        """Yield one pass over the rows in batches ``(x, y)``, or with ``ids`` also their row ids.
 
         Args:
             batch_size: rows per batch; the last may be smaller.
             seed: of the order; None keeps the rows in order.
             ids: whether each batch also carries its row ids.
-
-        Yields:
-            ``(x, y)``, or ``(x, y, ids)``.
         """
         order = np.arange(len(self)) if seed is None else np.random.default_rng(seed).permutation(len(self))
-        for start in range(0, len(self), batch_size):
-            at = order[start : start + batch_size]
+        for at in (order[start : start + batch_size] for start in range(0, len(self), batch_size)):
             x, y = self.gather(at)
             yield (x, y, self.ids[at]) if ids else (x, y)
 
@@ -302,5 +297,5 @@ class Data:
         """Return the numbers of rows, features and bytes in words, and whether rows are read in batches."""
         x, y = self.gather([0])
         content = len(self) * sum(values.numel() * values.element_size() for values in (*batches.tensors(x), y))
-        place = "read from disk in batches" if self._rows.on_disk else "in memory"
-        return f"{len(self):,} rows of {batches.width(x)}, {content / 1e6:,.1f} MB, {place}"
+        where_read = "read from disk in batches" if self._rows.on_disk else "in memory"
+        return f"{len(self):,} rows of {batches.width(x)}, {content / 1e6:,.1f} MB, {where_read}"
