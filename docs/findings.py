@@ -31,10 +31,6 @@ def _of(lines: Iterable[Line], entrant: str) -> list[Line]:
     return [line for line in lines if line["entrant"] == entrant and "failed" not in line]
 
 
-def _shares(ran: Iterable[Line]) -> list[float]:
-    return [line["seconds"] / line["retraining_seconds"] for line in ran]
-
-
 def _range(values: Sequence[float]) -> str:
     return f"{100 * min(values):.0f} to {100 * max(values):.0f} %"
 
@@ -48,8 +44,8 @@ def _choice(lines: Sequence[Line]) -> str:
         f"**A tenth of a retraining's time removes most of the trace.** The trace can be read in {len(plan)} of the "
         f"{len(_of(lines, 'plan:'))} requests: the median retrained model shows less than 40 % there. In these the "
         f"original holds {_range([line['worst'] for line in original])}. The plan's choice leaves {_range(traces)}, "
-        f"{100 * median(traces):.0f} % in the median, and is detected in {detected}. It takes {_range(_shares(plan))} of a "
-        f"retraining's time, {100 * median(_shares(plan)):.0f} % in the median; in {retrains} the plan chose a retraining. Retrained models show "
+        f"{100 * median(traces):.0f} % in the median, and is detected in {detected}. It takes {_range(left_behind.shares(plan))} of a "
+        f"retraining's time, {100 * median(left_behind.shares(plan)):.0f} % in the median; in {retrains} the plan chose a retraining. Retrained models show "
         f"{_range(left_behind.retrained(kept, 'worst'))}."
     )
 
@@ -97,7 +93,7 @@ def _cases(lines: Sequence[Line]) -> str:
     return (
         f"**No whole case ends `not forgotten`.** Of {len(cases)} cases "
         f"{', '.join(f'{count} end `{word}`' for word, count in words.most_common())}. In {first} the first option was "
-        f"enough. A whole case takes {_range(_shares(cases))} of a retraining's time, {100 * median(_shares(cases)):.0f} % in the "
+        f"enough. A whole case takes {_range(left_behind.shares(cases))} of a retraining's time, {100 * median(left_behind.shares(cases)):.0f} % in the "
         f"median: on models this small, audit, verdict and certificate take longer than the unlearning."
     )
 

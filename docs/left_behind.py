@@ -53,8 +53,13 @@ def entrants(own: Sequence[Line]) -> dict[str, list[Line]]:
 
 def share(ran: Sequence[Line]) -> float | None:
     """Return the median share of retraining's time; None for the original."""
-    timed = [line["seconds"] / line["retraining_seconds"] for line in ran if "seconds" in line]
+    timed = shares(ran)
     return median(timed) if timed else None
+
+
+def shares(ran: Sequence[Line]) -> list[float]:
+    """Return the share of retraining's time of each line that was timed."""
+    return [line["seconds"] / line["retraining_seconds"] for line in ran if "seconds" in line]
 
 
 def middle(ran: Sequence[Line], key: str) -> float:

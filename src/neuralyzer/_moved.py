@@ -33,7 +33,7 @@ class OldNames:
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return the module under its new name."""
         new = MOVED[spec.name]
-        warnings.warn(f"{spec.name} is now {new}; the old name goes with the next version", DeprecationWarning, 2)
+        warn(spec.name, new)
         module = importlib.import_module(new)
         spec.loader_state = module.__spec__
         return module

@@ -15,7 +15,8 @@ from pyarrow import csv, json, parquet
 from torch import Tensor
 
 from neuralyzer.data import batches
-from neuralyzer.errors import NeuralyzerWarning, UnreadableError, UsageError, first_line
+from neuralyzer.data.sources import read_or_refuse
+from neuralyzer.errors import NeuralyzerWarning, UsageError, first_line
 
 READERS: dict[str, Callable[[Path], pa.Table]] = {
     ".jsonl": json.read_json, ".json": json.read_json, ".parquet": parquet.read_table, ".csv": csv.read_csv,
@@ -26,7 +27,6 @@ class Tokenizer(Protocol):
     """What is asked of a tokenizer; those of transformers have it."""
 
     eos_token_id: int | None
-    chat_template: Any
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Return the tokens of a text."""
@@ -153,12 +153,8 @@ def _table(path: Path) -> pa.Table:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise UsageError(f"{path} is no JSON Lines, Parquet or CSV file")
-    try:
-        return reader(path)
-    except FileNotFoundError:
-        raise UnreadableError(f"{path} does not exist") from None
-    except (OSError, pa.ArrowException) as error:
-        raise UnreadableError(f"{path} cannot be read ({first_line(error)}); it may be truncated") from error
+    table: pa.Table = read_or_refuse(path, reader)
+    return table
 
 
 def _column(table: pa.Table, name: str | None) -> list[str] | None:

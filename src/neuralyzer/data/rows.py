@@ -256,8 +256,7 @@ class Data:
         """
         order = np.arange(len(self)) if seed is None else np.random.default_rng(seed).permutation(len(self))
         for at in (order[start : start + batch_size] for start in range(0, len(self), batch_size)):
-            x, y = self.gather(at)
-            yield (x, y, self.ids[at]) if ids else (x, y)
+            yield (*self.gather(at), self.ids[at]) if ids else self.gather(at)
 
     def where(self, predicate: str) -> np.ndarray:
         """Return the positions of the rows that satisfy a predicate in SQL, such as ``age < 18``."""
@@ -297,5 +296,5 @@ class Data:
         """Return the numbers of rows, features and bytes in words, and whether rows are read in batches."""
         x, y = self.gather([0])
         content = len(self) * sum(values.numel() * values.element_size() for values in (*batches.tensors(x), y))
-        where_read = "read from disk in batches" if self._rows.on_disk else "in memory"
-        return f"{len(self):,} rows of {batches.width(x)}, {content / 1e6:,.1f} MB, {where_read}"
+        place = "read from disk in batches" if self._rows.on_disk else "in memory"
+        return f"{len(self):,} rows of {batches.width(x)}, {content / 1e6:,.1f} MB, {place}"

@@ -8,6 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from neuralyzer.data.batches import Inputs
 from neuralyzer.models.calling import call
+from neuralyzer.models.classification import Classification
 
 CHUNK = 2048  # target tokens whose logits are held at once: memory is this times the vocabulary, in float32
 LOSS, MARGIN, CORRECT, TOKENS = range(4)  # the readings of a row
@@ -79,9 +80,5 @@ def row_readings(hidden: Tensor, head: nn.Module, targets: Tensor, wanted: Tenso
 
 def token_readings(states: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
     """Return loss, log-odds and whether the target is the greedy token, of each token, ``(T, 3)``."""
-    logits = head(states).float()
-    own = logits.gather(1, targets[:, None])
-    log_p = own.squeeze(1) - logits.logsumexp(1)
-    others = logits.scatter(1, targets[:, None], -torch.inf).logsumexp(1)
-    greedy = (logits.argmax(1) == targets).to(logits.dtype)
-    return torch.stack([-log_p, own.squeeze(1) - others, greedy], 1)
+    logits, tokens = head(states).float(), Classification()
+    return torch.stack([read(logits, targets) for read in (tokens.losses, tokens.margin, tokens.correct)], 1)

@@ -143,12 +143,11 @@ class DatamodelMatching:
         """
         if self.source == INFLUENCE:
             return Targets.of_influence(task, self.damping * task.factors.largest)
-        return Targets.of_difference(task) if len(task.forget) >= MANY else Targets.of_references(task)
+        return Targets.of_references(task) if _few(task) else Targets.of_difference(task)
 
     def _present(self, task: Task, targets: Targets, module: nn.Module) -> Targets:
         """Return the targets for where a model now stands: members' outputs are made as sure as it is on other rows."""
-        led = self.source == REFERENCES and len(task.forget) < MANY
-        return targets.with_lead(task, module) if led else targets
+        return targets.with_lead(task, module) if self.source == REFERENCES and _few(task) else targets
 
     def _stepped(self, task: Task, targets: Targets, progress: Progress) -> nn.Module:
         """Return the best state of those that were evaluated; the first where none is."""
@@ -215,3 +214,8 @@ class DatamodelMatching:
             # the mismatch is a gradient by outputs: the product has it as its own
             mismatch = (matched * objective.mismatch(matched.detach(), target)).sum(1)
             yield objective.losses(retained, y).mean() + mismatch.mean()
+
+
+def _few(task: Task) -> bool:
+    """Return whether the forget rows are so few that a model's own chance shows in their mean trace."""
+    return len(task.forget) < MANY

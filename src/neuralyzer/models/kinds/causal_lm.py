@@ -1,7 +1,6 @@
 """Causal language models from a local Hugging Face folder, trained whole or by LoRA adapters on a frozen base."""
 
 import copy
-import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from neuralyzer.errors import UsageError, WeightsError, first_line
+from neuralyzer.models import weights
 from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.kinds.module import Module
 from neuralyzer.models.language import row_readings
+from neuralyzer.workspace import digests
 
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.bin")
 PREFIX = "base_model.model."  # before every name in PEFT's own files
@@ -96,8 +97,7 @@ class AdaptedReader(Reader):
             odd = sorted(set(own) ^ set(state))
             what = f"{odd[0]} is in one of them alone" if odd else "a tensor has another shape"
             raise WeightsError(f"{name} is no adapter of this recipe: {what}")
-        if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-            raise WeightsError(f"{name} holds NaN or infinite values; the model cannot be judged")
+        weights.require_finite(dict(state), name)
         with torch.no_grad():
             for key, value in own.items():
                 value.copy_(state[key])
@@ -172,11 +172,8 @@ def require_base(base: str | Path) -> Path:
 @cache
 def digest_of(base: str) -> str:
     """Return the SHA-256 over the base's configuration and weights."""
-    found = hashlib.sha256()
-    for path in sorted([Path(base) / "config.json", *Path(base).glob("*.safetensors")]):
-        with path.open("rb") as file:
-            found.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return found.hexdigest()
+    files = sorted([Path(base) / "config.json", *Path(base).glob("*.safetensors")])
+    return digests.of_json([[path.name, digests.of_file(path)] for path in files])
 
 
 @cache
