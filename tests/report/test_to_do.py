@@ -24,6 +24,10 @@ def test_weights_to_deploy_and_what_still_holds_the_data():
             {"name": "(name 1)", "like": "x", "rows": 2, "dataset": "d"},
             {"name": "(name 1)", "like": "x", "rows": 1, "dataset": "e"},
         ],
+        "near_copies": [
+            {"row": "a", "subject": "x", "dataset": "d", "role": role, "like": "b", "similarity": 0.8}
+            for role in ("training", "training", "holdout")
+        ],
     }
     said = to_do(content)
     assert said[0].startswith("Deploy the new weights: /home/ines/oracle/unlearned.safetensors (SHA-256 a94f02d6a94f…)")
@@ -35,7 +39,10 @@ def test_weights_to_deploy_and_what_still_holds_the_data():
     assert said[3].endswith("train.csv (72 rows), newsletter.csv (1 row).")
     assert said[4].startswith("Decide whether 3 rows under 1 name much like")
     assert "1 row of equal content" in said[5]
-    assert said[6] == "Answer whoever asked by 2026-12-24."
+    assert said[6].startswith(
+        "Decide whether 2 rows of other people that nearly copy these are to go too (--also-near)"
+    )
+    assert said[7] == "Answer whoever asked by 2026-12-24."
 
 
 @pytest.mark.parametrize(

@@ -179,10 +179,12 @@ def without_names(location: dict[str, Any], named: bool) -> dict[str, Any]:
         return location
     near = location.get("near", ())  # cases that an early version located have none
     numbers = {name: f"(name {at})" for at, name in enumerate(sorted({hit["name"] for hit in near}), 1)}
-    return location | {
-        "duplicates": [{**copy, "subject": "(not named)"} for copy in location["duplicates"]],
-        "near": [{**hit, "name": numbers[hit["name"]], "like": "(not named)"} for hit in near],
+    copies = {
+        kind: [{**copy, "subject": "(not named)"} for copy in location[kind]]
+        for kind in ("duplicates", "near_copies", "also_near")
+        if location.get(kind)
     }
+    return location | copies | {"near": [{**hit, "name": numbers[hit["name"]], "like": "(not named)"} for hit in near]}
 
 
 def margins(facts: Facts) -> dict[str, list[float]]:

@@ -1,5 +1,6 @@
 """The terminal output of a case: in Rich, as plain lines, or none."""
 
+from collections import Counter
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -65,6 +66,10 @@ def _located_view(location: dict[str, Any]) -> RenderableType:
         table.add_row("pretrained base", base["name"] or base["digest"][:12], str(Base(**base)).partition(": ")[2])
     if location["duplicates"]:
         table.add_row("exact duplicates", "under other names", f"{len(location['duplicates'])} rows")
+    for name, what in (("near_copies", "not covered"), ("also_near", "part of the request")):
+        copies = location.get(name) or ()  # cases that an early version located have none
+        for (whose, dataset), count in Counter((hit["subject"], hit["dataset"]) for hit in copies).items():
+            table.add_row("near copy", f"of {whose!r}", f"{count} rows in {dataset}, {what}")
     for hit in location.get("near", ()):
         table.add_row("near name", repr(hit["name"]), f"{hit['rows']} rows in {hit['dataset']}, not covered")
     return table

@@ -4,6 +4,7 @@ import typer
 
 from neuralyzer.cli.options import (
     PROJECT,
+    AlsoNear,
     Budget,
     Class,
     DecidedBy,
@@ -36,6 +37,7 @@ def run(
     row: Row = None,
     class_: Class = None,
     where: Where = None,
+    also_near: AlsoNear = False,
     guarantee: Wanted = "weak",
     reason: Reason = "privacy",
     budget: Budget = None,
@@ -82,7 +84,7 @@ def run(
     if name_subject:
         place = replace(place, policy=replace(place.policy, name_subject=True))
     erasure = opened.rows.known_by(
-        request(subject, row, class_, where, guarantee, reason, budget, due, decided_by, received)
+        request(subject, row, class_, where, guarantee, reason, budget, due, decided_by, received, also_near)
     )
     screen = Silent() if json else Screen(console)
     with opened.locked():  # no other command may change which model is the current one

@@ -1,6 +1,6 @@
 """``neuralyzer locate``: finds where the rows are."""
 
-from neuralyzer.cli.options import PROJECT, Class, Json, ProjectFile, Row, Subject, Where, request
+from neuralyzer.cli.options import PROJECT, AlsoNear, Class, Json, ProjectFile, Row, Subject, Where, request
 from neuralyzer.cli.output import answer
 
 EXAMPLE = "Example: neuralyzer locate --subject AIFinn"
@@ -11,6 +11,7 @@ def run(
     row: Row = None,
     class_: Class = None,
     where: Where = None,
+    also_near: AlsoNear = False,
     project: ProjectFile = PROJECT,
     json: Json = False,
 ) -> None:
@@ -21,7 +22,7 @@ def run(
 
     opened = Project.read(project)
     weights = identities(opened.weights) if opened.weights.exists() else ()
-    erasure = opened.rows.known_by(request(subject, row, class_, where))
+    erasure = opened.rows.known_by(request(subject, row, class_, where, also_near=also_near))
     result = locate(
         erasure, opened.workspace, opened.data, weights=weights, base=opened.recipe.bases, also=opened.rows.searched,
         name=opened.named["data"],

@@ -50,6 +50,12 @@ ExactReferences = Annotated[
         help="Train so many models on exactly the retained rows to judge in the pool's place; 8 are enough.",
     ),
 ]
+AlsoNear = Annotated[
+    bool,
+    typer.Option(
+        "--also-near", help="Other people's rows that say nearly the same go too; they are named on the screen."
+    ),
+]
 NameSubject = Annotated[bool, typer.Option("--name-subject", help="Name the subject in certificate and report.")]
 
 PROJECT = Path("neuralyzer.toml")
@@ -66,13 +72,14 @@ def request(
     due: str | None = None,
     decided_by: str | None = None,
     received: str | None = None,
+    also_near: bool = False,
 ) -> "ErasureRequest":
     """Return the request that the options describe."""
     from neuralyzer.data.request import ErasureRequest
 
     return ErasureRequest(
         subjects=subject or (), rows=row or (), classes=class_ or (), where=where, guarantee=guarantee,
-        reason=reason, budget=budget, due=due, decided_by=decided_by, received=received,
+        reason=reason, budget=budget, due=due, decided_by=decided_by, received=received, also_near=also_near,
     )  # fmt: skip
 
 

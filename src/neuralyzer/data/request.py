@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from neuralyzer.data import near_copies
 from neuralyzer.data.layout import keyed
 from neuralyzer.data.near_names import nearest, suggestion
 from neuralyzer.data.rows import Data
@@ -49,6 +50,8 @@ class ErasureRequest:
         decided_by: who decided on the request.
         received: the day on which the request was received, ISO 8601; None for the day on which its case is opened. It
             is no part of the case's id.
+        also_near: whether other subjects' rows that nearly copy a requested row are requested as well
+            (``data.near_copies``); for rows of tokens.
     """
 
     subjects: Sequence[str] = ()
@@ -61,6 +64,7 @@ class ErasureRequest:
     due: str | None = None
     decided_by: str | None = None
     received: str | None = None
+    also_near: bool = False
 
     def __post_init__(self) -> None:
         for name in ("subjects", "rows", "classes"):
@@ -100,11 +104,27 @@ class ErasureRequest:
         Raises:
             UnknownSubjectError: if a subject, row or class is not in the data.
             ForgetSetError: if the forget set is empty or all the data.
+            UsageError: if near copies are requested too, and cannot be found in such data.
         """
-        key = (self.subjects, self.rows, self.classes, self.where)
+        key = (self.subjects, self.rows, self.classes, self.where, self.also_near)
         if key not in data.resolved:
-            data.resolved[key] = self._find_positions(data)
+            data.resolved[key] = self._with_near_copies(data) if self.also_near else self._find_positions(data)
         return data.resolved[key].copy()
+
+    def nearly_copied(self, data: Data) -> list[near_copies.Pair]:
+        """Return which rows of ``data`` nearly copy a requested one, besides those that the request names itself."""
+        return near_copies.others(data, replace(self, also_near=False).positions(data))
+
+    def _with_near_copies(self, data: Data) -> np.ndarray:
+        if not near_copies.searchable(data):
+            raise UsageError(
+                "near copies can be added to a request where rows are tokens, and the extra language is installed"
+            )
+        named = replace(self, also_near=False).positions(data)
+        positions = np.union1d(named, [pair.other for pair in near_copies.others(data, named)]).astype(np.int64)
+        if len(positions) == len(data):
+            raise ForgetSetError("with near copies the forget set is all the data; delete the model instead")
+        return positions
 
     def _find_positions(self, data: Data) -> np.ndarray:
         chosen = np.zeros(len(data), dtype=bool)
@@ -152,7 +172,7 @@ class ErasureRequest:
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in (asdict(self) | {"guarantee": str(self.guarantee)}).items()
-            if name != "received"
+            if name != "received" and (name != "also_near" or value)  # so that earlier requests keep their digests
         }
 
     @classmethod

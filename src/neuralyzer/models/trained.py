@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from neuralyzer.data import texts
+from neuralyzer.data import near_copies, texts
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import HoldoutError, NotFiniteError
 from neuralyzer.models import reading, training, weights
@@ -30,7 +30,8 @@ class TrainedModel:
         recipe: how it was trained.
         data: the rows that it was trained on.
         holdout: rows that no model saw, or None.
-        dropped: number of holdout rows that were left out because training rows have the same values.
+        dropped: number of holdout rows that were left out because training rows have the same values, or nearly the
+            same text.
         seconds: duration of its training; None where it was loaded.
         run: folder of its training history, or None.
         parent: weights digest of the first model of the lineage that it was unlearned from; None for a first model.
@@ -137,7 +138,10 @@ class TrainedModel:
 
 
 def checked_holdout(data: Data, holdout: Data | None) -> tuple[Data | None, int]:
-    """Return the holdout without rows whose values are also in the training rows.
+    """Return the holdout without rows whose values, or nearly whose text, are also in the training rows.
+
+    A model saw such a row in other words, and each reference that was trained on the copy saw it too, so that it is no
+    row that no model saw. All are left out, whatever a request names: the holdout is the same for every request.
 
     Returns:
         The remaining rows, and how many were dropped.
@@ -158,10 +162,21 @@ def checked_holdout(data: Data, holdout: Data | None) -> tuple[Data | None, int]
         raise HoldoutError(
             f"the holdout's classes {holdout.classes} are not the training rows' {data.classes}; give classes= for both"
         )
-    fresh = ~digests.known(holdout.value_digests, data.value_digests)
+    fresh = ~(digests.known(holdout.value_digests, data.value_digests) | _nearly_seen(holdout, data))
     kept = holdout if fresh.all() else holdout.select(fresh)
     if len(kept) < SMALLEST_HOLDOUT:
         raise HoldoutError(
-            f"the holdout has {len(kept)} rows that are not training rows; it needs {SMALLEST_HOLDOUT} or more"
+            f"the holdout has {len(kept)} rows that are not training rows or near copies of one; it needs {SMALLEST_HOLDOUT} or more"
         )
     return kept, int((~fresh).sum())
+
+
+def _nearly_seen(holdout: Data, data: Data) -> np.ndarray:
+    """Return which holdout rows nearly copy a training row ``(H,)``; looked up once for the same training rows."""
+    key = ("near copies", data.digest)
+    if key not in holdout.resolved:
+        seen = np.zeros(len(holdout), dtype=bool)
+        if near_copies.searchable(holdout) and near_copies.searchable(data):
+            seen[[pair.one for pair in near_copies.pairs(holdout, data)]] = True
+        holdout.resolved[key] = seen
+    return holdout.resolved[key]

@@ -2,13 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from neuralyzer.data import near_copies
 from neuralyzer.data.near_names import folded, nearest, suggestion
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
@@ -22,6 +23,7 @@ from neuralyzer.registry.location import (
     DerivedModel,
     Duplicate,
     Location,
+    NearCopy,
     NearName,
     RunHit,
 )
@@ -45,7 +47,8 @@ def locate(
     """Find the rows of a request in every registered data set, run, checkpoint and model.
 
     Subjects and row ids are looked up in the manifests alone. Ids that were only counted mean nothing in another data
-    set: where ``data`` is given, they are looked up there alone.
+    set: where ``data`` is given, they are looked up there alone. Near copies are searched for in ``data`` and in those of
+    ``also`` whose rows are at hand, such as ``manifests.unregistered("holdout", holdout, "holdout")``.
 
     Args:
         request: names the rows.
@@ -61,18 +64,20 @@ def locate(
         Where the rows are.
 
     Raises:
-        UsageError: if the request names classes or a predicate, and there is no ``data``.
+        UsageError: if the request names classes, a predicate or near copies, and there is no ``data``.
         UnknownSubjectError: if no data set has a subject or row.
         ForgetSetError: if a class or predicate selects no row of ``data``, or all.
         UnreadableError: if a manifest or a run is damaged.
     """
     began = time.perf_counter()
-    if data is None and (request.classes or request.where):
-        raise UsageError("a request by class or predicate needs the data itself: give data=")
+    if data is None and (request.classes or request.where or request.also_near):
+        raise UsageError("a request by class, predicate or near copies needs the data itself: give data=")
     versions = manifests.datasets(workspace)
     if data is not None and all(version.digest != data.digest for version in versions):
         versions.append(manifests.unregistered(name, data))
     known = {version.digest for version in versions}
+    at_hand = {version.digest: version.data for version in (*versions, *also) if version.data is not None}
+    at_hand |= {} if data is None else {data.digest: data}
     versions += [version for version in also if version.digest not in known]
     requested = _requested_rows(request, versions, data)
     holding = [(version, rows) for version, rows in zip(versions, requested, strict=True) if len(rows)]
@@ -91,6 +96,8 @@ def locate(
         bases=tuple(_base(one, models, versions, requested) for one in dict.fromkeys(bases) if one),
         seconds=time.perf_counter() - began,
         near=_near(request, versions),
+        near_copies=_near_copies(versions, requested, at_hand),
+        also_near=_also_near(request, versions, data),
     )
 
 
@@ -136,7 +143,7 @@ def _requested_rows(request: ErasureRequest, versions: Sequence[DatasetVersion],
                 else f"{what} {names} cannot be looked up: no data set is registered here; register one or give data="
             )
     chosen = [by_subject, by_id]
-    if data is not None and (request.classes or request.where):
+    if data is not None and (request.classes or request.where or request.also_near):
         ids = data.ids[request.positions(data)].tolist()
         tables = lookups.rows_by_id([version.manifest for version in versions], ids)
         chosen.append([_named(rows, v, given, "row_id") for rows, v in zip(tables, versions, strict=True)])
@@ -240,3 +247,45 @@ def _duplicates(versions: Sequence[DatasetVersion], requested: Sequence[pa.Table
         for version, rows in zip(versions, same, strict=True)
         for row in rows.to_pylist()
     )
+
+
+def _near_copies(
+    versions: Sequence[DatasetVersion], requested: Sequence[pa.Table], at_hand: Mapping[str, Data]
+) -> tuple[NearCopy, ...] | None:
+    """Return the rows at hand that nearly copy a requested row and are not requested; None where none can be read."""
+    searched = [
+        (version, at_hand[version.digest], table["position"].to_numpy())
+        for version, table in zip(versions, requested, strict=True)
+        if version.digest in at_hand and near_copies.searchable(at_hand[version.digest])
+    ]
+    if not searched:
+        return None
+    found: list[NearCopy] = []
+    for version, rows, own in searched:
+        closest: dict[int, NearCopy] = {}
+        for _, source, places in searched:
+            asked = source.select(np.sort(places))
+            for pair in near_copies.best(asked, rows) if len(asked) else ():
+                copied = asked.value_digests[pair.one] == rows.value_digests[pair.other]
+                if pair.other in own or copied:
+                    continue
+                copy = _copy(version, rows, pair, asked)
+                if pair.other not in closest or copy.similarity > closest[pair.other].similarity:
+                    closest[pair.other] = copy
+        found += closest.values()
+    return tuple(found)
+
+
+def _also_near(request: ErasureRequest, versions: Sequence[DatasetVersion], data: Data | None) -> tuple[NearCopy, ...]:
+    """Return the rows of the data that are requested only since they nearly copy one that the request names."""
+    if data is None or not request.also_near:
+        return ()
+    version = next(own for own in versions if own.digest == data.digest)
+    return tuple(_copy(version, data, pair, data) for pair in request.nearly_copied(data))
+
+
+def _copy(version: DatasetVersion, rows: Data, pair: near_copies.Pair, asked: Data) -> NearCopy:
+    return NearCopy(
+        str(rows.ids[pair.other]), str(rows.subjects[pair.other]), version.label, version.role, str(asked.ids[pair.one]),
+        pair.similarity,
+    )  # fmt: skip

@@ -75,6 +75,27 @@ class Duplicate:
 
 
 @dataclass(frozen=True)
+class NearCopy:
+    """A row that says nearly the same as a requested one (``data.near_copies``).
+
+    Attributes:
+        row: id of the row.
+        subject: to whom it belongs.
+        dataset: name and start of the digest of the version that has it.
+        role: of that version.
+        like: id of the requested row that is most similar.
+        similarity: Jaccard similarity of the two rows' shingles, 0 to 1.
+    """
+
+    row: str
+    subject: str
+    dataset: str
+    role: str
+    like: str
+    similarity: float
+
+
+@dataclass(frozen=True)
 class NearName:
     """A subject outside the request whose name differs from a requested one in spelling alone.
 
@@ -151,6 +172,9 @@ class Location:
         derived: registered models that are copies of models that saw the rows, or were made from them.
         bases: pretrained weights that such models started from.
         near: other subjects with names similar to one in the request; their rows are not part of the request.
+        near_copies: other rows that say nearly the same, exact duplicates aside; None where none could be searched for,
+            since no rows of tokens are at hand or the extra ``language`` is missing.
+        also_near: rows that are part of the request only since they nearly copy, or copy, one that it names.
     """
 
     rows: int
@@ -163,6 +187,8 @@ class Location:
     derived: tuple[DerivedModel, ...] = ()
     bases: tuple[Base, ...] = ()
     near: tuple[NearName, ...] = ()
+    near_copies: tuple[NearCopy, ...] | None = None
+    also_near: tuple[NearCopy, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the location as plain values for JSON."""
@@ -208,6 +234,12 @@ class Location:
             parts.append(Text(f"{_count(len(self.duplicates), 'other row')} of equal content:"))
             shown = [(copy.row, copy.subject, copy.dataset) for copy in self.duplicates[:SHOWN]]
             parts.append(_table(("row", "subject", "data set"), shown))
+        for copies, what in (
+            (self.near_copies, "of nearly the same text, not part of the request"), (self.also_near, "of nearly the same text, part of the request"),
+        ):  # fmt: skip
+            if copies:
+                parts.append(Text(f"{_count(len(copies), 'other row')} {what}:"))
+                parts.append(_near_copies(copies))
         if self.near:
             parts.append(
                 Text("names that are much like one that was asked for; their rows are not part of the request:")
@@ -217,6 +249,14 @@ class Location:
         if self.unreachable:
             parts.append(Text(f"not searched, data set not registered: {', '.join(self.unreachable)}"))
         return Group(*parts)
+
+
+def _near_copies(copies: Sequence[NearCopy]) -> Table:
+    alike = [
+        (hit.row, hit.subject, f"{hit.dataset} ({hit.role})", hit.like, f"{hit.similarity:.2f}")
+        for hit in copies[:SHOWN]
+    ]
+    return _table(("row", "subject", "data set", "like row", "similarity"), alike)
 
 
 def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,6 +44,7 @@ class DatasetVersion:
         role: ``training``, ``holdout``, or a word of the user.
         numbered: whether the row ids were only counted, so that they mean nothing in another version.
         manifest: the manifest: its file, or a table where the version is not registered.
+        data: the rows themselves, if they are at hand; near copies are searched for in such versions alone.
     """
 
     name: str
@@ -52,6 +53,7 @@ class DatasetVersion:
     role: str
     numbered: bool
     manifest: Manifest
+    data: Data | None = field(default=None, compare=False, repr=False)
 
     @property
     def label(self) -> str:
@@ -114,7 +116,7 @@ def datasets(workspace: Workspace | Path | str) -> list[DatasetVersion]:
 
 def unregistered(name: str, data: Data, role: str = "training") -> DatasetVersion:
     """Return given data as a version whose manifest is in memory."""
-    return DatasetVersion(name, data.digest, len(data), role, data.numbered, table_of(data))
+    return DatasetVersion(name, data.digest, len(data), role, data.numbered, table_of(data), data)
 
 
 def table_of(data: Data) -> pa.Table:

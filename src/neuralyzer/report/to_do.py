@@ -62,6 +62,12 @@ def _rows(located: Mapping[str, Any]) -> Iterator[str]:
         )
     if copies := count(located.get("duplicates")):
         yield f"Find out whose it is: {plural(copies, 'row')} of equal content under other names, which this case did not cover."
+    training = [copy for copy in located.get("near_copies") or () if copy["role"] == "training"]
+    if training:
+        yield (
+            f"Decide whether {plural(len(training), 'row')} of other people that nearly copy these are to go too "
+            "(--also-near); this case did not cover them."
+        )
 
 
 def _hold(verification: Mapping[str, Any]) -> Iterator[str]:

@@ -109,6 +109,28 @@ def rows(result: Mapping[str, Any]) -> str:
     return text + (f" in {' and '.join(places)}." if places else ".")
 
 
+def nearly_the_same(located: Mapping[str, Any]) -> str:
+    """Return how many rows say nearly the same as the requested ones; empty where there are none."""
+    text, copies = "", located.get("near_copies") or ()
+    held_out = count([copy for copy in copies if copy["role"] == "holdout"])
+    if other := count(copies) - held_out:
+        text += (
+            f" {plural(other, 'row')} of other people {'says' if other == 1 else 'say'} nearly the same; the request does "
+            "not cover them."
+        )
+    if held_out:
+        text += (
+            f" {plural(held_out, 'holdout row')} {'says' if held_out == 1 else 'say'} nearly the same, and "
+            f"{'is' if held_out == 1 else 'are'} not counted as unseen."
+        )
+    if taken := count(located.get("also_near")):
+        text += (
+            f" {plural(taken, 'row')} of other people {'was' if taken == 1 else 'were'} forgotten with them, since "
+            f"{'it says' if taken == 1 else 'they say'} nearly the same."
+        )
+    return text
+
+
 def located(result: Mapping[str, Any]) -> str:
     """Return where the rows are, and which other rows or names are similar."""
     located, text = result.get("located") or {}, rows(result)
@@ -127,6 +149,7 @@ def located(result: Mapping[str, Any]) -> str:
             f" {plural(copies, 'exact duplicate')} of these rows {'lies' if copies == 1 else 'lie'} under other names, "
             "which the request does not cover."
         )
+    text += nearly_the_same(located)
     derived = located.get("derived") or ()
     for reachable, words in ((True, "can be reached"), (False, "cannot be reached")):
         models = [f"{model['name']} ({model['kind']})" for model in derived if model["reachable"] is reachable]
