@@ -42,6 +42,7 @@ PUBLIC = [
     "__version__",
     "audit",
     "audit_rows",
+    "audit_texts",
     "forget",
     "locate",
     "methods",
@@ -50,7 +51,7 @@ PUBLIC = [
     "register_model",
     "verify",
 ]
-FUNCTIONS = ["audit", "audit_rows", "forget", "locate", "plan", "record", "register_model", "verify"]
+FUNCTIONS = ["audit", "audit_rows", "audit_texts", "forget", "locate", "plan", "record", "register_model", "verify"]
 HEAVY = ["torch", "sklearn", "numpy", "scipy", "pyarrow", "duckdb", "altair"]
 
 

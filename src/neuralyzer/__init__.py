@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from neuralyzer.unlearning.task import Task as Task
     from neuralyzer.verification.audit import audit as audit
     from neuralyzer.verification.claim import audit_rows as audit_rows
+    from neuralyzer.verification.texts_claim import audit_texts as audit_texts
     from neuralyzer.verification.verify import verify as verify
     from neuralyzer.workspace.paths import Workspace as Workspace
     from neuralyzer.workspace.policy import Policy as Policy
@@ -58,6 +59,7 @@ __all__ = [  # noqa: F822  __getattr__ has them
     "__version__",
     "audit",
     "audit_rows",
+    "audit_texts",
     "forget",
     "locate",
     "methods",
@@ -87,6 +89,7 @@ _HOMES = {
     "Workspace": "workspace.paths",
     "audit": "verification.audit",
     "audit_rows": "verification.claim",
+    "audit_texts": "verification.texts_claim",
     "forget": "cases.forget",
     "locate": "registry.locate",
     "plan": "planning.plan",

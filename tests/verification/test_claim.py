@@ -125,7 +125,7 @@ def test_closed_cases_are_named_for_their_rows_may_be_the_claimants(claim_world)
     ids = claim_world.references.pool_index.ids.copy()
     ids[:7] = ""
     erased = replace(claim_world.references, pool_index=replace(claim_world.references.pool_index, ids=ids))
-    (note,) = _notes(erased, 0, (), 0, 0)
+    (note,) = _notes(erased, registered=0, subjects=(), holdout=0, repeated=0)
     assert note.startswith("7 rows were erased from the register")
 
 

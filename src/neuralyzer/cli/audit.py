@@ -25,10 +25,14 @@ def run(
     project: ProjectFile = PROJECT,
     json: Json = False,
 ) -> None:
-    """Measure how much of a request's rows the model remembers; a finished audit exits 0 whatever it found."""
+    """Measure how much of a request's rows the model remembers; a finished audit exits 0 whatever it found.
+
+    A claim on a language model that has no references is judged beside the holdout's people, and never forgotten.
+    """
     from neuralyzer.cli.project import Project
     from neuralyzer.verification.audit import audit
     from neuralyzer.verification.claim import audit_rows
+    from neuralyzer.verification.texts_claim import audit_texts, possible
 
     if rows is not None and (subject or row or class_ or where):
         raise UsageError("--rows brings its own rows; leave out --subject, --row, --class and --where")
@@ -39,5 +43,10 @@ def run(
         result = audit(oracle, erasure, opened.references(oracle), opened.workspace.policy)
         answer(result.to_dict(), result, json)
     else:
-        claim = audit_rows(oracle, opened.rows.claimed(rows), opened.references(oracle), opened.workspace.policy)
+        claimed, pool, policy = opened.rows.claimed(rows), opened.references(oracle), opened.workspace.policy
+        claim = (
+            audit_texts(oracle, claimed, opened.rows.whole_holdout, policy)
+            if pool is None and possible(oracle)
+            else audit_rows(oracle, claimed, pool, policy)
+        )
         answer(claim.to_dict(), claim, json)

@@ -8,9 +8,8 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
-from neuralyzer.errors import ForgetSetError, ReferencesError, UsageError
+from neuralyzer.errors import ReferencesError, UsageError
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.pool import References
@@ -23,9 +22,9 @@ from neuralyzer.trace.residual import Trace
 from neuralyzer.trace.self_check import SelfCheck, self_check
 from neuralyzer.trace.verdict import Verdict, counting, decide
 from neuralyzer.verification.audit import families_view, not_measured_view
+from neuralyzer.verification.claimed_rows import left_out_notes, require_same_inputs, unregistered
 from neuralyzer.verification.controls import Controls, controls_view, groups_of, original_control
 from neuralyzer.verification.words import colour, shares
-from neuralyzer.workspace import digests
 from neuralyzer.workspace.policy import Policy
 
 FEWEST_MEMBERS = 12  # of a split, from which the variance of a claim's scores is estimated
@@ -122,7 +121,7 @@ def audit_rows(oracle: TrainedModel, rows: Data, references: References | None, 
     if references is None:
         raise ReferencesError("a claim needs references with their weights kept; make them with keep_weights = true")
     _require_same_shape(oracle, rows, references)
-    tested, left_out = _unregistered(oracle, rows)
+    tested, left_out = unregistered(oracle, rows)
     split = references.tuning
     tables = _usable(split, policy.alpha)
     readings = _read(references, oracle, tested, list(tables))
@@ -156,7 +155,7 @@ def _require_same_shape(oracle: TrainedModel, rows: Data, references: References
     """Refuse rows that the model cannot read, by the shape and type of their features and targets."""
     trained, claimed = oracle.data.gather([0])[0], rows.gather([0])[0]
     if isinstance(trained, dict) or isinstance(claimed, dict):
-        _require_same_inputs(trained, claimed)
+        require_same_inputs(trained, claimed)
     elif trained.shape[1:] != claimed.shape[1:]:
         wanted, given = tuple(trained.shape[1:]), tuple(claimed.shape[1:])
         raise UsageError(f"the claimant's rows have features of shape {given}; the training rows have {wanted}")
@@ -171,38 +170,11 @@ def _require_same_shape(oracle: TrainedModel, rows: Data, references: References
         if int(rows.y.min()) < 0 or int(rows.y.max()) >= classes:
             label = int(rows.y.max()) if int(rows.y.max()) >= classes else int(rows.y.min())
             raise UsageError(f"the claimant's rows have class {label}; the model's classes are 0 to {classes - 1}")
-    elif rows.y.numel() != len(rows) * int(references.head["outputs"]):
+    elif rows.y.numel() != len(rows) * oracle.data.gather([0])[1].numel():
         raise UsageError(
             f"the claimant's rows have targets of shape {tuple(rows.y.shape[1:])}; the training rows have "
             f"{tuple(oracle.data.y.shape[1:])}"
         )
-
-
-def _require_same_inputs(trained: Inputs, claimed: Inputs) -> None:
-    """Refuse a claimant's inputs that have other names than the training rows'."""
-    names, given = (sorted(x) if isinstance(x, dict) else ["one tensor"] for x in (trained, claimed))
-    if names != given:
-        raise UsageError(f"the claimant's rows have {', '.join(given)}; the training rows have {', '.join(names)}")
-
-
-def _unregistered(oracle: TrainedModel, rows: Data) -> tuple[Data, dict[str, Any]]:
-    """Return the rows that no register holds, and the numbers of those that were left out."""
-    contents = rows.value_digests
-    registered = digests.known(contents, oracle.data.value_digests)
-    subjects = np.unique(oracle.data.subjects[digests.known(oracle.data.value_digests, contents)])
-    holdout = digests.known(contents, oracle.require_holdout().value_digests) & ~registered
-    first = np.zeros(len(rows), dtype=bool)
-    first[np.unique(contents, return_index=True)[1]] = True
-    left = first & ~registered & ~holdout
-    if not left.any():
-        whose = f"{registered.sum()} stand in the training data ({_named(subjects.tolist())}; use --subject)"
-        where = whose if registered.any() else "all stand in the holdout"
-        raise ForgetSetError(f"none of the claimant's {len(rows)} rows is unknown: {where}")
-    left_out = {
-        "registered": int(registered.sum()), "subjects": tuple(str(name) for name in subjects),
-        "holdout": int(holdout.sum()), "repeated": int((~first & ~registered & ~holdout).sum()),
-    }  # fmt: skip
-    return rows.select(left), left_out
 
 
 def _usable(split: ReferenceSplit, alpha: float) -> dict[str, NullTable]:
@@ -255,20 +227,10 @@ def _sentence(verdict: Verdict, families: Sequence[dict[str, Any]], p: float, wh
     }[verdict]
 
 
-def _notes(
-    references: References, registered: int, subjects: Sequence[str], holdout: int, repeated: int
-) -> tuple[str, ...]:
+def _notes(references: References, **left_out: Any) -> tuple[str, ...]:
     erased = int((references.pool_index.ids == "").sum())
-    counts = {
-        f"{registered} of these rows are in the training data, {_named(subjects)}: use --subject.": registered,
-        f"{holdout} of these rows are in the holdout; they were left out.": holdout,
-        f"{repeated} of these rows repeat another; they were left out.": repeated,
+    of_erased = (
         f"{erased} rows were erased from the register by closed cases; were these among them, references saw them and "
-        "the trace is read too low.": erased,
-    }  # fmt: skip
-    return tuple(note for note, count in counts.items() if count)
-
-
-def _named(subjects: Sequence[str]) -> str:
-    shown = ", ".join(subjects[:3]) + (f" and {len(subjects) - 3} more" if len(subjects) > 3 else "")
-    return f"subject{'s' if len(subjects) > 1 else ''} {shown}"
+        "the trace is read too low."
+    )
+    return (*left_out_notes(**left_out), *([of_erased] if erased else []))
