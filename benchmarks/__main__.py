@@ -10,19 +10,21 @@ from benchmarks import (
     influence,
     large,
     locate,
+    near_copies,
     pool,
     power,
     reproduction,
     scaling,
     speed,
+    texts_claims,
 )
 
 ALL = {
     "locate": locate, "pool": pool, "curvature": curvature, "influence": influence,
     "attacks": attacks, "claims": claims, "power": power, "large": large, "scaling": scaling, "speed": speed,
-    "reproduction": reproduction, "groups": groups,
+    "reproduction": reproduction, "groups": groups, "near_copies": near_copies, "texts_claims": texts_claims,
 }  # fmt: skip
-QUICK = ["locate", "pool", "curvature", "influence"]
+QUICK = ["locate", "near_copies", "pool", "curvature", "influence"]
 
 
 def main() -> None:
