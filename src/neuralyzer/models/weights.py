@@ -10,7 +10,7 @@ from torch import nn
 
 from neuralyzer._moved import old_arguments
 from neuralyzer.errors import StorageError, WeightsError
-from neuralyzer.models.kinds.kind import OnFrozenBase, Restorable
+from neuralyzer.models.kinds.kind import InFolder, OnFrozenBase, Restorable
 from neuralyzer.workspace import atomic, digests
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -116,12 +116,12 @@ def _tensors(path: Path) -> dict[str, torch.Tensor] | None:
 
 
 def load_into(module: nn.Module, path: Path, name: str | None = None) -> nn.Module:
-    """Load a safetensors file into ``module``.
+    """Load a safetensors file, or a folder of the model's kind, into ``module``.
 
     Args:
         module: of the file's architecture.
-        path: of the file.
-        name: of the file in error messages; its path by default.
+        path: of the file or folder.
+        name: of it in error messages; its path by default.
 
     Returns:
         ``module``.
@@ -131,6 +131,8 @@ def load_into(module: nn.Module, path: Path, name: str | None = None) -> nn.Modu
     """
     if path.suffix in {".pt", ".pth", ".pkl", ".bin", ".ckpt"}:
         raise WeightsError(f"{path} is a pickle, which can run code; convert it to safetensors")
+    if path.is_dir() and isinstance(module, InFolder):
+        return fill(module, module.read_folder(path, name or str(path)), name or str(path))
     try:
         tensors = safetensors.torch.load_file(path)
     except FileNotFoundError:
