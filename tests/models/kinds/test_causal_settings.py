@@ -32,6 +32,9 @@ def gradient(recipe, rows, seen=None):
     """The gradient of one step on 16 rows, as what plain gradient descent at rate 1 takes off the weights."""
     recipe = replace(recipe, optimizer=lambda parameters: torch.optim.SGD(parameters, 1.0), clip=None)
     module = recipe.module(3)
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0  # GPT-2 has some, and portions draw others than the whole batch
     with torch.no_grad():
         for value in training.trainable(module):
             value.add_(0.01 * torch.randn(value.shape, generator=torch.Generator().manual_seed(value.numel())))
