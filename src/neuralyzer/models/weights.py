@@ -1,6 +1,7 @@
 """Weights on disk: safetensors files, checked before they are used."""
 
 import copy
+import shutil
 from pathlib import Path
 
 import safetensors
@@ -40,6 +41,36 @@ def save(module: nn.Module, path: Path) -> Path:
         return atomic.write_with(path, lambda part: safetensors.torch.save_file(tensors, part))
     except safetensors.SafetensorError as error:
         raise StorageError(f"cannot write {path}: {error}; free space or choose another folder") from error
+
+
+def save_folder(module: nn.Module, folder: Path, file: Path) -> Path | None:
+    """Write the folder from which other libraries read a model.
+
+    Args:
+        module: the model.
+        folder: is made where it is missing.
+        file: that ``save`` wrote of it; linked where the file system can, else copied.
+
+    Returns:
+        ``folder``; None for a kind of model that no other library reads from a folder.
+
+    Raises:
+        StorageError: if the disk is full or the folder cannot be written.
+    """
+    if not isinstance(module, InFolder):
+        return None
+    atomic.make_folder(folder)
+    named = folder / module.file_name
+    try:
+        named.unlink(missing_ok=True)
+        try:
+            named.hardlink_to(file)
+        except OSError:
+            shutil.copyfile(file, named)
+        module.describe_in(folder)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error}; free space or choose another folder") from error
+    return folder
 
 
 def digest(module: nn.Module) -> str:
@@ -131,8 +162,9 @@ def load_into(module: nn.Module, path: Path, name: str | None = None) -> nn.Modu
     """
     if path.suffix in {".pt", ".pth", ".pkl", ".bin", ".ckpt"}:
         raise WeightsError(f"{path} is a pickle, which can run code; convert it to safetensors")
-    if path.is_dir() and isinstance(module, InFolder):
-        return fill(module, module.read_folder(path, name or str(path)), name or str(path))
+    folder = module.folder_of(path) if isinstance(module, InFolder) else None
+    if folder is not None and isinstance(module, InFolder):
+        return fill(module, module.read_folder(folder, name or str(path)), name or str(path))
     try:
         tensors = safetensors.torch.load_file(path)
     except FileNotFoundError:

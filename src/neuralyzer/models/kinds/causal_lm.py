@@ -146,10 +146,18 @@ class Reader(nn.Module):
                     f"cut them by max_length={longest}"
                 )
 
-    def write_folder(self, folder: Path) -> None:
-        """Write a folder that ``AutoModelForCausalLM.from_pretrained`` loads."""
-        weights.save(self, folder / model_folders.MODEL)
-        model_folders.write_model(folder, self.model, self._base)
+    @property
+    def file_name(self) -> str:
+        """Return the name of the weights in a model's folder."""
+        return model_folders.MODEL
+
+    def describe_in(self, folder: Path) -> None:
+        """Write configuration and tokenizer, so that ``AutoModelForCausalLM.from_pretrained`` loads the folder."""
+        model_folders.describe_model(folder, self.model, self._base)
+
+    def folder_of(self, path: Path) -> Path | None:
+        """Return the folder of an adapter or a model at ``path``; None where it is a file without a configuration."""
+        return model_folders.folder_of(path)
 
     def read_folder(self, folder: Path, name: str) -> dict[str, Tensor]:
         """Return the tensors in a whole model's folder."""
@@ -173,9 +181,13 @@ class AdaptedReader(Reader):
         trained = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
         return {PREFIX + name.replace(".default.", "."): value.detach() for name, value in trained.items()}
 
-    def write_folder(self, folder: Path) -> None:
-        """Write a folder that ``PeftModel.from_pretrained`` loads."""
-        weights.save(self, folder / model_folders.ADAPTER)
+    @property
+    def file_name(self) -> str:
+        """Return the name of the weights in an adapter's folder."""
+        return model_folders.ADAPTER
+
+    def describe_in(self, folder: Path) -> None:
+        """Write the configuration, so that ``PeftModel.from_pretrained`` loads the folder."""
         self._lora.config(self.model, self._base).save_pretrained(str(folder))
 
     def read_folder(self, folder: Path, name: str) -> dict[str, Tensor]:

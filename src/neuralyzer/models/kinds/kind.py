@@ -70,10 +70,20 @@ class OnFrozenBase(Protocol):
 
 @runtime_checkable
 class InFolder(Protocol):
-    """A model that other libraries read from a folder of files, such as PEFT's of an adapter."""
+    """A model that other libraries read from a folder of files, such as PEFT's of an adapter.
 
-    def write_folder(self, folder: Path) -> None:
-        """Write the folder; its file of weights is the one that ``weights.save`` writes."""
+    Attributes:
+        file_name: of the weights in such a folder; the file is the one that ``weights.save`` writes.
+    """
+
+    @property
+    def file_name(self) -> str: ...  # noqa: D102
+
+    def describe_in(self, folder: Path) -> None:
+        """Write what such a folder has beside the weights, such as their configuration."""
+
+    def folder_of(self, path: Path) -> Path | None:
+        """Return the folder that a path names, itself or by its file of weights; None where it is a file alone."""
 
     def read_folder(self, folder: Path, name: str) -> dict[str, Tensor]:
         """Return the tensors in such a folder, by the names in which the model is kept.

@@ -59,16 +59,20 @@ def file_of(path: Path) -> Path:
     return next((path / name for name in (ADAPTER, MODEL) if (path / name).exists()), path)
 
 
-def base_in(path: Path) -> Path | None:
-    """Return the folder that the configuration of the adapter at ``path`` names as its base; None where it is not here.
+def folder_of(path: Path) -> Path | None:
+    """Return the folder of an adapter or a model, given itself or its file; None of a file without a configuration."""
+    if path.is_dir():
+        return path
+    config = {ADAPTER: ADAPTER_CONFIG, MODEL: MODEL_CONFIG}.get(path.name)
+    return path.parent if config is not None and (path.parent / config).exists() else None
 
-    Args:
-        path: the adapter's folder, or its file of weights.
-    """
-    config = (path if path.is_dir() else path.parent) / ADAPTER_CONFIG
-    if path.name not in (ADAPTER, config.parent.name) or not config.exists():
+
+def base_in(path: Path) -> Path | None:
+    """Return the folder that an adapter's configuration names as its base; None where it names none that is here."""
+    folder = folder_of(path)
+    if folder is None or not (folder / ADAPTER_CONFIG).exists():
         return None
-    base = Path(str(atomic.read_json(config).get("base_model_name_or_path") or ""))
+    base = Path(str(atomic.read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path") or ""))
     return base if (base / MODEL_CONFIG).exists() else None
 
 
@@ -134,7 +138,7 @@ def model_tensors(folder: Path, words: int, name: str) -> dict[str, Tensor]:
     return _read(folder, MODEL, name)
 
 
-def write_model(folder: Path, model: Any, base: str) -> None:
+def describe_model(folder: Path, model: Any, base: str) -> None:
     """Write configuration and tokenizer of a whole model, whose weights stand beside them."""
     model.config.save_pretrained(folder)
     if model.generation_config is not None:
