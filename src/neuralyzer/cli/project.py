@@ -17,6 +17,7 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import DataChangedError, WeightsError
 from neuralyzer.models import threads
+from neuralyzer.models.kinds import model_folders
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.building import folder_of
@@ -95,8 +96,8 @@ class Project:
 
     @property
     def weights(self) -> Path:
-        """Return the file of the original weights."""
-        return self.root / str(self.tables["model"]["weights"])
+        """Return the file of the original weights, also where an adapter's or a model's folder is named."""
+        return model_folders.file_of(self.root / str(self.tables["model"]["weights"]))
 
     @property
     def run(self) -> Path:

@@ -21,6 +21,7 @@ def run(every: Every = 500, device: Device = None, project: ProjectFile = PROJEC
 
     from neuralyzer.cli.project import Project
     from neuralyzer.models import reading, weights
+    from neuralyzer.models.kinds.kind import InFolder
     from neuralyzer.models.placement import as_device
     from neuralyzer.models.trained import TrainedModel
     from neuralyzer.registry.manifests import register_dataset
@@ -45,6 +46,8 @@ def run(every: Every = 500, device: Device = None, project: ProjectFile = PROJEC
     oracle = TrainedModel.fit(recipe, opened.data, opened.holdout, progress(json), recorder, opened.run, device)
     recorder.finish(oracle.model)
     weights.save(oracle.model, opened.weights)
+    if isinstance(oracle.model, InFolder) and opened.weights.name == oracle.model.file_name:
+        oracle.model.describe_in(opened.weights.parent)  # so that other libraries read it
     facts = {
         "weights": oracle.digest, "file": str(opened.weights), "data": opened.data.digest, "recipe": recipe.digest,
         "seconds": oracle.seconds, "rows": len(opened.data), "size": opened.data.size, "run": str(opened.run), "holdout_dropped": oracle.dropped, "threads": torch.get_num_threads(),
