@@ -53,7 +53,7 @@ class Recipe:
         precision: number format of forward passes, ``float32`` or ``bf16`` (mixed precision).
         train: the user's own training, ``train(data, seed, device, progress) -> Module``, in place of the loop.
         command: the user's own training command with ``{rows}``, ``{seed}`` and ``{weights}`` in it; the last may
-            be called ``{out}``.
+            be called ``{out}``. ``{rows}`` is a Parquet file whose column ``id`` has the ids of the rows to train on.
         kind: of model; a torch module by default, see ``estimator`` for scikit-learn.
     """
 
