@@ -50,11 +50,14 @@ def test_what_init_writes_is_read_and_trained(project):
     found = project("locate", "--subject", "a00", "--json").json
     assert found["rows"] == 5
     assert project("status").code == 0
+    assert project("register-model", "start", "base/model.safetensors", "--kind", "base").code == 0
+    assert [own["name"] for own in project("locate", "--subject", "a00", "--json").json["bases"]] == ["start"]
     assert "oracle.py exists already" in project("init", "--base", "base", "--project", "other.toml").complaint
-    # a folder may be named in place of its file
-    file = project.path("neuralyzer.toml")
-    file.write_text(file.read_text().replace("adapter/adapter_model.safetensors", "adapter"))
     assert project("locate", "--where", "prompt like '%year 3%'", "--json").json["rows"] == 14
+    assert "exists already, and nothing is overwritten" in project("train").complaint
+    # its file may be named in place of the folder
+    file = project.path("neuralyzer.toml")
+    file.write_text(file.read_text().replace('weights = "adapter"', 'weights = "adapter/adapter_model.safetensors"'))
     assert "exists already, and nothing is overwritten" in project("train").complaint
 
 

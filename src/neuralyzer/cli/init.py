@@ -15,7 +15,7 @@ Base = Annotated[
     Path | None, typer.Option(help="Hugging Face folder of a language model's base; its recipe is written too.")
 ]
 Weights = Annotated[
-    str | None, typer.Option(help="The model's weights: by default oracle.safetensors; with --base an adapter's.")
+    str | None, typer.Option(help="The model's weights: by default oracle.safetensors; with --base the folder adapter.")
 ]
 Train = Annotated[
     str | None, typer.Option(help="Training rows: .parquet, .csv or .jsonl; by default train.parquet or train.jsonl.")
@@ -27,7 +27,6 @@ Holdout = Annotated[
 Target = Annotated[str, typer.Option(help="Column of the targets; texts have none.")]
 Column = Annotated[str, typer.Option(help="Column that says whose row it is.")]
 Id = Annotated[str, typer.Option(help="Column of the row ids; without it rows are numbered.")]
-ADAPTER = "adapter/adapter_model.safetensors"
 EXAMPLE = "Example: neuralyzer init --recipe oracle:recipe --train train.parquet --target label --subject customer"
 
 
@@ -58,7 +57,7 @@ def run(
     if existing:
         raise UsageError(f"{existing[0]} exists already; edit it, or remove it first")
     values = {
-        "recipe": recipe, "weights": weights or ("oracle.safetensors" if base is None else ADAPTER),
+        "recipe": recipe, "weights": weights or ("oracle.safetensors" if base is None else "adapter"),
         "train": train or f"train.{kind}", "holdout": holdout or f"holdout.{kind}", "target": target, "subject": subject,
         "base": None if base is None else os.path.relpath(base, root), "rest": REST.format(size=64 if base is None else 32),
         "id": f'id = "{id}"                  ' if id else '# id = "row_id"              ',

@@ -73,7 +73,10 @@ class Project:
     @property
     def named(self) -> dict[str, str]:
         """Return the names of organisation, model and training rows in reports."""
-        return {"model": self.weights.name, "data": str(self.tables["data"]["train"])} | self.tables.get("report", {})
+        return {
+            "model": Path(str(self.tables["model"]["weights"])).name,
+            "data": str(self.tables["data"]["train"]),
+        } | self.tables.get("report", {})
 
     def settle_threads(self) -> None:
         """Set torch's number of threads to the fastest for the recipe, which is timed once and then read."""

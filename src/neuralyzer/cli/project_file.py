@@ -64,7 +64,7 @@ LANGUAGE = """\
 
 [model]
 recipe = "{recipe}"          # module:attribute, a neuralyzer.Recipe or a function that gives one
-weights = "{weights}"        # in PEFT's folder; 'neuralyzer train' writes it, or name your own
+weights = "{weights}"          # PEFT's folder; 'neuralyzer train' writes it, or name your own
 
 [data]
 train = "{train}"            # .jsonl, .parquet, .csv or a folder of datasets; with messages, prompt and completion, or text

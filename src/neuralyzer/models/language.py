@@ -73,9 +73,9 @@ def row_readings(hidden: Tensor, head: nn.Module, targets: Tensor, wanted: Tenso
             parts.append(checkpoint(token_readings, states, head, tokens, use_reentrant=False))
         else:
             parts.append(token_readings(states, head, tokens))
-    count = wanted.sum(1).to(hidden.dtype)
+    count = wanted.sum(1).float()  # bfloat16 counts to 256
     sums = torch.zeros(len(hidden), 3, dtype=torch.float32, device=hidden.device).index_add(0, rows, torch.cat(parts))
-    return torch.cat([sums / count[:, None], count[:, None].float()], 1)
+    return torch.cat([sums / count[:, None], count[:, None]], 1)
 
 
 def token_readings(states: Tensor, head: nn.Module, targets: Tensor) -> Tensor:

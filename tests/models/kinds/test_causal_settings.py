@@ -10,7 +10,7 @@ import torch
 import neuralyzer as nz
 from neuralyzer.data import batches
 from neuralyzer.errors import UsageError
-from neuralyzer.models import reading, schedules, training
+from neuralyzer.models import language, reading, schedules, training
 from neuralyzer.models.kinds import bases
 from tests.models.language_worlds import made_base, pairs, write
 
@@ -123,6 +123,14 @@ def test_a_base_in_bfloat16_with_adapters_in_float32(base, rows):
     assert kinds == {True: torch.float32, False: torch.bfloat16} and recipe.digest != plain.digest
     losses = [reading.mean_loss(own.module(), own.objective, rows) for own in (recipe, plain)]
     assert losses[0] == pytest.approx(losses[1], rel=0.01) and losses[0] != losses[1]
+
+
+def test_long_rows_are_counted_exactly_in_bfloat16():
+    hidden, head = torch.ones(1, 301, 2, dtype=torch.bfloat16), torch.nn.Linear(2, 4, bias=False).bfloat16()
+    readings = language.row_readings(hidden, head, torch.zeros(1, 301, dtype=torch.int64), torch.ones(1, 301).bool())
+    alone = language.row_readings(hidden[:, :1], head, torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1).bool())
+    assert float(readings[0, language.TOKENS]) == 301
+    assert float(readings[0, language.LOSS]) == pytest.approx(float(alone[0, language.LOSS]), rel=1e-6)
 
 
 def test_a_recipe_is_the_same_wherever_its_base_stands_and_another_on_another_base(base, tmp_path):
