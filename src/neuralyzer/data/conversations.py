@@ -111,12 +111,12 @@ class Texts:
         x = batches.tokens(sequences)
         x[batches.TARGETS] = batches.tokens(targets)[batches.IDS]
         count = x[batches.TARGETS][:, 1:].sum(1).float()
-        subjects, ids = self._column(table, self.subject, path), self._column(table, self.id, path)
+        subjects, row_ids = self._column(table, self.subject, path), self._column(table, self.id, path)
         if subjects is not None and self.subject_key is not None:
             subjects = all_keyed(self.subject_key, subjects)
-        if ids is not None:
-            ids = texts.as_texts(ids, f"{path}: {self.id!r}")
-        return Parts(ArrayRows(x, count), subjects, ids, None, TableColumns(table))
+        if row_ids is not None:
+            row_ids = texts.as_texts(row_ids, f"{path}: {self.id!r}")
+        return Parts(ArrayRows(x, count), subjects, row_ids, None, TableColumns(table))
 
     def _table(self, path: Path) -> pa.Table:
         if is_saved(path):

@@ -126,11 +126,14 @@ def test_a_base_in_bfloat16_with_adapters_in_float32(base, rows):
 
 
 def test_long_rows_are_counted_exactly_in_bfloat16():
-    hidden, head = torch.ones(1, 301, 2, dtype=torch.bfloat16), torch.nn.Linear(2, 4, bias=False).bfloat16()
+    hidden, head = (
+        torch.ones(1, 301, 2, dtype=torch.bfloat16),
+        torch.nn.Linear(2, 4, bias=False).bfloat16().requires_grad_(False),
+    )
     readings = language.row_readings(hidden, head, torch.zeros(1, 301, dtype=torch.int64), torch.ones(1, 301).bool())
     alone = language.row_readings(hidden[:, :1], head, torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1).bool())
     assert float(readings[0, language.TOKENS]) == 301
-    assert float(readings[0, language.LOSS]) == pytest.approx(float(alone[0, language.LOSS]), rel=1e-6)
+    assert float(readings[0, language.LOSS]) == pytest.approx(float(alone[0, language.LOSS]), rel=1e-5)
 
 
 def test_a_recipe_is_the_same_wherever_its_base_stands_and_another_on_another_base(base, tmp_path):
