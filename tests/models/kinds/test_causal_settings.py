@@ -10,8 +10,10 @@ import torch
 import neuralyzer as nz
 from neuralyzer.data import batches
 from neuralyzer.errors import UsageError
-from neuralyzer.models import language, reading, schedules, training
+from neuralyzer.models import language, reading, schedules, training, weights
 from neuralyzer.models.kinds import bases
+from neuralyzer.registry.history import History
+from neuralyzer.registry.record import Recorder
 from tests.models.language_worlds import made_base, pairs, write
 
 LORA = {"r": 4, "alpha": 8}
@@ -143,6 +145,22 @@ def test_a_recipe_is_the_same_wherever_its_base_stands_and_another_on_another_ba
     other = made_base(tmp_path / "other", "llama", steps=1)
     assert len({nz.Recipe.causal_lm(folder, None).digest for folder in (base, other)}) == 2
     assert nz.Recipe.causal_lm(base).base == bases.digest_of(base) in nz.Recipe.causal_lm(base).bases
+
+
+def test_a_recorded_training_by_the_recipe_is_replayed_bit_by_bit(base, rows, tmp_path):
+    recipe = nz.Recipe.causal_lm(base, LORA, epochs=2, batch_tokens=64, schedule="cosine", warmup=0.2)
+    recorder = Recorder(tmp_path / "run", rows, every=3, recipe=recipe.digest, seed=recipe.seed, base=recipe.base)
+    oracle = nz.TrainedModel.fit(recipe, rows, observer=recorder)
+    recorder.finish(oracle.model)
+    history = History.read(tmp_path / "run")
+    drops = recipe.module().model.config.model_type == "gpt2"  # dropout draws anew where a replay begins
+    for checkpoint in history.checkpoints[: 1 if drops else 2]:
+        module, order = recipe.module(9), history.batches_from(checkpoint.step)
+        optimizer = recipe.optimizer(training.trainable(module))
+        history.load(checkpoint, module, optimizer)
+        steps = training.run_steps(recipe, module, optimizer, rows, order, recipe.seed, done=checkpoint.step)
+        assert len(list(steps)) == history.steps - checkpoint.step
+        assert weights.digest(module) == oracle.digest == history.weights
 
 
 # Bad input
