@@ -90,7 +90,7 @@ def _theirs(module: nn.Module, rows: Data, target: Data, damping: float, seed: i
             if not sample:
                 return F.cross_entropy(logits, batch[1], reduction="sum")
             if draws > 1:  # a loss whose gradient is the drawn one
-                return (logits * Classification().drawn_gradients(logits.detach(), generator)).sum()
+                return (logits * Classification().drawn_gradients(logits.detach(), batch[1], generator)).sum()
             drawn = torch.multinomial(logits.detach().softmax(1), 1, generator=generator).flatten()
             return F.cross_entropy(logits, drawn, reduction="sum")
 

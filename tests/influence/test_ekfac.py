@@ -45,7 +45,7 @@ def test_one_linear_layer_has_the_exact_diagonal_in_its_basis():
     # For one layer the corrected eigenvalues are the diagonal of U'FU, with F the Fisher of the same drawn gradients.
     data, module = _data(), nn.Linear(6, 3).eval()
     made = ekfac(module, Classification(), data, seed=3)
-    drawn = Classification().drawn_gradients(module(data.x).detach(), torch.Generator().manual_seed(3))
+    drawn = Classification().drawn_gradients(module(data.x).detach(), data.y, torch.Generator().manual_seed(3))
     a = torch.cat([data.x, torch.ones(len(data), 1)], 1)
     rows = torch.einsum("ng,na->nga", drawn, a)
     (block,) = made.blocks

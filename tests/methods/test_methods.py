@@ -21,8 +21,8 @@ NAMES = [
     "fisher", "unsir", "amnesiac", "checkpoint-arithmetic",
 ]  # fmt: skip
 
-# This model has no convolutions, no shards, kept no references, and was not trained for a certificate.
-ELSEWHERE = ["ct", "sisa", "adopt-reference", "newton", "rewind"]
+# This model has no convolutions, no shards, no tokens, kept no references, and was not trained for a certificate.
+ELSEWHERE = ["ct", "sisa", "adopt-reference", "newton", "rewind", "npo", "task-vector"]
 
 
 @pytest.fixture(scope="module")

@@ -153,7 +153,7 @@ def test_what_rows_did_is_taken_off_log_odds_and_off_predictions():
 def test_drawn_gradients_have_the_hessian_as_second_moment():
     logits = torch.tensor([[0.3, -1.0, 0.5, 2.0], [9.0, 0.0, -2.0, 1.0]])
     many = logits.repeat_interleave(40_000, 0)
-    drawn = Classification().drawn_gradients(many, torch.Generator().manual_seed(0)).reshape(2, -1, 4)
+    drawn = Classification().drawn_gradients(many, many, torch.Generator().manual_seed(0)).reshape(2, -1, 4)
     moment = torch.einsum("rna,rnb->rab", drawn, drawn) / 40_000
     for own, found in zip(logits, moment, strict=True):
         p = own.softmax(0)
@@ -163,7 +163,7 @@ def test_drawn_gradients_have_the_hessian_as_second_moment():
 
 def test_drawn_gradients_of_a_sure_model_are_those_of_every_row():
     sure = torch.tensor([[0.0, 20.0, -3.0], [60.0, 0.0, 0.0], [0.0, 0.0, 80.0]])
-    drawn = Classification().drawn_gradients(sure, torch.Generator().manual_seed(0))
+    drawn = Classification().drawn_gradients(sure, sure, torch.Generator().manual_seed(0))
     p = sure.double().softmax(1)
     trace = 2 * p.topk(3).values[:, 1:].sum(1)  # 1 - sum of p^2, of a p that is nearly one class
     torch.testing.assert_close(drawn.double().square().sum(1), trace, rtol=1e-5, atol=0)
@@ -204,7 +204,7 @@ def test_drawn_gradients_have_the_expected_curvature(kind):
     """Their second moment, over labels that the model draws, is the curvature at the weight that the model expects."""
     objective, generator = Classification(**DECLARED[kind]), torch.Generator().manual_seed(0)
     outputs = LOGITS[:1].repeat(200_000, 1)
-    drawn = objective.drawn_gradients(outputs, generator)
+    drawn = objective.drawn_gradients(outputs, outputs, generator)
     p = outputs[0].softmax(0)
     weights = torch.tensor(DECLARED[kind].get("class_weights", (1.0, 1.0, 1.0)), dtype=torch.float64)
     share = DECLARED[kind].get("label_smoothing", 0.0)

@@ -25,6 +25,7 @@ BY_TOKEN = {
     "position_ids",
 }  # inputs with one entry per token; others have one per row
 BINS = 256  # in which tokens are counted
+TOKENS = 4096  # tokens of a pass at most, as in a usual batch of fine-tuning; limits memory, chosen, not tuned
 
 
 def mapped(x: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
@@ -66,8 +67,34 @@ def alone(row: Inputs) -> Inputs:
 
 
 def chunked(x: Inputs, size: int) -> Iterator[Inputs]:
-    """Yield the rows in order, ``size`` at a time."""
-    return (take(x, slice(start, start + size)) for start in range(0, count(x), size))
+    """Yield the rows in order, at most ``size`` at a time; of tokens, as ``spans`` limits them."""
+    return (trimmed(take(x, rows)) for rows in spans(x, size))
+
+
+def spans(x: Inputs, size: int, tokens: int = TOKENS) -> Iterator[slice]:
+    """Yield slices of the rows in order.
+
+    Args:
+        x: ``(N, ...)``.
+        size: most rows of a slice.
+        tokens: most tokens of a slice, padding included; one row may have more. Other inputs have no such limit.
+    """
+    if isinstance(x, Tensor) or MASK not in x:
+        yield from (slice(start, start + size) for start in range(0, count(x), size))
+        return
+    start, longest = 0, 1
+    for row, length in enumerate(lengths(x).tolist()):
+        longest = max(longest, length)
+        if row > start and (row - start == size or (row - start + 1) * longest > tokens):
+            yield slice(start, row)
+            start, longest = row, length
+    yield slice(start, count(x))
+
+
+def lengths(x: dict[str, Tensor]) -> Tensor:
+    """Return each row's number of tokens up to its last, ``(N,)``; at least 1."""
+    mask = x[MASK]
+    return (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1).clamp_min(1)
 
 
 def join(parts: Sequence[Inputs]) -> Inputs:
@@ -92,8 +119,7 @@ def trimmed(x: Inputs) -> Inputs:
     """Return tokens without the padding on the right that no row needs; other inputs as they are."""
     if isinstance(x, Tensor) or MASK not in x:
         return x
-    used = torch.nonzero(x[MASK].any(0))
-    width = int(used[-1]) + 1 if len(used) else 1
+    width = int(lengths(x).max()) if count(x) else 1
     return {name: values[:, :width] if name in BY_TOKEN else values for name, values in x.items()}
 
 

@@ -196,10 +196,12 @@ class Data:
         x, y = self._rows.gather(self._positions[np.asarray(positions, dtype=np.int64)])
         return batches.trimmed(x), y
 
-    def chunks(self, size: int = READ_ROWS) -> Iterator[tuple[Inputs, Tensor]]:
-        """Yield all rows in order, ``size`` at a time."""
+    def chunks(self, size: int = READ_ROWS, tokens: int = batches.TOKENS) -> Iterator[tuple[Inputs, Tensor]]:
+        """Yield all rows in order, at most ``size`` at a time; of rows of tokens, at most ``tokens`` with padding."""
         for start in range(0, len(self), size):
-            yield self.gather(np.arange(start, min(start + size, len(self))))
+            x, y = self.gather(np.arange(start, min(start + size, len(self))))
+            for rows in batches.spans(x, size, tokens):
+                yield batches.trimmed(batches.take(x, rows)), y[rows]
 
     @cached_property
     def x(self) -> Inputs:

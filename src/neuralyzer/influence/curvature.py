@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from neuralyzer.data.batches import Inputs
+from neuralyzer.data.batches import TOKENS, Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.models.objective import Objective, curved
 from neuralyzer.models.reading import called, gradients
@@ -83,6 +83,12 @@ def plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
+def tokens_at_once(objective: Objective, module: nn.Module) -> int:
+    """Return how many tokens may be passed at once; an objective of tokens, whose logits are many, may say fewer."""
+    own = getattr(objective, "tokens", None)
+    return TOKENS if own is None else min(TOKENS, own(module))
+
+
 class GaussNewton:
     """The generalised Gauss-Newton matrix of the mean loss over rows: ``(1/n) sum J' H J`` (Schraudolph 2002).
 
@@ -98,12 +104,13 @@ class GaussNewton:
     def __init__(self, module: nn.Module, objective: Objective, data: Data) -> None:
         self.module, self.objective, self.data = module.eval(), curved(objective), data
         self.parameters = Parameters(module)
+        self.tokens = tokens_at_once(self.objective, module)
 
     def __matmul__(self, vector: Tensor) -> Tensor:
         """Return ``G v`` for ``v (P,)``."""
         tangents = self.parameters.tree(vector)
         total = torch.zeros_like(vector)
-        for x, y in self.data.chunks(CHUNK):
+        for x, y in self.data.chunks(CHUNK, self.tokens):
 
             def outputs(values: dict[str, Tensor], x: Inputs = x) -> Tensor:
                 return self.objective.outputs(called(self.module, values), x)

@@ -122,10 +122,11 @@ def ekfac(module: nn.Module, objective: Objective, data: Data, rows: int | None 
 
     def drawn() -> Callable[[Tensor, Tensor], Tensor]:
         generator = torch.Generator().manual_seed(seed)  # both passes draw the same targets
-        return lambda outputs, _: curved(objective).drawn_gradients(outputs, generator)
+        return lambda outputs, y: predictions.drawn_gradients(outputs, y, generator)
 
+    predictions = curved(objective)
     moments: dict[str, tuple[Tensor, Tensor]] = {}
-    for captured in flows(module, objective, data, layers, drawn()):
+    for captured in flows(module, predictions, data, layers, drawn()):
         for name, (inputs, output_gradients) in captured.items():
             a, g = moments.get(name, (0.0, 0.0))
             moments[name] = a + _second_moment(inputs), g + _second_moment(output_gradients)
@@ -134,7 +135,7 @@ def ekfac(module: nn.Module, objective: Objective, data: Data, rows: int | None 
             raise NotFiniteError(f"layer {name!r} has NaN or infinite inputs or gradients; EKFAC cannot be computed")
     bases = {name: tuple(_eigenvectors(moment) for moment in both) for name, both in moments.items()}
     values = {name: a.new_zeros(len(g), len(a)) for name, (a, g) in bases.items()}
-    for captured in flows(module, objective, data, layers, drawn()):
+    for captured in flows(module, predictions, data, layers, drawn()):
         for name, (inputs, output_gradients) in captured.items():
             a, g = bases[name]
             inputs, output_gradients = inputs @ a, output_gradients @ g

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuralyzer.data.rows import Data
+from neuralyzer.influence.curvature import tokens_at_once
 from neuralyzer.models.objective import Objective
 
 CHUNK = 256  # rows whose activations are held at once; limits memory, chosen, not tuned
@@ -55,7 +56,7 @@ def flows(
         By layer, inputs ``(n, T, a)``, with a 1 appended where the layer has a bias, and output gradients ``(n, T,
         g)``. ``T`` is the number of positions of an image or a sequence at which the layer is applied; 1 of plain rows.
     """
-    for x, y in data.chunks(chunk):
+    for x, y in data.chunks(chunk, tokens_at_once(objective, module)):
         with _captured(layers) as (inputs, outputs), torch.enable_grad():
             results = objective.outputs(module, x)
             used = [name for name in layers if name in outputs]

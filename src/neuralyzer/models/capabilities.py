@@ -13,6 +13,7 @@ class Capability(StrEnum):
     STACKED = "stacked training"
     CURVATURE = "curvature"
     MATCHING = "outputs that can be matched"
+    TOKENS = "rows of tokens"
 
 
-OF_OBJECTIVES = frozenset({Capability.CURVATURE, Capability.MATCHING})  # given by the objective, whatever the kind
+OF_OBJECTIVES = frozenset({Capability.CURVATURE, Capability.MATCHING, Capability.TOKENS})  # given by the objective, whatever the kind

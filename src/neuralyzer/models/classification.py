@@ -90,7 +90,7 @@ class Classification:
         product, weights = _fisher(outputs.softmax(1), tangents), self._weights(outputs)
         return product if weights is None else self._row_weights(weights[labels(y)], weights).unsqueeze(1) * product
 
-    def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+    def drawn_gradients(self, outputs: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Return ``(p - e_c) sqrt(p_c / q_c)`` for a class ``c`` drawn with probability ``q_c ~ p_c |p - e_c|^2``.
 
         This is importance sampling. If ``c`` were drawn from ``p``, a confident model would nearly always draw the

@@ -1,16 +1,18 @@
-"""Readings of causal language models: logits at target positions only, a chunk of tokens at a time."""
+"""Readings of causal language models: logits at target positions only, some tokens at a time."""
 
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from neuralyzer.data.batches import Inputs
+from neuralyzer.errors import UsageError
 from neuralyzer.models.calling import call
 from neuralyzer.models.classification import Classification
 
-CHUNK = 2048  # target tokens whose logits are held at once: memory is this times the vocabulary, in float32
+LOGITS = 2**26  # logits that are held at once, in float32; limits memory, chosen, not tuned
 LOSS, MARGIN, CORRECT, TOKENS = range(4)  # the readings of a row
 
 
@@ -26,6 +28,11 @@ class CausalLM:
     counted: bool = False
     utility_name: str = "loss"
     max_utility_loss: float = 0.02
+
+    @property
+    def predictions(self) -> "Tokens":
+        """Return the objective of the single tokens, which has the curvature."""
+        return Tokens()
 
     def outputs(self, model: nn.Module, x: Inputs) -> Tensor:
         """Return the readings ``(N, 4)``."""
@@ -53,6 +60,44 @@ class CausalLM:
         return (after - before) / before
 
 
+@dataclass(frozen=True)
+class Tokens(Classification):
+    """The target tokens of all rows, each one of ``V`` classes; a row's loss is the mean over its tokens.
+
+    Targets ``y (N,)`` are the rows' numbers of target tokens ``P``, which is their sum.
+    """
+
+    name: str = "tokens"
+
+    def outputs(self, model: nn.Module, x: Inputs) -> Tensor:
+        """Return the logits of the target tokens, row by row, ``(P, V)``."""
+        if isinstance(x, Tensor):
+            raise UsageError("a language model's inputs are tokens by name; make them by Data.from_texts")
+        logits: Tensor = model(**x, predictions=True)
+        return logits
+
+    def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
+        """Return ``(diag(p) - p p') v`` of each token, over the number of its row's tokens."""
+        return super().curvature(outputs, y, tangents) * _shares(y)
+
+    def drawn_gradients(self, outputs: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Return a classifier's drawn gradients with random signs, over the root of the number of a row's tokens.
+
+        The signs make their mean 0: so the second moment of a row's sum is the sum of its tokens' second moments.
+        """
+        signs = torch.randint(2, (len(outputs), 1), generator=generator) * 2 - 1
+        return super().drawn_gradients(outputs, y, generator) * signs * _shares(y).sqrt()
+
+    def tokens(self, model: nn.Module) -> int:
+        """Return how many tokens may be passed at once, so that their logits fit the memory."""
+        return held(model.get_output_embeddings())  # type: ignore[operator]
+
+
+def _shares(y: Tensor) -> Tensor:
+    """Return the weight of each token in its row's loss, ``(P, 1)``."""
+    return torch.repeat_interleave(1 / y, y.long()).unsqueeze(1)
+
+
 def row_readings(hidden: Tensor, head: nn.Module, targets: Tensor, wanted: Tensor) -> Tensor:
     """Return each row's readings from hidden states.
 
@@ -67,18 +112,26 @@ def row_readings(hidden: Tensor, head: nn.Module, targets: Tensor, wanted: Tenso
     """
     rows, places = torch.nonzero(wanted, as_tuple=True)
     chosen, following = hidden[rows, places], targets[rows, places]
+    size = held(head)
     parts = []
-    for states, tokens in zip(torch.split(chosen, CHUNK), torch.split(following, CHUNK), strict=True):
-        if torch.is_grad_enabled() and states.requires_grad:  # logits are made again on the way back, not kept
+    for states, tokens in zip(torch.split(chosen, size), torch.split(following, size), strict=True):
+        if len(chosen) > size and torch.is_grad_enabled():  # logits are made again on the way back, not kept
             parts.append(checkpoint(token_readings, states, head, tokens, use_reentrant=False))
         else:
             parts.append(token_readings(states, head, tokens))
-    count = wanted.sum(1).float()  # bfloat16 counts to 256
-    sums = torch.zeros(len(hidden), 3, dtype=torch.float32, device=hidden.device).index_add(0, rows, torch.cat(parts))
-    return torch.cat([sums / count[:, None], count[:, None]], 1)
+    count = wanted.sum(1)[:, None].float()
+    sums = torch.zeros(len(hidden), 3, device=hidden.device).index_add(0, rows, torch.cat(parts))
+    return torch.cat([sums / count, count], 1)
 
 
 def token_readings(states: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
-    """Return loss, log-odds and whether the target is the greedy token, of each token, ``(T, 3)``."""
-    logits, tokens = head(states).float(), Classification()
-    return torch.stack([read(logits, targets) for read in (tokens.losses, tokens.margin, tokens.correct)], 1)
+    """Return loss, log-odds and whether the target is the greedy token, of each token, ``(P, 3)``."""
+    logits = head(states).float()
+    margin = Classification().margin(logits, targets)
+    greedy = logits.detach().argmax(1) == targets
+    return torch.stack([F.softplus(-margin), margin, greedy.float()], 1)  # -log p is softplus of minus the log-odds
+
+
+def held(head: nn.Module) -> int:
+    """Return how many tokens' logits are held at once, for a head with weights ``(V, d)``."""
+    return max(1, LOGITS // next(head.parameters()).shape[0])

@@ -55,13 +55,17 @@ class Objective(Protocol):
 
 @runtime_checkable
 class CurvedObjective(Objective, Protocol):
-    """An objective whose loss has a Hessian with respect to the outputs, as influence functions and Fisher need it."""
+    """An objective whose loss has a Hessian with respect to the outputs, as influence functions and Fisher need it.
+
+    Where outputs are readings of many predictions, as those of a language model, the objective has an attribute
+    ``predictions``: the curved objective of these. ``P`` below is their number; it is ``N`` where each row has one.
+    """
 
     def curvature(self, outputs: Tensor, y: Tensor, tangents: Tensor) -> Tensor:
-        """Return each row's loss Hessian with respect to its outputs, applied to ``tangents (N, C)``."""
+        """Return the Hessian of each row's loss with respect to its outputs, applied to ``tangents (P, C)``."""
 
-    def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Return loss gradients by outputs ``(N, C)`` at targets drawn from the model; second moment: ``curvature``."""
+    def drawn_gradients(self, outputs: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Return loss gradients by outputs ``(P, C)`` at targets drawn from the model; second moment: ``curvature``."""
 
 
 @runtime_checkable
@@ -99,26 +103,32 @@ class ScaledObjective(Objective, Protocol):
         """Return the objective with its scale set from residuals of models on rows that they never saw."""
 
 
-_PROTOCOLS: dict[Capability, type] = {
-    Capability.CURVATURE: CurvedObjective,
-    Capability.MATCHING: MatchableObjective,
-}
-
-
 def capabilities(objective: Objective) -> frozenset[Capability]:
     """Return the capabilities that an objective has beyond ``Objective``."""
-    return frozenset(capability for capability, protocol in _PROTOCOLS.items() if isinstance(objective, protocol))
+    has = {
+        Capability.CURVATURE: isinstance(_predictions(objective), CurvedObjective),
+        Capability.MATCHING: isinstance(objective, MatchableObjective),
+        Capability.TOKENS: _predictions(objective) is not objective,
+    }
+    return frozenset(capability for capability, there in has.items() if there)
+
+
+def _predictions(objective: Objective) -> Objective:
+    """Return the objective of the model's predictions, which is the objective itself where each row has one."""
+    inner: Objective = getattr(objective, "predictions", objective)
+    return inner
 
 
 def curved(objective: Objective) -> CurvedObjective:
-    """Return the objective, checked to have curvature.
+    """Return the objective of the model's predictions, checked to have curvature.
 
     Raises:
         UsageError: if it has none.
     """
-    if not isinstance(objective, CurvedObjective):
+    inner = _predictions(objective)
+    if not isinstance(inner, CurvedObjective):
         raise UsageError(f"the objective {objective.name!r} has no curvature: it lacks curvature or drawn_gradients")
-    return objective
+    return inner
 
 
 def matchable(objective: Objective) -> MatchableObjective:

@@ -48,7 +48,7 @@ class Regression:
         """Return ``tangents``: the Hessian is the identity."""
         return tangents
 
-    def drawn_gradients(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+    def drawn_gradients(self, outputs: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         """Return standard normal numbers: under the model, targets have variance 1 around the predictions."""
         return torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype)
 

@@ -207,14 +207,8 @@ def portions(x: Inputs, most: int | None) -> list[slice | torch.Tensor]:
     """
     if most is None or isinstance(x, torch.Tensor) or batches.MASK not in x:
         return [slice(None)]
-    lengths = x[batches.MASK].sum(1)
-    found: list[list[int]] = []
-    for row in torch.argsort(lengths, stable=True).tolist():
-        if found and (len(found[-1]) + 1) * int(lengths[row]) <= most:
-            found[-1].append(row)
-        else:
-            found.append([row])
-    return [torch.tensor(rows, device=lengths.device) for rows in found]
+    order = torch.argsort(batches.lengths(x), stable=True)
+    return [order[rows] for rows in batches.spans(batches.take(x, order), len(order), most)]
 
 
 def _scheduled(

@@ -65,12 +65,14 @@ def probe(task: Task) -> Rates:
     recipe, objective = task.oracle.recipe, task.objective
     # A copy is read, since readings of the same model are cached and would be timed as nothing.
     trace_seconds = _seconds(lambda: task.trace(weights.clone(task.model))) if task.traceable else 0.0
-    if not task.capabilities >= {Capability.GRADIENTS, Capability.ROW_GRADIENTS, Capability.CONTINUED}:
+    if not task.capabilities >= {Capability.GRADIENTS, Capability.CONTINUED}:
         return _without_gradients(task, trace_seconds)
     rows = _probed_rows(task)
     parameters, few = Parameters(task.model), rows.select(np.arange(min(len(rows), 2 * GRADIENT_CHUNK)))
     vector = torch.ones(sum(parameters.sizes))
-    product = solve = factoring = float("inf")
+    product = solve = factoring = single = float("inf")
+    if Capability.ROW_GRADIENTS in task.capabilities:
+        single = _seconds(lambda: importances(task.model, objective, few)) / len(few)
     if Capability.CURVATURE in task.capabilities:
         curvature = GaussNewton(task.model, objective, rows)
         one_row = GaussNewton(task.model, objective, rows.select(np.array([0])))
@@ -87,7 +89,7 @@ def probe(task: Task) -> Rates:
         step=step,
         partial=min(step, _step_seconds(task, last_layers.chosen(task, 1))),
         gradient=_seconds(lambda: mean_gradient(task.model, objective, rows)) / len(rows),
-        single=_seconds(lambda: importances(task.model, objective, few)) / len(few),
+        single=single,
         product=product,
         solve=solve,
         factoring=factoring,

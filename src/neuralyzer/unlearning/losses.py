@@ -1,5 +1,6 @@
 """Losses of the algorithms as pure functions of per-row losses."""
 
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -15,6 +16,20 @@ def neggrad_plus(retain: Tensor, forget: Tensor, beta: float) -> Tensor:
         A scalar.
     """
     return beta * retain.mean() - (1 - beta) * forget.mean()
+
+
+def npo(log_probabilities: Tensor, reference: Tensor, beta: float) -> Tensor:
+    """Return ``-(2 / beta) mean(log sigma(-beta (log p - log p_ref)))`` (Zhang et al. 2024, arXiv 2404.05868, eq. 3).
+
+    Args:
+        log_probabilities: of each forget row's text, ``(n,)``.
+        reference: the same of the original model, ``(n,)``.
+        beta: inverse temperature; as it goes to 0 the gradient becomes that of ``mean(log p)``.
+
+    Returns:
+        A scalar.
+    """
+    return -2 / beta * F.logsigmoid(-beta * (log_probabilities - reference)).mean()
 
 
 def divergence(teacher: Tensor, student: Tensor) -> Tensor:

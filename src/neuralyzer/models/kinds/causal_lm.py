@@ -76,12 +76,22 @@ class Reader(nn.Module):
         self.model = model
         self._base, self._recompute = base, recompute
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, target_mask: Tensor) -> Tensor:
-        """Return readings ``(n, 4)`` of tokens ``(n, T)``."""
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, target_mask: Tensor, predictions: bool = False
+    ) -> Tensor:
+        """Return readings ``(n, 4)`` of tokens ``(n, T)``, or the logits of all ``P`` target tokens, ``(P, V)``."""
         backbone: Any = getattr(self.model, str(self.model.base_model_prefix))
-        head: Any = self.model.get_output_embeddings()  # type: ignore[operator]
-        hidden = backbone(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)[0]
-        return row_readings(hidden[:, :-1], head, input_ids[:, 1:], target_mask[:, 1:].bool())
+        head = self.get_output_embeddings()
+        hidden = backbone(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)[0][:, :-1]
+        wanted = target_mask[:, 1:].bool()
+        if predictions:
+            return head(hidden[wanted]).float()  # type: ignore[no-any-return]
+        return row_readings(hidden, head, input_ids[:, 1:], wanted)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the layer that makes logits of hidden states."""
+        head: nn.Module = self.model.get_output_embeddings()  # type: ignore[operator]
+        return head
 
     def train(self, mode: bool = True) -> "Reader":
         """Set the mode; in training, activations are made again on the way back where that was asked for."""
