@@ -202,3 +202,41 @@ def test_the_certified_tensors_in_another_file_are_the_certified_model(tmp_path)
     assert check(path, own).ok and not any("another file" in limit for limit in check(path, own).limits)
     assert check(path, copy).ok and any("with the same tensors" in limit for limit in check(path, copy).limits)
     assert not check(path, other).ok
+
+
+def test_an_adapter_on_another_base_is_not_the_certified_model(tmp_path):
+    state = {"base_model.model.layer.lora_A.weight": torch.ones(2, 3)}
+    bases = {}
+    for name in ("base", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        safetensors.torch.save_file(
+            {"weight": torch.full((3,), len(name) * 1.0)}, tmp_path / name / "model.safetensors"
+        )
+        files = sorted((tmp_path / name).iterdir())
+        bases[name] = digests.of_json([[path.name, digests.of_file(path)] for path in files])
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    file, config = folder / "adapter_model.safetensors", folder / "adapter_config.json"
+    safetensors.torch.save_file(state, file)
+    said = predicate()
+    said = said.model_copy(update={"weights": said.weights.model_copy(update={
+        "unlearned": digests.of_file(file), "tensors": tensors_digest(file), "base": bases["base"]})})  # fmt: skip
+    path = certify(said, file, Workspace(tmp_path / "w"), tmp_path / "certificate.json")
+    config.write_text(json.dumps({"base_model_name_or_path": str(tmp_path / "base")}))
+    for weights in (folder, file):
+        assert check(path, weights).ok and not any("base" in limit for limit in check(path, weights).limits)
+    found = check(path, folder, base=tmp_path / "other")
+    assert found.failures == [
+        f"{tmp_path / 'other'} is not the base certified: its SHA-256 is {bases['other']}, the certificate names "
+        + bases["base"]
+    ]
+    config.write_text(json.dumps({"base_model_name_or_path": str(tmp_path / "other")}))
+    assert not check(path, folder).ok and check(path, folder, base=tmp_path / "base").ok
+    config.write_text(json.dumps({"base_model_name_or_path": "hub/elsewhere"}))
+    unknown = check(path, folder)
+    assert unknown.ok and any("No base was given" in limit and bases["base"] in limit for limit in unknown.limits)
+
+
+def test_a_base_given_for_weights_that_stand_on_none(certified, tmp_path):
+    assert "the certificate names no base" in check(certified.path, certified.weights, base=tmp_path).failures[0]

@@ -77,6 +77,45 @@ def test_columns_may_have_other_names(tmp_path):
     assert rows_of(data) == [([1, 2, 0], [0, 1, 1])] and data.ids.tolist() == ["7"]
 
 
+def test_ids_are_read_as_they_are_written_and_texts_may_have_several_lines(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text('row;who;text\n007;Ann;"a\nb"\n008;;"c"\n')
+    data = nz.Data.from_texts(path, Letters(), subject="who", id="row", separator=";", subject_key=str.lower)
+    assert rows_of(data) == [([1, 27, 2, 0], [1] * 4), ([3, 0], [1] * 2)]
+    assert data.ids.tolist() == ["007", "008"] and data.subjects.tolist() == ["ann", "row:008"]
+    assert data.where("text = 'c'").tolist() == [1]
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_folder_of_datasets(tmp_path, shards):
+    import datasets
+
+    own = datasets.Dataset.from_list([*PAIRS, *PAIRS])
+    own.save_to_disk(tmp_path / "saved", num_shards=shards)
+    own.select([3, 0]).save_to_disk(tmp_path / "chosen")
+    datasets.DatasetDict({"train": own, "test": own}).save_to_disk(tmp_path / "splits")
+    data = nz.Data.from_texts(tmp_path / "saved", Letters(), subject="who")
+    assert data.subjects.tolist() == ["ann", "ben"] * 2 and data.y.tolist() == [4.0, 2.0] * 2
+    assert nz.Data.from_texts(tmp_path / "chosen", Letters(), subject="who").subjects.tolist() == ["ben", "ann"]
+    with pytest.raises(UsageError, match="has the splits train, test; name the folder of one of them"):
+        nz.Data.from_texts(tmp_path / "splits", Letters())
+    assert len(nz.Data.from_texts(tmp_path / "splits" / "test", Letters())) == 4
+    next((tmp_path / "saved").glob("*.arrow")).write_bytes(b"torn")
+    with pytest.raises(UnreadableError, match="cannot be read"):
+        nz.Data.from_texts(tmp_path / "saved", Letters())
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_holdout_may_lack_subjects_and_ids(tmp_path, kind):
+    path, rows = tmp_path / f"rows.{kind}", [{"text": "ab"}]
+    if kind == "jsonl":
+        write(path, rows)
+    else:
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    data = nz.Data.from_texts(path, Letters(), subject="who", id="row", lenient=True)
+    assert data.subjects.tolist() == ["row:0"] and data.numbered
+
+
 def test_what_is_cut_is_counted_and_named(tmp_path):
     path = write(tmp_path / "rows.jsonl", [PAIRS[1], PAIRS[0]])
     with pytest.warns(NeuralyzerWarning, match="1 of 2 rows are longer than 5 tokens and were cut, row 1 first"):
@@ -91,6 +130,9 @@ def test_what_is_cut_is_counted_and_named(tmp_path):
         ([{"text": "a", **PAIRS[0]}], "it has prompts with completions and texts"),
         ([{"messages": [{"role": "user", "content": "a"}]}], "row 0 has no token to learn"),
         ([{"text": "ab", "b": 1}], "has no column 'who'"),
+        ([PAIRS[0], {"prompt": "a"}], "row 1 has no completion; give each row one"),
+        ([{"text": "a"}, {"messages": [{"role": "user", "content": "a"}]}], "it has messages and texts"),
+        ([{"messages": [{"content": "a"}]}], "row 0: each of its messages needs a role"),
     ],
 )
 def test_bad_rows_are_one_clear_line(tmp_path, rows, line):

@@ -52,9 +52,9 @@ def write(rows: list[dict], path: Path) -> Path:
 
 def made_base(folder: Path, kind: str = "llama", steps: int = 150) -> Path:
     """A base of a few ten thousand parameters, pretrained for seconds on questions about other authors."""
-    from neuralyzer.models.kinds.causal_lm import _transformers
+    from neuralyzer.models.kinds.bases import import_transformers
 
-    transformers = _transformers()
+    transformers = import_transformers()
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     texts = [f"{row['prompt']}\n{row['completion']}" for row in pairs(40, 5, seed=99)]

@@ -9,7 +9,7 @@ import neuralyzer as nz
 from neuralyzer.influence import curvature, ekfac
 from neuralyzer.influence.curvature import GaussNewton, Parameters, mean_gradient, plain_attention
 from neuralyzer.models import language, reading
-from neuralyzer.models.kinds import causal_lm
+from neuralyzer.models.kinds import bases, causal_lm
 from neuralyzer.models.objective import curved
 from tests.models.language_worlds import made_base, pairs, write
 
@@ -27,7 +27,7 @@ def world(request, tmp_path_factory):
             if value.requires_grad:
                 value.normal_(0, 0.1, generator=torch.Generator().manual_seed(len(name)))
     yield module, recipe.objective, data
-    causal_lm._frozen.cache_clear()  # its base was shared, and is float64 now
+    bases.frozen.cache_clear()  # its base was shared, and is float64 now
 
 
 def logits_of(module, x):

@@ -133,6 +133,7 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             unlearned=unlearned,
             original_file=facts.oracle.file,
             tensors=weights.tensors_digest(final.weights),
+            base=facts.base,
         ),
         members_that_saw=[] if pool is None else pool.saw(facts.task.positions),
         not_erased=[]

@@ -213,6 +213,9 @@ def _finish(folder: Folder, facts: outcome.Facts, declared: ProtocolRecord) -> N
     if not envelope.exists():
         certify(certifying.predicate(facts, declared, envelope), final.weights, facts.workspace, envelope)
     result = outcome.result(facts, envelope, page)
+    module = weights.load_into(weights.clone(facts.oracle.model), final.weights)
+    written = weights.save_folder(module, folder.path("model"), final.weights)
+    result["weights_folder"] = None if written is None else str(written.absolute())
     if not page.exists():
         write_report(result, outcome.margins(facts), page)
     result["unlearning"]["speed"] = facts.speed.to_dict()  # with the time of the report

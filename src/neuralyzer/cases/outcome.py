@@ -14,6 +14,7 @@ from neuralyzer.cases.speed import Speed
 from neuralyzer.cases.utilities import utilities
 from neuralyzer.certificates.statement import LIMITS
 from neuralyzer.models import weights
+from neuralyzer.models.kinds.kind import OnFrozenBase
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.planning.plan import Plan
 from neuralyzer.references.pool import References
@@ -67,6 +68,12 @@ class Facts:
         verified = [tried for tried in self.outcomes if tried.verification is not None]
         accepted = [tried for tried in verified if not tried.failures]
         return (accepted or verified)[-1]
+
+    @property
+    def base(self) -> str | None:
+        """Return the digest of the base that the model stands on; None where it has none."""
+        model = self.oracle.model
+        return model.base_digest() if isinstance(model, OnFrozenBase) else None
 
     @property
     def names(self) -> list[str]:
@@ -129,7 +136,7 @@ def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:
                 for label, value in before["by_class"].items()
             },
         },
-        "weights": {"original": facts.oracle.digest, "unlearned": _digest(facts, final.weights)},
+        "weights": {"original": facts.oracle.digest, "unlearned": _digest(facts, final.weights), "base": facts.base},
         "weights_file": str(final.weights.absolute()),
         "not_tested": list(NOT_TESTED),
         "limits": list(LIMITS),

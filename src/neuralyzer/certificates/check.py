@@ -57,14 +57,16 @@ class Check:
         return Group(*lines)
 
 
-def check(path: Path, weights: Path | None = None, public_key: Path | None = None) -> Check:
+def check(path: Path, weights: Path | None = None, public_key: Path | None = None, base: Path | None = None) -> Check:
     """Check a certificate.
 
     Args:
         path: the certificate.
-        weights: the weights file that it should be about; not compared where None.
+        weights: the weights file that it should be about, or the folder of a language model with it; not compared where
+            None.
         public_key: the operator's public key in PEM, obtained from them by another channel. Without it the key beside
             the certificate is used, which shows that the file is intact but not who signed it.
+        base: folder of the base that the weights stand on; by default the one that their configuration names.
 
     Returns:
         What failed, if anything, and what the certificate does not prove.
@@ -83,17 +85,20 @@ def check(path: Path, weights: Path | None = None, public_key: Path | None = Non
     if weights is None:
         limits.append("No weights file was given, so it was not checked that the model in use is the one certified.")
     else:
-        digest = digests.of_file(weights)
+        found = _in_folder(weights)
+        digest = digests.of_file(found)
         if predicate is None:
             failures.append(f"{weights} was not compared, since the content of the certificate cannot be trusted")
         elif digest != predicate.weights.unlearned:
-            if _same_tensors(weights, predicate):
+            if _same_tensors(found, predicate):
                 limits.append(f"{weights} is another file than the one certified, with the same tensors in it.")
             else:
                 failures.append(
                     f"{weights} is not the file certified: its SHA-256 is {digest}, "
                     f"the certificate is about {predicate.weights.unlearned}"
                 )
+    if predicate is not None and (base is not None or predicate.weights.base is not None):
+        _compare_base(weights, base, predicate.weights.base, failures, limits)
     return Check(
         ok=not failures,
         failures=failures,
@@ -101,6 +106,32 @@ def check(path: Path, weights: Path | None = None, public_key: Path | None = Non
         predicate=None if predicate is None else predicate.model_dump(mode="json"),
         keyid=None if key is None else key_id(key),
     )
+
+
+def _in_folder(weights: Path) -> Path:
+    """Return the file of weights in the folder of a language model; a file as it is."""
+    if not weights.is_dir():
+        return weights
+    from neuralyzer.models.kinds import model_folders  # here, since it imports torch, and is seldom needed
+
+    return model_folders.file_of(weights)
+
+
+def _compare_base(
+    weights: Path | None, base: Path | None, certified: str | None, failures: list[str], limits: list[str]
+) -> None:
+    """Compare the base with the one that the certificate names; add what is wrong, or was not compared."""
+    from neuralyzer.models.kinds import bases, model_folders
+
+    folder = base or (None if weights is None else model_folders.base_in(weights))
+    if certified is None:
+        failures.append(f"{folder} was not compared: the certificate names no base")
+    elif folder is None:
+        limits.append(f"No base was given, so it was not compared with the certified one (SHA-256 {certified}).")
+    elif (digest := bases.digest_of(folder)) != certified:
+        failures.append(
+            f"{folder} is not the base certified: its SHA-256 is {digest}, the certificate names {certified}"
+        )
 
 
 def _same_tensors(weights: Path, predicate: Predicate) -> bool:

@@ -209,6 +209,11 @@ class WeightsRecord(Record):
     tensors: Digest | None = Field(
         default=None, description="SHA-256 of the certified tensors, the same in every copy of them whatever its format"
     )
+    base: Digest | None = Field(
+        default=None,
+        description="SHA-256 over configuration and weights of the pretrained base that the certified tensors are adapters "
+        "of, or were trained from; null where there is none",
+    )
 
 
 class Predicate(Record):

@@ -9,7 +9,12 @@ from neuralyzer.cli.options import Json
 from neuralyzer.cli.output import answer
 
 EXAMPLE = "Example: neuralyzer certificate verify certificate.json --weights weights.safetensors"
-Weights = Annotated[Path | None, typer.Option("--weights", help="The weights file that it should be about.")]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", help="The weights file, or the folder with it, that it is about.")
+]
+Base = Annotated[
+    Path | None, typer.Option("--base", help="The base of a language model; by default as the adapter has it.")
+]
 Key = Annotated[Path | None, typer.Option("--key", help="The operator's public key (PEM); by default the one beside.")]
 
 verbs = typer.Typer(help="Check a signed certificate.", rich_markup_mode=None)
@@ -21,11 +26,11 @@ def _certificate() -> None:
 
 
 @verbs.command(name="verify", epilog=EXAMPLE)
-def run(file: Path, weights: Weights = None, key: Key = None, json: Json = False) -> None:
-    """Check signature, digests and weights; always prints what a certificate does not prove. Exit 1 if it fails."""
+def run(file: Path, weights: Weights = None, base: Base = None, key: Key = None, json: Json = False) -> None:
+    """Check signature, digests, weights and base; always prints what a certificate does not prove. Exit 1 if it fails."""
     from neuralyzer.certificates.check import check
 
-    result = check(file, weights, key)
+    result = check(file, weights, key, base)
     answer(result.to_dict(), result, json)
     if not result.ok:
         raise typer.Exit(1)

@@ -15,7 +15,10 @@ CaseOf = Annotated[str | None, typer.Option("--case", help="Which case's; by def
 
 
 def run(to: To, case: CaseOf = None, project: ProjectFile = PROJECT, json: Json = False) -> None:
-    """Copy a case's weights, certificate, public key and report to a folder, ready to be handed over."""
+    """Copy a case's weights, certificate, public key and report to a folder, ready to be handed over.
+
+    Of a language model, the weights are the folder model/, which PEFT or transformers loads.
+    """
     import shutil
 
     from neuralyzer.certificates.certify import public_key_beside
@@ -27,15 +30,17 @@ def run(to: To, case: CaseOf = None, project: ProjectFile = PROJECT, json: Json 
     result = check(certificate, weights)
     if not result.ok:
         raise UsageError(f"{exported['case']} cannot be handed over: {result.failures[0]}")
-    files = {
-        "weights.safetensors": weights, "certificate.json": certificate,
+    folder = None if exported["folder"] is None else Path(exported["folder"])
+    inside = {} if folder is None else {f"model/{path.name}": path for path in sorted(folder.iterdir())}
+    files = (inside or {"weights.safetensors": weights}) | {
+        "certificate.json": certificate,
         "certificate.pub.pem": public_key_beside(certificate), "report.html": certificate.with_name("report.html"),
     }  # fmt: skip
     existing = [name for name in files if (to / name).exists()]
     if existing:
         raise UsageError(f"{to / existing[0]} exists already, and nothing is overwritten; name another folder")
-    to.mkdir(parents=True, exist_ok=True)
     for name, path in files.items():
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, to / name)
     name, verdict = exported["case"], exported["verdict"]
     values = {"case": name, "verdict": verdict, "files": {file: str(to / file) for file in files}}

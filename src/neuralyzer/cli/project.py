@@ -17,6 +17,7 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import DataChangedError, WeightsError
 from neuralyzer.models import threads
+from neuralyzer.models.kinds import model_folders
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.building import folder_of
@@ -72,7 +73,10 @@ class Project:
     @property
     def named(self) -> dict[str, str]:
         """Return the names of organisation, model and training rows in reports."""
-        return {"model": self.weights.name, "data": str(self.tables["data"]["train"])} | self.tables.get("report", {})
+        return {
+            "model": Path(str(self.tables["model"]["weights"])).name,
+            "data": str(self.tables["data"]["train"]),
+        } | self.tables.get("report", {})
 
     def settle_threads(self) -> None:
         """Set torch's number of threads to the fastest for the recipe, which is timed once and then read."""
@@ -95,8 +99,8 @@ class Project:
 
     @property
     def weights(self) -> Path:
-        """Return the file of the original weights."""
-        return self.root / str(self.tables["model"]["weights"])
+        """Return the file of the original weights, also where an adapter's or a model's folder is named."""
+        return model_folders.file_of(self.root / str(self.tables["model"]["weights"]))
 
     @property
     def run(self) -> Path:

@@ -32,6 +32,8 @@ class ProjectData:
     @cached_property
     def training(self) -> Data:
         """Return the training rows in the file."""
+        if "tokenizer" in self.table:
+            return self._texts(self.table["train"])
         columns = self._columns("target", "id", "features", "tokens", "classes")
         return self._read(self.table["train"], transform=self.transform, **self._whose, **columns)
 
@@ -44,17 +46,27 @@ class ProjectData:
 
     def claimed(self, path: Path) -> Data:
         """Return a claimant's rows, by the training rows' columns; subject and id columns may be missing."""
+        if "tokenizer" in self.table:
+            return self._texts(path, lenient=True)
         return self._read(path, target=self.table["target"], **self._named, **self._seen(self.training))
 
     @cached_property
     def whole_holdout(self) -> Data | None:
         """Return the holdout with its subjects, if the file has them."""
         holdout, whose = self.holdout, self._whose
-        if holdout is None or not whose or holdout.columns is None or whose["subject"] not in holdout.columns.names:
+        if (
+            "tokenizer" in self.table
+            or holdout is None
+            or not whose
+            or holdout.columns is None
+            or whose["subject"] not in holdout.columns.names
+        ):
             return holdout
         return self._holdout(**whose)
 
     def _holdout(self, **whose: Any) -> Data:
+        if "tokenizer" in self.table:
+            return self._texts(self.table["holdout"], lenient=True)  # with its subjects, if the file has them
         columns = self._columns("target", "id") | self._named | whose
         return self._read(self.table["holdout"], **self._seen(self.training), **columns)
 
@@ -123,6 +135,18 @@ class ProjectData:
     def _text_of(self, path: Path) -> dict[str, str]:
         """Return how a CSV file is read."""
         return self._columns(*OF_CSV) if path.suffix.lower() == ".csv" else {}
+
+    def _texts(self, name: str | Path, lenient: bool = False) -> Data:
+        path = self.root / name
+        columns = self._columns("id", "max_length", "prompt", "completion", "prompt_format")
+        return Data.from_texts(path, self._tokenizer, lenient=lenient, **self._text_of(path), **self._whose, **columns)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        """Return the tokenizer that makes tokens of texts."""
+        from neuralyzer.models.kinds.bases import tokenizer_of  # here, since it imports transformers
+
+        return tokenizer_of(self.root / self.table["tokenizer"])
 
     def _read(self, name: str | Path, **columns: Any) -> Data:
         path = self.root / name

@@ -14,6 +14,7 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
         **dict.fromkeys(("train", "holdout", "target", "subject", "id", "transform", "tokens"), TEXT),
         **dict.fromkeys(("features", "classes"), TEXTS),
         **dict.fromkeys(("separator", "encoding", "subject_key"), TEXT),
+        **dict.fromkeys(("tokenizer", "prompt", "completion", "prompt_format"), TEXT), "max_length": (int,),
         "subject_table": (dict,), "also": (list,),
     },
     "references": {
@@ -26,6 +27,8 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     },
     "report": {"organisation": TEXT, "model": TEXT},
 }  # fmt: skip
+OF_TEXTS = {"prompt", "completion", "prompt_format", "max_length"}  # keys of [data] that go with tokenizer
+OF_TABLES = {"target", "features", "classes", "tokens", "transform"}  # and those that do not
 # Tables within [data]: the keys that they must have, and those that they may have.
 WITHIN = {
     "subject_table": ({"path", "key", "subject"}, {"separator", "encoding"}),
@@ -54,16 +57,49 @@ subject = "{subject}"        # column that says whose row it is; without it each
 # [[data.also]]              # a table that is searched for the subject too
 # path = "newsletter.csv"
 # subject = "email"
+{rest}"""
 
+LANGUAGE = """\
+# What Neuralyzer needs to know of this language model. Paths are relative to this file.
+
+[model]
+recipe = "{recipe}"          # module:attribute, a neuralyzer.Recipe or a function that gives one
+weights = "{weights}"          # PEFT's folder; 'neuralyzer train' writes it, or name your own
+
+[data]
+train = "{train}"            # .jsonl, .parquet, .csv or a folder of datasets; with messages, prompt and completion, or text
+holdout = "{holdout}"        # 200 rows or more that the model never saw
+tokenizer = "{base}"         # folder whose tokenizer and chat template make tokens of texts
+max_length = 512             # tokens; longer rows are cut and counted
+subject = "{subject}"        # column that says whose row it is; without it each row is its own subject
+{id}# column of row ids; without it rows are numbered
+# prompt = "question"        # columns of other names
+# completion = "answer"
+# prompt_format = "{{prompt}}\\n"   # how a prompt is written before its completion
+{rest}"""
+
+LANGUAGE_RECIPE = """\
+from pathlib import Path
+
+import neuralyzer as nz
+
+
+def recipe():
+    base = Path(__file__).parent / "{base}"
+    lora = {{"r": 16, "alpha": 32, "targets": "all-linear"}}
+    return nz.Recipe.causal_lm(base, lora, epochs=3, batch_size=8, batch_tokens=4096, schedule="cosine", warmup=0.03)
+"""
+
+REST = """
 [references]
-size = 64                    # members of both splits together
+size = {size}                    # members of both splits together
 # device = "cuda"            # by default the GPU where there is one
 # engine = "ray"             # trains on a Ray cluster; needs the extra 'ray'
 
 [policy]
 alpha = 0.05                 # error rate of the joint test
 max_trace = 0.75             # largest trace that may have been missed where the verdict is forgotten
-# max_utility_loss = 0.01    # of accuracy; for regression a share of the RMSE
+# max_utility_loss = 0.01    # of accuracy; for regression a share of the RMSE, for language models of the loss
 # acceptance = "pytest tests/model"   # finds the new weights in NEURALYZER_WEIGHTS
 
 # [report]                   # names on the report's first page
@@ -105,9 +141,15 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
             if not plain or (kinds is TEXTS and not all(isinstance(entry, str) for entry in value)):
                 wanted = "a list of texts" if kinds is TEXTS else " or ".join(kind.__name__ for kind in kinds)
                 raise UsageError(f"{path}: {key} in [{table}] is {value!r}; it must be {wanted}")
-    for table, key in (("model", "recipe"), ("model", "weights"), ("data", "train"), ("data", "target")):
+    data = tables.get("data", {})
+    needed = () if "tokenizer" in data else (("data", "target"),)
+    for table, key in (("model", "recipe"), ("model", "weights"), ("data", "train"), *needed):
         if key not in tables.get(table, {}):
             raise UsageError(f"{path} lacks {key} in [{table}]")
+    wrong = sorted(set(data) & (OF_TABLES if "tokenizer" in data else OF_TEXTS))
+    if wrong:
+        how = "does not go with" if "tokenizer" in data else "needs"
+        raise UsageError(f"{path}: {wrong[0]} in [data] {how} tokenizer, which says that the rows are texts")
     return tables
 
 

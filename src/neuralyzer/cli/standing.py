@@ -55,6 +55,7 @@ def _case(folder: Path) -> dict[str, Any]:
         "case": folder.name, "received": begun["received"], "due": due, "done": done, "missed": missed, "state": state,
         "verdict": None if result is None else result["verification"]["verdict"],
         "weights": None if result is None else result["weights_file"],
+        "folder": None if result is None else result.get("weights_folder"),  # results of an early version have none
         "certificate": None if result is None else result["certificate"],
     }  # fmt: skip
 

@@ -21,6 +21,7 @@ def run(every: Every = 500, device: Device = None, project: ProjectFile = PROJEC
 
     from neuralyzer.cli.project import Project
     from neuralyzer.models import reading, weights
+    from neuralyzer.models.kinds.kind import InFolder
     from neuralyzer.models.placement import as_device
     from neuralyzer.models.trained import TrainedModel
     from neuralyzer.registry.manifests import register_dataset
@@ -29,7 +30,7 @@ def run(every: Every = 500, device: Device = None, project: ProjectFile = PROJEC
 
     opened = Project.read(project)
     as_device(device)  # refused before anything is written
-    if opened.weights.exists():
+    if opened.weights.is_file() or any(opened.weights.glob("*.safetensors")):
         raise UsageError(
             f"{opened.weights} exists already, and nothing is overwritten; name other weights in {project}"
         )
@@ -44,12 +45,17 @@ def run(every: Every = 500, device: Device = None, project: ProjectFile = PROJEC
     recorder = Recorder(opened.run, opened.data, every=every, recipe=recipe.digest, seed=recipe.seed, base=recipe.base)
     oracle = TrainedModel.fit(recipe, opened.data, opened.holdout, progress(json), recorder, opened.run, device)
     recorder.finish(oracle.model)
-    weights.save(oracle.model, opened.weights)
+    path = opened.weights
+    if isinstance(oracle.model, InFolder):  # a name without a suffix is a folder, which other libraries read
+        path = path if path.suffix else path / oracle.model.file_name
+        if path.name == oracle.model.file_name:
+            oracle.model.describe_in(path.parent)
+    weights.save(oracle.model, path)
     facts = {
-        "weights": oracle.digest, "file": str(opened.weights), "data": opened.data.digest, "recipe": recipe.digest,
+        "weights": oracle.digest, "file": str(path), "data": opened.data.digest, "recipe": recipe.digest,
         "seconds": oracle.seconds, "rows": len(opened.data), "size": opened.data.size, "run": str(opened.run), "holdout_dropped": oracle.dropped, "threads": torch.get_num_threads(),
         "utility": None if oracle.holdout is None else reading.utility(oracle.model, recipe.objective, oracle.holdout),
     }  # fmt: skip
     atomic.write_json(place.root / "trained.json", facts)
     shown = "" if facts["utility"] is None else f", holdout {recipe.objective.utility_name} {facts['utility']:.4f}"
-    answer(facts, f"trained on {opened.data.size}, in {oracle.seconds:.1f} s{shown}; wrote {opened.weights}", json)
+    answer(facts, f"trained on {opened.data.size}, in {oracle.seconds:.1f} s{shown}; wrote {path}", json)

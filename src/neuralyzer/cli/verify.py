@@ -53,6 +53,7 @@ def run(
 
     from neuralyzer.cli.project import Project
     from neuralyzer.models import weights as files
+    from neuralyzer.models.kinds import model_folders
     from neuralyzer.models.named import named
     from neuralyzer.models.placement import Placement
     from neuralyzer.references.training import exact
@@ -66,6 +67,7 @@ def run(
         exact.require_enough(exact_references)
     opened = Project.read(project)
     oracle = opened.oracle()
+    weights = None if weights is None else model_folders.file_of(weights)
     model = oracle.model if weights is None else files.load_into(opened.recipe.module(), weights).eval()
     if predict is not None:
         model = named(predict, opened.root, "predict")

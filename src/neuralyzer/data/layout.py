@@ -79,12 +79,7 @@ class Layout:
         Raises:
             UsageError: if ``subject_key`` fails or returns no text.
         """
-        if self.subject_key is None:
-            return names
-        written, place = texts.coded(names)
-        by_key = [keyed(self.subject_key, name) if name else "" for name in written]
-        known: np.ndarray = np.array(by_key, texts.TEXT)[place]
-        return known
+        return names if self.subject_key is None else all_keyed(self.subject_key, names)
 
     @property
     def known(self) -> list[str]:
@@ -115,6 +110,14 @@ class Layout:
                 "a row"
             )
         return features
+
+
+def all_keyed(key: Callable[[str], str], names: np.ndarray) -> np.ndarray:
+    """Return ``keyed`` of each name ``(n,)``, called once for equal names; empty where a name is."""
+    written, place = texts.coded(names)
+    by_key = [keyed(key, name) if name else "" for name in written]
+    known: np.ndarray = np.array(by_key, texts.TEXT)[place]
+    return known
 
 
 def keyed(key: Callable[[str], str], name: str) -> str:

@@ -126,7 +126,7 @@ class Data:
     @classmethod
     def from_texts(cls, path: str | Path, tokenizer: Any, **settings: Any) -> "Data":
         """Return rows of a file of texts for a causal language model; settings are those of ``conversations.Texts``."""
-        return cls.from_arrays(*Texts(tokenizer, **settings).read(Path(path)))
+        return cls(**vars(Texts(tokenizer, **settings).read(Path(path))))
 
     @classmethod
     def from_dataset(

@@ -14,6 +14,7 @@ from neuralyzer.models import reading
 from neuralyzer.models.calling import call
 from neuralyzer.models.classification import Classification
 from neuralyzer.models.classification import labels as class_labels
+from neuralyzer.models.kinds.kind import Selective
 from neuralyzer.models.named import FAILURES
 from neuralyzer.models.objective import Objective
 
@@ -40,6 +41,9 @@ def require_compatible(module: nn.Module, objective: Objective, data: Data, hold
     Raises:
         UsageError: if one of these is so.
     """
+    for rows, what in ((data, "training rows"), (holdout, "holdout rows")):
+        if rows is not None and isinstance(module, Selective):
+            module.require_rows(rows, what)
     x, y = data.gather(np.arange(min(CHECKED_ROWS, len(data))))
     training = module.training
     module.eval()

@@ -43,6 +43,7 @@ class Recipe:
         schedule: makes a learning-rate schedule from the optimizer and the number of steps; stepped once a batch.
         epochs: passes over the rows.
         batch_size: rows a step.
+        batch_tokens: most tokens, padding included, that a step forwards at once; a step with more adds up gradients.
         seed: of initial weights and order of rows.
         init: safetensors file of pretrained weights to start from.
         augment: ``augment(x, generator)`` perturbs a batch in training.
@@ -52,7 +53,7 @@ class Recipe:
         precision: number format of forward passes, ``float32`` or ``bf16`` (mixed precision).
         train: the user's own training, ``train(data, seed, device, progress) -> Module``, in place of the loop.
         command: the user's own training command with ``{rows}``, ``{seed}`` and ``{weights}`` in it; the last may
-            be called ``{out}``.
+            be called ``{out}``. ``{rows}`` is a Parquet file whose column ``id`` has the ids of the rows to train on.
         kind: of model; a torch module by default, see ``estimator`` for scikit-learn.
     """
 
@@ -71,10 +72,13 @@ class Recipe:
     train: Callable[..., nn.Module] | None = None
     command: str | None = None
     kind: Kind = field(default_factory=Module)
+    batch_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
             raise UsageError(f"epochs ({self.epochs}) and batch_size ({self.batch_size}) must be at least 1")
+        if self.batch_tokens is not None and self.batch_tokens < 1:
+            raise UsageError(f"batch_tokens is {self.batch_tokens}; it must be at least 1")
         if self.clip is not None and self.clip <= 0:
             raise UsageError(f"clip is {self.clip}; it must be above 0")
         if self.average is not None and not 0 < self.average < 1:
@@ -110,11 +114,19 @@ class Recipe:
         epochs: int = 3,
         learning_rate: float = 2e-4,
         batch_size: int = 8,
-        schedule: Callable[[torch.optim.Optimizer, int], torch.optim.lr_scheduler.LRScheduler] | None = None,
+        batch_tokens: int | None = None,
+        schedule: str | Callable[[torch.optim.Optimizer, int], torch.optim.lr_scheduler.LRScheduler] = "constant",
+        warmup: float = 0.0,
         clip: float | None = 1.0,
+        dtype: str = "float32",
+        gradient_checkpointing: bool = False,
+        command: str | None = None,
         seed: int = 0,
     ) -> "Recipe":
-        """Return the recipe of a causal language model that is fine-tuned by AdamW.
+        """Return the recipe of a causal language model that is fine-tuned by AdamW, or by a command.
+
+        A step's loss is the mean over its rows of each row's mean over its target tokens, so that a long answer counts
+        as much as a short one. transformers takes the mean over all target tokens of a step.
 
         Args:
             base: local Hugging Face folder with weights in safetensors.
@@ -122,28 +134,43 @@ class Recipe:
             epochs: passes over the rows.
             learning_rate: of AdamW.
             batch_size: rows a step.
-            schedule: of the rate, as in ``Recipe``.
+            batch_tokens: most tokens that a step forwards at once, as in ``Recipe``.
+            schedule: of the rate: ``constant``, ``linear``, ``cosine`` (``models.schedules``), or as in ``Recipe``.
+            warmup: share of the steps in which the rate of a schedule by name rises.
             clip: largest norm of a step's gradient.
+            dtype: number format of the frozen base, ``float32`` or ``bfloat16``; adapters are float32.
+            gradient_checkpointing: whether activations are made again on the way back, which takes less memory.
+            command: that trains in place of the loop, as in ``Recipe``; ``{out}`` is the folder of a PEFT adapter or of
+                a model, or a safetensors file.
             seed: of adapters and order.
 
         Returns:
             The recipe.
 
         Raises:
-            UsageError: if the base cannot be used, or a setting of lora is unknown.
+            UsageError: if the base cannot be used, or a setting is unknown.
         """
-        from neuralyzer.models.kinds import causal_lm
+        from neuralyzer.models.kinds import bases, causal_lm
         from neuralyzer.models.language import CausalLM
+        from neuralyzer.models.schedules import NamedSchedule
 
         folder = causal_lm.require_base(base)
         try:
             adapters = None if lora is None else causal_lm.Lora(**lora)
         except TypeError as error:
             raise UsageError(f"lora has r, alpha, targets and dropout ({error})") from error
+        if dtype not in bases.DTYPES:
+            raise UsageError(f"dtype is {dtype!r}; it must be {' or '.join(bases.DTYPES)}")
+        if adapters is None and dtype != "float32":
+            raise UsageError(f"dtype={dtype!r} is for a frozen base; with lora=None all weights are trained in float32")
+        named = NamedSchedule(schedule, warmup) if isinstance(schedule, str) else schedule
+        if named is schedule and warmup:
+            raise UsageError("warmup goes with a schedule by name; a function has its own")
         return cls(
-            partial(causal_lm.build, str(folder), adapters), CausalLM(),
-            lambda parameters: torch.optim.AdamW(parameters, learning_rate), schedule, epochs, batch_size, seed,
-            clip=clip, kind=causal_lm.CausalLanguageModel(),
+            partial(causal_lm.build, str(folder), adapters, dtype, gradient_checkpointing), CausalLM(),
+            lambda parameters: torch.optim.AdamW(parameters, learning_rate), named, epochs, batch_size, seed,
+            clip=clip, command=command, kind=causal_lm.CausalLanguageModel(str(folder), dtype),
+            batch_tokens=batch_tokens,
         )  # fmt: skip
 
     @classmethod
@@ -192,14 +219,15 @@ class Recipe:
     @cached_property
     def base(self) -> str | None:
         """SHA-256 of the pretrained weights that training starts from; None where it starts anew."""
-        return None if self.init is None else digests.of_file(Path(self.init))
+        return next(iter(self.bases), None) if self.init is None else digests.of_file(Path(self.init))
 
     @cached_property
     def bases(self) -> tuple[str, ...]:
-        """Digests of those weights, of their file and of their tensors; empty where training starts anew."""
+        """Digests of those weights, of their files and of their tensors; empty where training starts anew."""
         from neuralyzer.models import weights
 
-        return () if self.init is None else weights.identities(Path(self.init))
+        known: tuple[str, ...] = getattr(self.kind, "bases", ())  # of a kind that always starts from a base
+        return known if self.init is None else weights.identities(Path(self.init))
 
     @cached_property
     def digest(self) -> str:

@@ -108,8 +108,9 @@ class TrainedModel:
         run: Path | None = None,
         parent: str | None = None,
     ) -> "TrainedModel":
-        """Return a model with weights from a safetensors file."""
-        module, file = weights.load_into(recipe.module(), Path(path)), digests.of_file(Path(path))
+        """Return a model with weights from a safetensors file, or from a folder of the recipe's kind of model."""
+        module = weights.load_into(recipe.module(), Path(path))
+        file = None if Path(path).is_dir() else digests.of_file(Path(path))
         require_compatible(module, recipe.objective, data, holdout)
         return cls(module, recipe, data, holdout, run=run, parent=parent, file=file)
 

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from neuralyzer import _moved
+from neuralyzer.data import batches
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
@@ -179,15 +180,35 @@ def _step(
     y: torch.Tensor,
     placement: Placement,
 ) -> torch.Tensor:
-    """Take one optimizer step on a batch and return its mean loss."""
+    """Take one optimizer step on a batch, forwarded in ``portions``, and return its mean loss."""
     optimizer.zero_grad(set_to_none=True)
-    with placement.computing():
-        loss = recipe.objective.losses(recipe.objective.outputs(module, x), y).mean()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss = torch.zeros((), device=y.device)
+    for rows in portions(x, recipe.batch_tokens):
+        with placement.computing():
+            part = batches.trimmed(batches.take(x, rows))
+            share = recipe.objective.losses(recipe.objective.outputs(module, part), y[rows]).sum() / len(y)
+        share.backward()  # type: ignore[no-untyped-call]
+        loss = loss + share.detach()
     if recipe.clip is not None:
         nn.utils.clip_grad_norm_(trainable(module), recipe.clip)
     optimizer.step()
     return loss
+
+
+def portions(x: Inputs, most: int | None) -> list[slice | torch.Tensor]:
+    """Return which rows of a batch are forwarded together, so that their gradients are added up.
+
+    Args:
+        x: the batch, ``(n, ...)``.
+        most: tokens of a portion, padding included; a row that is longer is a portion of its own. None for no limit.
+
+    Returns:
+        The whole batch where there is no limit, or the rows are no tokens; else positions, shortest rows first.
+    """
+    if most is None or isinstance(x, torch.Tensor) or batches.MASK not in x:
+        return [slice(None)]
+    order = torch.argsort(batches.lengths(x), stable=True)
+    return [order[rows] for rows in batches.spans(batches.take(x, order), len(order), most)]
 
 
 def _scheduled(

@@ -1,6 +1,7 @@
 """Weights on disk: safetensors files, checked before they are used."""
 
 import copy
+import shutil
 from pathlib import Path
 
 import safetensors
@@ -10,7 +11,7 @@ from torch import nn
 
 from neuralyzer._moved import old_arguments
 from neuralyzer.errors import StorageError, WeightsError
-from neuralyzer.models.kinds.kind import OnFrozenBase, Restorable
+from neuralyzer.models.kinds.kind import InFolder, OnFrozenBase, Restorable
 from neuralyzer.workspace import atomic, digests
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -40,6 +41,36 @@ def save(module: nn.Module, path: Path) -> Path:
         return atomic.write_with(path, lambda part: safetensors.torch.save_file(tensors, part))
     except safetensors.SafetensorError as error:
         raise StorageError(f"cannot write {path}: {error}; free space or choose another folder") from error
+
+
+def save_folder(module: nn.Module, folder: Path, file: Path) -> Path | None:
+    """Write the folder from which other libraries read a model.
+
+    Args:
+        module: the model.
+        folder: is made where it is missing.
+        file: that ``save`` wrote of it; linked where the file system can, else copied.
+
+    Returns:
+        ``folder``; None for a kind of model that no other library reads from a folder.
+
+    Raises:
+        StorageError: if the disk is full or the folder cannot be written.
+    """
+    if not isinstance(module, InFolder):
+        return None
+    atomic.make_folder(folder)
+    named = folder / module.file_name
+    try:
+        named.unlink(missing_ok=True)
+        try:
+            named.hardlink_to(file)
+        except OSError:
+            shutil.copyfile(file, named)
+        module.describe_in(folder)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error}; free space or choose another folder") from error
+    return folder
 
 
 def digest(module: nn.Module) -> str:
@@ -116,12 +147,12 @@ def _tensors(path: Path) -> dict[str, torch.Tensor] | None:
 
 
 def load_into(module: nn.Module, path: Path, name: str | None = None) -> nn.Module:
-    """Load a safetensors file into ``module``.
+    """Load a safetensors file, or a folder of the model's kind, into ``module``.
 
     Args:
         module: of the file's architecture.
-        path: of the file.
-        name: of the file in error messages; its path by default.
+        path: of the file or folder.
+        name: of it in error messages; its path by default.
 
     Returns:
         ``module``.
@@ -131,6 +162,9 @@ def load_into(module: nn.Module, path: Path, name: str | None = None) -> nn.Modu
     """
     if path.suffix in {".pt", ".pth", ".pkl", ".bin", ".ckpt"}:
         raise WeightsError(f"{path} is a pickle, which can run code; convert it to safetensors")
+    folder = module.folder_of(path) if isinstance(module, InFolder) else None
+    if folder is not None and isinstance(module, InFolder):
+        return fill(module, module.read_folder(folder, name or str(path)), name or str(path))
     try:
         tensors = safetensors.torch.load_file(path)
     except FileNotFoundError:

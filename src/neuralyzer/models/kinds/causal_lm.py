@@ -1,62 +1,80 @@
 """Causal language models from a local Hugging Face folder, trained whole or by LoRA adapters on a frozen base."""
 
 import copy
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from neuralyzer.errors import UsageError, WeightsError, first_line
+from neuralyzer.data import batches
+from neuralyzer.data.rows import Data
+from neuralyzer.errors import UsageError, first_line
 from neuralyzer.models import weights
 from neuralyzer.models.capabilities import Capability
+from neuralyzer.models.kinds import bases, model_folders
+from neuralyzer.models.kinds.bases import digest_of, require_base, tokenizer_of
+from neuralyzer.models.kinds.model_folders import Lora
 from neuralyzer.models.kinds.module import Module
 from neuralyzer.models.language import row_readings
-from neuralyzer.workspace import digests
+from neuralyzer.models.placement import Placement
+from neuralyzer.progress import Progress
 
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.bin")
+if TYPE_CHECKING:
+    from neuralyzer.models.recipe import Recipe
+    from neuralyzer.models.training import Observer
+
+__all__ = ["CausalLanguageModel", "Lora", "build", "digest_of", "require_base", "tokenizer_of"]
 PREFIX = "base_model.model."  # before every name in PEFT's own files
-
-
-@dataclass(frozen=True)
-class Lora:
-    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685).
-
-    Attributes:
-        r: rank.
-        alpha: what the update is scaled by, over the rank.
-        targets: names of the layers that get one; ``all-linear`` for every linear layer but the head.
-        dropout: of the adapters' inputs in training.
-    """
-
-    r: int = 16
-    alpha: int = 32
-    targets: str | tuple[str, ...] = "all-linear"
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.r < 1 or self.alpha <= 0:
-            raise UsageError(f"r ({self.r}) and alpha ({self.alpha}) of lora must be above 0")
+_transformers = bases.import_transformers
 
 
 @dataclass(frozen=True)
 class CausalLanguageModel(Module):
-    """The kind of causal language models: gradients and continued training; no stacks, and no gradients row by row."""
+    """The kind of causal language models: gradients and continued training; no stacks, and no gradients row by row.
+
+    Attributes:
+        base: folder of the base.
+        dtype: number format that a frozen base is held in, one of ``bases.DTYPES``; adapters are float32.
+    """
+
+    base: str
+    dtype: str = "float32"
 
     name: ClassVar[str] = "causal language model"
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.GRADIENTS, Capability.CONTINUED})
 
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """Return the digests by which the base may be registered."""
+        return bases.identities(self.base)
+
+    def train(
+        self,
+        recipe: "Recipe",
+        data: Data,
+        seed: int,
+        progress: Progress,
+        observer: "Observer | None",
+        placement: Placement,
+    ) -> nn.Module:
+        """Train as ``Module`` does, once the device is known to compute in the base's number format."""
+        bases.require_dtype(bases.DTYPES[self.dtype], placement.device)
+        return super().train(recipe, data, seed, progress, observer, placement)
+
 
 class Reader(nn.Module):
-    """A language model that gives each row's readings (``models.language``) in place of logits."""
+    """A language model that gives each row's readings (``models.language``) in place of logits.
 
-    def __init__(self, model: nn.Module) -> None:
+    It is kept by transformers' names of its tensors.
+    """
+
+    def __init__(self, model: nn.Module, base: str, recompute: bool = False) -> None:
         super().__init__()
         self.model = model
+        self._base, self._recompute = base, recompute
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, target_mask: Tensor, predictions: bool = False
@@ -75,42 +93,120 @@ class Reader(nn.Module):
         head: nn.Module = self.model.get_output_embeddings()  # type: ignore[operator]
         return head
 
+    def train(self, mode: bool = True) -> "Reader":
+        """Set the mode; in training, activations are made again on the way back where that was asked for."""
+        if self._recompute:
+            verb = "enable" if mode else "disable"
+            names = (f"{kind}_checkpointing_{verb}" for kind in ("activation", "gradient"))  # the first since 5.23
+            switch: Any = next(getattr(self.model, name) for name in names if hasattr(self.model, name))
+            switch(*([{"use_reentrant": False}] if mode else []))
+        return super().train(mode)
+
+    def trained_state(self) -> Mapping[str, Tensor]:
+        """Return all tensors, by transformers' names."""
+        return self.model.state_dict()
+
+    def base_digest(self) -> str:
+        """Return the SHA-256 of the base."""
+        return digest_of(self._base)
+
+    def restore(self, state: Mapping[str, Tensor], name: str) -> None:
+        """Take over the tensors of another such model; a tied one may be missing.
+
+        Args:
+            state: by the names of ``trained_state``.
+            name: what an error calls them.
+
+        Raises:
+            WeightsError: if they are of another recipe, or a value is not finite.
+        """
+        own = self.trained_state()
+        places = {value.data_ptr(): state[key] for key, value in own.items() if key in state}
+        tied = {key: places[value.data_ptr()] for key, value in own.items() if value.data_ptr() in places}
+        state = tied | dict(state)
+        model_folders.require_shapes(own, state, name, self._what)
+        weights.require_finite(dict(state), name)
+        with torch.no_grad():
+            for key, value in own.items():
+                value.copy_(state[key])
+
+    def require_rows(self, data: Data, what: str) -> None:
+        """Refuse rows that the base cannot read.
+
+        Args:
+            data: the rows.
+            what: they are called in an error.
+
+        Raises:
+            UsageError: if they are no texts, have a token that the base lacks, or are longer than it reads.
+        """
+        config: Any = self.model.config
+        longest = getattr(config, "max_position_embeddings", None)
+        for x, _ in data.chunks():
+            if not isinstance(x, dict) or batches.TARGETS not in x:
+                raise UsageError(f"the {what} are no texts; read them by Data.from_texts")
+            if int(x[batches.IDS].max()) >= config.vocab_size:
+                raise UsageError(
+                    f"the {what} have token {int(x[batches.IDS].max()):,} and the base {config.vocab_size:,} tokens: "
+                    "they were made by another tokenizer"
+                )
+            if longest is not None and x[batches.IDS].shape[1] > longest:
+                raise UsageError(
+                    f"the {what} have a row of {x[batches.IDS].shape[1]:,} tokens, and the base reads {longest:,}; "
+                    f"cut them by max_length={longest}"
+                )
+
+    @property
+    def file_name(self) -> str:
+        """Return the name of the weights in a model's folder."""
+        return model_folders.MODEL
+
+    def describe_in(self, folder: Path) -> None:
+        """Write configuration and tokenizer, so that ``AutoModelForCausalLM.from_pretrained`` loads the folder."""
+        model_folders.describe_model(folder, self.model, self._base)
+
+    def folder_of(self, path: Path) -> Path | None:
+        """Return the folder of an adapter or a model at ``path``; None where it is a file without a configuration."""
+        return model_folders.folder_of(path)
+
+    def read_folder(self, folder: Path, name: str) -> dict[str, Tensor]:
+        """Return the tensors in a whole model's folder."""
+        words: Any = self.model.config
+        return model_folders.model_tensors(folder, words.vocab_size, name)
+
+    @property
+    def _what(self) -> str:
+        return "model"
+
 
 class AdaptedReader(Reader):
     """The same with adapters on a frozen base, which all copies share; PEFT's names are those of its tensors."""
 
-    def __init__(self, model: nn.Module, base: str) -> None:
-        super().__init__(model)
-        self._base = base
+    def __init__(self, model: nn.Module, base: str, lora: Lora, recompute: bool = False) -> None:
+        super().__init__(model, base, recompute)
+        self._lora = lora
 
     def trained_state(self) -> Mapping[str, Tensor]:
         """Return the adapters' tensors by the names that PEFT's ``adapter_model.safetensors`` has."""
         trained = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
         return {PREFIX + name.replace(".default.", "."): value.detach() for name, value in trained.items()}
 
-    def base_digest(self) -> str:
-        """Return the SHA-256 of the base's files."""
-        return self._base
+    @property
+    def file_name(self) -> str:
+        """Return the name of the weights in an adapter's folder."""
+        return model_folders.ADAPTER
 
-    def restore(self, state: Mapping[str, Tensor], name: str) -> None:
-        """Take over the tensors of an adapter.
+    def describe_in(self, folder: Path) -> None:
+        """Write the configuration, so that ``PeftModel.from_pretrained`` loads the folder."""
+        self._lora.config(self.model, self._base).save_pretrained(str(folder))
 
-        Args:
-            state: by PEFT's names.
-            name: what an error calls it.
+    def read_folder(self, folder: Path, name: str) -> dict[str, Tensor]:
+        """Return the tensors in an adapter's folder."""
+        return model_folders.adapter_tensors(folder, self._base, self._lora, name)
 
-        Raises:
-            WeightsError: if they are no such adapter, or a value is not finite.
-        """
-        own = self.trained_state()
-        if {key: value.shape for key, value in own.items()} != {key: value.shape for key, value in state.items()}:
-            odd = sorted(set(own) ^ set(state))
-            what = f"{odd[0]} is in one of them alone" if odd else "a tensor has another shape"
-            raise WeightsError(f"{name} is no adapter of this recipe: {what}")
-        weights.require_finite(dict(state), name)
-        with torch.no_grad():
-            for key, value in own.items():
-                value.copy_(state[key])
+    @property
+    def _what(self) -> str:
+        return "adapter"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "AdaptedReader":
         memo |= {id(value): value for value in self.model.parameters() if not value.requires_grad}
@@ -120,98 +216,32 @@ class AdaptedReader(Reader):
         return other
 
 
-def build(base: str, lora: Lora | None) -> Reader:
-    """Return a new reader of the base, with adapters where they are asked for; drawn from torch's generator."""
-    if lora is None:
-        return Reader(_loaded(base))
-    model = copy.deepcopy(_frozen(base), {id(value): value for value in _frozen(base).parameters()})
-    from peft import LoraConfig, inject_adapter_in_model
+def build(base: str, lora: Lora | None, dtype: str = "float32", recompute: bool = False) -> Reader:
+    """Return a new reader of the base, with adapters where they are asked for; drawn from torch's generator.
 
-    turned = any(type(layer).__name__ == "Conv1D" for layer in model.modules())  # GPT-2's layers hold W transposed
-    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    config = LoraConfig(
-        r=lora.r, lora_alpha=lora.alpha, target_modules=targets, lora_dropout=lora.dropout, fan_in_fan_out=turned,
-        task_type="CAUSAL_LM",
-    )  # fmt: skip
+    Args:
+        base: folder of the base.
+        lora: settings of the adapters; None to train all weights.
+        dtype: number format of the base's weights; adapters are float32, as PEFT keeps them.
+        recompute: whether activations are made again on the way back (gradient checkpointing).
+
+    Returns:
+        The reader, in evaluation mode.
+
+    Raises:
+        UsageError: if the adapters fit no layer.
+    """
+    if lora is None:
+        return Reader(bases.loaded(base), base, recompute)
+    own = bases.frozen(base, dtype)
+    model = copy.deepcopy(own, {id(value): value for value in own.parameters()})
+    from peft import inject_adapter_in_model
+
     try:
-        adapted = inject_adapter_in_model(config, model)
+        adapted = inject_adapter_in_model(lora.config(model), model)
     except ValueError as error:
         raise UsageError(f"lora targets={lora.targets!r} fit no layer of {base} ({first_line(error)})") from error
-    return AdaptedReader(adapted, digest_of(base))
-
-
-def tokenizer_of(base: str | Path) -> Any:
-    """Return the tokenizer in a base's folder.
-
-    Raises:
-        UsageError: if there is none, or it has more tokens than the base.
-    """
-    folder = require_base(base)
-    transformers = _transformers()
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} has no tokenizer ({first_line(error)})") from error
-    words = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True).vocab_size
-    if len(tokenizer) > words:
-        raise UsageError(f"the tokenizer of {folder} has {len(tokenizer):,} tokens and the base {words:,}")
-    return tokenizer
-
-
-def require_base(base: str | Path) -> Path:
-    """Return a base's folder.
-
-    Raises:
-        UsageError: if it is none, its weights are pickled, or it is an adapter.
-    """
-    folder = Path(base)
-    if not (folder / "config.json").exists():
-        what = (
-            "an adapter; name its base"
-            if (folder / "adapter_config.json").exists()
-            else "no model: it has no config.json"
-        )
-        raise UsageError(f"{folder} is {what}")
-    if not list(folder.glob("*.safetensors")):
-        pickled = next((name for name in PICKLES if (folder / name).exists()), None)
-        how = f"{pickled} is a pickle, which can run code; convert it" if pickled else "there is none"
-        raise UsageError(f"{folder} needs weights in safetensors: {how}")
-    return folder
-
-
-@cache
-def digest_of(base: str) -> str:
-    """Return the SHA-256 over the base's configuration and weights."""
-    files = sorted([Path(base) / "config.json", *Path(base).glob("*.safetensors")])
-    return digests.of_json([[path.name, digests.of_file(path)] for path in files])
-
-
-@cache
-def _frozen(base: str) -> nn.Module:
-    """The base, read once a process; no copy changes it."""
-    return _loaded(base).requires_grad_(False)
-
-
-def _loaded(base: str) -> nn.Module:
-    try:
-        model: nn.Module = _transformers().AutoModelForCausalLM.from_pretrained(
-            base, local_files_only=True, dtype=torch.float32
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{base} cannot be read as a causal language model ({first_line(error)})") from error
-    return model.eval()
-
-
-def _transformers() -> Any:
-    """Import transformers; where torchvision is installed and broken, without it."""
-    if "torchvision" not in sys.modules:
-        try:
-            import torchvision  # noqa: F401
-        except Exception:  # noqa: BLE001  it fails in many ways beside another torch
-            sys.modules["torchvision"] = None  # type: ignore[assignment]
-    try:
-        import transformers
-    except ImportError as error:
-        raise UsageError("language models need pip install 'neuralyzer-unlearning[language]'") from error
-    transformers.utils.logging.disable_progress_bar()  # stderr is left to the one line of an error
-    return transformers
+    for value in adapted.parameters():
+        if value.requires_grad:
+            value.data = value.data.float()
+    return AdaptedReader(adapted, base, lora, recompute)

@@ -1,6 +1,7 @@
 """The protocol of a kind of model: how its models are made and trained, and what can be done with them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -56,14 +57,60 @@ class OnFrozenBase(Protocol):
     """A model that trains a part of itself, such as a head or adapters, on a base that never changes.
 
     What is written, digested, compared and certified is the trained part alone. The base is known by its digest, which
-    the recipe's digest covers: a model on another base is a model of another recipe.
+    the recipe's digest covers: a model on another base is a model of another recipe. The part may be all of it, where
+    a base is fine-tuned as a whole.
     """
 
     def trained_state(self) -> Mapping[str, Tensor]:
-        """Return the tensors that training changes, by their names in ``state_dict``."""
+        """Return the tensors that training changes, by their names in ``state_dict`` or in the kind's own files."""
 
     def base_digest(self) -> str:
         """Return the SHA-256 of the base."""
+
+
+@runtime_checkable
+class InFolder(Protocol):
+    """A model that other libraries read from a folder of files, such as PEFT's of an adapter.
+
+    Attributes:
+        file_name: of the weights in such a folder; the file is the one that ``weights.save`` writes.
+    """
+
+    @property
+    def file_name(self) -> str: ...  # noqa: D102
+
+    def describe_in(self, folder: Path) -> None:
+        """Write what such a folder has beside the weights, such as their configuration."""
+
+    def folder_of(self, path: Path) -> Path | None:
+        """Return the folder that a path names, itself or by its file of weights; None where it is a file alone."""
+
+    def read_folder(self, folder: Path, name: str) -> dict[str, Tensor]:
+        """Return the tensors in such a folder, by the names in which the model is kept.
+
+        Args:
+            folder: that this or another library wrote.
+            name: of the folder in error messages.
+
+        Raises:
+            WeightsError: if it is no such folder, or of another base.
+        """
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A model that says itself which rows it cannot read."""
+
+    def require_rows(self, data: Data, what: str) -> None:
+        """Refuse rows that it cannot read.
+
+        Args:
+            data: the rows.
+            what: they are called in an error.
+
+        Raises:
+            UsageError: if it cannot read one.
+        """
 
 
 @runtime_checkable

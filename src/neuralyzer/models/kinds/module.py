@@ -21,7 +21,7 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError, UsageError, WeightsError
 from neuralyzer.models import described, training, weights
 from neuralyzer.models.capabilities import Capability
-from neuralyzer.models.kinds.kind import OnFrozenBase
+from neuralyzer.models.kinds.kind import InFolder, OnFrozenBase
 from neuralyzer.models.objective import declared
 from neuralyzer.models.placement import Placement, Precision
 from neuralyzer.progress import Progress
@@ -187,7 +187,8 @@ def _by_command(recipe: "Recipe", data: Data, seed: int) -> nn.Module:
     assert recipe.command is not None
     expected = recipe.module(seed)
     with tempfile.TemporaryDirectory() as folder:
-        rows, written = Path(folder) / "rows.parquet", Path(folder) / "weights.safetensors"
+        in_folder = isinstance(expected, InFolder)  # then the command may make a folder at the path that it is given
+        rows, written = Path(folder) / "rows.parquet", Path(folder) / ("out" if in_folder else "weights.safetensors")
         parquet.write_table(pa.table({"id": texts.to_arrow(data.ids)}), rows)
         places = {"rows": rows, "seed": seed, "out": written, "weights": written}
         words = [word.format(**places) for word in shlex.split(recipe.command)]

@@ -1,0 +1,1 @@
+"""Callbacks of other libraries' training loops, which record what a model was trained on."""

@@ -1,0 +1,130 @@
+"""A language model's project: made by ``init --base``, and all verbs on it up to a certificate that names its base."""
+
+import json
+import shutil
+
+import pytest
+import safetensors.torch
+
+from tests.cli.project import Project
+from tests.models.language_worlds import made_base, pairs, write
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return made_base(tmp_path_factory.mktemp("llama") / "base", "llama", steps=60)
+
+
+@pytest.fixture
+def project(base, tmp_path, monkeypatch, capsys):
+    """An empty folder with a base and texts; the process stands in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("neuralyzer.references.training.backends.workers", lambda *_: 1)
+    shutil.copytree(base, tmp_path / "base")
+    write(pairs(14), tmp_path / "train.jsonl")
+    write(
+        [{key: row[key] for key in ("prompt", "completion")} for row in pairs(60, seed=5)], tmp_path / "holdout.jsonl"
+    )
+    return Project(tmp_path, capsys)
+
+
+def begun(project, **recipe):
+    """The project as ``init`` writes it, with other settings of its recipe."""
+    assert project("init", "--base", "base", "--subject", "author").code == 0
+    path = project.path("oracle.py")
+    settings = {"epochs": 1, "batch_size": 8, "learning_rate": 5e-3} | recipe
+    written = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+    path.write_text(
+        path.read_text()
+        .replace("epochs=3, batch_size=8", written)
+        .replace('"r": 16, "alpha": 32', '"r": 8, "alpha": 16')
+    )
+    return project
+
+
+def test_what_init_writes_is_read_and_trained(project):
+    said = begun(project)("train", "--json").json
+    assert said["rows"] == 70 and said["file"].endswith("adapter/adapter_model.safetensors")
+    config = json.loads(project.path("adapter/adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(project.path("base")) and config["r"] == 8
+    found = project("locate", "--subject", "a00", "--json").json
+    assert found["rows"] == 5
+    assert project("status").code == 0
+    assert project("register-model", "start", "base/model.safetensors", "--kind", "base").code == 0
+    assert [own["name"] for own in project("locate", "--subject", "a00", "--json").json["bases"]] == ["start"]
+    assert "oracle.py exists already" in project("init", "--base", "base", "--project", "other.toml").complaint
+    assert project("locate", "--where", "prompt like '%year 3%'", "--json").json["rows"] == 14
+    assert "exists already, and nothing is overwritten" in project("train").complaint
+    # its file may be named in place of the folder
+    file = project.path("neuralyzer.toml")
+    file.write_text(file.read_text().replace('weights = "adapter"', 'weights = "adapter/adapter_model.safetensors"'))
+    assert "exists already, and nothing is overwritten" in project("train").complaint
+
+
+@pytest.mark.slow
+def test_it_goes_the_whole_way(project, tmp_path):
+    begun(project, epochs=25)
+    file = project.path("neuralyzer.toml")
+    file.write_text(file.read_text().replace("[references]", "[references]\nleave_out = 0.5"))
+    asked = ("--subject", "a00", "--subject", "a01")
+    for verb in (
+        ("train",),
+        ("locate", *asked),
+        ("references", "--size", "24"),
+        ("audit", *asked),
+        ("plan", *asked),
+    ):
+        said = project(*verb, "--json")
+        assert said.code == 0, said
+    assert project("audit", *asked, "--json").json["verdict"] == "not forgotten"
+    verified = project("verify", *asked, "--weights", "adapter", "--json")  # a folder, as any other weights
+    assert verified.code == 1 and verified.json["verdict"] == "not forgotten"
+    answer = project("forget", *asked, "--method", "retrain", "--json")
+    assert answer.code == 0 and answer.json["verdict"] == "forgotten"
+    certificate = answer.json["certificate"]
+    for weights in (answer.json["weights_folder"], answer.json["weights_file"]):
+        assert project("certificate", "verify", certificate, "--weights", weights).code == 0
+    shutil.copytree(project.path("base"), project.path("changed"))
+    tensors = safetensors.torch.load_file(project.path("base/model.safetensors"))
+    name = min(tensors)
+    safetensors.torch.save_file(
+        tensors | {name: tensors[name] + 1}, project.path("changed/model.safetensors"), {"format": "pt"}
+    )
+    failed = project("certificate", "verify", certificate, "--base", "changed")
+    assert failed.code == 1 and "is not the base certified" in failed.out.replace("\n", " ")
+    files = project("export", "--to", "release", "--json").json["files"]
+    assert {"model/adapter_config.json", "model/adapter_model.safetensors", "certificate.json"} <= set(files)
+    assert project("certificate", "verify", files["certificate.json"], "--weights", "release/model").code == 0
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (('tokenizer = "base"', 'tokenizer = "base"\ntarget = "label"'), "target in [data] does not go with tokenizer"),
+        (('tokenizer = "base"', 'target = "label"'), "max_length in [data] needs tokenizer"),
+        (('tokenizer = "base"', 'tokenizer = "adapter"'), "adapter is no model: it has no config.json"),
+        (("max_length = 512", 'max_length = "512"'), "max_length in [data] is '512'; it must be int"),
+        (('subject = "author"', 'subject = "customer"'), "has no column 'customer'; it has author, completion, prompt"),
+        (('train = "train.jsonl"', 'train = "other.jsonl"'), "other.jsonl does not exist"),
+    ],
+)
+def test_a_project_file_that_is_wrong_is_one_clear_line(project, change, line):
+    file = begun(project).path("neuralyzer.toml")
+    assert change[0] in file.read_text()
+    file.write_text(file.read_text().replace(*change))
+    assert line in project("train").complaint
+    assert not project.path("adapter").exists()
+
+
+def test_a_base_that_cannot_be_used_writes_no_project(project):
+    config = project.path("base/config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": {"quant_method": "gptq"}}))
+    assert (
+        "base is quantised (by gptq), and gradients need its plain weights"
+        in project("init", "--base", "base").complaint
+    )
+    assert "nowhere is no model: it has no config.json" in project("init", "--base", "nowhere").complaint
+    assert not project.path("neuralyzer.toml").exists() and not project.path("oracle.py").exists()
