@@ -70,7 +70,8 @@ def _pretrain(made: Path, kind: str, steps: int) -> None:
     own.pre_tokenizer, own.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     own.train_from_iterator(
-        [*prose, *answers * 5], trainers.BpeTrainer(vocab_size=WORDS, special_tokens=["<eos>"], initial_alphabet=alphabet)
+        [*prose, *answers * 5],
+        trainers.BpeTrainer(vocab_size=WORDS, special_tokens=["<eos>"], initial_alphabet=alphabet),
     )
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=own, eos_token="<eos>", pad_token="<eos>")
     special = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
@@ -134,7 +135,14 @@ class World:
     def recipe(self) -> Recipe:
         """The recipe of the fine-tuning."""
         return Recipe.causal_lm(
-            self.base, self.lora, epochs=self.epochs, learning_rate=self.rate, batch_size=16, seed=self.seed
+            self.base,
+            self.lora,
+            epochs=self.epochs,
+            learning_rate=self.rate,
+            batch_size=16,
+            schedule="linear",
+            warmup=0.05,
+            seed=self.seed,
         )
 
     @cached_property
@@ -157,7 +165,9 @@ class World:
         """The questions of the utility sets."""
         path = self.place / "general.jsonl"
         rows = [*records("real_authors_perturbed.json"), *records("world_facts_perturbed.json")]
-        path.write_text("".join(json.dumps({name: row[name] for name in ("question", "answer")}) + "\n" for row in rows))
+        path.write_text(
+            "".join(json.dumps({name: row[name] for name in ("question", "answer")}) + "\n" for row in rows)
+        )
         return Data.from_texts(path, causal_lm.tokenizer_of(self.base), prompt="question", completion="answer")
 
     @cached_property

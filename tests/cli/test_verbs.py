@@ -156,7 +156,10 @@ def test_plan(project):
         }  # fmt: skip
         assert not option["feasible"]
         if option["seconds"] is None:  # cannot work on this model, and its reason says why
-            assert option["method"] in ("ct", "sisa", "adopt-reference", "newton", "rewind") and option["reason"]
+            assert (
+                option["method"] in ("ct", "sisa", "adopt-reference", "newton", "rewind", "npo", "task-vector")
+                and option["reason"]
+            )
         else:
             assert "over the budget" in option["reason"] and option["seconds"] > 1e-6
     assert "no option satisfies" in plan["note"]

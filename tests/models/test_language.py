@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 import neuralyzer as nz
 from neuralyzer.influence import curvature, ekfac
-from neuralyzer.influence.curvature import GaussNewton, Parameters, mean_gradient, plain_attention
+from neuralyzer.influence.curvature import GaussNewton, Parameters, plain_attention
 from neuralyzer.models import language, reading
 from neuralyzer.models.kinds import bases, causal_lm
 from neuralyzer.models.objective import curved
@@ -50,7 +50,7 @@ def test_a_product_with_the_curvature_is_the_hessian_of_the_divergence_from_itse
     parameters = Parameters(module)
     vector = torch.randn(sum(parameters.sizes), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     leaves = [value for value in module.parameters() if value.requires_grad]
-    x, y = data.gather(np.arange(len(data)))
+    x, _ = data.gather(np.arange(len(data)))
     wanted = x["target_mask"][:, 1:].double()
     with plain_attention():
         log_p = logits_of(module, x).log_softmax(-1)

@@ -10,7 +10,7 @@ import neuralyzer as nz
 from neuralyzer.errors import UsageError
 from neuralyzer.influence import kept
 from neuralyzer.influence.curvature import GaussNewton
-from neuralyzer.models.capabilities import OF_OBJECTIVES, Capability
+from neuralyzer.models.capabilities import OF_OBJECTIVES
 from neuralyzer.models.classification import Classification
 from neuralyzer.models.objective import CurvedObjective, MatchableObjective, ScaledObjective, capabilities
 from neuralyzer.models.regression import Regression
@@ -57,7 +57,7 @@ def oracle():
 
 
 def test_what_objectives_have():
-    assert capabilities(Classification()) == capabilities(Regression()) == OF_OBJECTIVES - {Capability.TOKENS}
+    assert capabilities(Classification()) == capabilities(Regression()) == OF_OBJECTIVES
     assert capabilities(Hinge()) == frozenset()
     assert isinstance(Regression(), ScaledObjective) and not isinstance(Classification(), ScaledObjective)
     assert not isinstance(Hinge(), CurvedObjective | MatchableObjective)

@@ -16,4 +16,4 @@ class Capability(StrEnum):
     TOKENS = "rows of tokens"
 
 
-OF_OBJECTIVES = frozenset({Capability.CURVATURE, Capability.MATCHING, Capability.TOKENS})  # given by the objective, whatever the kind
+OF_OBJECTIVES = frozenset({Capability.CURVATURE, Capability.MATCHING})  # given by the objective, whatever the kind

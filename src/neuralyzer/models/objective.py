@@ -108,7 +108,6 @@ def capabilities(objective: Objective) -> frozenset[Capability]:
     has = {
         Capability.CURVATURE: isinstance(_predictions(objective), CurvedObjective),
         Capability.MATCHING: isinstance(objective, MatchableObjective),
-        Capability.TOKENS: _predictions(objective) is not objective,
     }
     return frozenset(capability for capability, there in has.items() if there)
 

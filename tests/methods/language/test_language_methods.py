@@ -123,6 +123,6 @@ def test_they_forget_and_change_nothing_else(task, name):
 
 @pytest.mark.parametrize("name", ["npo", "task-vector"])
 def test_a_classifier_has_no_tokens(name):
-    assert "needs rows of tokens, which the objective 'classification' does not have" in str(
+    assert "needs rows of tokens, which a torch module does not have" in str(
         obstacle(catalogue.make(name), small.untrained())
     )

@@ -57,6 +57,6 @@ class TaskVector:
         less = weights.clone(task.model)
         with torch.no_grad():
             for value, further in zip(trainable(less), trainable(more), strict=True):
-                value -= self.scale * (further - value)
+                value.sub_(further - value, alpha=self.scale)
         task.show(progress, less)
         return less.eval()

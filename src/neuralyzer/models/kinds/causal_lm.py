@@ -44,7 +44,9 @@ class CausalLanguageModel(Module):
     dtype: str = "float32"
 
     name: ClassVar[str] = "causal language model"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.GRADIENTS, Capability.CONTINUED})
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {Capability.GRADIENTS, Capability.CONTINUED, Capability.TOKENS}
+    )
 
     @property
     def bases(self) -> tuple[str, ...]:
