@@ -92,7 +92,7 @@ def test_a_holdout_sorted_by_class_is_read_in_all_classes(tmp_path, monkeypatch)
     order = np.argsort(holdout.y.numpy(), kind="stable")
     oracle = TrainedModel.fit(world.RECIPE, data, holdout.select(order))
     monkeypatch.setattr(split, "THINNED", 40)
-    monkeypatch.setattr(building, "HOLDOUT_ROWS", 50)
+    monkeypatch.setattr(building, "holdout_rows", lambda objective: 50)
     pool = References.fit(oracle, 16, workspace=tmp_path, keep_weights=True)
     whole, few = pool.tuning, pool.tuning.thinned
     assert set(whole.evaluator.holdout_few.y.tolist()) == set(few.evaluator.holdout.y.tolist()) == {0, 1, 2}

@@ -112,6 +112,11 @@ def capabilities(objective: Objective) -> frozenset[Capability]:
     return frozenset(capability for capability, there in has.items() if there)
 
 
+def of_texts(objective: Objective) -> bool:
+    """Return whether a row holds many predictions, as a text its tokens: it costs more, and says more, than others."""
+    return _predictions(objective) is not objective
+
+
 def _predictions(objective: Objective) -> Objective:
     """Return the objective of the model's predictions, which is the objective itself where each row has one."""
     inner: Objective = getattr(objective, "predictions", objective)

@@ -34,7 +34,9 @@ def outputs(module: nn.Module, objective: Objective, x: Inputs, chunk: int = CHU
     module.eval()
     if isinstance(x, Tensor) and x.ndim == 4:  # channels last makes convolutions on processors twice as fast
         x, chunk = x.contiguous(memory_format=torch.channels_last), min(chunk, IMAGE_CHUNK)
+    x, back = batches.by_length(x)  # texts of a length together have little padding
     result = torch.cat([objective.outputs(module, part) for part in batches.chunked(x, chunk)])
+    result = result if back is None else result[back]
     if not torch.isfinite(result).all():
         raise NotFiniteError("the model gives NaN or infinite outputs; it cannot be judged")
     return result

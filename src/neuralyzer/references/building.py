@@ -26,7 +26,7 @@ from neuralyzer.references.training import backends, pilot_run
 from neuralyzer.references.training.backends import Backend, Timing
 from neuralyzer.references.training.processes import Execution
 from neuralyzer.signals.catalogue import signals_of
-from neuralyzer.signals.relearned import HOLDOUT_ROWS
+from neuralyzer.signals.relearned import holdout_rows
 from neuralyzer.signals.signal import Batch, Context, Sample, spread
 from neuralyzer.workspace import atomic, digests
 
@@ -102,7 +102,7 @@ def _open_or_create(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str,
         "version": VERSION, "recipe": oracle.recipe.digest, "data": oracle.data.digest,
         "holdout": oracle.require_holdout().digest, "size": 0, "groups": list(plan.groups),
         "leave_out": plan.leave_out, "seed": plan.seed, "backend": None, "why": None, "chunks": [], "settings": {},
-        "scale": None, "outputs": None, "holdout_few": HOLDOUT_ROWS, "keep_weights": plan.keep_weights,
+        "scale": None, "outputs": None, "holdout_few": holdout_rows(oracle.recipe.objective), "keep_weights": plan.keep_weights,
         "finished": False, "reproduction": None, "precision": None,
     }  # fmt: skip
     atomic.write_json(store.head, head)

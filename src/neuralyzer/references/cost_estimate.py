@@ -20,7 +20,7 @@ from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training import backends
 from neuralyzer.references.training.backends import Backend, Timing
 from neuralyzer.signals.catalogue import signals_of
-from neuralyzer.signals.relearned import HOLDOUT_ROWS
+from neuralyzer.signals.relearned import holdout_rows
 from neuralyzer.signals.signal import Batch, Context, measure_units
 
 SAMPLED_ROWS = 512  # rows on which reading is timed
@@ -126,7 +126,7 @@ def _timing(
 def reading_seconds(oracle: TrainedModel, owned: Sequence[Indices]) -> float:
     """Return the seconds that reading a model takes, timed on a sample of rows and units."""
     rows, holdout = oracle.data.select(np.arange(min(len(oracle.data), SAMPLED_ROWS))), oracle.require_holdout()
-    sample, few = Batch(rows.x, rows.y), Batch(holdout.x, holdout.y).take(slice(HOLDOUT_ROWS))
+    sample, few = Batch(rows.x, rows.y), Batch(holdout.x, holdout.y).take(slice(holdout_rows(oracle.recipe.objective)))
     unset = Context.of(oracle.recipe, rows.x)
     settings = {name: signal.prepare([], unset) for name, signal in signals_of(oracle.recipe.kind).items()}
     context = Context(unset.objective, unset.spread, unset.augment, settings=settings)
@@ -157,10 +157,8 @@ def _bytes(
     first, _ = oracle.data.gather([0])
     width = int(head.get("outputs") or oracle.recipe.objective.outputs(oracle.model, first).shape[1])
     units = len(units_of(pool_index.owned))
-    on_holdout = sum(
-        units * min(HOLDOUT_ROWS, holdout) if signal.per_unit else holdout
-        for signal in signals_of(oracle.recipe.kind).values()
-    )
+    few = min(holdout_rows(oracle.recipe.objective), holdout)
+    on_holdout = sum(units * few if signal.per_unit else holdout for signal in signals_of(oracle.recipe.kind).values())
     values = len(signals_of(oracle.recipe.kind)) * rows + on_holdout
     kept, whole = (_size(tensors) for tensors in (weights.state(oracle.model), oracle.model.state_dict()))
     outputs = ((1 + head.get("copies", copies.COPIES if oracle.recipe.augment else 0)) * rows + holdout) * width

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralyzer.models.capabilities import Capability
+from neuralyzer.models.objective import of_texts
 from neuralyzer.models.reading import outputs
 from neuralyzer.signals.perturbations import noisy
 from neuralyzer.signals.signal import Batch, Context, Family, Sample, join
@@ -23,7 +24,7 @@ class Correct:
 
     Without noise the share of right answers saturates at 1. So the noise is set on the tuning split such that members
     that never saw the rows are right four times in five. For regression the mean of the objective's ``correct`` is
-    read.
+    read. Texts are read as they are: the share of their tokens that are right does not saturate.
     """
 
     name: ClassVar[str] = "correct"
@@ -33,6 +34,8 @@ class Correct:
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
         """Return the noise level, in features' standard deviations, found by bisection on never-seen rows."""
+        if of_texts(context.objective):
+            return {}
         if not context.objective.counted or not any(sample.never for sample in samples):
             return {"noise": 0.15}
         never = [(sample.model, join(sample.never)) for sample in samples if sample.never]
@@ -51,6 +54,8 @@ class Correct:
 
     def measure(self, model: nn.Module, rows: Batch, holdout: Batch, context: Context) -> tuple[Tensor, Tensor]:
         """Return log-odds ``log((k + .5) / (R - k + .5))`` for ``k`` of ``R`` copies right, ``(n,)`` and ``(H,)``."""
+        if of_texts(context.objective):
+            return _plain(model, rows, context), _plain(model, holdout, context)
         noise = context.settings[self.name]["noise"]
         return _log_odds(model, rows, context, noise), _log_odds(model, holdout, context, noise)
 
@@ -62,6 +67,11 @@ def _right(model: nn.Module, batch: Batch, context: Context, noise: float, count
         for copy in noisy(batch.x, count, context, noise)
     ]
     return torch.stack(correct).mean(0)
+
+
+def _plain(model: nn.Module, batch: Batch, context: Context) -> Tensor:
+    """Return the objective's ``correct`` of each row, ``(n,)``."""
+    return context.objective.correct(outputs(model, context.objective, batch.x, context.chunk), batch.y)
 
 
 def _log_odds(model: nn.Module, batch: Batch, context: Context, noise: float) -> Tensor:

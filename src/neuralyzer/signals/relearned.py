@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.models.capabilities import Capability
+from neuralyzer.models.objective import Objective, of_texts
 from neuralyzer.signals.margin import margins
 from neuralyzer.signals.relearning import margins_after, relearn
 from neuralyzer.signals.signal import Batch, Context, Family, Sample
 
 SMALLEST_UNIT = 8  # rows of a subject, half of which are trained on
 HOLDOUT_ROWS = 500  # largest number of holdout rows that are read for each subject
+HOLDOUT_TEXTS = 50  # the same of texts: their margins are means over many tokens, and vary less
 RATES = tuple(10 ** (k / 4) for k in range(-16, 5))  # learning rates that are tried, 1e-4 to 10 (decision 6)
 
 
@@ -74,6 +76,11 @@ class Relearned:
             on_rows[::2], on_rows[1::2] = even_rows, odd_rows
             readings.append((on_rows, (first + second) / 2))
         return readings
+
+
+def holdout_rows(objective: Objective) -> int:
+    """Return how many holdout rows are read at most for each subject."""
+    return HOLDOUT_TEXTS if of_texts(objective) else HOLDOUT_ROWS
 
 
 def _every_other(batch: Batch, first: int) -> Batch:

@@ -91,11 +91,13 @@ class ReferenceSplit:
         the holdout is enough to fit a model's shift.
 
         Returns:
-            A split on 256 holdout rows, or this one where there are fewer than twice as many.
+            A split on 256 holdout rows, fewer where per-unit signals read fewer; this one where there are fewer than
+            twice as many.
         """
-        if len(self.evaluator.holdout.y) < 2 * THINNED:
+        chosen = self.evaluator.few[:THINNED]
+        if len(self.evaluator.holdout.y) < 2 * len(chosen):
             return self
-        chosen, first = self.evaluator.few[:THINNED], np.arange(THINNED)
+        first = np.arange(len(chosen))
         signals = {
             name: values.on_holdout(chosen if values.units is None else first)
             for name, values in self.values.signals.items()
