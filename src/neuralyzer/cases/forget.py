@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from neuralyzer.cases import answers, outcome
 from neuralyzer.cases import certificate as certifying
-from neuralyzer.cases import outcome
 from neuralyzer.cases.attempt import Outcome, Setting, attempt
 from neuralyzer.cases.case import Case, succeeded
 from neuralyzer.cases.folder import Folder
@@ -152,7 +152,7 @@ def _forget(
     facts = outcome.Facts(
         case, oracle, task, pool, place, plan, audited, outcomes, location, received, options, done, began
     )  # fmt: skip
-    _finish(folder, facts, declared)
+    _finish(folder, facts, declared, watch)
     return _closed(folder, oracle, positions, pool, case, place)
 
 
@@ -205,7 +205,7 @@ def _attempts(setting: Setting, plan: Plan, options: CaseOptions, folder: Folder
     return outcomes
 
 
-def _finish(folder: Folder, facts: outcome.Facts, declared: ProtocolRecord) -> None:
+def _finish(folder: Folder, facts: outcome.Facts, declared: ProtocolRecord, watch: CaseListener) -> None:
     """Certify, report, and write the result."""
     final = facts.final
     assert final.weights is not None
@@ -216,6 +216,11 @@ def _finish(folder: Folder, facts: outcome.Facts, declared: ProtocolRecord) -> N
     module = weights.load_into(weights.clone(facts.oracle.model), final.weights)
     written = weights.save_folder(module, folder.path("model"), final.weights)
     result["weights_folder"] = None if written is None else str(written.absolute())
+    exact_files = sorted((folder.root / EXACT_FOLDER).glob("*.safetensors"))
+    unseen = answers.never_saw(facts.task, facts.references, final.guarantee, exact_files, facts.options)
+    result["answers"] = answers.sample(facts.task, module.eval(), unseen, facts.options.show_answers)
+    if result["answers"] is not None:
+        watch.stage("answers", result["answers"])
     if not page.exists():
         write_report(result, outcome.margins(facts), page)
     result["unlearning"]["speed"] = facts.speed.to_dict()  # with the time of the report

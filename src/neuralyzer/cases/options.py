@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from neuralyzer.models.placement import as_device
 from neuralyzer.planning.plan import Plan
 from neuralyzer.references.training import exact
@@ -30,6 +32,9 @@ class CaseOptions:
         also: further tables that are searched for the rows, as ``registry.tables.table`` reads them.
         timed_budget: whether the request's budget was computed from a timing. It is then no part of the case's id, and
             a resumed case keeps the budget that it began with.
+        show_answers: whether sample answers of a language model are kept in words, in result and report; else only how
+            near they are to what was taught. Of a case that is finished nothing is added.
+        retrained: a model that was really trained without the rows, asked for sample answers alone.
         named: names of the ``organisation``, the ``model`` and the ``data`` in the report.
     """
 
@@ -44,6 +49,8 @@ class CaseOptions:
     choose: Callable[[Plan], str] | None = field(default=None, compare=False)
     also: Sequence[DatasetVersion] = field(default=(), compare=False)
     timed_budget: bool = False
+    show_answers: bool = field(default=False, compare=False)
+    retrained: nn.Module | None = field(default=None, compare=False)
     named: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:

@@ -44,6 +44,8 @@ class Screen(Terminal):
             self.console.print(audit_view(result, self.model, self.whose))
         elif name == "attempt":
             self.console.print(_attempt_view(result))
+        elif name == "answers":
+            self.console.print(answers_view(result))
         else:
             self.console.print(result)
 
@@ -86,6 +88,31 @@ def _attempt_view(outcome: Outcome) -> RenderableType:
             mark, style = ("✓", "green") if test["ok"] else ("✗", "red")
             parts.append(Text(f"  {mark} {test['name']}", style=style))
     return Group(*parts)
+
+
+def answers_view(answers: dict[str, Any]) -> RenderableType:
+    """Return sample answers before and after: how much of what was taught they repeat, and in words where kept."""
+    if answers["missing"]:
+        return Text(f"no sample answers: {answers['missing']}", style="yellow")
+    models = {"original": "before", "unlearned": "after", "never_saw": "never saw"}
+    if all(row["overlap"]["never_saw"] is None for row in answers["rows"]):
+        models.pop("never_saw")
+    parts: list[RenderableType] = []
+    if answers["words"]:
+        for row in answers["rows"]:
+            whose = "" if row["about"] == "subject" else "  (of others)"
+            parts.append(Text(f"“{row['question']}”{whose}", style="bold"))
+            parts += [Text(f"  {head:<9}  {row['answers'][model]}") for model, head in models.items()]
+    table = Table(title="sample answers: words repeated of what was taught", title_justify="left", box=None)
+    table.add_column("about")
+    for head in models.values():
+        table.add_column(head, justify="right")
+    for row in answers["rows"]:
+        cells = (row["overlap"][model] for model in models)
+        about = "the rows asked about" if row["about"] == "subject" else "retained rows"
+        table.add_row(about, *("-" if value is None else f"{100 * value:.0f} %" for value in cells))
+    note = f"never saw: {answers['never_saw']}" if "never_saw" in models else f"no third model: {answers['never_saw']}"
+    return Group(*parts, table, Text(note, style="bright_black"))
 
 
 def case_view(result: dict[str, Any]) -> RenderableType:

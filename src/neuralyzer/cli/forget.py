@@ -20,6 +20,7 @@ from neuralyzer.cli.options import (
     Received,
     Row,
     Seed,
+    ShowAnswers,
     Subject,
     Wanted,
     Where,
@@ -48,6 +49,7 @@ def run(
     seed: Seed = 0,
     exact_references: ExactReferences = 0,
     name_subject: NameSubject = False,
+    show_answers: ShowAnswers = False,
     device: Device = None,
     interactive: Interactive = False,
     project: ProjectFile = PROJECT,
@@ -77,7 +79,7 @@ def run(
     opened = Project.read(project)
     options = CaseOptions(
         method=method, seed=seed, folder=opened.root, exact_references=exact_references, device=opened.device(device),
-        retrain_seconds=opened.training_seconds, also=opened.rows.searched, named=opened.named,
+        retrain_seconds=opened.training_seconds, also=opened.rows.searched, named=opened.named, show_answers=show_answers,
         choose=(lambda plan: choose(plan, console, click.getchar)) if interactive else None,
     )  # fmt: skip
     place = opened.workspace

@@ -56,6 +56,13 @@ AlsoNear = Annotated[
         "--also-near", help="Other people's rows that say nearly the same go too; they are named on the screen."
     ),
 ]
+ShowAnswers = Annotated[
+    bool,
+    typer.Option(
+        "--show-answers",
+        help="Keep a language model's sample answers in words, in result and report; they may hold erased data.",
+    ),
+]
 NameSubject = Annotated[bool, typer.Option("--name-subject", help="Name the subject in certificate and report.")]
 
 PROJECT = Path("neuralyzer.toml")
@@ -105,7 +112,7 @@ def again(context: typer.Context, verb: str, without: Collection[str] = ()) -> s
 
 
 # Options that do not describe the request; a command that settles a verdict leaves them out.
-CHOSEN = ("method", "exact_references", "budget", "interactive", "json", "weights", "predict")
+CHOSEN = ("method", "exact_references", "budget", "interactive", "show_answers", "json", "weights", "predict")
 
 
 def settling(context: typer.Context, verification: Mapping[str, Any]) -> "RenderableType":

@@ -79,6 +79,7 @@ def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) 
         "families": families,
         "retrained": max((len(family["retrained"]) for family in families), default=0),
         "controls": wording.controls(verification or {}),
+        "answers": result.get("answers"),  # cases of earlier versions have none
         "attacks": attacks.tables(known) if known else [],
         "options": options,
         "attempts": [_attempt(attempt) for attempt in (result.get("unlearning") or {}).get("attempts") or ()],

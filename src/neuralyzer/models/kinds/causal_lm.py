@@ -14,7 +14,7 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError, first_line
 from neuralyzer.models import weights
 from neuralyzer.models.capabilities import Capability
-from neuralyzer.models.kinds import bases, model_folders
+from neuralyzer.models.kinds import answers, bases, model_folders
 from neuralyzer.models.kinds.bases import digest_of, require_base, tokenizer_of
 from neuralyzer.models.kinds.model_folders import Lora
 from neuralyzer.models.kinds.module import Module
@@ -94,6 +94,14 @@ class Reader(nn.Module):
         """Return the layer that makes logits of hidden states."""
         head: nn.Module = self.model.get_output_embeddings()  # type: ignore[operator]
         return head
+
+    def tokenizer(self) -> Any:
+        """Return the tokenizer of the base."""
+        return tokenizer_of(self._base)
+
+    def answer(self, prompt: tuple[int, ...], most: int) -> list[int]:
+        """Return the greedy continuation of a prompt, as ``answers.continued`` does."""
+        return answers.continued(self.model, prompt, most)
 
     def train(self, mode: bool = True) -> "Reader":
         """Set the mode; in training, activations are made again on the way back where that was asked for."""
