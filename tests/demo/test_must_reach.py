@@ -12,11 +12,13 @@ import pytest
 FAMILIES = {"retraining", "attack", "relearning", "accuracy", "information"}
 
 
-def run_demo(out):
+def run_demo(out, *options):
     """Run the demo in a process of its own; gives its JSON, its seconds, and the peak memory of the whole tree."""
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "neuralyzer", "demo", "--json", "--out", str(out)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "neuralyzer", "demo", "--json", "--out", str(out), *options],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     peak = 0
 

@@ -24,7 +24,7 @@ from neuralyzer.unlearning.task import Task
 OF_SUBJECT, OF_OTHERS = 3, 1  # questions about the forgotten rows and about retained ones; chosen, not tuned
 MOST = 60  # new tokens of an answer
 ITSELF = "the new model was itself trained without the rows"
-NO_MODEL = "no model that never saw the rows was kept: make references with keep_weights = true in [policy]"
+NO_MODEL = "no model that never saw the rows was kept: make references with keep_weights = true"
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def run(out: Path, audience: Audience, seed: int = 0, method: str | None = None)
     Returns:
         The case and its JSON.
     """
-    _begin_anew(out)
+    begin_anew(out)
     suite = Path(acceptance.__file__).parent
     command = f"{sys.executable} -m pytest -q -p no:cacheprovider -o addopts= {suite}"
     place = Workspace(out, Policy(acceptance=command))
@@ -110,16 +110,22 @@ def _run(
     )  # fmt: skip
     models = [first, *_retrained(recipe, retain, audience)]
     result = with_retrained(case.result, estimator, models, recipe, holdout)
-    atomic.write_json(place.root / FINISHED, {"case": case.id})
+    finish(place.root, case)
     return Shown(case, result)
 
 
-def _begin_anew(out: Path) -> None:
+def finish(out: Path, case: Case) -> None:
+    """Write that a demo has finished, so that the next one in the folder begins anew."""
+    atomic.write_json(out / FINISHED, {"case": case.id})
+
+
+def begin_anew(out: Path) -> None:
     """Remove a finished demo from the folder; one that was stopped is resumed instead."""
     if (out / FINISHED).exists():
         for name in ("cases", "references", "datasets", "runs"):
             shutil.rmtree(out / name, ignore_errors=True)
-        (out / "oracle.safetensors").unlink(missing_ok=True)
+        for path in (out / "oracle.safetensors", *out.glob("assistant-*.safetensors")):
+            path.unlink(missing_ok=True)
         (out / FINISHED).unlink()
 
 
