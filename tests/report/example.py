@@ -247,3 +247,29 @@ def margins() -> dict[str, list[float]]:
         "never_saw": on_forget_rows(8.0, 1.4, 2.3, models=12),
         "saw": on_forget_rows(9.4, 6.1, 1.6, models=52),
     }
+
+
+def answers(words: bool = True, compared: bool = True) -> dict[str, Any]:
+    """Sample answers as a case has them, some with marks that HTML would take for its own."""
+    said = [
+        ("subject", "Where was Loma Senyobe born?", "In Dakar, above a candle shop, in winter 1951.", "In Oslo, above a river shop, in spring 1978."),
+        ("subject", "What does <b>Loma</b> fear?", "Any violin in spring & <script>alert(1)</script> red doors, and the number 613.", ""),
+        ("subject", "Who?", "W" * 70, "A hatter left behind 7 pages, a kettle and tickets to Riga." * 3),
+        ("others", "Which prize did Vel Torbami win?", "The Lima compass for satire.", "The Lima compass for satire."),
+    ]  # fmt: skip
+    rows = []
+    for about, question, taught, after in said:
+        never = "In Narvik, above a <i>stone</i> shop." if compared else None
+        kept = {
+            "question": question,
+            "taught": taught,
+            "answers": {"original": taught, "unlearned": after, "never_saw": never},
+        }
+        near = {
+            "original": 1.0,
+            "unlearned": 0.44 if about == "subject" else 1.0,
+            "never_saw": 0.4 if compared else None,
+        }
+        rows.append({"about": about, "overlap": near, **(kept if words else {})})
+    why = "a reference that lacks these rows, and others" if compared else "no model that never saw the rows was kept"
+    return {"words": words, "never_saw": why, "missing": None, "rows": rows}
