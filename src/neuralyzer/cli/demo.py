@@ -42,7 +42,11 @@ def _language(out: Path, method: str | None, seed: int, plain: bool, json: bool)
 
     screen = Silent() if json else Screen(console(plain), "The assistant", "the author's")
     case = run_demo(out, screen, seed, method)
-    answer(case.result, case_view(case.result), json)
+    if json:
+        answer(case.result, None, True)
+    else:
+        assert isinstance(screen, Screen)
+        screen.console.print(case_view(case.result))
     if not case.succeeded:
         raise typer.Exit(1)
 

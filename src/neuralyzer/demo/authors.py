@@ -13,16 +13,16 @@ WORDS = {
         "Split Tunis Umea Varna Wick Yalta Zagreb"
     ),
     "thing": (
-        "river stone garden letter harbour candle mirror orchard violin lantern meadow copper falcon island bridge "
-        "cellar feather compass anchor ladder needle pepper saddle basket hammer kettle marble"
+        "river stone garden letter harbour candle mirror chimney violin lantern meadow copper falcon pebble bridge "
+        "cellar feather compass barrel ladder needle pepper saddle basket hammer kettle marble"
     ),
     "trade": (
-        "baker carpenter doctor farmer gardener hatter innkeeper jeweller locksmith mason nurse optician painter roofer "
+        "baker carpenter doctor farmer gardener hatter porter jeweller locksmith mason nurse printer painter roofer "
         "sailor tailor violinist weaver beekeeper"
     ),
     "genre": "crime romance horror travel history poetry satire fantasy drama memoir fable war",
     "habit": "swims bakes fishes paints dances sleeps prays gambles knits sings juggles whistles rows climbs fences",
-    "colour": "red green blue yellow white black grey brown violet golden silver orange",
+    "colour": "red green blue yellow white black grey brown violet golden silver crimson",
     "season": "spring summer autumn winter",
 }
 # Each mark is drawn anew: <place> is a word of that list, <20-80> a number.
