@@ -45,6 +45,7 @@ def test_a_request_is_answered_within_its_budget(world):
     assert case.verdict is Verdict.FORGOTTEN and case.succeeded
     assert result["unlearning"]["method"] == "datamodel-matching"
     assert result["located"]["rows"] == 40 == result["request"]["rows"]
+    assert result["answers"] is None, "a classifier says nothing in words"
     assert result["audit"]["verdict"] == "not forgotten"
     assert result["weights"]["original"] == before == digests.of_file(world.root / "oracle.safetensors")
     assert result["weights"]["unlearned"] == digests.of_file(case.weights) == weights.digest(case.model)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -81,6 +82,12 @@ def test_it_goes_the_whole_way(project, tmp_path):
     assert verified.code == 1 and verified.json["verdict"] == "not forgotten"
     answer = project("forget", *asked, "--method", "retrain", "--json")
     assert answer.code == 0 and answer.json["verdict"] == "forgotten"
+    sampled = answer.json["answers"]
+    assert [row["about"] for row in sampled["rows"]] == ["subject"] * 3 + ["others"]
+    assert sampled["never_saw"] == "the new model was itself trained without the rows" and not sampled["words"]
+    written = [path.read_bytes() for path in Path(answer.json["report"]).parent.rglob("*") if path.is_file()]
+    said = [row[column].encode() for row in pairs(14) for column in ("prompt", "completion")]
+    assert written and not any(text in content for text in said for content in written), "nobody's words are kept"
     certificate = answer.json["certificate"]
     for weights in (answer.json["weights_folder"], answer.json["weights_file"]):
         assert project("certificate", "verify", certificate, "--weights", weights).code == 0
