@@ -29,8 +29,9 @@ def run_demo(out, *options):
             try:
                 root = psutil.Process(process.pid)
                 for one in [root, *root.children(recursive=True)]:
-                    total += one.memory_info().rss
-            except psutil.NoSuchProcess:
+                    info = one.memory_full_info()
+                    total += getattr(info, "pss", info.rss)  # libraries that processes share are counted once
+            except psutil.Error:
                 pass
             peak = max(peak, total)
             time.sleep(0.2)

@@ -22,7 +22,7 @@ from neuralyzer.references.pool import References
 from neuralyzer.registry.manifests import register_dataset
 from neuralyzer.workspace.paths import Workspace
 
-REFERENCES, LEAVE_OUT = 24, 0.5  # members of both splits, and the share of the authors that each lacks
+REFERENCES, LEAVE_OUT = 32, 0.5  # members of both splits, and the share of the authors that each lacks
 GUARANTEE = "strong"  # the weakest that will do
 BUDGET_SHARE = 1 / 3  # of the seconds of one retraining
 RETRAINED_SEED = 500  # so that the retrained model has not the seed of the assistant or of a reference
