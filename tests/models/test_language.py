@@ -154,12 +154,12 @@ def test_the_removal_update_of_few_texts_solves_their_system(world):
         value.requires_grad_(value.requires_grad and "layers.0.self_attn.q" in name or "h.0.attn.c_attn.lora" in name)
     parameters, sample, forget = Parameters(module), data.select(np.arange(6)), data.select(np.arange(6, 9))
     factors = ekfac.ekfac(module, objective, data)
-    size, damping = sum(parameters.sizes), 0.02
+    size, damping = sum(parameters.sizes), 0.02 * factors.largest
     exact = GaussNewton(module, objective, sample)
     dense = torch.stack([exact @ column for column in torch.eye(size, dtype=torch.float64)])
     right = mean_gradient(module, objective, forget) * (3 / 6)
     want = torch.linalg.solve(dense + damping * torch.eye(size, dtype=torch.float64), right)
     found = removal.removal_update(module, objective, sample, forget, 6, factors, damping, 60)
-    assert float((found - want).norm() / want.norm()) < 0.02
+    assert float((found - want).norm() / want.norm()) < 0.05
     few = removal.removal_update(module, objective, sample, forget, 6, factors, damping, 1)
-    assert float((few - want).norm() / want.norm()) > 0.02
+    assert float((few - want).norm() / want.norm()) > 0.1
