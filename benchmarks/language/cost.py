@@ -11,13 +11,16 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from neuralyzer.influence.kept import ROWS
+from neuralyzer.methods.strong.influence import DIFFERENCE, TEXT_PRODUCTS, TEXTS
 from neuralyzer.references.design import share_for
 from neuralyzer.signals.augmented import TEXT_COPIES
 from neuralyzer.signals.relearned import HOLDOUT_TEXTS
 from neuralyzer.signals.relearning import STEPS
 
 PAGE = Path(__file__).parents[2] / "docs/language-model.md"
-TRAINED, READ, PRODUCT = 6, 2, 8  # operations a parameter and token; a product is a forward pass, its tangent, and back
+TRAINED, READ = 6, 2  # operations a parameter and token
+FACTOR_PASSES = 2  # gradients that EKFAC factors take of each sampled row: covariances, then eigenvalues
 GPU, CPU = 989e12 * 0.4, 1e12  # operations a second: an H100 in bfloat16 at 40 %, and a server's processor; assumed
 GPU_MEMORY = 80e9
 BFLOAT16, ADAM = 2, 16  # bytes of a frozen weight; of a trained one in float32: weight, gradient and two moments
@@ -104,9 +107,14 @@ class Work:
     def audit(self, model: Architecture) -> float:
         return self.plain_reading(model, self.rows_each) + self.relearning(model)
 
-    def product(self, model: Architecture) -> float:
-        """Operations of one product of the curvature with a vector, over all rows."""
-        return PRODUCT * model.parameters * self.rows * self.tokens
+    def influence(self, model: Architecture) -> float:
+        """Operations of influence's step: the forget rows' gradient, and products by differences over a sample."""
+        gradients = self.rows_each + DIFFERENCE * TEXT_PRODUCTS * TEXTS
+        return TRAINED * model.parameters * gradients * self.tokens
+
+    def factoring(self, model: Architecture) -> float:
+        """Operations of the EKFAC factors without their eigenvectors, once for a pool."""
+        return TRAINED * FACTOR_PASSES * model.parameters * min(ROWS, self.rows) * self.tokens
 
     def memory(self, model: Architecture, gpus: int) -> float:
         """Peak bytes of each GPU in training; base, adapters and moments are sharded, activations are each one's own."""
@@ -138,8 +146,8 @@ def tables(work: Work) -> str:
             for model, gpus in columns
         ]
 
-    def read(operations: str, times: float = 1) -> list[str]:
-        return [hours(times * getattr(work, operations)(model), CPU) for model, _ in columns]
+    def read(operations: str) -> list[str]:
+        return [hours(getattr(work, operations)(model), CPU) for model, _ in columns]
 
     sizes = [f"{model.parameters / 1e9:.2f}" for model, _ in columns]
     trained = [f"{model.adapters(work.rank) / 1e6:.0f}" for model, _ in columns]
@@ -155,7 +163,8 @@ def tables(work: Work) -> str:
             line("memory of each GPU", memory),
             line("one training", timed("training")),
             line(f"{work.members} members, trained", timed("training", work.members * kept)),
-            line("one curvature product over all rows", timed("product")),
+            line("curvature factors, once for a pool, on the CPU", read("factoring")),
+            line("influence without its repair, on the CPU", read("influence")),
             line("reading one member, on the CPU", read("reading_member")),
             line("the same, relearning left out", [hours(work.plain_reading(m, work.rows), CPU) for m, _ in columns]),
             line("one audit or verdict, on the CPU", read("audit")),
