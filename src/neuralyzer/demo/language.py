@@ -22,7 +22,7 @@ from neuralyzer.references.pool import References
 from neuralyzer.registry.manifests import register_dataset
 from neuralyzer.workspace.paths import Workspace
 
-REFERENCES, LEAVE_OUT = 32, 0.5  # members of both splits, and the share of the authors that each lacks
+REFERENCES = 32  # members of both splits
 GUARANTEE = "strong"  # the weakest that will do
 BUDGET_SHARE = 1 / 3  # of the seconds of one retraining
 RETRAINED_SEED = 500  # so that the retrained model has not the seed of the assistant or of a reference
@@ -44,7 +44,7 @@ def run(out: Path, audience: Audience, seed: int = 0, method: str | None = None)
     bases.import_transformers()  # said before anything is made
     begin_anew(out)
     place = Workspace(out)
-    audience.say("Nothing is downloaded: the base is made here, in seconds. It knows how authors are talked about.")
+    audience.say("Nothing is downloaded: the base is made here, in seconds. The whole takes some five minutes.")
     base = assistant.make_base(out / f"base-{seed}", audience, seed)
     data, holdout = assistant.data(out, base, seed)
     recipe = assistant.recipe(base, seed)
@@ -63,9 +63,7 @@ def _run(
     register_dataset(place, "conversations", data)
     register_dataset(place, "holdout", holdout, role="holdout")
     oracle = _trained(place, recipe, data, holdout, audience)
-    references = References.fit(
-        oracle, REFERENCES, LEAVE_OUT, workspace=place, seed=10_000 + 1000 * seed, progress=audience
-    )
+    references = References.fit(oracle, REFERENCES, workspace=place, seed=10_000 + 1000 * seed, progress=audience)
     audience.say(f"{author} demands that the conversations go, and their traces in the assistant.")
     say_answer(audience, oracle, 0, "The assistant answers")
     plain = ErasureRequest(subjects=[author], guarantee=GUARANTEE, decided_by="data protection officer")
