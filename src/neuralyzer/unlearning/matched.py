@@ -18,7 +18,7 @@ from neuralyzer.unlearning.task import Task
 
 MATCHED = 0.5  # matched rows in a batch of fine-tuning for each retained row; both means count the same
 MATCHED_TEXTS = 0.25  # the same of texts, of which each has many tokens
-TEXT_RATE = 0.1  # of texts, as a multiple of the rate: recipes of language models end with a low one (decision 38)
+TEXT_RATE = 0.1  # of texts, as a multiple of the rate: recipes of language models end with a low one (decision 39)
 
 
 def rate_of(task: Task) -> float:
