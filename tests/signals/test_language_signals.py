@@ -1,12 +1,14 @@
 """The signals of language models, against plain re-implementations on transformers' own logits."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import neuralyzer as nz
+from neuralyzer.errors import UsageError
 from neuralyzer.models import language
 from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.kinds import causal_lm
@@ -15,13 +17,13 @@ from neuralyzer.models.sampling import longest_common, prompts_and_answers, samp
 from neuralyzer.signals.catalogue import signals
 from neuralyzer.signals.margin import margins
 from neuralyzer.signals.relearned_elsewhere import RelearnedElsewhere, elsewhere
-from neuralyzer.signals.relearning import RATES
+from neuralyzer.signals.relearning import RATES, relearn
 from neuralyzer.signals.rounded import BITS, Rounded
 from neuralyzer.signals.signal import Batch, Context, Sample
 from tests.models.language_worlds import made_base, pairs, write
 
 SIGNALS = {name: own for name, own in signals().items() if Capability.TOKENS in own.needs}
-RATE = 0.3
+RATE = 0.03
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
@@ -175,7 +177,7 @@ def test_embeddings_and_head_are_not_rounded(world):
     assert not any("embed" in name or "wte" in name or "lm_head" in name or "norm" in name for name in names)
 
 
-def test_relearning_elsewhere_is_four_steps_on_texts_of_the_holdout(world):
+def test_relearning_elsewhere_is_16_steps_on_texts_of_the_holdout(world):
     module, rows, texts, context = world
     found, outside = RelearnedElsewhere().measure(module, rows, texts, context)
     again = copy.deepcopy(module).eval()
@@ -183,7 +185,7 @@ def test_relearning_elsewhere_is_four_steps_on_texts_of_the_holdout(world):
     optimizer = torch.optim.SGD(trained, RATE)
     x = context.elsewhere.x
     labels = torch.where(x["target_mask"].bool(), x["input_ids"], -100)
-    for _ in range(4):
+    for _ in range(16):
         logits = again.model(input_ids=x["input_ids"], attention_mask=x["attention_mask"]).logits[:, :-1]
         losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels[:, 1:], reduction="none")
         loss = (losses.sum(1) / x["target_mask"][:, 1:].sum(1)).mean()
@@ -207,9 +209,7 @@ def test_its_rate_leads_half_way_to_what_members_know_of_rows_that_they_saw(worl
     rate = RelearnedElsewhere().prepare([Sample(taught, [seen], [])], context)["rate"]
 
     def reached(rate):
-        settings = {"relearned-elsewhere": {"rate": rate}}
-        at = Context(context.objective, context.spread, settings=settings, elsewhere=context.elsewhere)
-        return float(RelearnedElsewhere().measure(taught, context.elsewhere, seen, at)[0].mean())
+        return float(margins(relearn(taught, context.elsewhere, context, rate, 4), context.elsewhere, context).mean())
 
     half = float(margins(taught, seen, context).mean() + margins(taught, context.elsewhere, context).mean()) / 2
     assert 0 < RATES.index(rate) and reached(RATES[RATES.index(rate) - 1]) < half <= reached(rate)
@@ -280,3 +280,9 @@ def test_a_model_that_learned_its_rows_says_them(base, tmp_path):
     context = Context(recipe.objective, torch.ones(1))
     found, outside = SIGNALS["sampled"].measure(taught, Batch(rows.x, rows.y), Batch(others.x, others.y), context)
     assert found.mean() > outside.mean() + 0.2 and found.max() <= 1 and outside.min() >= 0
+
+
+def test_without_texts_to_train_on_nothing_is_relearned_elsewhere(world):
+    module, rows, texts, context = world
+    with pytest.raises(UsageError, match="relearned-elsewhere trains on texts of a holdout, and none was given"):
+        RelearnedElsewhere().measure(module, rows, texts, replace(context, elsewhere=None))

@@ -24,6 +24,7 @@ class Rounded:
     name: ClassVar[str] = "rounded"
     family: ClassVar[Family] = Family.ATTACK
     per_unit: ClassVar[bool] = False
+    optional: ClassVar[bool] = True
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.GRADIENTS, Capability.TOKENS})
 
     def prepare(self, samples: Sequence[Sample], context: Context) -> dict[str, float]:
