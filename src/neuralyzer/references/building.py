@@ -65,6 +65,7 @@ def folder_of(place: Path, oracle: TrainedModel, groups: Sequence[str]) -> Path:
 def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) -> None:
     """Make, finish or grow a pool."""
     began = time.perf_counter()
+    signals_of(oracle.recipe.kind, plan.signals)  # refuses one that is unknown
     require_compatible(oracle.model, oracle.recipe.objective, oracle.data, oracle.holdout)
     per_row = Capability.ROW_GRADIENTS in oracle.recipe.kind.capabilities
     require_readable(oracle.model, oracle.recipe.objective, oracle.data, per_row)

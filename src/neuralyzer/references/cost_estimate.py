@@ -75,13 +75,13 @@ def estimate_cost(
     Returns:
         The estimate.
     """
+    signals = signals_of(oracle.recipe.kind, plan.signals)  # refuses one that is unknown
     head: dict[str, Any] = building.require_same_design(store, plan) if store.head.exists() else {"size": 0}
     made = store.head.exists()
-    kind = oracle.recipe.kind
-    signals = signals_in(head, kind) if made else signals_of(kind, plan.signals)
     pool_index = PoolIndex.read(store.root) if made else PoolIndex.of(oracle.data, plan.groups)
     if made:
         pool_index.places(oracle.data)
+        signals = signals_in(head, oracle.recipe.kind)
     have, rows = int(head["size"]), np.array([len(positions) for positions in pool_index.positions])
     keep = store.load("keep.npy")[:have] if have else np.ones((0, pool_index.subjects), dtype=bool)
     if have < plan.size:
