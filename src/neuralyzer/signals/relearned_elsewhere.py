@@ -18,7 +18,7 @@ from neuralyzer.signals.relearning import RATES, relearn, smallest_rate
 from neuralyzer.signals.signal import Batch, Context, Family, Sample
 
 TEXTS = 32  # of the holdout, that are trained on
-LONGER = 16  # steps: 4, by which the rate is found, bring back half as much (decision 38)
+LONGER = 16  # steps; the 4 by which the rate is found bring back about half as much (decision 38)
 
 
 class RelearnedElsewhere:
@@ -27,8 +27,8 @@ class RelearnedElsewhere:
     The learning rate is found on the tuning split. It is the smallest by which members reach in 4 steps, on the texts
     that they are trained on, the middle between their own mean margin there and that of members on rows that they saw.
 
-    It stands among the attacks, not beside ``relearned``: it brings back less of what was hidden, so that a verdict must
-    not take it for the relearning that it asks for (decision 38).
+    It stands among the attacks, not beside ``relearned``: what it brings back depends on base and method, so that a
+    verdict must not take it for the relearning that it asks for (decision 38).
     """
 
     name: ClassVar[str] = "relearned-elsewhere"
