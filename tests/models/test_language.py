@@ -1,13 +1,15 @@
 """The objective of tokens: its logits, its curvature and its drawn gradients, against transformers and autograd."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 import neuralyzer as nz
-from neuralyzer.influence import curvature, ekfac
-from neuralyzer.influence.curvature import GaussNewton, Parameters, plain_attention
+from neuralyzer.influence import curvature, ekfac, removal
+from neuralyzer.influence.curvature import GaussNewton, Parameters, mean_gradient, plain_attention
 from neuralyzer.models import language, reading
 from neuralyzer.models.kinds import bases, causal_lm
 from neuralyzer.models.objective import curved
@@ -62,6 +64,17 @@ def test_a_product_with_the_curvature_is_the_hessian_of_the_divergence_from_itse
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-6 * float(want.abs().max()))
 
 
+def test_a_product_by_difference_is_nearly_the_exact_one(world):
+    module, objective, data = world
+    module = copy.deepcopy(module).float()
+    parameters = Parameters(module)
+    for seed in range(3):
+        vector = torch.randn(sum(parameters.sizes), generator=torch.Generator().manual_seed(seed))
+        exact, near = (GaussNewton(module, objective, data, difference) @ vector for difference in (False, True))
+        assert float((exact - near).norm() / exact.norm()) < 0.02
+        assert float((exact - near).norm()) > 0
+
+
 def test_few_tokens_at_once_change_no_product(world, monkeypatch):
     module, objective, data = world
     whole, vector = GaussNewton(module, objective, data), None
@@ -113,3 +126,40 @@ def test_a_rows_readings_do_not_depend_on_how_many_are_read_at_once(world):
     whole = reading.outputs(module, objective, data.x)
     one_by_one = torch.cat([reading.outputs(module, objective, data.select([k]).x) for k in range(len(data))])
     torch.testing.assert_close(one_by_one, whole, rtol=1e-5, atol=1e-5)
+
+
+def test_texts_are_matched_by_their_margins():
+    objective = language.CausalLM()
+    outputs = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    target = objective.target(outputs, torch.ones(5))
+    torch.testing.assert_close(target[:, 0], outputs[:, :, language.MARGIN].mean(0))
+    own, tangents = outputs[0].requires_grad_(), outputs[1].detach()
+
+    def mismatched(readings):
+        return 0.05 * (readings[:, language.MARGIN] - target[:, 0].detach()).square().sum()
+
+    torch.testing.assert_close(objective.mismatch(own, target).detach(), torch.autograd.grad(mismatched(own), own)[0])
+    hessian = torch.autograd.functional.hvp(mismatched, own.detach(), tangents)[1]
+    torch.testing.assert_close(objective.halfway(own, target, tangents).detach(), hessian)
+    torch.testing.assert_close(objective.surer(target, torch.ones(5), torch.full((5,), 2.0))[:, 0], target[:, 0] + 2)
+    less = objective.without(own, target + 3, target, 0.5)
+    torch.testing.assert_close(less[:, 0], own[:, language.MARGIN] - 1.5)
+
+
+def test_the_removal_update_of_few_texts_solves_their_system(world):
+    """With as many products as it takes, against a dense solve; the factors only change how soon."""
+    module, objective, data = world
+    module = copy.deepcopy(module)
+    for name, value in module.named_parameters():
+        value.requires_grad_(value.requires_grad and "layers.0.self_attn.q" in name or "h.0.attn.c_attn.lora" in name)
+    parameters, sample, forget = Parameters(module), data.select(np.arange(6)), data.select(np.arange(6, 9))
+    factors = ekfac.ekfac(module, objective, data)
+    size, damping = sum(parameters.sizes), 0.02 * factors.largest
+    exact = GaussNewton(module, objective, sample)
+    dense = torch.stack([exact @ column for column in torch.eye(size, dtype=torch.float64)])
+    right = mean_gradient(module, objective, forget) * (3 / 6)
+    want = torch.linalg.solve(dense + damping * torch.eye(size, dtype=torch.float64), right)
+    found = removal.removal_update(module, objective, sample, forget, 6, factors, damping, 60)
+    assert float((found - want).norm() / want.norm()) < 0.05
+    few = removal.removal_update(module, objective, sample, forget, 6, factors, damping, 1)
+    assert float((few - want).norm() / want.norm()) > 0.1

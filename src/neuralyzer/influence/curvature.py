@@ -15,6 +15,9 @@ from neuralyzer.models.objective import Objective, curved
 from neuralyzer.models.reading import called, gradients
 
 CHUNK = 2048  # rows whose outputs are differentiated at once; limits memory, chosen, not tuned
+STEP = 5e-4  # of a difference, as a share of the parameters' norm: least error in single precision (decision 38)
+
+Outputs = Callable[[dict[str, Tensor]], Tensor]  # of some rows, by the parameters
 
 
 class Curvature(Protocol):
@@ -95,31 +98,55 @@ class GaussNewton:
     A product with a vector is a forward-mode pass (``directional_derivative``), the loss Hessian at the outputs, and a
     reverse-mode pass. No matrix is formed.
 
+    The derivative of outputs along the vector may be a difference of two forward passes instead: a third of the time on
+    language models, and no more memory than training takes. Its error is some tenths of a per cent (decision 38).
+
     Args:
         module: the model; set to evaluation mode.
         objective: computes outputs and the loss Hessian at them.
         data: the ``n`` rows.
+        difference: whether to take differences.
     """
 
-    def __init__(self, module: nn.Module, objective: Objective, data: Data) -> None:
+    def __init__(self, module: nn.Module, objective: Objective, data: Data, difference: bool = False) -> None:
         self.module, self.objective, self.data = module.eval(), curved(objective), data
-        self.parameters = Parameters(module)
+        self.parameters, self.difference = Parameters(module), difference
+        self.norm = float(self.parameters.flat(self.parameters.values).norm())
         self.tokens = tokens_at_once(self.objective, module)
 
     def __matmul__(self, vector: Tensor) -> Tensor:
         """Return ``G v`` for ``v (P,)``."""
-        tangents = self.parameters.tree(vector)
         total = torch.zeros_like(vector)
+        product = self._by_difference if self.difference else self._exact
         for x, y in self.data.chunks(CHUNK, self.tokens):
 
             def outputs(values: dict[str, Tensor], x: Inputs = x) -> Tensor:
                 return self.objective.outputs(called(self.module, values), x)
 
-            output, output_tangents = directional_derivative(outputs, self.parameters.values, tangents)
-            _, transposed = vjp(outputs, self.parameters.values)  # type: ignore[misc]
-            (product,) = transposed(self.objective.curvature(output, y, output_tangents))
-            total += self.parameters.flat(product)
+            total += product(outputs, y, vector)
         return total / len(self.data)
+
+    def _exact(self, outputs: Outputs, y: Tensor, vector: Tensor) -> Tensor:
+        """Return the product on some rows, by forward mode."""
+        output, tangents = directional_derivative(outputs, self.parameters.values, self.parameters.tree(vector))
+        _, transposed = vjp(outputs, self.parameters.values)  # type: ignore[misc]
+        (product,) = transposed(self.objective.curvature(output, y, tangents))
+        return self.parameters.flat(product)
+
+    def _by_difference(self, outputs: Outputs, y: Tensor, vector: Tensor) -> Tensor:
+        """Return the product on some rows, by a difference of outputs."""
+        step = STEP * self.norm / max(float(vector.norm()), torch.finfo(vector.dtype).tiny)
+        leaves = {name: value.clone().requires_grad_() for name, value in self.parameters.values.items()}
+        moved = {name: leaves[name].detach() + step * part for name, part in self.parameters.tree(vector).items()}
+        with torch.enable_grad():
+            output = outputs(leaves)
+        with torch.no_grad():
+            tangents = (outputs(moved) - output) / step
+            weighted = self.objective.curvature(output.detach(), y, tangents)
+        products = torch.autograd.grad(
+            output, list(leaves.values()), weighted, allow_unused=True, materialize_grads=True
+        )
+        return torch.cat([product.reshape(-1) for product in products])
 
 
 def mean_gradient(module: nn.Module, objective: Objective, data: Data, weight_decay: float = 0.0) -> Tensor:

@@ -83,12 +83,14 @@ class _Mismatch:
     def _chunks(self) -> Iterator[tuple[Callable[[dict[str, Tensor]], Tensor], Tensor, Transposed, Tensor]]:
         """Yield for each chunk the function of its outputs, these, the product with J', and the targets."""
         # A single chunk's forward pass is cached for all products; those of several chunks would take too much memory.
-        for number, (x, _) in enumerate(self.rows.chunks(CHUNK)):
+        first = 0
+        for x, y in self.rows.chunks(CHUNK):
             outputs = partial(self._outputs, x)
             output, transposed = self.cached or vjp(outputs, self.parameters.values)  # type: ignore[misc]
-            if len(self.rows) <= CHUNK:
+            if len(y) == len(self.rows):
                 self.cached = output, transposed
-            yield outputs, output, transposed, self.target[number * CHUNK : (number + 1) * CHUNK]
+            yield outputs, output, transposed, self.target[first : first + len(y)]
+            first += len(y)
 
     def gradient(self) -> Tensor:
         """Return the gradient ``(P,)``."""

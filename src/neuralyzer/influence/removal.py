@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from neuralyzer.data import batches
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
+from neuralyzer.influence.conjugate import conjugate_gradients
 from neuralyzer.influence.curvature import (
     CHUNK,
     Curvature,
@@ -55,6 +56,44 @@ def removal_space(
     gradient = mean_gradient(module, objective, forget, weight_decay)
     operator = curvature if curvature is not None else GaussNewton(module, objective, retain)
     return krylov(operator, gradient * (len(forget) / len(retain)), products)
+
+
+def removal_update(
+    module: nn.Module,
+    objective: Objective,
+    sample: Data,
+    forget: Data,
+    retained: int,
+    factors: Ekfac,
+    damping: float,
+    products: int,
+) -> Tensor:
+    """Return the removal update for one damping from few products with the curvature of few rows.
+
+    Conjugate gradients are preconditioned by the EKFAC factors. Few products take what changes the sample least for
+    what it takes from the forget rows; more would fit the sample's own curvature.
+
+    Args:
+        module: trained on all rows.
+        objective: computes the losses.
+        sample: of the retained rows, whose Gauss-Newton matrix is ``H``; its products are differences.
+        forget: the rows to remove.
+        retained: ``n_R``, number of all retained rows.
+        factors: of the curvature of the mean loss over all rows.
+        damping: ``lambda``.
+        products: most products with ``H``.
+
+    Returns:
+        The change of the flat parameters, ``(P,)``.
+    """
+    parameters, curvature = Parameters(module), GaussNewton(module, objective, sample, difference=True)
+    return conjugate_gradients(
+        lambda v: curvature @ v + damping * v,
+        mean_gradient(module, objective, forget) * (len(forget) / retained),
+        lambda v: factors.solve(parameters, v, damping),
+        products,
+        0.0,
+    )
 
 
 def predicted_outputs(

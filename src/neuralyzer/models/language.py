@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from neuralyzer.data.batches import Inputs
 from neuralyzer.errors import UsageError
 from neuralyzer.models.calling import call
-from neuralyzer.models.classification import Classification
+from neuralyzer.models.classification import LOG_ODDS, Classification
 
 LOGITS = 2**26  # logits that are held at once, in float32; limits memory, chosen, not tuned
 LOSS, MARGIN, CORRECT, TOKENS = range(4)  # the readings of a row
@@ -54,6 +54,26 @@ class CausalLM:
         """Return each row's share of target tokens that have the largest logit."""
         return outputs[:, CORRECT]
 
+    def target(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return the mean over models of each row's margin, ``(N, 1)``: texts are matched by it alone."""
+        return outputs[..., MARGIN].mean(0).unsqueeze(1)
+
+    def surer(self, target: Tensor, y: Tensor, by: Tensor) -> Tensor:
+        """Return the margins with ``by`` added."""
+        return target + by.unsqueeze(1)
+
+    def without(self, outputs: Tensor, seen: Tensor, never: Tensor, share: float | Tensor) -> Tensor:
+        """Return the margins less a share of the difference."""
+        return outputs[:, MARGIN, None] - share * (seen - never)
+
+    def mismatch(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return the gradient of ``c / 2`` times the squared difference of margins, with ``c`` as for classifiers."""
+        return _of_margin(outputs, LOG_ODDS * (outputs[:, MARGIN] - target[:, 0]))
+
+    def halfway(self, outputs: Tensor, target: Tensor, tangents: Tensor) -> Tensor:
+        """Return ``c`` times the margins' tangents."""
+        return _of_margin(outputs, LOG_ODDS * tangents[:, MARGIN])
+
     def utility(self, outputs: Tensor, y: Tensor) -> float:
         """Return the mean loss over all target tokens, in nats; smaller is better."""
         weights = outputs[:, TOKENS]
@@ -62,6 +82,11 @@ class CausalLM:
     def utility_loss(self, before: float, after: float) -> float:
         """Return by which share the loss grew."""
         return (after - before) / before
+
+
+def _of_margin(outputs: Tensor, values: Tensor) -> Tensor:
+    """Return ``values (N,)`` as a gradient by readings ``(N, 4)``, which is 0 but for the margin."""
+    return F.pad(values.unsqueeze(1), (MARGIN, outputs.shape[1] - MARGIN - 1))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from neuralyzer.signals.signal import Batch, Context, Family, Sample
 
 SMALLEST_UNIT = 8  # rows of a subject, half of which are trained on
 HOLDOUT_ROWS = 500  # largest number of holdout rows that are read for each subject
+TEXT_PAIRS = 8  # of a member and a subject that it never saw, by which the rate is found for texts
 HOLDOUT_TEXTS = 50  # the same of texts: their margins are means over many tokens, and vary less
 
 
@@ -41,6 +42,8 @@ class Relearned:
         never = [(s.model, unit) for s in samples for unit in s.never if len(unit) >= SMALLEST_UNIT]
         if not seen or not never:
             return {"rate": RATES[0]}
+        if of_texts(context.objective):
+            never = never[:: -(-len(never) // TEXT_PAIRS)]
         start = torch.stack([margins(model, unit, context).mean() for model, unit in never]).mean()
         target = float(start + torch.stack(seen).mean()) / 2
 

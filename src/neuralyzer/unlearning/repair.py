@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import nn
 
 from neuralyzer.models import reading, training, weights
-from neuralyzer.models.calling import call
+from neuralyzer.models.objective import of_texts
 from neuralyzer.progress import Progress, Silent
-from neuralyzer.unlearning import training_loop
-from neuralyzer.unlearning.method import Passes
+from neuralyzer.unlearning import matched, training_loop
+from neuralyzer.unlearning.batch_statistics import reestimated
+from neuralyzer.unlearning.method import Passes, missing_target
+from neuralyzer.unlearning.targets import Targets
 from neuralyzer.unlearning.task import Task
 
 
@@ -22,12 +23,16 @@ class Repair:
 
     The defaults were measured in docs/decisions/0012-repair.md; batches are drawn uniformly (0022-uniform-repair.md).
 
+    Of language models, where readings are dear, one round is taken instead, in which the forget rows are matched to
+    members that never saw them (``unlearning.matched``): so no trace returns, and what a step left goes.
+
     Attributes:
         rounds: most rounds.
         share: passes over the retained rows in a round.
         rate: learning rate, as a multiple of the recipe's.
         slack: largest growth of the joint z on the tuning split, as a share of its critical value.
         patience: number of rounds in a row without a lower loss after which it stops.
+        texts: passes over the retained rows of a language model, as a share of the recipe's.
     """
 
     rounds: int = 3
@@ -35,13 +40,24 @@ class Repair:
     rate: float = 1.0
     slack: float = 0.5
     patience: int = 2
+    texts: float = 0.05
 
     def passes(self, task: Task) -> Passes:
         """Return the work: its rounds' steps, with the held-back rows and the tuning split read after each."""
+        if self._matches(task):
+            return matched.work(task, self._matched_steps(task))
         steps = self._steps(task)
         return Passes(
             steps=self.rounds * steps, forwards=(self.rounds + 1) * len(task.held_back), readings=self.rounds + 1
         )
+
+    def _matches(self, task: Task) -> bool:
+        """Return whether forget rows are matched: of texts, where members say what they should be."""
+        return of_texts(task.objective) and missing_target(task) is None
+
+    def _matched_steps(self, task: Task) -> int:
+        """Return the training steps of a language model's round."""
+        return math.ceil(self.texts * training_loop.steps(task, len(task.retain), task.oracle.recipe.epochs))
 
     def _steps(self, task: Task) -> int:
         """Return the training steps of a round."""
@@ -61,6 +77,10 @@ class Repair:
             that loss.
         """
         progress = progress or Silent()
+        if self._matches(task):
+            targets = Targets.of_references(task).with_lead(task, model)
+            rate = matched.rate_of(task)
+            return matched.finetuned(task, model, targets, self._matched_steps(task), rate, progress, "repair")
         recipe = training_loop.unscheduled(task.oracle.recipe)
         module = reestimated(weights.clone(model), task)
         optimizer = training_loop.optimizer(recipe, module, self.rate)
@@ -96,35 +116,6 @@ class Repair:
         """Return the joint z up to which rounds are kept; infinite where none can be read."""
         joint = task.trace(module).joint if task.traceable else None
         return math.inf if joint is None else joint.statistic + self.slack * joint.critical
-
-
-def reestimated(module: nn.Module, task: Task) -> nn.Module:
-    """Estimate BatchNorm's running statistics anew on retained rows, since those before include the forget rows.
-
-    Args:
-        module: changed in place.
-        task: has the retained rows.
-
-    Returns:
-        ``module``, in evaluation mode where it has such statistics.
-    """
-    norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    norms = [layer for layer in norms if layer.track_running_stats]
-    if not norms:
-        return module
-    momenta = [layer.momentum for layer in norms]
-    module.eval()
-    for layer in norms:
-        layer.reset_running_stats()
-        layer.momentum = None  # a plain average over all batches
-        layer.train()
-    with torch.no_grad():
-        for x, y in task.retain.chunks(task.oracle.recipe.batch_size):
-            if len(y) > 1:
-                call(module, x)
-    for layer, momentum in zip(norms, momenta, strict=True):
-        layer.momentum = momentum
-    return module.eval()
 
 
 def _endless(count: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:

@@ -9,10 +9,9 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
 from neuralyzer.methods import catalogue
 from neuralyzer.methods.strong import datamodel_matching
-from neuralyzer.methods.strong.datamodel_matching import MATCHED
 from neuralyzer.models import reading, weights
 from neuralyzer.references.measurement.split import ReferenceSplit
-from neuralyzer.unlearning import training_loop
+from neuralyzer.unlearning import matched, training_loop
 from neuralyzer.unlearning.method import obstacle
 from neuralyzer.unlearning.targets import Targets, memorised_share, round_size
 from neuralyzer.unlearning.task import Task
@@ -137,7 +136,8 @@ def test_fine_tuning_follows_the_chosen_state(task, made_world):
     method = catalogue.make("datamodel-matching")
     chosen = catalogue.make("datamodel-matching", epochs=0).unlearn(few)
     targets = Targets.of_references(few).with_lead(few, chosen)
-    own = method._finetuned(few, chosen, targets, method._schedule(few)[1], datamodel_matching.Silent())
+    steps = training_loop.steps(few, len(few.retain), method._schedule(few)[1])
+    own = matched.finetuned(few, chosen, targets, steps, 1.0, datamodel_matching.Silent(), "")
     assert weights.digest(method.unlearn(some(task, made_world, 2))) == weights.digest(own) != weights.digest(chosen)
 
 
@@ -164,31 +164,30 @@ def test_with_and_without_fine_tuning_the_weights_are_the_same_again(task, made_
 def test_a_loss_has_the_gradient_of_both_parts(task):
     """Against autograd of soft cross-entropy and half the squared log-odds missed, written out."""
     targets, module = Targets.of_references(task), weights.clone(task.model).eval()
-    method = catalogue.make("datamodel-matching", epochs=1)
-    loss = next(method._losses(task, module, targets, 1))
+    loss = next(matched.losses(task, module, targets, 1))
     own = torch.autograd.grad(loss, list(module.parameters()))
     x, y = next(training_loop.batches(task.oracle.recipe, module, task.retain, 1, task.seed))
-    size = int(np.ceil(MATCHED * task.oracle.recipe.batch_size))
+    size = int(np.ceil(matched.MATCHED * task.oracle.recipe.batch_size))
     rows, target = next(targets.drawn(size, task.seed))
     outputs = module(rows)
     odds = outputs - target.log()
     odds = odds - odds.mean(1, keepdim=True)
-    matched = -(target * outputs.log_softmax(1)).sum(1) + 0.1 * odds.square().sum(1) / 2
-    whole = torch.nn.functional.cross_entropy(module(x), y) + matched.mean()
+    of_matched = -(target * outputs.log_softmax(1)).sum(1) + 0.1 * odds.square().sum(1) / 2
+    whole = torch.nn.functional.cross_entropy(module(x), y) + of_matched.mean()
     for one, other in zip(own, torch.autograd.grad(whole, list(module.parameters())), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_weights_are_the_mean_of_the_second_half(task):
-    targets, method = Targets.of_references(task), catalogue.make("datamodel-matching", epochs=1)
-    found = method._finetuned(task, task.model, targets, 1, datamodel_matching.Silent())
+    targets, steps = Targets.of_references(task), training_loop.steps(task, len(task.retain), 1)
+    found = matched.finetuned(task, task.model, targets, steps, 1.0, datamodel_matching.Silent(), "")
     module = weights.clone(task.model)
     optimizer = training_loop.optimizer(training_loop.unscheduled(task.oracle.recipe), module, 1.0)
     seen = [
         [value.detach().clone() for value in module.parameters()]
-        for _ in training_loop.descend(task, module, optimizer, method._losses(task, module, targets, 1), task.seed)
+        for _ in training_loop.descend(task, module, optimizer, matched.losses(task, module, targets, steps), task.seed)
     ]
-    later = seen[training_loop.steps(task, len(task.retain), 1) // 2 :]
+    later = seen[steps // 2 :]
     for value, *every in zip(found.parameters(), *later, strict=True):
         torch.testing.assert_close(value, torch.stack(every).mean(0), rtol=1e-4, atol=1e-6)
 

@@ -6,30 +6,26 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
-from neuralyzer.data import batches
 from neuralyzer.data.request import Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.influence.matching import PRODUCTS, PULL, matching
 from neuralyzer.models import weights
 from neuralyzer.models.capabilities import Capability
-from neuralyzer.models.objective import matchable
 from neuralyzer.progress import Progress, Silent
-from neuralyzer.unlearning import training_loop
+from neuralyzer.unlearning import matched, training_loop
+from neuralyzer.unlearning.batch_statistics import reestimated
 from neuralyzer.unlearning.method import Expectation, Need, Passes, missing_target
-from neuralyzer.unlearning.repair import reestimated
 from neuralyzer.unlearning.targets import Targets, round_size
 from neuralyzer.unlearning.task import Task
 from neuralyzer.unlearning.tuner import ENOUGH, Tuner
 
-# The six tuned constants; decision 35 has what each is worth, and the eight that went.
+# The tuned constants, beside ``matched.MATCHED``; decision 35 has what each is worth, and the eight that went.
 DAMPING = 1e-4  # share of the curvature's largest eigenvalue
 STEPS = 3  # Newton steps before the first evaluation, where they cost no more than the fine-tuning
 SHARE, MOST_EPOCHS = 0.05, 3  # passes of fine-tuning: share of the recipe's, and most
 MANY = 100  # forget rows from which a model's own chance is lost in their mean trace, so that it may stay
-MATCHED = 0.5  # matched rows in a batch of fine-tuning for each retained row; both means count the same
 
 REFERENCES, INFLUENCE = "references", "influence"
 PRODUCT = 7 / 3  # what a row's product with the curvature costs, in gradients: forward mode, forward, backward
@@ -57,14 +53,14 @@ class DatamodelMatching:
         steps: Newton steps; where None as many as cost what the fine-tuning does, from one to three, and doubled as
             long as the tuning split sees less trace after them.
         epochs: passes over the retained rows; where None a twentieth of the recipe's, from one to three.
-        rate: their learning rate, as a multiple of the recipe's.
+        rate: their learning rate, as a multiple of the recipe's; where None 1, of texts a tenth.
     """
 
     source: str = REFERENCES
     damping: float = DAMPING
     steps: int | None = None
     epochs: int | None = None
-    rate: float = 1.0
+    rate: float | None = None
 
     name: ClassVar[str] = "datamodel-matching"
     summary: ClassVar[str] = (
@@ -100,10 +96,7 @@ class DatamodelMatching:
         steps, epochs = self._schedule(task)
         epochs -= task.limited and epochs == MOST_EPOCHS
         updates = training_loop.steps(task, len(task.retain), epochs)
-        copied = task.oracle.recipe.augment is not None
-        finetuning = Passes(
-            steps=(1 + MATCHED) * updates, forwards=copied * MATCHED * updates * task.oracle.recipe.batch_size
-        )
+        finetuning = matched.work(task, updates)
         stepping = Passes(products=steps * PRODUCTS * round_size(task), solves=steps * PRODUCTS)
         factors = Passes(factorings=not task.factors_kept)
         if not self._evaluated(task, steps):
@@ -133,7 +126,10 @@ class DatamodelMatching:
         reached = self._stepped(task, targets, progress)
         if not epochs:
             return reached
-        return self._finetuned(task, reached, self._present(task, targets, reached), epochs, progress)
+        rate = matched.rate_of(task) if self.rate is None else self.rate
+        updates = training_loop.steps(task, len(task.retain), epochs)
+        present = self._present(task, targets, reached)
+        return matched.finetuned(task, reached, present, updates, rate, progress, "matching: fine-tuning")
 
     def _targets(self, task: Task) -> Targets:
         """Return the targets where the model stands at first.
@@ -184,36 +180,6 @@ class DatamodelMatching:
             due, before = 2 * steps, now
             progress.start("matching: Newton steps", due - steps)
         return best
-
-    def _finetuned(self, task: Task, module: nn.Module, targets: Targets, epochs: int, progress: Progress) -> nn.Module:
-        """Return a copy trained on retained rows and matched rows: the mean of its second half's weights."""
-        module = weights.clone(module)
-        averaged, steps = AveragedModel(module), training_loop.steps(task, len(task.retain), epochs)
-        recipe = training_loop.unscheduled(task.oracle.recipe)
-        optimizer = training_loop.optimizer(recipe, module, self.rate)
-        progress.start("matching: fine-tuning", steps)
-        losses = self._losses(task, module, targets, epochs)
-        for number, _ in enumerate(training_loop.descend(task, module, optimizer, losses, task.seed)):
-            progress.advance()
-            if number >= steps // 2:
-                averaged.update_parameters(module)
-        mean = averaged.module if int(averaged.n_averaged) else module
-        reached = reestimated(mean, task)
-        task.show(progress, reached)
-        progress.finish()
-        return reached.eval()
-
-    def _losses(self, task: Task, module: nn.Module, targets: Targets, epochs: int) -> Iterator[Tensor]:
-        """Yield each batch's loss: the mean over retained rows by their labels, plus the mean mismatch of matched rows."""
-        objective = matchable(task.objective)
-        drawn = targets.drawn(math.ceil(MATCHED * task.oracle.recipe.batch_size), task.seed)
-        for x, y in training_loop.batches(task.oracle.recipe, module, task.retain, epochs, task.seed):
-            matched_x, target = next(drawn)
-            outputs = objective.outputs(module, batches.join([x, matched_x]))
-            retained, matched = outputs[: len(y)], outputs[len(y) :]
-            # the mismatch is a gradient by outputs: the product has it as its own
-            mismatch = (matched * objective.mismatch(matched.detach(), target)).sum(1)
-            yield objective.losses(retained, y).mean() + mismatch.mean()
 
 
 def _few(task: Task) -> bool:

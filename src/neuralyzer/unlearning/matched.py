@@ -1,0 +1,86 @@
+"""Fine-tuning on retained rows with forget rows beside them, whose outputs are matched to what they should be."""
+
+import math
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from neuralyzer.data import batches
+from neuralyzer.models import weights
+from neuralyzer.models.objective import matchable, of_texts
+from neuralyzer.progress import Progress
+from neuralyzer.unlearning import training_loop
+from neuralyzer.unlearning.batch_statistics import reestimated
+from neuralyzer.unlearning.method import Passes
+from neuralyzer.unlearning.targets import Targets
+from neuralyzer.unlearning.task import Task
+
+MATCHED = 0.5  # matched rows in a batch of fine-tuning for each retained row; both means count the same
+MATCHED_TEXTS = 0.25  # the same of texts, of which each has many tokens
+TEXT_RATE = 0.1  # of texts, as a multiple of the rate: recipes of language models end with a low one (decision 38)
+
+
+def rate_of(task: Task) -> float:
+    """Return the learning rate of matched fine-tuning, as a multiple of the recipe's."""
+    return TEXT_RATE if of_texts(task.objective) else 1.0
+
+
+def work(task: Task, steps: float) -> Passes:
+    """Return the work of some steps."""
+    share, copied = _share(task), task.oracle.recipe.augment is not None
+    return Passes(steps=(1 + share) * steps, forwards=copied * share * steps * task.oracle.recipe.batch_size)
+
+
+def finetuned(
+    task: Task, module: nn.Module, targets: Targets, steps: int, rate: float, progress: Progress, what: str
+) -> nn.Module:
+    """Train a copy on retained rows by their labels, with matched rows beside them.
+
+    Args:
+        task: has the retained rows, recipe and seed.
+        module: where it starts; not changed.
+        targets: of the matched rows.
+        steps: of training.
+        rate: learning rate, as a multiple of the recipe's.
+        progress: shown each step.
+        what: name of the work in the progress.
+
+    Returns:
+        The mean of the weights over the second half of the steps (Izmailov et al. 2018, arXiv 1803.05407).
+    """
+    module = weights.clone(module)
+    averaged = AveragedModel(module)
+    recipe = training_loop.unscheduled(task.oracle.recipe)
+    optimizer = training_loop.optimizer(recipe, module, rate)
+    progress.start(what, steps)
+    for number, _ in enumerate(
+        training_loop.descend(task, module, optimizer, losses(task, module, targets, steps), task.seed)
+    ):
+        progress.advance()
+        if number >= steps // 2:
+            averaged.update_parameters(module)
+    mean = averaged.module if int(averaged.n_averaged) else module
+    reached = reestimated(mean, task)
+    task.show(progress, reached)
+    progress.finish()
+    return reached.eval()
+
+
+def losses(task: Task, module: nn.Module, targets: Targets, steps: int) -> Iterator[Tensor]:
+    """Yield the loss of each of some steps: the mean over retained rows by their labels, plus the mean mismatch of matched rows."""
+    recipe, objective = task.oracle.recipe, matchable(task.objective)
+    drawn = targets.drawn(math.ceil(_share(task) * recipe.batch_size), task.seed)
+    epochs = math.ceil(steps / max(1, training_loop.steps(task, len(task.retain), 1)))
+    retained = training_loop.batches(recipe, module, task.retain, epochs, task.seed)
+    for _, (x, y) in zip(range(steps), retained, strict=False):
+        matched_x, target = next(drawn)
+        outputs = objective.outputs(module, batches.join([x, matched_x]))
+        kept, matched = outputs[: len(y)], outputs[len(y) :]
+        # the mismatch is a gradient by outputs: the product has it as its own
+        mismatch = (matched * objective.mismatch(matched.detach(), target)).sum(1)
+        yield objective.losses(kept, y).mean() + mismatch.mean()
+
+
+def _share(task: Task) -> float:
+    return MATCHED_TEXTS if of_texts(task.objective) else MATCHED
