@@ -18,11 +18,13 @@ from benchmarks import (
     speed,
     texts_claims,
 )
+from benchmarks.language import signals
 
 ALL = {
     "locate": locate, "pool": pool, "curvature": curvature, "influence": influence,
     "attacks": attacks, "claims": claims, "power": power, "large": large, "scaling": scaling, "speed": speed,
     "reproduction": reproduction, "groups": groups, "near_copies": near_copies, "texts_claims": texts_claims,
+    "language_signals": signals,
 }  # fmt: skip
 QUICK = ["locate", "near_copies", "pool", "curvature", "influence"]
 

@@ -165,6 +165,8 @@ def test_a_project_file_that_is_no_text(project):
         ('backend = "vectorised"', 'backend = "magic"', "backend"),
         ("[references]", '[references]\ngroups = ["age"]', "class"),
         ("[references]", "[references]\ngroups = 5", "groups"),
+        ("[references]", '[references]\nsignals = ["smell"]', "there is no signal 'smell'"),
+        ("[references]", '[references]\nsignals = ["rounded"]', "the signal rounded cannot read a torch module"),
     ],
 )
 def test_references_that_cannot_be_made(project, old, new, says):

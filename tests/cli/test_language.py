@@ -1,5 +1,6 @@
 """A language model's project: made by ``init --base``, and all verbs on it up to a certificate that names its base."""
 
+import base64
 import json
 import shutil
 from pathlib import Path
@@ -66,7 +67,7 @@ def test_what_init_writes_is_read_and_trained(project):
 def test_it_goes_the_whole_way(project, tmp_path):
     begun(project, epochs=25)
     file = project.path("neuralyzer.toml")
-    file.write_text(file.read_text().replace("[references]", "[references]\nleave_out = 0.5"))
+    file.write_text(file.read_text().replace("[references]", '[references]\nleave_out = 0.5\nsignals = ["rounded"]'))
     asked = ("--subject", "a00", "--subject", "a01")
     for verb in (
         ("train",),
@@ -89,6 +90,8 @@ def test_it_goes_the_whole_way(project, tmp_path):
     said = [row[column].encode() for row in pairs(14) for column in ("prompt", "completion")]
     assert written and not any(text in content for text in said for content in written), "nobody's words are kept"
     certificate = answer.json["certificate"]
+    payload = json.loads(base64.b64decode(json.loads(project.path(certificate).read_text())["payload"]))
+    assert {"relearned-elsewhere", "rounded"} <= set(payload["predicate"]["protocol"]["signals"])
     for weights in (answer.json["weights_folder"], answer.json["weights_file"]):
         assert project("certificate", "verify", certificate, "--weights", weights).code == 0
     shutil.copytree(project.path("base"), project.path("changed"))

@@ -107,5 +107,7 @@ def test_reading_is_foreseen_within_reason(oracle, kept):
 
     whole()
     took = min(whole() for _ in range(3))
-    foreseen = min(cost_estimate.reading_seconds(oracle, kept.pool_index.owned) for _ in range(3))
+    foreseen = min(
+        cost_estimate.reading_seconds(oracle, kept.pool_index.owned, kept.evaluator.signals) for _ in range(3)
+    )
     assert took / 10 < foreseen < 10 * took

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from neuralyzer.errors import NeuralyzerWarning
+from neuralyzer.models.kinds.causal_lm import CausalLanguageModel
+from neuralyzer.models.kinds.module import Module
 from neuralyzer.signals import catalogue
 from neuralyzer.signals.signal import Family, needs_weights
 from neuralyzer.workspace import plugins
@@ -34,23 +36,34 @@ class Entropy:
         raise NotImplementedError
 
 
+OF_TEXTS = ["min-k", "rounded", "relearned-elsewhere", "extraction", "sampled"]
+ALL = ["margin", "augmented", *OF_TEXTS[:3], "relearned", "correct", *OF_TEXTS[3:], "fisher"]
+
+
 def test_the_five_families():
     found = catalogue.signals()
-    assert list(found) == ["margin", "augmented", "relearned", "correct", "fisher"]
-    assert sorted(signal.family for signal in found.values()) == sorted(Family)
+    assert list(found) == ALL
+    assert sorted({signal.family for signal in found.values()}) == sorted(Family)
     assert [name for name, signal in found.items() if signal.per_unit] == ["relearned"]
+
+
+def test_which_references_are_read_by():
+    module, texts = Module(), CausalLanguageModel("base")
+    assert list(catalogue.signals_of(module)) == ["margin", "augmented", "relearned", "correct", "fisher"]
+    assert [name for name in catalogue.signals_of(texts) if name in OF_TEXTS] == ["relearned-elsewhere"]
+    assert list(catalogue.signals_of(texts, OF_TEXTS)) == [name for name in ALL if name != "fisher"]
 
 
 def test_a_third_partys_signal(third_party):
     third_party(Entropy)
     found = catalogue.signals()
-    assert list(found)[-1] == "entropy" and isinstance(found["entropy"], Entropy) and len(found) == 6
+    assert list(found)[-1] == "entropy" and isinstance(found["entropy"], Entropy) and len(found) == len(ALL) + 1
 
 
 def test_a_third_partys_class_that_is_no_signal_is_left_out_and_named(third_party):
     third_party(dict)
     with pytest.warns(NeuralyzerWarning, match=r"plugin theirs of neuralyzer\.signals is left out: it has no name"):
-        assert len(catalogue.signals()) == 5
+        assert list(catalogue.signals()) == ALL
 
 
 def test_a_third_partys_signal_never_takes_the_place_of_another(third_party):
@@ -66,7 +79,12 @@ def test_a_third_partys_signal_never_takes_the_place_of_another(third_party):
 
 def test_what_needs_weights_is_what_needs_a_capability():
     found = catalogue.signals()
-    assert [name for name, signal in found.items() if needs_weights(signal)] == ["relearned", "fisher"]
+    assert [name for name, signal in found.items() if needs_weights(signal)] == [
+        *OF_TEXTS[:3],
+        "relearned",
+        *OF_TEXTS[3:],
+        "fisher",
+    ]
     older = type("Older", (Entropy,), {"needs_weights": False})
     newer = type("Newer", (Entropy,), {"needs": frozenset()})
     assert needs_weights(Entropy()) and not needs_weights(newer())

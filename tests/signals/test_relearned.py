@@ -9,8 +9,8 @@ import torch
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.models.classification import Classification
 from neuralyzer.signals import relearning
-from neuralyzer.signals.relearned import RATES, Relearned
-from neuralyzer.signals.relearning import STEPS
+from neuralyzer.signals.relearned import Relearned
+from neuralyzer.signals.relearning import RATES, STEPS
 from neuralyzer.signals.signal import Batch, Context, Sample
 from tests.models.cases import CASES
 

@@ -5,14 +5,18 @@ import copy
 import pytest
 import torch
 
-from neuralyzer.signals.catalogue import signals
+from neuralyzer.models.capabilities import Capability
+from neuralyzer.signals import catalogue
 from neuralyzer.signals.signal import Batch, Context, join
 from tests.models.cases import CASES
 
+# Those of language models alone are tested in test_language_signals.py.
+SIGNALS = {name: own for name, own in catalogue.signals().items() if Capability.TOKENS not in own.needs}
 
-@pytest.fixture(params=list(signals()), name="signal")
+
+@pytest.fixture(params=list(SIGNALS), name="signal")
 def _signal(request):
-    return signals()[request.param]
+    return SIGNALS[request.param]
 
 
 def test_one_finite_number_a_row(signal, case, context, rows, holdout):
@@ -53,9 +57,9 @@ def jitter(x, generator):
 
 
 @pytest.mark.parametrize("augment", [None, jitter], ids=["plain", "augmented"])
-@pytest.mark.parametrize("name", [name for name, signal in signals().items() if not signal.per_unit])
+@pytest.mark.parametrize("name", [name for name, signal in SIGNALS.items() if not signal.per_unit])
 def test_a_row_reads_the_same_whoever_stands_beside_it(name, case, context, rows, holdout, augment):
-    signal = signals()[name]
+    signal = SIGNALS[name]
     context = Context(context.objective, context.spread, augment, context.seed, context.settings)
     module = case.module()
     whole, _ = signal.measure(module, rows, holdout, context)

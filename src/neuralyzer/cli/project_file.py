@@ -19,7 +19,7 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     },
     "references": {
         "size": (int,), "leave_out": NUMBER, "groups": TEXTS, "backend": TEXT, "keep_weights": (bool,),
-        "device": TEXT, "precision": TEXT, "engine": TEXT,
+        "device": TEXT, "precision": TEXT, "engine": TEXT, "signals": TEXTS,
     },
     "policy": {
         **dict.fromkeys(("alpha", "max_trace", "max_utility_loss"), NUMBER),

@@ -40,6 +40,7 @@ def run(
     predicted = forecast(
         oracle, *design, opened.workspace, backend=table.get("backend"), alpha=opened.workspace.policy.alpha,
         retrain_seconds=opened.training_seconds, device=device, engine=table.get("engine"),
+        signals=table.get("signals", ()),
     )  # fmt: skip
     if dry_run:
         if not json:
@@ -52,7 +53,7 @@ def run(
     pool = References.fit(
         oracle, *design, opened.workspace, backend=table.get("backend"), keep_weights=table.get("keep_weights", False),
         progress=progress(json), timing=predicted.timing, device=device, precision=table.get("precision"),
-        engine=table.get("engine"), unchecked=unchecked,
+        engine=table.get("engine"), unchecked=unchecked, signals=table.get("signals", ()),
     )  # fmt: skip
     if kept.possible(oracle):
         kept.factors(oracle, pool.store.curvature)  # so that a request costs only a solve

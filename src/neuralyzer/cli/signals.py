@@ -13,11 +13,15 @@ def run(json: Json = False) -> None:
     from neuralyzer.signals.catalogue import signals
 
     table = Table(box=None)
-    for head in ("name", "family", "what it reads"):
+    for head in ("name", "family", "references are read", "what it reads"):
         table.add_column(head)
     listed = []
     for name, signal in signals().items():
         summary = (type(signal).__doc__ or "").splitlines()[0]
-        table.add_row(name, str(signal.family), summary)
-        listed.append({"name": name, "family": str(signal.family), "summary": summary, "per_unit": signal.per_unit})
+        optional = bool(getattr(signal, "optional", False))
+        table.add_row(name, str(signal.family), "where asked for" if optional else "by default", summary)
+        listed.append({
+            "name": name, "family": str(signal.family), "summary": summary, "per_unit": signal.per_unit,
+            "optional": optional,
+        })  # fmt: skip
     answer(listed, table, json)

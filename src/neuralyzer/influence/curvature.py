@@ -15,7 +15,7 @@ from neuralyzer.models.objective import Objective, curved
 from neuralyzer.models.reading import called, gradients
 
 CHUNK = 2048  # rows whose outputs are differentiated at once; limits memory, chosen, not tuned
-STEP = 5e-4  # of a difference, as a share of the parameters' norm: least error in single precision (decision 38)
+STEP = 5e-4  # of a difference, as a share of the parameters' norm: least error in single precision (decision 39)
 
 Outputs = Callable[[dict[str, Tensor]], Tensor]  # of some rows, by the parameters
 
@@ -99,7 +99,7 @@ class GaussNewton:
     reverse-mode pass. No matrix is formed.
 
     The derivative of outputs along the vector may be a difference of two forward passes instead: a third of the time on
-    language models, and no more memory than training takes. Its error is some tenths of a per cent (decision 38).
+    language models, and no more memory than training takes. Its error is some tenths of a per cent (decision 39).
 
     Args:
         module: the model; set to evaluation mode.

@@ -14,6 +14,10 @@ from neuralyzer.models.classification import LOG_ODDS, Classification
 
 LOGITS = 2**26  # logits that are held at once, in float32; limits memory, chosen, not tuned
 LOSS, MARGIN, CORRECT, TOKENS = range(4)  # the readings of a row
+EXTRACTION, LEAST = range(2)  # the readings of what a model repeats
+NO_TEXTS = "a language model's inputs are tokens by name; make them by Data.from_texts"
+LEAST_SHARE = 0.2  # of a row's tokens: the least likely, which LEAST is the mean over (arXiv 2404.02936)
+LEAST_SPREAD = 1e-3  # of log-probabilities, in nats; where the model is surer, float32 has no digits left
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class Tokens(Classification):
     def outputs(self, model: nn.Module, x: Inputs) -> Tensor:
         """Return the logits of the target tokens, row by row, ``(P, V)``."""
         if isinstance(x, Tensor):
-            raise UsageError("a language model's inputs are tokens by name; make them by Data.from_texts")
+            raise UsageError(NO_TEXTS)
         logits: Tensor = model(**x, predictions=True)
         return logits
 
@@ -116,6 +120,20 @@ class Tokens(Classification):
     def tokens(self, model: nn.Module) -> int:
         """Return how many tokens may be passed at once, so that their logits fit the memory."""
         return held(model.get_output_embeddings())  # type: ignore[operator]
+
+
+class Memorisation:
+    """What a model repeats of each row: extraction strength and Min-K%++, ``(N, 2)``.
+
+    They take more passes over the logits than ``CausalLM``'s readings, so they are read where they are asked for.
+    """
+
+    def outputs(self, model: nn.Module, x: Inputs) -> Tensor:
+        """Return the readings ``(N, 2)``."""
+        if isinstance(x, Tensor):
+            raise UsageError(NO_TEXTS)
+        readings: Tensor = model(**x, memorisation=True)
+        return readings
 
 
 def _shares(y: Tensor) -> Tensor:
@@ -155,6 +173,62 @@ def token_readings(states: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
     margin = Classification().margin(logits, targets)
     greedy = logits.detach().argmax(1) == targets
     return torch.stack([F.softplus(-margin), margin, greedy.float()], 1)  # -log p is softplus of minus the log-odds
+
+
+@torch.no_grad()
+def memorisation(hidden: Tensor, head: nn.Module, targets: Tensor, wanted: Tensor) -> Tensor:
+    """Return each row's extraction strength and Min-K%++, ``(n, 2)``; arguments are those of ``row_readings``."""
+    rows, places = torch.nonzero(wanted, as_tuple=True)
+    right, standard = torch.zeros_like(wanted), torch.zeros(wanted.shape, device=hidden.device)
+    for own, at in zip(torch.split(rows, held(head)), torch.split(places, held(head)), strict=True):
+        log_p = head(hidden[own, at]).float().log_softmax(1)
+        right[own, at] = log_p.argmax(1) == targets[own, at]
+        standard[own, at] = standardised(log_p, targets[own, at])
+    return torch.stack([extraction_strength(right, wanted), least_likely(standard, wanted)], 1)
+
+
+def standardised(log_p: Tensor, targets: Tensor) -> Tensor:
+    """Return ``(log p_y - mean) / deviation`` over tokens drawn from ``p``, of log-probabilities ``(P, V)``, ``(P,)``."""
+    p = log_p.exp()
+    mean = (p * log_p).sum(1)
+    deviation = (p * (log_p - mean[:, None]).square()).sum(1).sqrt()
+    own = log_p.gather(1, targets[:, None]).squeeze(1)
+    return (own - mean) / deviation.clamp(min=LEAST_SPREAD)
+
+
+def extraction_strength(right: Tensor, wanted: Tensor) -> Tensor:
+    """Return the share of a row's target tokens that follow the last one that the model would not have chosen.
+
+    After the tokens before them the model says the rest by itself (Carlini et al. 2021, arXiv 2012.07805; as in
+    OpenUnlearning, Dorna et al. 2025, arXiv 2506.12618).
+
+    Args:
+        right: whether the greedy token is the target, ``(n, T)``.
+        wanted: which are targets, ``(n, T)``.
+
+    Returns:
+        ``(n,)``, 0 to 1.
+    """
+    rest_right = (right | ~wanted).flip(1).cummin(1).values.flip(1)
+    return (rest_right & wanted).sum(1) / wanted.sum(1)
+
+
+def least_likely(standard: Tensor, wanted: Tensor) -> Tensor:
+    """Return each row's mean over the fifth of its targets with the lowest values, one at least (Min-K%++).
+
+    Zhang et al. 2024, arXiv 2404.02936.
+
+    Args:
+        standard: of each token, as ``standardised`` gives them, ``(n, T)``.
+        wanted: which are targets, ``(n, T)``.
+
+    Returns:
+        ``(n,)``.
+    """
+    count = (wanted.sum(1) * LEAST_SHARE).long().clamp(min=1)
+    ordered = standard.masked_fill(~wanted, torch.inf).sort(1).values
+    lowest = torch.arange(wanted.shape[1], device=wanted.device) < count[:, None]
+    return ordered.masked_fill(~lowest, 0).sum(1) / count
 
 
 def held(head: nn.Module) -> int:

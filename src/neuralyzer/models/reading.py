@@ -1,7 +1,7 @@
 """Outputs, losses, utility and per-row gradients of a model on rows, computed in chunks."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -20,12 +20,20 @@ CHUNK = 4096  # rows of one forward pass
 IMAGE_CHUNK = 512  # the same for images, whose larger activations should fit the processor's caches
 GRADIENT_CHUNK = 64  # rows whose full gradients are held at once
 
+
+class Outputs(Protocol):
+    """Anything that gives outputs of a model, such as an objective."""
+
+    def outputs(self, model: nn.Module, x: Inputs) -> Tensor:
+        """Return outputs ``(N, ...)`` on ``x (N, ...)``."""
+
+
 if not TYPE_CHECKING:
     __getattr__ = _moved.old_names(__name__, {"IMAGES": f"{__name__}.IMAGE_CHUNK"})
 
 
 @torch.no_grad()
-def outputs(module: nn.Module, objective: Objective, x: Inputs, chunk: int = CHUNK) -> Tensor:
+def outputs(module: nn.Module, objective: Outputs, x: Inputs, chunk: int = CHUNK) -> Tensor:
     """Return the outputs ``(N, C)`` of a model in evaluation mode on ``x (N, ...)``.
 
     Raises:

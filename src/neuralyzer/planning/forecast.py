@@ -108,6 +108,7 @@ def forecast(
     retrain_seconds: float | None = None,
     device: str | None = None,
     engine: str | None = None,
+    signals: Sequence[str] = (),
 ) -> Forecast:
     """Return the forecast for ``References.fit`` with the same arguments; nothing is trained and nothing written.
 
@@ -123,6 +124,7 @@ def forecast(
         retrain_seconds: that the model's own training took, if known.
         device: on which members are trained; by default the GPU if there is one.
         engine: of the worker processes.
+        signals: optional signals by which they are read too.
 
     Returns:
         The forecast.
@@ -136,6 +138,7 @@ def forecast(
         seed,
         False,
         execution=Execution(Placement.of(device), as_engine(engine)),
+        signals=tuple(signals),
     )
     place = Path() if workspace is None else as_workspace(workspace).references
     store = Store(building.folder_of(place, oracle, groups))

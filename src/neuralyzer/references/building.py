@@ -27,7 +27,7 @@ from neuralyzer.references.training.backends import Backend, Timing
 from neuralyzer.references.training.processes import Execution
 from neuralyzer.signals.catalogue import signals_of
 from neuralyzer.signals.relearned import holdout_rows
-from neuralyzer.signals.signal import Batch, Context, Sample, spread
+from neuralyzer.signals.signal import Batch, Sample, spread
 from neuralyzer.workspace import atomic, digests
 
 VERSION = 2  # of the description; in version 1 per-unit signals read the first holdout rows, not drawn ones
@@ -47,6 +47,7 @@ class Plan:
     timing: Timing | None = None
     execution: Execution = field(default_factory=Execution)
     unchecked: bool = False
+    signals: tuple[str, ...] = ()
 
 
 def folder_of(place: Path, oracle: TrainedModel, groups: Sequence[str]) -> Path:
@@ -64,6 +65,7 @@ def folder_of(place: Path, oracle: TrainedModel, groups: Sequence[str]) -> Path:
 def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) -> None:
     """Make, finish or grow a pool."""
     began = time.perf_counter()
+    signals_of(oracle.recipe.kind, plan.signals)  # refuses one that is unknown
     require_compatible(oracle.model, oracle.recipe.objective, oracle.data, oracle.holdout)
     per_row = Capability.ROW_GRADIENTS in oracle.recipe.kind.capabilities
     require_readable(oracle.model, oracle.recipe.objective, oracle.data, per_row)
@@ -78,7 +80,7 @@ def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) ->
     head = pilot_run.run_pilot(store, oracle, head, held, plan.execution, plan.unchecked, progress)
     _train(store, oracle, head, held, plan.execution, progress)
     if not head["settings"]:
-        head |= _settings(store, oracle, pool_index, held, int(head["seed"]))
+        head |= _settings(store, oracle, pool_index, head, held)
         atomic.write_json(store.head, head)
     all_members.measure(store, oracle, pool_index, head, progress)
     if not head["keep_weights"]:
@@ -91,6 +93,7 @@ def _open_or_create(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str,
     """Return the description of the pool; a new one, without members, where there is none."""
     if store.head.exists():
         return require_same_design(store, plan)
+    signals = list(signals_of(oracle.recipe.kind, plan.signals))
     PoolIndex.of(oracle.data, plan.groups).write(store.root)
     x = (
         batches.join([x for x, _ in oracle.data.chunks()])
@@ -101,7 +104,7 @@ def _open_or_create(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str,
     head = {
         "version": VERSION, "recipe": oracle.recipe.digest, "data": oracle.data.digest,
         "holdout": oracle.require_holdout().digest, "size": 0, "groups": list(plan.groups),
-        "leave_out": plan.leave_out, "seed": plan.seed, "backend": None, "why": None, "chunks": [], "settings": {},
+        "leave_out": plan.leave_out, "seed": plan.seed, "backend": None, "why": None, "chunks": [], "settings": {}, "signals": signals,
         "scale": None, "outputs": None, "holdout_few": holdout_rows(oracle.recipe.objective), "keep_weights": plan.keep_weights,
         "finished": False, "reproduction": None, "precision": None,
     }  # fmt: skip
@@ -118,6 +121,11 @@ def require_same_design(store: Store, plan: Plan) -> dict[str, Any]:
                 f"the references in {store.root} have another {name} ({head[name]}); "
                 "remove that folder to make them anew"
             )
+    unread = sorted(set(plan.signals) - set(head.get("signals", head["settings"])))
+    if unread:
+        raise ReferencesError(
+            f"the references in {store.root} were not read by {unread[0]}; remove that folder to make them anew"
+        )
     return head
 
 
@@ -213,7 +221,9 @@ def _train(
     progress.finish()
 
 
-def _settings(store: Store, oracle: TrainedModel, pool_index: PoolIndex, held: np.ndarray, seed: int) -> dict[str, Any]:
+def _settings(
+    store: Store, oracle: TrainedModel, pool_index: PoolIndex, head: dict[str, Any], held: np.ndarray
+) -> dict[str, Any]:
     """Return the settings of signals and objective, found on tuning members alone."""
     recipe, holdout = oracle.recipe, oracle.require_holdout()
     members = [
@@ -225,9 +235,7 @@ def _settings(store: Store, oracle: TrainedModel, pool_index: PoolIndex, held: n
     if not recipe.objective.counted:
         losses = torch.cat([recipe.objective.losses(of_member, holdout.y) for of_member in outputs])
         scale = float((2 * losses).mean().sqrt())
-    context = Context(
-        all_members.scaled(recipe.objective, scale), torch.tensor(store.load("spread.npy")), recipe.augment, seed
-    )
+    context = all_members.make_context(store, oracle, head | {"scale": scale})
     samples = []
     for number, module in members:
         owned = [rows for rows in pool_index.owned if len(rows)]
@@ -236,7 +244,9 @@ def _settings(store: Store, oracle: TrainedModel, pool_index: PoolIndex, held: n
         samples.append(
             Sample(module, [_batch(oracle, rows) for rows in seen], [_batch(oracle, rows) for rows in never])
         )
-    settings = {name: signal.prepare(samples, context) for name, signal in signals_of(recipe.kind).items()}
+    settings = {
+        name: signal.prepare(samples, context) for name, signal in all_members.signals_in(head, recipe.kind).items()
+    }
     return {
         "settings": settings, "scale": scale, "outputs": int(outputs[0].shape[1]), "copies": count(context),
     }  # fmt: skip

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from neuralyzer.models import reading, training, weights
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references import building
 from neuralyzer.references.measurement import copies
+from neuralyzer.references.measurement.all_members import signals_in
 from neuralyzer.references.measurement.evaluator import units_of
 from neuralyzer.references.signal_values import Indices
 from neuralyzer.references.storage.index import PoolIndex
@@ -21,7 +22,8 @@ from neuralyzer.references.training import backends
 from neuralyzer.references.training.backends import Backend, Timing
 from neuralyzer.signals.catalogue import signals_of
 from neuralyzer.signals.relearned import holdout_rows
-from neuralyzer.signals.signal import Batch, Context, measure_units
+from neuralyzer.signals.relearned_elsewhere import elsewhere
+from neuralyzer.signals.signal import Batch, Context, Signal, measure_units
 
 SAMPLED_ROWS = 512  # rows on which reading is timed
 SAMPLED_UNITS = 8  # units on which relearning is timed
@@ -73,11 +75,13 @@ def estimate_cost(
     Returns:
         The estimate.
     """
+    signals = signals_of(oracle.recipe.kind, plan.signals)  # refuses one that is unknown
     head: dict[str, Any] = building.require_same_design(store, plan) if store.head.exists() else {"size": 0}
     made = store.head.exists()
     pool_index = PoolIndex.read(store.root) if made else PoolIndex.of(oracle.data, plan.groups)
     if made:
         pool_index.places(oracle.data)
+        signals = signals_in(head, oracle.recipe.kind)
     have, rows = int(head["size"]), np.array([len(positions) for positions in pool_index.positions])
     keep = store.load("keep.npy")[:have] if have else np.ones((0, pool_index.subjects), dtype=bool)
     if have < plan.size:
@@ -96,7 +100,7 @@ def estimate_cost(
     if train is None and not oracle.recipe.stepwise and retrain is not None:  # each worker trains one at a time
         train = retrain / backends.workers(plan.execution)
     unread = measured.count(False)
-    disk, memory = _bytes(oracle, len(keep), pool_index, timing, head)
+    disk, memory = _bytes(oracle, len(keep), pool_index, timing, head, signals)
     share = float(1 - held.mean())
     sizes = tuple(int(n) for n in rows if n)
     return CostEstimate(
@@ -106,7 +110,7 @@ def estimate_cost(
         unread,
         timing,
         train,
-        reading_seconds(oracle, pool_index.owned),
+        reading_seconds(oracle, pool_index.owned, signals),
         retrain,
         disk,
         memory,
@@ -123,18 +127,18 @@ def _timing(
     return backends.timed(oracle.recipe, oracle.data, kept, plan.backend, plan.execution) if kept else None
 
 
-def reading_seconds(oracle: TrainedModel, owned: Sequence[Indices]) -> float:
-    """Return the seconds that reading a model takes, timed on a sample of rows and units."""
+def reading_seconds(oracle: TrainedModel, owned: Sequence[Indices], signals: Mapping[str, Signal]) -> float:
+    """Return the seconds that reading a model by some signals takes, timed on a sample of rows and units."""
     rows, holdout = oracle.data.select(np.arange(min(len(oracle.data), SAMPLED_ROWS))), oracle.require_holdout()
     sample, few = Batch(rows.x, rows.y), Batch(holdout.x, holdout.y).take(slice(holdout_rows(oracle.recipe.objective)))
-    unset = Context.of(oracle.recipe, rows.x)
-    settings = {name: signal.prepare([], unset) for name, signal in signals_of(oracle.recipe.kind).items()}
-    context = Context(unset.objective, unset.spread, unset.augment, settings=settings)
+    unset = replace(Context.of(oracle.recipe, rows.x), elsewhere=elsewhere(few, 0))
+    settings = {name: signal.prepare([], unset) for name, signal in signals.items()}
+    context = replace(unset, settings=settings)
     units = sorted(units_of(owned).values(), key=len)
     some = [Batch(*oracle.data.gather(positions)) for positions in units[:: -(-len(units) // SAMPLED_UNITS) or 1]]
     one, scale = few.take(slice(1)), (len(oracle.data) + len(holdout)) / len(sample)
     total = 0.0
-    for signal in signals_of(oracle.recipe.kind).values():
+    for signal in signals.values():
         if signal.per_unit and not units:
             continue
         began = time.perf_counter()
@@ -150,7 +154,12 @@ def reading_seconds(oracle: TrainedModel, owned: Sequence[Indices]) -> float:
 
 
 def _bytes(
-    oracle: TrainedModel, members: int, pool_index: PoolIndex, timing: Timing | None, head: dict[str, Any]
+    oracle: TrainedModel,
+    members: int,
+    pool_index: PoolIndex,
+    timing: Timing | None,
+    head: dict[str, Any],
+    signals: Mapping[str, Signal],
 ) -> tuple[int, int]:
     """Return the peak of bytes on the disk and in memory."""
     rows, holdout = len(oracle.data), len(oracle.require_holdout())
@@ -158,8 +167,8 @@ def _bytes(
     width = int(head.get("outputs") or oracle.recipe.objective.outputs(oracle.model, first).shape[1])
     units = len(units_of(pool_index.owned))
     few = min(holdout_rows(oracle.recipe.objective), holdout)
-    on_holdout = sum(units * few if signal.per_unit else holdout for signal in signals_of(oracle.recipe.kind).values())
-    values = len(signals_of(oracle.recipe.kind)) * rows + on_holdout
+    on_holdout = sum(units * few if signal.per_unit else holdout for signal in signals.values())
+    values = len(signals) * rows + on_holdout
     kept, whole = (_size(tensors) for tensors in (weights.state(oracle.model), oracle.model.state_dict()))
     outputs = ((1 + head.get("copies", copies.COPIES if oracle.recipe.augment else 0)) * rows + holdout) * width
     disk = members * (FLOAT * (values + outputs) + kept)

@@ -12,7 +12,6 @@ from neuralyzer.references.signal_values import SignalValues, SplitValues
 from neuralyzer.references.storage.erased import SPLITS, erased_nulls
 from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
-from neuralyzer.signals.catalogue import signals_of
 from neuralyzer.workspace import atomic
 
 Head = dict[str, Any]  # a pool's description
@@ -65,7 +64,7 @@ def load_split(
     units = units_of(pool_index.owned)
     unit_place = {subject: place for place, subject in enumerate(units)}
     groups, signals = pool_index.groups_of(holdout, oracle.data, places), {}
-    for name, signal in signals_of(oracle.recipe.kind).items():
+    for name, signal in evaluator.signals.items():
         rows = store.array(f"{name}.rows", (size, len(pool_index.owner)))
         shape = unit_shape(oracle, head, len(units)) if signal.per_unit else (size, len(holdout))
         on_holdout = store.array(f"{name}.holdout", shape)

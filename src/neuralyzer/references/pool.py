@@ -29,7 +29,6 @@ from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training.backends import Backend, Timing, as_backend
 from neuralyzer.references.training.processes import Execution, as_engine
-from neuralyzer.signals.catalogue import signals_of
 from neuralyzer.workspace import commitments, digests, locks
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
@@ -77,6 +76,7 @@ class References:
         precision: str | None = None,
         engine: str | None = None,
         unchecked: bool = False,
+        signals: Sequence[str] = (),
     ) -> "References":
         """Train and measure references, or go on where an earlier call stopped.
 
@@ -97,14 +97,15 @@ class References:
                 both ways loses less than a point of accuracy.
             engine: of the worker processes: ``loky`` on this machine, ``ray`` on a cluster.
             unchecked: train them though the recipe may not reproduce a model that was trained elsewhere.
+            signals: optional signals by which they are read too, by name.
 
         Returns:
             The references.
 
         Raises:
-            ReferencesError: if a pool there was made for other data, another recipe or with another design, or the
-                recipe does not reproduce the model.
-            UsageError: if there is no such backend, device, precision or engine.
+            ReferencesError: if a pool there was made for other data, another recipe, with another design or without a
+                signal that is asked for, or the recipe does not reproduce the model.
+            UsageError: if there is no such backend, device, precision, engine or signal.
         """
         execution = Execution(Placement.of(device, precision), as_engine(engine))
         oracle.require_holdout()
@@ -114,7 +115,16 @@ class References:
             workspace = temporary.path
         store = Store(building.folder_of(as_workspace(workspace).references, oracle, groups))
         plan = building.Plan(
-            size, leave_out, tuple(groups), as_backend(backend), seed, keep_weights, timing, execution, unchecked
+            size,
+            leave_out,
+            tuple(groups),
+            as_backend(backend),
+            seed,
+            keep_weights,
+            timing,
+            execution,
+            unchecked,
+            tuple(signals),
         )
         with locks.held(store.lock, "makes these references"):
             building.build(store, oracle, plan, progress or Silent())
@@ -265,7 +275,7 @@ class References:
             add_erased_nulls(self.store.root, nulls)  # first: once the rows are erased, it cannot be computed
         places = self.pool_index.places(self.oracle.data)[positions]
         units = {subject: place for place, subject in enumerate(units_of(self.pool_index.owned))}
-        for name, signal in signals_of(self.oracle.recipe.kind).items():
+        for name, signal in self.evaluator.signals.items():
             rows = self.store.array(f"{name}.rows", (self.size, len(self.pool_index.owner)), write=True)
             rows[:, places] = np.nan
             if signal.per_unit:  # a unit is read as a whole, so the rest of it has no value

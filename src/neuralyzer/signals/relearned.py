@@ -3,25 +3,22 @@
 If a method hid the rows rather than forgot them, training on some of them brings back the others too.
 """
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from neuralyzer.errors import NotFiniteError
 from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.objective import Objective, of_texts
 from neuralyzer.signals.margin import margins
-from neuralyzer.signals.relearning import margins_after, relearn
+from neuralyzer.signals.relearning import RATES, margins_after, relearn, smallest_rate
 from neuralyzer.signals.signal import Batch, Context, Family, Sample
 
 SMALLEST_UNIT = 8  # rows of a subject, half of which are trained on
 HOLDOUT_ROWS = 500  # largest number of holdout rows that are read for each subject
 TEXT_PAIRS = 8  # of a member and a subject that it never saw, by which the rate is found for texts
 HOLDOUT_TEXTS = 50  # the same of texts: their margins are means over many tokens, and vary less
-RATES = tuple(10 ** (k / 4) for k in range(-16, 5))  # learning rates that are tried, 1e-4 to 10 (decision 6)
 
 
 class Relearned:
@@ -49,18 +46,12 @@ class Relearned:
             never = never[:: -(-len(never) // TEXT_PAIRS)]
         start = torch.stack([margins(model, unit, context).mean() for model, unit in never]).mean()
         target = float(start + torch.stack(seen).mean()) / 2
-        nearest, highest = RATES[0], -math.inf
-        for rate in RATES:
-            try:
-                each = [margins(relearn(model, unit, context, rate), unit, context).mean() for model, unit in never]
-            except NotFiniteError:
-                break  # the steps diverge, and would with all larger rates
-            reached = float(torch.stack(each).mean())
-            if reached >= target:
-                return {"rate": rate}
-            if reached > highest:
-                nearest, highest = rate, reached
-        return {"rate": nearest}
+
+        def reached(rate: float) -> float:
+            each = [margins(relearn(model, unit, context, rate), unit, context).mean() for model, unit in never]
+            return float(torch.stack(each).mean())
+
+        return {"rate": smallest_rate(reached, target)}
 
     def measure(self, model: nn.Module, rows: Batch, holdout: Batch, context: Context) -> tuple[Tensor, Tensor]:
         """Return margins on each half after relearning the other, ``(n,)``; on the holdout their mean, ``(H,)``."""

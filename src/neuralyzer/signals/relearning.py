@@ -1,6 +1,7 @@
 """The relearning steps: a few gradient steps of a model on a few rows, for one batch or for a stack of copies."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +19,39 @@ STEPS = 4  # gradient steps (decision 6)
 MOST = 32  # copies of the model in a stack
 LARGEST = 4_000_000  # parameters of all copies together; larger stacks are no faster and fill the memory
 
+RATES = tuple(10 ** (k / 4) for k in range(-16, 5))  # learning rates that are tried, 1e-4 to 10 (decision 6)
+
 Parameters = dict[str, Tensor]
 
 
-def relearn(model: nn.Module, batch: Batch, context: Context, rate: float) -> nn.Module:
-    """Return the model after ``STEPS`` gradient steps on ``batch``, BatchNorm in evaluation mode."""
+def smallest_rate(reached: Callable[[float], float], target: float) -> float:
+    """Return the smallest learning rate with which relearning reaches a target.
+
+    Args:
+        reached: the mean margin that a rate leads to; raises ``NotFiniteError`` where the steps diverge.
+        target: mean margin.
+
+    Returns:
+        The rate; the one that comes nearest where none reaches it.
+    """
+    nearest, highest = RATES[0], -math.inf
+    for rate in RATES:
+        try:
+            now = reached(rate)
+        except NotFiniteError:
+            break  # the steps diverge, and would with all larger rates
+        if now >= target:
+            return rate
+        if now > highest:
+            nearest, highest = rate, now
+    return nearest
+
+
+def relearn(model: nn.Module, batch: Batch, context: Context, rate: float, steps: int = STEPS) -> nn.Module:
+    """Return the model after some gradient steps on ``batch``, BatchNorm in evaluation mode."""
     model.eval()
     parameters = {name: value.clone().requires_grad_() for name, value in _trained(model).items()}
-    for _ in range(STEPS):
+    for _ in range(steps):
         outputs = context.objective.outputs(called(model, parameters), batch.x)
         loss = context.objective.losses(outputs, batch.y).mean()
         slopes = gradients(loss, list(parameters.values()))

@@ -53,6 +53,7 @@ class Context:
         seed: of perturbations; the copies are the same for every model.
         settings: by signal, what its ``prepare`` found on the tuning split.
         chunk: number of rows that are read at once.
+        elsewhere: holdout rows that a signal may train copies of a model on; None where no signal does.
     """
 
     objective: Objective
@@ -61,6 +62,7 @@ class Context:
     seed: int = 0
     settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     chunk: int = 4096
+    elsewhere: Batch | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, x: Inputs, seed: int = 0) -> "Context":
@@ -93,6 +95,8 @@ class Signal(Protocol):
             own (relearning); else rows are read independently.
         needs: capabilities that the model must have. A signal that needs any does not read a black box, which gives
             outputs alone. A class without the attribute is taken to need weights, and no capability of the kind.
+
+    A class may have ``optional = True``: then references are read by it only where they were asked to be.
     """
 
     name: ClassVar[str]

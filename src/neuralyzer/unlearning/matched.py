@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from neuralyzer.data import batches
 from neuralyzer.models import weights
 from neuralyzer.models.objective import matchable, of_texts
+from neuralyzer.models.training import trainable
 from neuralyzer.progress import Progress
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.batch_statistics import reestimated
@@ -18,7 +20,7 @@ from neuralyzer.unlearning.task import Task
 
 MATCHED = 0.5  # matched rows in a batch of fine-tuning for each retained row; both means count the same
 MATCHED_TEXTS = 0.25  # the same of texts, of which each has many tokens
-TEXT_RATE = 0.1  # of texts, as a multiple of the rate: recipes of language models end with a low one (decision 38)
+TEXT_RATE = 0.1  # of texts, as a multiple of the rate: recipes of language models end with a low one (decision 39)
 
 
 def rate_of(task: Task) -> float:
@@ -50,7 +52,8 @@ def finetuned(
         The mean of the weights over the second half of the steps (Izmailov et al. 2018, arXiv 1803.05407).
     """
     module = weights.clone(module)
-    averaged = AveragedModel(module)
+    trained = nn.ParameterList(trainable(module))  # the base of a language model is not averaged, nor copied
+    averaged = AveragedModel(trained)
     recipe = training_loop.unscheduled(task.oracle.recipe)
     optimizer = training_loop.optimizer(recipe, module, rate)
     progress.start(what, steps)
@@ -59,9 +62,13 @@ def finetuned(
     ):
         progress.advance()
         if number >= steps // 2:
-            averaged.update_parameters(module)
-    mean = averaged.module if int(averaged.n_averaged) else module
-    reached = reestimated(mean, task)
+            averaged.update_parameters(trained)
+    reached = weights.clone(module)
+    if int(averaged.n_averaged):
+        with torch.no_grad():
+            for value, mean in zip(trainable(reached), averaged.module.parameters(), strict=True):
+                value.copy_(mean)
+    reached = reestimated(reached, task)
     task.show(progress, reached)
     progress.finish()
     return reached.eval()

@@ -158,13 +158,16 @@ class Targets:
 
 def memorised_share(task: Task) -> float:
     """Return the original's trace by ``margin`` on the tuning split, at least 0; 1 where it cannot be read."""
-    split = task.references
-    found = (
-        None
-        if split is None
-        else estimator.signal_trace(split.thinned, task.parts, task.alpha, Margin.name, task.model)
-    )
+    found = margin_trace(task, task.model)
     return 1.0 if found is None else max(0.0, found)
+
+
+def margin_trace(task: Task, module: nn.Module) -> float | None:
+    """Return a model's trace by ``margin`` alone on the tuning split; None where it cannot be read."""
+    split = task.references
+    if split is None:
+        return None
+    return estimator.signal_trace(split.thinned, task.parts, task.alpha, Margin.name, module)
 
 
 def expected_leads(task: Task, module: nn.Module) -> np.ndarray:

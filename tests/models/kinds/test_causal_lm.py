@@ -13,8 +13,11 @@ import torch
 import neuralyzer as nz
 from neuralyzer.data import batches
 from neuralyzer.errors import UsageError, WeightsError
+from neuralyzer.methods import catalogue
 from neuralyzer.models import language, reading, training, weights
 from neuralyzer.models.kinds import bases, causal_lm
+from neuralyzer.unlearning.repair import Repair
+from neuralyzer.unlearning.task import Task
 from tests.models.language_worlds import made_base, pairs, write
 
 LORA = {"r": 4, "alpha": 8}
@@ -166,6 +169,13 @@ def test_a_whole_case_of_an_author(llama, tmp_path):
     audit = nz.audit(oracle, asked, references)
     assert audit.verdict is nz.Verdict.NOT_FORGOTTEN
     assert {own["signal"] for own in audit.families} >= {"margin", "augmented", "correct"}
+    task = Task(oracle, asked, references)
+    stepped = catalogue.make("influence").unlearn(task)
+    repaired = Repair().mend(stepped, task)
+    before, after = (task.trace(module).traces["margin"].trace for module in (oracle.model, repaired))
+    assert before > 0.7 and abs(after) < 0.3
+    kept = [reading.mean_loss(module, own.objective, task.retain) for module in (stepped, repaired)]
+    assert kept[1] < kept[0]  # the repair mends what the step did to retained rows
     case = nz.forget(oracle, asked, references, place, method="retrain")
     assert case.verdict is nz.Verdict.FORGOTTEN
     names = safetensors.torch.load_file(case.weights)

@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from neuralyzer.data import batches
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError, first_line
-from neuralyzer.models import weights
+from neuralyzer.models import language, weights
 from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.kinds import answers, bases, model_folders
 from neuralyzer.models.kinds.bases import digest_of, require_base, tokenizer_of
 from neuralyzer.models.kinds.model_folders import Lora
 from neuralyzer.models.kinds.module import Module
-from neuralyzer.models.language import row_readings
 from neuralyzer.models.placement import Placement
 from neuralyzer.progress import Progress
 
@@ -79,16 +78,27 @@ class Reader(nn.Module):
         self._base, self._recompute = base, recompute
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, target_mask: Tensor, predictions: bool = False
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        target_mask: Tensor,
+        predictions: bool = False,
+        memorisation: bool = False,
     ) -> Tensor:
-        """Return readings ``(n, 4)`` of tokens ``(n, T)``, or the logits of all ``P`` target tokens, ``(P, V)``."""
+        """Return readings of tokens ``(n, T)``.
+
+        Returns:
+            ``(n, 4)``, as ``CausalLM`` says; or the logits of all ``P`` target tokens, ``(P, V)``; or what the model
+            repeats of each row, ``(n, 2)``.
+        """
         backbone: Any = getattr(self.model, str(self.model.base_model_prefix))
         head = self.get_output_embeddings()
         hidden = backbone(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)[0][:, :-1]
         wanted = target_mask[:, 1:].bool()
         if predictions:
             return head(hidden[wanted]).float()  # type: ignore[no-any-return]
-        return row_readings(hidden, head, input_ids[:, 1:], wanted)
+        read = language.memorisation if memorisation else language.row_readings
+        return read(hidden, head, input_ids[:, 1:], wanted)
 
     def get_output_embeddings(self) -> nn.Module:
         """Return the layer that makes logits of hidden states."""

@@ -11,6 +11,7 @@ import torch
 
 from neuralyzer.data import batches
 from neuralyzer.models import reading, threads, weights
+from neuralyzer.models.kinds.kind import Kind
 from neuralyzer.models.objective import Objective, ScaledObjective
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
@@ -20,8 +21,9 @@ from neuralyzer.references.signal_values import Indices
 from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training import backends, processes
-from neuralyzer.signals.catalogue import signals_of
-from neuralyzer.signals.signal import Batch, Context, measure_units
+from neuralyzer.signals.catalogue import named, signals_of
+from neuralyzer.signals.relearned_elsewhere import elsewhere
+from neuralyzer.signals.signal import Batch, Context, Signal, measure_units
 from neuralyzer.workspace import atomic
 
 SPREAD = 30.0  # seconds of remaining measurement from which worker processes are started
@@ -35,21 +37,37 @@ def scaled(objective: Objective, scale: float | None) -> Objective:
     return objective.scaled(torch.tensor([scale]))
 
 
-def make_evaluator(store: Store, oracle: TrainedModel, head: dict[str, Any], units: dict[int, Indices]) -> Evaluator:
-    """Return the evaluator by which the pool's members and every model compared with them are read."""
-    recipe, holdout = oracle.recipe, oracle.require_holdout()
-    context = Context(
+def signals_in(head: dict[str, Any], kind: Kind) -> dict[str, Signal]:
+    """Return the signals by which a pool was read, or is to be read; ``head`` is its description.
+
+    A pool of an earlier version names those that have settings; before these were found, it has those of the kind.
+    """
+    names = head.get("signals") or list(head["settings"])
+    return named(names) if names else signals_of(kind)
+
+
+def make_context(store: Store, oracle: TrainedModel, head: dict[str, Any]) -> Context:
+    """Return the context in which a pool's members, and every model compared with them, are read."""
+    recipe, holdout, seed = oracle.recipe, oracle.require_holdout(), int(head["seed"])
+    return Context(
         scaled(recipe.objective, head["scale"]),
         torch.tensor(store.load("spread.npy")),
         recipe.augment,
-        int(head["seed"]),
+        seed,
         head["settings"],
+        elsewhere=elsewhere(Batch(holdout.x, holdout.y), seed),
     )
+
+
+def make_evaluator(store: Store, oracle: TrainedModel, head: dict[str, Any], units: dict[int, Indices]) -> Evaluator:
+    """Return the evaluator by which the pool's members and every model compared with them are read."""
+    recipe, holdout = oracle.recipe, oracle.require_holdout()
+    context = make_context(store, oracle, head)
     few = np.arange(len(holdout))
     if head["version"] > 1:  # a holdout that is sorted by class must not leave classes out
         few = np.random.default_rng(int(head["seed"])).permutation(few)
     return Evaluator(
-        signals_of(recipe.kind),
+        signals_in(head, recipe.kind),
         context,
         oracle.data,
         Batch(holdout.x, holdout.y),
