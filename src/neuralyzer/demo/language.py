@@ -44,7 +44,7 @@ def run(out: Path, audience: Audience, seed: int = 0, method: str | None = None)
     bases.import_transformers()  # said before anything is made
     begin_anew(out)
     place = Workspace(out)
-    audience.say("Nothing is downloaded: the base is made here, in seconds. The whole takes some five minutes.")
+    audience.say("Nothing is downloaded: the base is made here, in seconds. The whole takes some minutes.")
     base = assistant.make_base(out / f"base-{seed}", audience, seed)
     data, holdout = assistant.data(out, base, seed)
     recipe = assistant.recipe(base, seed)
