@@ -16,7 +16,7 @@ export GOMP_SPINCOUNT := 0
 	$(BIN)/pip install -q -c constraints.txt torchvision==0.28.0 -e '.[dev]'
 	touch $@
 
-.PHONY: help demo test test-slow lint bench bench-calibration bench-methods docs clean
+.PHONY: help demo test test-slow lint bench bench-calibration bench-methods bench-language docs clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -48,6 +48,9 @@ bench-calibration: .venv/.dev  ## how often a verdict is wrong; pools are kept i
 bench-methods: .venv/.dev  ## every unlearning algorithm judged alike (ARGS=--quick: 40 minutes); kept in ARGS='--workspace W'
 	$(BIN)/pip install -q --no-deps erasus==0.2.0
 	$(BIN)/python -m benchmarks.methods $(ARGS)
+
+bench-language: .venv/.dev  ## language models: trust, forgetting, cost (NEURALYZER_DATA); kept in ARGS='--workspace W'
+	$(BIN)/python -m benchmarks.language $(ARGS)
 
 docs: .venv/.dev  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
