@@ -42,7 +42,7 @@ def undisturbed(made_answer):
 def goes_on(project, original, undisturbed):
     answer = project(*ASK)
     assert answer.code == 0
-    assert answer.json["weights"] == {"original": original, "unlearned": undisturbed}
+    assert answer.json["weights"] == {"original": original, "unlearned": undisturbed, "base": None}
     assert answer.json["verification"]["looks"] == 1
     assert digests.of_file(project.weights) == original
     assert check(Path(answer.json["certificate"]), Path(answer.json["weights_file"])).ok

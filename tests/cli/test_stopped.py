@@ -10,7 +10,7 @@ from neuralyzer.registry import locate
 
 def test_ctrl_c_says_how_to_go_on(project):
     """As the terminal sends it, to a process of its own."""
-    process = project.process("forget", "--subject", "c0", "--method", "retrain", "--exact-references", "40")
+    process = project.process("forget", "--subject", "c0", "--method", "retrain", "--exact-references", "400")
     for _ in range(600):
         if project.cases:
             break

@@ -145,8 +145,8 @@ def test_a_persons_hyperparameters_are_its_own(task):
 
 # Escalation
 
-# on a model without convolutions, shards or kept references, and not trained for a certificate
-IMPOSSIBLE = ("ct", "sisa", "adopt-reference", "newton", "rewind")
+# on a model without convolutions, shards, tokens or kept references, and not trained for a certificate
+IMPOSSIBLE = ("ct", "sisa", "adopt-reference", "newton", "rewind", "npo", "task-vector")
 
 
 @pytest.mark.parametrize("budget", [None, 1e-9, 4.0, 1000.0])

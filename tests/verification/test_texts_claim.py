@@ -11,7 +11,7 @@ from scipy import stats
 import neuralyzer as nz
 from neuralyzer.errors import ForgetSetError, HoldoutError, UsageError
 from neuralyzer.models import reading, training
-from neuralyzer.models.kinds import causal_lm
+from neuralyzer.models.kinds import bases, causal_lm
 from neuralyzer.trace import user_inference
 from neuralyzer.verification.texts_claim import TextsClaim, audit_texts
 from tests.models.language_worlds import made_base, pairs, write
@@ -116,7 +116,7 @@ def test_the_base_is_read_by_the_recipes_own_new_module(world):
     base = oracle.recipe.build.args[0]
     for recipe in (oracle.recipe, nz.Recipe.causal_lm(base, {"r": 4})):
         x, _ = read(of(0, 1)).gather(np.arange(5))
-        plain = causal_lm._loaded(base)
+        plain = bases.loaded(base)
         labels = torch.where(x["target_mask"].bool(), x["input_ids"], -100)
         with torch.no_grad():
             wanted = plain(input_ids=x["input_ids"][:1], attention_mask=x["attention_mask"][:1], labels=labels[:1]).loss
