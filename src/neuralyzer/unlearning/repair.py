@@ -40,7 +40,7 @@ class Repair:
     rate: float = 1.0
     slack: float = 0.5
     patience: int = 2
-    texts: float = 0.06
+    texts: float = 0.05
 
     def passes(self, task: Task) -> Passes:
         """Return the work: its rounds' steps, with the held-back rows and the tuning split read after each."""

@@ -18,7 +18,7 @@ from neuralyzer.influence import kept
 from neuralyzer.influence.ekfac import Ekfac
 from neuralyzer.models import reading
 from neuralyzer.models.capabilities import Capability
-from neuralyzer.models.objective import Objective
+from neuralyzer.models.objective import Objective, of_texts
 from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
@@ -30,9 +30,10 @@ from neuralyzer.trace.group_estimator import estimator_for
 from neuralyzer.unlearning import never_seen
 from neuralyzer.unlearning.training_audit import TrainingAudit
 
-# Both were chosen, not tuned.
+# All were chosen, not tuned.
 HELD_BACK = 0.1  # share of the retained rows on which no repair trains and by which it stops
 MOST_HELD_BACK = 1000  # rows that are held back at most
+SHOWN_TEXTS = 32  # of each kind of rows whose losses are shown
 
 if not TYPE_CHECKING:
     __getattr__ = _moved.old_names(__name__, {"FEWEST_NEVER": "neuralyzer.unlearning.never_seen.FEWEST_NEVER"})
@@ -127,7 +128,7 @@ class Task:
             The task.
         """
         task = copy.copy(self)
-        for name in ("forget", "estimator", "never_seen_loss", "predicted_utility"):
+        for name in ("forget", "_shown", "estimator", "never_seen_loss", "predicted_utility"):
             task.__dict__.pop(name, None)
         task.__dict__["retain"] = self.retain
         task.positions = np.sort(positions)
@@ -229,17 +230,21 @@ class Task:
     @property
     def shown(self) -> int:
         """Number of rows that are read to show a model's losses."""
-        return len(self.forget) + len(self.held_back) + (0 if self.oracle.holdout is None else len(self.oracle.holdout))
+        return sum(len(rows) for rows in self._shown.values())
+
+    @cached_property
+    def _shown(self) -> dict[str, Data]:
+        """Rows whose mean losses are shown; of texts, which take long to read, a few of each."""
+        rows = {"forget": self.forget, "retained": self.held_back}
+        if self.oracle.holdout is not None:
+            rows["holdout"] = self.oracle.holdout
+        if of_texts(self.objective):
+            rows = {name: own.select(np.arange(min(len(own), SHOWN_TEXTS))) for name, own in rows.items()}
+        return rows
 
     def losses(self, model: nn.Module) -> dict[str, float]:
         """Return mean losses of a model to show: on forget, retained (held back) and holdout rows."""
-        means = {
-            "forget": reading.mean_loss(model, self.objective, self.forget),
-            "retained": reading.mean_loss(model, self.objective, self.held_back),
-        }
-        if self.oracle.holdout is not None:
-            means["holdout"] = reading.mean_loss(model, self.objective, self.oracle.holdout)
-        return means
+        return {name: reading.mean_loss(model, self.objective, rows) for name, rows in self._shown.items()}
 
     def show(self, progress: Progress, model: nn.Module) -> None:
         """Show a model's mean losses."""

@@ -22,7 +22,7 @@ DAMPINGS = [10.0**power for power in np.arange(-5.0, -1.5, 0.5)]  # as shares of
 STEPS = [0.7, 1.0, 1.4]  # multiples of the update
 # Of language models, tuned on authors of seed 0 (decision 39).
 TEXTS = 32  # retained texts whose curvature is used
-TEXT_PRODUCTS, TEXT_DAMPING, TEXT_STEP = 4, 1e-3, 1.25
+TEXT_PRODUCTS, TEXT_DAMPING, TEXT_STEP = 4, 1e-3, 1.5
 LEFT = (0.0, 0.25)  # trace by margin that a step should leave: the repair takes it off at less harm
 SHORTER, LONGER, TEXT_STEPS = 0.7, 1.3, 5  # factors of the next step that is tried, and how many are tried
 DIFFERENCE = 4 / 3  # what a row's product by differences costs, in gradients: two forward passes, one backward
