@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -72,9 +74,12 @@ class Project:
         raise AssertionError("the command came back without an exit code")
 
     def process(self, *arguments):
-        """The command as a process of its own."""
+        """The command as a process of its own, which Ctrl-C reaches even where these tests run in the background."""
         words = [sys.executable, "-m", "neuralyzer", *(str(argument) for argument in arguments)]
-        return subprocess.Popen(words, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            words, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  a shell has it ignored in the background
+        )  # fmt: skip
 
     def path(self, name):
         return self.root / name
