@@ -22,7 +22,6 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.influence.ekfac import ekfac
 from neuralyzer.influence.removal import removal_update
 from neuralyzer.models import training, weights
-from neuralyzer.models.kinds import causal_lm
 from neuralyzer.models.language import row_readings
 
 REPEATS = 3
@@ -132,12 +131,12 @@ def loss_of(chunked: bool, vocabulary: int) -> Callable[[], Any]:
 
 def measured(world: World, original: Path) -> dict[str, Any]:
     """Return all figures."""
-    causal_lm.tokenizer_of(world.base)
-    plain = peak(finetuning, world)
+    fresh = replace(world)  # without what was cached, which cannot be sent to a process
+    plain = peak(finetuning, fresh)
     peaks = {
         "plain fine-tuning": plain,
-        "own": peak(own_finetuning, world),
-        "influence": peak(influence, world, original),
+        "own": peak(own_finetuning, fresh),
+        "influence": peak(influence, fresh, original),
     }
     losses = {
         str(size): {name: peak(loss_of, chunked, size) for name, chunked in (("chunked", True), ("plain", False))}
