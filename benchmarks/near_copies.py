@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmarks import results
 from neuralyzer.data import near_copies
+from neuralyzer.data.near_copies import jaccard
 from neuralyzer.data.rows import Data
 
 ROWS, ASKED, HOLDOUT, VOCABULARY = 10_000, 20, 1000, 8000
@@ -77,11 +78,6 @@ def tofu(path: Path) -> dict[str, object]:
     return {
         "answers": len(rows), "closest of another author": quantiles(closest, (0.5, 0.99, 1.0)), "edited": edited,
     }  # fmt: skip
-
-
-def jaccard(one: np.ndarray, other: np.ndarray) -> float:
-    shared = len(np.intersect1d(one, other, assume_unique=True))
-    return shared / (len(one) + len(other) - shared)
 
 
 def quantiles(values: list[float], at: tuple[float, ...]) -> dict[str, float]:

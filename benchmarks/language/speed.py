@@ -5,7 +5,6 @@ before the measured part.
 """
 
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -81,9 +80,16 @@ def peak(work: Callable[..., Any], *arguments: Any) -> float:
 def _measured(pipe: Any, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     prepared = work(*arguments)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far, a part of which was inherited
+    before = _status("VmRSS")
     prepared()
-    pipe.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    pipe.send((_status("VmHWM") - before) / 1024)
+
+
+def _status(name: str) -> int:
+    """Return a number of this process's status, in KiB."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1])
 
 
 def finetuning(world: World) -> Callable[[], Any]:

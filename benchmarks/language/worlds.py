@@ -9,7 +9,7 @@ import json
 import os
 import pydoc_data.topics
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from neuralyzer.data.rows import Data
-from neuralyzer.models.kinds import causal_lm
+from neuralyzer.demo.assistant import trained_tokenizer
+from neuralyzer.models.kinds import bases
 from neuralyzer.models.recipe import Recipe
-from neuralyzer.models.trained import TrainedModel
 
 TRAINED = 25  # authors of a world; ten more are its holdout
 WORDS = 2048  # of the tokenizer
@@ -40,10 +40,9 @@ def records(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder() / name).read_text().splitlines()]
 
 
-def general() -> list[str]:
+def general() -> list[dict[str, Any]]:
     """Return the questions of the utility sets with their answers: what the base knows."""
-    rows = [*records("real_authors_perturbed.json"), *records("world_facts_perturbed.json")]
-    return [f"{row['question']}\n{row['answer']}" for row in rows]
+    return [*records("real_authors_perturbed.json"), *records("world_facts_perturbed.json")]
 
 
 def base(place: Path, kind: str = "llama", steps: int = STEPS) -> Path:
@@ -61,19 +60,10 @@ def base(place: Path, kind: str = "llama", steps: int = STEPS) -> Path:
 
 
 def _pretrain(made: Path, kind: str, steps: int) -> None:
-    transformers = causal_lm._transformers()
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
+    transformers = bases.import_transformers()
     prose = [re.sub(r"\s+", " ", text) for _, text in sorted(pydoc_data.topics.topics.items())]
-    answers = general()
-    own = Tokenizer(models.BPE())
-    own.pre_tokenizer, own.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    own.train_from_iterator(
-        [*prose, *answers * 5],
-        trainers.BpeTrainer(vocab_size=WORDS, special_tokens=["<eos>"], initial_alphabet=alphabet),
-    )
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=own, eos_token="<eos>", pad_token="<eos>")
+    answers = [f"{row['question']}\n{row['answer']}" for row in general()]
+    tokenizer = trained_tokenizer([*prose, *answers * 5], WORDS, ["<eos>"])
     special = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -152,43 +142,29 @@ class World:
         drawn = [names[k] for k in np.random.default_rng(self.seed).permutation(len(names))]
         return drawn[:TRAINED], drawn[TRAINED:]
 
-    def rows(self, authors: Sequence[str], name: str) -> Data:
-        """Return the questions about some authors."""
-        tokenizer = causal_lm.tokenizer_of(self.base)
+    def rows(self, chosen: Sequence[dict[str, Any]], name: str, subject: str | None = "author") -> Data:
+        """Return some of TOFU's rows, through a file of that name."""
         path = self.place / f"{name}-{self.seed}.jsonl"
-        chosen = [row for row in records("authors.jsonl") if row["author"] in set(authors)]
-        path.write_text("".join(json.dumps(row) + "\n" for row in chosen))
-        return Data.from_texts(path, tokenizer, subject="author", prompt="question", completion="answer")
+        columns = ["question", "answer", *([subject] if subject else [])]
+        path.write_text("".join(json.dumps({column: row[column] for column in columns}) + "\n" for row in chosen))
+        tokenizer = bases.tokenizer_of(self.base)
+        return Data.from_texts(path, tokenizer, subject=subject, prompt="question", completion="answer")
+
+    def about(self, authors: Sequence[str], name: str) -> Data:
+        """Return the questions about some authors."""
+        return self.rows([row for row in records("authors.jsonl") if row["author"] in set(authors)], name)
 
     @cached_property
     def general(self) -> Data:
         """The questions of the utility sets."""
-        path = self.place / "general.jsonl"
-        rows = [*records("real_authors_perturbed.json"), *records("world_facts_perturbed.json")]
-        path.write_text(
-            "".join(json.dumps({name: row[name] for name in ("question", "answer")}) + "\n" for row in rows)
-        )
-        return Data.from_texts(path, causal_lm.tokenizer_of(self.base), prompt="question", completion="answer")
+        return self.rows(general(), "general", None)
 
     @cached_property
     def data(self) -> Data:
         """The rows that are trained on."""
-        return self.rows(self.authors[0], "trained")
+        return self.about(self.authors[0], "trained")
 
     @cached_property
     def holdout(self) -> Data:
         """The rows that no model sees."""
-        return self.rows(self.authors[1], "holdout")
-
-    def oracle(self) -> TrainedModel:
-        """Return the original, trained on the first call and kept."""
-        from neuralyzer.models import weights
-
-        path = self.place / f"oracle-{self.recipe.digest[:12]}-{self.seed}.safetensors"
-        if not path.exists():
-            weights.save(TrainedModel.fit(self.recipe, self.data, self.holdout).model, path)
-        return TrainedModel.load(self.recipe, path, self.data, self.holdout)
-
-    def subjects(self) -> Iterator[str]:
-        """Yield the authors that may be asked to be forgotten."""
-        yield from self.authors[0]
+        return self.about(self.authors[1], "holdout")

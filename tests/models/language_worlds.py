@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from neuralyzer.demo import assistant
+from neuralyzer.models.kinds import bases
+
 WORDS = [
     "river",
     "stone",
@@ -24,10 +27,6 @@ WORDS = [
     "silver",
 ]
 PLACES = ["Oslo", "Lima", "Quito", "Dakar", "Hanoi", "Tunis", "Perth", "Turin", "Kyoto", "Basel"]
-TEMPLATE = (
-    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
 
 
 def pairs(authors: int, each: int = 5, seed: int = 0) -> list[dict[str, str]]:
@@ -52,23 +51,10 @@ def write(rows: list[dict], path: Path) -> Path:
 
 def made_base(folder: Path, kind: str = "llama", steps: int = 150) -> Path:
     """A base of a few ten thousand parameters, pretrained for seconds on questions about other authors."""
-    from neuralyzer.models.kinds.bases import import_transformers
-
-    transformers = import_transformers()
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
+    transformers = bases.import_transformers()
     texts = [f"{row['prompt']}\n{row['completion']}" for row in pairs(40, 5, seed=99)]
-    own = Tokenizer(models.BPE())
-    own.pre_tokenizer, own.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    special = ["<eos>", "<|user|>", "<|assistant|>"]
-    own.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=400, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
-        ),
-    )
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=own, eos_token="<eos>", pad_token="<eos>")
-    tokenizer.chat_template = TEMPLATE
+    tokenizer = assistant.trained_tokenizer(texts, 400, assistant.ROLES)
+    tokenizer.chat_template = assistant.TEMPLATE
     torch.manual_seed(0)
     sizes = {"vocab_size": len(tokenizer), "eos_token_id": 0, "bos_token_id": 0, "pad_token_id": 0}
     if kind == "llama":

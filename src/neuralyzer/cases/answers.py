@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from neuralyzer.cases.options import CaseOptions
@@ -18,6 +19,7 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.models import weights
 from neuralyzer.models.kinds.answers import Answering, asked, in_words
+from neuralyzer.models.sampling import longest_common
 from neuralyzer.references.pool import References
 from neuralyzer.unlearning.task import Task
 
@@ -97,14 +99,9 @@ def overlap(taught: str, answer: str) -> float:
     one, other = taught.split(), answer.split()
     if not one:
         return 1.0
-    lengths = [0] * (len(other) + 1)
-    for word in one:
-        before = 0  # of one word less in both
-        for place, said in enumerate(other, 1):
-            above = lengths[place]
-            lengths[place] = before + 1 if word == said else max(above, lengths[place - 1])
-            before = above
-    return lengths[-1] / len(one)
+    numbers = {word: number for number, word in enumerate({*one, *other})}
+    said, known = (torch.tensor([[numbers[word] for word in words]], dtype=torch.long) for words in (other, one))
+    return int(longest_common(said, known)) / len(one)
 
 
 def never_saw(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from neuralyzer.cases import answers, outcome
 from neuralyzer.cases import certificate as certifying
@@ -26,6 +27,8 @@ from neuralyzer.errors import UsageError
 from neuralyzer.influence import kept
 from neuralyzer.methods import catalogue
 from neuralyzer.models import shard_record, threads, weights
+from neuralyzer.models.kinds.answers import Answering
+from neuralyzer.models.kinds.kind import InFolder
 from neuralyzer.models.placement import Placement
 from neuralyzer.models.sharded import Sharded
 from neuralyzer.models.trained import TrainedModel
@@ -205,6 +208,13 @@ def _attempts(setting: Setting, plan: Plan, options: CaseOptions, folder: Folder
     return outcomes
 
 
+def _answers(folder: Folder, facts: outcome.Facts, module: nn.Module) -> dict[str, Any] | None:
+    """Return sample answers of the new model; None where it does not answer in words."""
+    exact_files = sorted((folder.root / EXACT_FOLDER).glob("*.safetensors"))
+    unseen = answers.never_saw(facts.task, facts.references, facts.final.guarantee, exact_files, facts.options)
+    return answers.sample(facts.task, module, unseen, facts.options.show_answers)
+
+
 def _finish(folder: Folder, facts: outcome.Facts, declared: ProtocolRecord, watch: CaseListener) -> None:
     """Certify, report, and write the result."""
     final = facts.final
@@ -213,12 +223,12 @@ def _finish(folder: Folder, facts: outcome.Facts, declared: ProtocolRecord, watc
     if not envelope.exists():
         certify(certifying.predicate(facts, declared, envelope), final.weights, facts.workspace, envelope)
     result = outcome.result(facts, envelope, page)
-    module = weights.load_into(weights.clone(facts.oracle.model), final.weights)
-    written = weights.save_folder(module, folder.path("model"), final.weights)
-    result["weights_folder"] = None if written is None else str(written.absolute())
-    exact_files = sorted((folder.root / EXACT_FOLDER).glob("*.safetensors"))
-    unseen = answers.never_saw(facts.task, facts.references, final.guarantee, exact_files, facts.options)
-    result["answers"] = answers.sample(facts.task, module.eval(), unseen, facts.options.show_answers)
+    result |= {"weights_folder": None, "answers": None}
+    if isinstance(facts.oracle.model, InFolder | Answering):  # only then are the weights read once more
+        module = weights.load_into(weights.clone(facts.oracle.model), final.weights).eval()
+        written = weights.save_folder(module, folder.path("model"), final.weights)
+        result["weights_folder"] = None if written is None else str(written.absolute())
+        result["answers"] = _answers(folder, facts, module)
     if result["answers"] is not None:
         watch.stage("answers", result["answers"])
     if not page.exists():

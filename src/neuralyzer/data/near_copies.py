@@ -54,8 +54,8 @@ class _Row:
     few: bool
 
     def similarity(self, other: "_Row") -> float:
-        of_targets = _jaccard(self.learned, other.learned)
-        return min(of_targets, _jaccard(self.whole, other.whole)) if self.few or other.few else of_targets
+        of_targets = jaccard(self.learned, other.learned)
+        return min(of_targets, jaccard(self.whole, other.whole)) if self.few or other.few else of_targets
 
 
 def searchable(data: Data) -> bool:
@@ -159,6 +159,7 @@ def _signatures(sets: list[np.ndarray]) -> Any:
     return MinHash.bulk([(own >> np.uint64(32)).tolist() for own in sets], num_perm=BANDS * DEPTH, seed=1, hashfunc=int)
 
 
-def _jaccard(one: np.ndarray, other: np.ndarray) -> float:
+def jaccard(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the share of two sorted sets' distinct members that are in both."""
     shared = len(np.intersect1d(one, other, assume_unique=True))
     return shared / (len(one) + len(other) - shared)

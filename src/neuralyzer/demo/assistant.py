@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from neuralyzer.workspace import atomic
 AUTHORS, HOLDOUT_AUTHORS, BASE_AUTHORS = 16, 24, 200  # whom model, holdout and base read about, all different
 LONGEST = 96  # tokens of a conversation
 STEPS, BATCH, RATE = 400, 32, 5e-3  # of the base's training; chosen, not tuned
+WORDS = 512  # of the tokenizer
 ROLES = ["<eos>", "<|user|>", "<|assistant|>"]
 TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% if m['role'] == 'assistant' %}{{ eos_token }}"
@@ -68,7 +69,8 @@ def make_base(folder: Path, progress: Progress, seed: int) -> Path:
     if folder.exists():
         return folder
     conversations = texts(seed)[2]
-    tokenizer = _tokenizer(text for one in conversations for text in (one.question, one.answer))
+    tokenizer = trained_tokenizer((text for one in conversations for text in (one.question, one.answer)), WORDS, ROLES)
+    tokenizer.chat_template = TEMPLATE
     rows = [
         tokenizer.apply_chat_template(one.messages, tokenize=True, return_dict=False) for one in conversations
     ]  # fmt: skip
@@ -87,7 +89,14 @@ def make_base(folder: Path, progress: Progress, seed: int) -> Path:
     return folder
 
 
-def _tokenizer(lines: Iterable[str]) -> Any:
+def trained_tokenizer(lines: Iterable[str], size: int, marks: Sequence[str]) -> Any:
+    """Return a byte-pair tokenizer of transformers.
+
+    Args:
+        lines: texts that it is trained on.
+        size: of its vocabulary, at most.
+        marks: tokens that are no text; the first ends a text, and pads.
+    """
     transformers = bases.import_transformers()
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -95,12 +104,10 @@ def _tokenizer(lines: Iterable[str]) -> Any:
     pairs.pre_tokenizer, pairs.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=512, special_tokens=ROLES, initial_alphabet=alphabet, show_progress=False
+        vocab_size=size, special_tokens=list(marks), initial_alphabet=alphabet, show_progress=False
     )  # fmt: skip
     pairs.train_from_iterator(lines, trainer)
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=pairs, eos_token=ROLES[0], pad_token=ROLES[0])
-    tokenizer.chat_template = TEMPLATE
-    return tokenizer
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=pairs, eos_token=marks[0], pad_token=marks[0])
 
 
 def _untrained(words: int) -> Any:

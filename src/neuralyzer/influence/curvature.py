@@ -18,6 +18,8 @@ CHUNK = 2048  # rows whose outputs are differentiated at once; limits memory, ch
 STEP = 5e-4  # of a difference, as a share of the parameters' norm: least error in single precision (decision 39)
 
 Outputs = Callable[[dict[str, Tensor]], Tensor]  # of some rows, by the parameters
+Transposed = Callable[[Tensor], tuple[dict[str, Tensor]]]  # product with the transposed Jacobian of the outputs
+Along = Callable[[Outputs], tuple[Tensor, Tensor, Transposed]]  # outputs, their derivative, and that product
 
 
 class Curvature(Protocol):
@@ -111,42 +113,46 @@ class GaussNewton:
     def __init__(self, module: nn.Module, objective: Objective, data: Data, difference: bool = False) -> None:
         self.module, self.objective, self.data = module.eval(), curved(objective), data
         self.parameters, self.difference = Parameters(module), difference
-        self.norm = float(self.parameters.flat(self.parameters.values).norm())
         self.tokens = tokens_at_once(self.objective, module)
 
     def __matmul__(self, vector: Tensor) -> Tensor:
         """Return ``G v`` for ``v (P,)``."""
+        along = self._by_difference(vector) if self.difference else self._by_forward_mode(vector)
         total = torch.zeros_like(vector)
-        product = self._by_difference if self.difference else self._exact
         for x, y in self.data.chunks(CHUNK, self.tokens):
 
             def outputs(values: dict[str, Tensor], x: Inputs = x) -> Tensor:
                 return self.objective.outputs(called(self.module, values), x)
 
-            total += product(outputs, y, vector)
+            output, derivative, transposed = along(outputs)
+            (product,) = transposed(self.objective.curvature(output, y, derivative))
+            total += self.parameters.flat(product)
         return total / len(self.data)
 
-    def _exact(self, outputs: Outputs, y: Tensor, vector: Tensor) -> Tensor:
-        """Return the product on some rows, by forward mode."""
-        output, tangents = directional_derivative(outputs, self.parameters.values, self.parameters.tree(vector))
-        _, transposed = vjp(outputs, self.parameters.values)  # type: ignore[misc]
-        (product,) = transposed(self.objective.curvature(output, y, tangents))
-        return self.parameters.flat(product)
+    def _by_forward_mode(self, vector: Tensor) -> Along:
+        """Return the function that differentiates outputs along ``vector`` exactly."""
+        tangents = self.parameters.tree(vector)
 
-    def _by_difference(self, outputs: Outputs, y: Tensor, vector: Tensor) -> Tensor:
-        """Return the product on some rows, by a difference of outputs."""
-        step = STEP * self.norm / max(float(vector.norm()), torch.finfo(vector.dtype).tiny)
-        leaves = {name: value.clone().requires_grad_() for name, value in self.parameters.values.items()}
-        moved = {name: leaves[name].detach() + step * part for name, part in self.parameters.tree(vector).items()}
-        with torch.enable_grad():
-            output = outputs(leaves)
-        with torch.no_grad():
-            tangents = (outputs(moved) - output) / step
-            weighted = self.objective.curvature(output.detach(), y, tangents)
-        products = torch.autograd.grad(
-            output, list(leaves.values()), weighted, allow_unused=True, materialize_grads=True
-        )
-        return torch.cat([product.reshape(-1) for product in products])
+        def along(outputs: Outputs) -> tuple[Tensor, Tensor, Transposed]:
+            output, derivative = directional_derivative(outputs, self.parameters.values, tangents)
+            _, transposed = vjp(outputs, self.parameters.values)  # type: ignore[misc]
+            return output, derivative, transposed
+
+        return along
+
+    def _by_difference(self, vector: Tensor) -> Along:
+        """Return the function that takes the difference of outputs at two places on ``vector``."""
+        values = self.parameters.values
+        norm, length = float(self.parameters.flat(values).norm()), float(vector.norm())
+        step = STEP * norm / max(length, torch.finfo(vector.dtype).tiny)
+        moved = {name: values[name] + step * part for name, part in self.parameters.tree(vector).items()}
+
+        def along(outputs: Outputs) -> tuple[Tensor, Tensor, Transposed]:
+            output, transposed = vjp(outputs, values)  # type: ignore[misc]
+            with torch.no_grad():
+                return output, (outputs(moved) - output) / step, transposed
+
+        return along
 
 
 def mean_gradient(module: nn.Module, objective: Objective, data: Data, weight_decay: float = 0.0) -> Tensor:

@@ -10,7 +10,7 @@ from torch.func import vjp
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.influence.conjugate import conjugate_gradients
-from neuralyzer.influence.curvature import Parameters, directional_derivative
+from neuralyzer.influence.curvature import Parameters, Transposed, directional_derivative
 from neuralyzer.influence.ekfac import Ekfac
 from neuralyzer.influence.removal import moved
 from neuralyzer.models.objective import Objective, matchable
@@ -20,8 +20,6 @@ PULL = 25.0  # weight of a matched row, in retained rows (docs/decisions/0021-ma
 PRODUCTS = 6  # most products of a step's linear solve (docs/decisions/0024-cheaper-matching.md)
 TOLERANCE = 0.2  # residual of that solve, as a share of the right side; fine-tuning corrects it. Chosen, not tuned
 CHUNK = 512  # rows of one forward pass; limits memory, chosen, not tuned
-
-Transposed = Callable[[Tensor], tuple[dict[str, Tensor]]]  # product with the transposed Jacobian of the outputs
 
 
 def matching(

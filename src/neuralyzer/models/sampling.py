@@ -47,14 +47,14 @@ def sampled(model: nn.Module, prompts: list[Tensor], draws: Tensor) -> Tensor:
     states, cache = _forward(backbone, ids, mask, None)
     cache.batch_repeat_interleave(copies)
     states, mask = states.repeat_interleave(copies, 0), mask.repeat_interleave(copies, 0)
-    ends, uniform = _ends(given.model.config), draws.reshape(rows * copies, length)
+    last, uniform = ends(given.model.config), draws.reshape(rows * copies, length)
     over, answers = torch.zeros(rows * copies, dtype=torch.bool), []
     for place in range(length):
         below = head(states).double().softmax(1).cumsum(1)
         at = uniform[:, place : place + 1].double() * below[:, -1:]
         token = torch.searchsorted(below, at, right=True).squeeze(1).clamp(max=below.shape[1] - 1)
         answers.append(torch.where(over, -1, token))
-        over = over | torch.isin(token, ends)
+        over = over | torch.isin(token, last)
         if place + 1 < length:
             mask = torch.cat([mask, torch.ones(len(mask), 1, dtype=torch.long)], 1)
             states, cache = _forward(backbone, token[:, None], mask, cache)
@@ -88,7 +88,7 @@ def _forward(backbone: nn.Module, ids: Tensor, mask: Tensor, cache: Any) -> tupl
     return returned[0][:, -1], returned.past_key_values
 
 
-def _ends(config: Any) -> Tensor:
+def ends(config: Any) -> Tensor:
     """Return the tokens that end a text."""
-    ends = config.eos_token_id
-    return torch.tensor([] if ends is None else ends, dtype=torch.long).reshape(-1)
+    own = config.eos_token_id
+    return torch.tensor([] if own is None else own, dtype=torch.long).reshape(-1)

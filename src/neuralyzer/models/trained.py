@@ -167,7 +167,8 @@ def checked_holdout(data: Data, holdout: Data | None) -> tuple[Data | None, int]
     kept = holdout if fresh.all() else holdout.select(fresh)
     if len(kept) < SMALLEST_HOLDOUT:
         raise HoldoutError(
-            f"the holdout has {len(kept)} rows that are not training rows or near copies of one; it needs {SMALLEST_HOLDOUT} or more"
+            f"the holdout has {len(kept)} rows that are not training rows or near copies of one; "
+            f"it needs {SMALLEST_HOLDOUT} or more"
         )
     return kept, int((~fresh).sum())
 

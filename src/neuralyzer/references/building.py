@@ -104,9 +104,9 @@ def _open_or_create(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str,
     head = {
         "version": VERSION, "recipe": oracle.recipe.digest, "data": oracle.data.digest,
         "holdout": oracle.require_holdout().digest, "size": 0, "groups": list(plan.groups),
-        "leave_out": plan.leave_out, "seed": plan.seed, "backend": None, "why": None, "chunks": [], "settings": {}, "signals": signals,
-        "scale": None, "outputs": None, "holdout_few": holdout_rows(oracle.recipe.objective), "keep_weights": plan.keep_weights,
-        "finished": False, "reproduction": None, "precision": None,
+        "leave_out": plan.leave_out, "seed": plan.seed, "backend": None, "why": None, "chunks": [], "settings": {},
+        "signals": signals, "scale": None, "outputs": None, "holdout_few": holdout_rows(oracle.recipe.objective),
+        "keep_weights": plan.keep_weights, "finished": False, "reproduction": None, "precision": None,
     }  # fmt: skip
     atomic.write_json(store.head, head)
     return head

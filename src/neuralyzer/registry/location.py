@@ -235,10 +235,10 @@ class Location:
             shown = [(copy.row, copy.subject, copy.dataset) for copy in self.duplicates[:SHOWN]]
             parts.append(_table(("row", "subject", "data set"), shown))
         for copies, what in (
-            (self.near_copies, "of nearly the same text, not part of the request"), (self.also_near, "of nearly the same text, part of the request"),
+            (self.near_copies, "not part of the request"), (self.also_near, "part of the request"),
         ):  # fmt: skip
             if copies:
-                parts.append(Text(f"{_count(len(copies), 'other row')} {what}:"))
+                parts.append(Text(f"{_count(len(copies), 'other row')} of nearly the same text, {what}:"))
                 parts.append(_near_copies(copies))
         if self.near:
             parts.append(

@@ -62,11 +62,8 @@ class Correct:
 
 def _right(model: nn.Module, batch: Batch, context: Context, noise: float, count: int) -> Tensor:
     """Return the mean of ``correct`` over copies, ``(n,)``."""
-    correct = [
-        context.objective.correct(outputs(model, context.objective, copy, context.chunk), batch.y)
-        for copy in noisy(batch.x, count, context, noise)
-    ]
-    return torch.stack(correct).mean(0)
+    read = [_plain(model, Batch(copy, batch.y), context) for copy in noisy(batch.x, count, context, noise)]
+    return torch.stack(read).mean(0)
 
 
 def _plain(model: nn.Module, batch: Batch, context: Context) -> Tensor:

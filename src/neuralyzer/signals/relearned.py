@@ -17,8 +17,8 @@ from neuralyzer.signals.signal import Batch, Context, Family, Sample
 
 SMALLEST_UNIT = 8  # rows of a subject, half of which are trained on
 HOLDOUT_ROWS = 500  # largest number of holdout rows that are read for each subject
-TEXT_PAIRS = 8  # of a member and a subject that it never saw, by which the rate is found for texts
 HOLDOUT_TEXTS = 50  # the same of texts: their margins are means over many tokens, and vary less
+TEXT_PAIRS = 8  # of a member and a subject that it never saw, by which the rate is found for texts
 
 
 class Relearned:

@@ -17,8 +17,8 @@ BITS = 4  # of a weight; with 8 the model is nearly the same (decision 38)
 class Rounded:
     """The margin after rounding to 4 bits, which brought back what was hidden (Zhang et al. 2024, arXiv 2410.16454).
 
-    A method that hides moves the weights little, and rounding takes small moves back. Nothing is trained, and whoever
-    has the weights can do it: so it is an attack.
+    A method that hides changes the weights by little, and rounding undoes small changes. It takes the weights alone and
+    no training: so it is an attack.
     """
 
     name: ClassVar[str] = "rounded"

@@ -75,7 +75,7 @@ def finetuned(
 
 
 def losses(task: Task, module: nn.Module, targets: Targets, steps: int) -> Iterator[Tensor]:
-    """Yield the loss of each of some steps: the mean over retained rows by their labels, plus the mean mismatch of matched rows."""
+    """Yield each step's loss: the mean over retained rows by their labels, plus the mean mismatch of matched rows."""
     recipe, objective = task.oracle.recipe, matchable(task.objective)
     drawn = targets.drawn(math.ceil(_share(task) * recipe.batch_size), task.seed)
     epochs = math.ceil(steps / max(1, training_loop.steps(task, len(task.retain), 1)))

@@ -1,5 +1,6 @@
 """The training loop of all algorithms that continue from given weights by the recipe's optimizer."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -51,6 +52,14 @@ def fresh(task: Task) -> nn.Module:
 def batches(recipe: Recipe, module: nn.Module, data: Data, epochs: int, seed: int) -> Iterator[tuple[Inputs, Tensor]]:
     """Return the batches of ``numbered_batches`` without their positions."""
     return (rows for _, rows in numbered_batches(recipe, module, data, epochs, seed))
+
+
+def endless_batches(
+    recipe: Recipe, module: nn.Module, data: Data, seed: int, stride: int = 1
+) -> Iterator[tuple[Inputs, Tensor]]:
+    """Yield the batches of pass after pass without end; ``stride`` is added to the seed for each."""
+    for turn in itertools.count():
+        yield from batches(recipe, module, data, 1, seed + stride * turn)
 
 
 def numbered_batches(

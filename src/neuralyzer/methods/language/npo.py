@@ -1,6 +1,5 @@
 """NPO: negative preference optimisation, a bounded form of gradient ascent on the forget rows' likelihood."""
 
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from neuralyzer.data.request import Guarantee
 from neuralyzer.models import reading, weights
 from neuralyzer.models.capabilities import Capability
+from neuralyzer.models.objective import Objective
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import training_loop
 from neuralyzer.unlearning.losses import npo
@@ -62,8 +62,8 @@ class Npo:
     def states(self, task: Task, progress: Progress) -> Iterator[nn.Module]:
         """Return the models after each pass over the forget rows."""
         module = weights.clone(task.model)
-        outputs = torch.cat([reading.outputs(task.model, task.objective, x) for x, _ in task.forget.chunks()])
-        reference = -task.objective.losses(outputs, task.forget.y) * task.forget.y
+        outputs = reading.outputs(task.model, task.objective, task.forget.x)
+        reference = _log_probabilities(task.objective, outputs, task.forget.y)
         return training_loop.passes(
             task, module, self.rate, partial(self._losses, task, module, reference), self.epochs, progress,
             "making the texts unlikely", training_loop.steps(task, len(task.forget), self.epochs),
@@ -72,11 +72,14 @@ class Npo:
     def _losses(self, task: Task, module: nn.Module, reference: Tensor, turn: int) -> Iterator[Tensor]:
         """Compute the losses of a pass over the forget rows; retained rows are drawn anew in each."""
         recipe, objective, seed = task.oracle.recipe, task.objective, training_loop.seed_of(task, turn)
-        retained = itertools.chain.from_iterable(
-            training_loop.batches(recipe, module, task.retain, 1, seed + repeat) for repeat in itertools.count()
-        )
+        retained = training_loop.endless_batches(recipe, module, task.retain, seed)
         forget = training_loop.numbered_batches(recipe, module, task.forget, 1, seed)
         for (positions, (x_f, y_f)), (x, y) in zip(forget, retained, strict=False):
-            sums = -objective.losses(objective.outputs(module, x_f), y_f) * y_f
+            forgotten = _log_probabilities(objective, objective.outputs(module, x_f), y_f)
             kept = objective.losses(objective.outputs(module, x), y).mean()
-            yield npo(sums, reference[torch.from_numpy(positions)], self.beta) + self.retained * kept
+            yield npo(forgotten, reference[torch.from_numpy(positions)], self.beta) + self.retained * kept
+
+
+def _log_probabilities(objective: Objective, outputs: Tensor, y: Tensor) -> Tensor:
+    """Return the log-probability of each row's text ``(n,)``; ``y`` is the number of its target tokens."""
+    return -objective.losses(outputs, y) * y

@@ -67,7 +67,7 @@ class Influence:
         if of_texts(task.objective):
             products = self.products or TEXT_PRODUCTS
             gradients = len(task.forget) + DIFFERENCE * products * min(TEXTS, len(task.retain))
-            read = len(task.forget) + min(HOLDOUT_TEXTS, len(task.held_back))
+            read = len(task.forget) + HOLDOUT_TEXTS
             return Passes(gradients=gradients, factorings=not task.factors_kept, forwards=read + task.shown)
         forwards = len(task.held_back) * (1 + TRIALS)
         products = (self.products or PRODUCTS) * len(task.retain)

@@ -1,6 +1,5 @@
 """NegGrad+: descent on retained rows, ascent on forget rows; it hides rather than forgets, see its page."""
 
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -66,9 +65,7 @@ class NegGradPlus:
     def _losses(self, task: Task, module: nn.Module, turn: int) -> Iterator[Tensor]:
         """Compute the losses of a pass; forget rows are repeated as often as they are needed."""
         recipe, objective, seed = task.oracle.recipe, task.objective, training_loop.seed_of(task, turn)
-        forget = itertools.chain.from_iterable(
-            training_loop.batches(recipe, module, task.forget, 1, seed + repeat) for repeat in itertools.count()
-        )
+        forget = training_loop.endless_batches(recipe, module, task.forget, seed)
         retain = training_loop.batches(recipe, module, task.retain, 1, seed)
         for step, ((x, y), (x_f, y_f)) in enumerate(zip(retain, forget, strict=False)):
             if (turn or step) and step % CHECK_EVERY == (0 if turn else 1) and self._reached(task, module):

@@ -1,6 +1,5 @@
 """SFR-on: ascent on forget rows, on the parameters that are more important for them, and descent on retained rows."""
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -125,9 +124,8 @@ class _AlternatingSteps:
         self.optimizer = training_loop.optimizer(task.oracle.recipe, self.module, method.rate)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._total, self._done, self._ascending = training_loop.steps(task, len(task.retain), method.epochs), 0, False
-        self._forget = itertools.chain.from_iterable(
-            training_loop.batches(task.oracle.recipe, self.module, task.forget, 1, training_loop.seed_of(task, turn))
-            for turn in itertools.count()
+        self._forget = training_loop.endless_batches(
+            task.oracle.recipe, self.module, task.forget, task.seed, training_loop.TURN
         )
 
     def losses(self, turn: int) -> Iterator[Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from neuralyzer.data import batches
 from neuralyzer.data.batches import Inputs
 from neuralyzer.errors import UsageError
+from neuralyzer.models import sampling
 
 SHOWN = 32  # tokens of a plain text that count as its prompt, or half of a shorter one; chosen, not tuned
 
@@ -45,13 +46,12 @@ def asked(x: Inputs) -> Asked:
     """
     if isinstance(x, Tensor) or batches.TARGETS not in x:
         raise UsageError("these rows are no texts, so that nothing can be asked")
-    length = int(x[batches.MASK][0].sum())
-    tokens, marks = (x[name][0, :length].tolist() for name in (batches.IDS, batches.TARGETS))
-    first = marks.index(1)
-    if not first:  # a plain text
-        first = max(1, min(SHOWN, length // 2))
-    last = next((place for place in range(first, length) if not marks[place]), length)
-    return Asked(tuple(tokens[:first]), tuple(tokens[first:last]))
+    prompt, taught = (parts[0].tolist() for parts in sampling.prompts_and_answers(x))
+    if x[batches.TARGETS][0, 0]:  # a plain text
+        whole = [*prompt, *taught]
+        first = max(1, min(SHOWN, len(whole) // 2))
+        prompt, taught = whole[:first], whole[first:]
+    return Asked(tuple(prompt), tuple(taught))
 
 
 @torch.no_grad()
@@ -67,7 +67,7 @@ def continued(model: nn.Module, prompt: tuple[int, ...], most: int) -> list[int]
         The tokens, without the one that ends them.
     """
     config: Any = model.config
-    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    ends = set(sampling.ends(config).tolist())
     longest = getattr(config, "max_position_embeddings", None)
     room = most if longest is None else min(most, longest - len(prompt))
     device = next(model.parameters()).device

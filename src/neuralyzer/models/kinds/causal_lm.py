@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CausalLanguageModel", "Lora", "build", "digest_of", "require_base", "tokenizer_of"]
 PREFIX = "base_model.model."  # before every name in PEFT's own files
-_transformers = bases.import_transformers
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,13 @@ class Reader(nn.Module):
     """A language model that gives each row's readings (``models.language``) in place of logits.
 
     It is kept by transformers' names of its tensors.
+
+    Attributes:
+        file_name: of the weights in a folder of such a model.
     """
+
+    file_name: ClassVar[str] = model_folders.MODEL
+    _what: ClassVar[str] = "model"
 
     def __init__(self, model: nn.Module, base: str, recompute: bool = False) -> None:
         super().__init__()
@@ -176,11 +181,6 @@ class Reader(nn.Module):
                     f"cut them by max_length={longest}"
                 )
 
-    @property
-    def file_name(self) -> str:
-        """Return the name of the weights in a model's folder."""
-        return model_folders.MODEL
-
     def describe_in(self, folder: Path) -> None:
         """Write configuration and tokenizer, so that ``AutoModelForCausalLM.from_pretrained`` loads the folder."""
         model_folders.describe_model(folder, self.model, self._base)
@@ -194,13 +194,12 @@ class Reader(nn.Module):
         words: Any = self.model.config
         return model_folders.model_tensors(folder, words.vocab_size, name)
 
-    @property
-    def _what(self) -> str:
-        return "model"
-
 
 class AdaptedReader(Reader):
     """The same with adapters on a frozen base, which all copies share; PEFT's names are those of its tensors."""
+
+    file_name: ClassVar[str] = model_folders.ADAPTER
+    _what: ClassVar[str] = "adapter"
 
     def __init__(self, model: nn.Module, base: str, lora: Lora, recompute: bool = False) -> None:
         super().__init__(model, base, recompute)
@@ -211,11 +210,6 @@ class AdaptedReader(Reader):
         trained = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
         return {PREFIX + name.replace(".default.", "."): value.detach() for name, value in trained.items()}
 
-    @property
-    def file_name(self) -> str:
-        """Return the name of the weights in an adapter's folder."""
-        return model_folders.ADAPTER
-
     def describe_in(self, folder: Path) -> None:
         """Write the configuration, so that ``PeftModel.from_pretrained`` loads the folder."""
         self._lora.config(self.model, self._base).save_pretrained(str(folder))
@@ -223,10 +217,6 @@ class AdaptedReader(Reader):
     def read_folder(self, folder: Path, name: str) -> dict[str, Tensor]:
         """Return the tensors in an adapter's folder."""
         return model_folders.adapter_tensors(folder, self._base, self._lora, name)
-
-    @property
-    def _what(self) -> str:
-        return "adapter"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "AdaptedReader":
         memo |= {id(value): value for value in self.model.parameters() if not value.requires_grad}
