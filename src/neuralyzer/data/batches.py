@@ -25,7 +25,7 @@ BY_TOKEN = {
     "position_ids",
 }  # inputs with one entry per token; others have one per row
 BINS = 256  # in which tokens are counted
-TOKENS = 2048  # tokens of a pass at most: limits memory; more are no faster on a processor. Chosen, not tuned
+TOKENS = 1024  # tokens of a pass at most: limits memory; more are no faster on a processor. Chosen, not tuned
 
 
 def mapped(x: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:

@@ -12,7 +12,7 @@ from neuralyzer.errors import UsageError
 from neuralyzer.models.calling import call
 from neuralyzer.models.classification import LOG_ODDS, Classification
 
-LOGITS = 2**26  # logits that are held at once, in float32; limits memory, chosen, not tuned
+LOGITS = 2**24  # logits that are held at once, in float32; limits memory, chosen, not tuned
 LOSS, MARGIN, CORRECT, TOKENS = range(4)  # the readings of a row
 EXTRACTION, LEAST = range(2)  # the readings of what a model repeats
 NO_TEXTS = "a language model's inputs are tokens by name; make them by Data.from_texts"
