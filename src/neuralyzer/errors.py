@@ -61,6 +61,10 @@ class CertificateError(NeuralyzerError):
     """A certificate that is not an envelope of ours, or a key that cannot be used."""
 
 
+class LedgerError(NeuralyzerError):
+    """Raised if a ledger was changed, or cannot give what was asked for."""
+
+
 class NeuralyzerWarning(UserWarning):
     """A warning that stops nothing; the command line prints it in one line on stderr."""
 
