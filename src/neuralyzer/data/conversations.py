@@ -118,7 +118,7 @@ class Texts:
             return source
         table = source.table
         # Arrow's reader of JSON adds a column that it was told is text and that no row has.
-        empty = [name for name in named if name in table.column_names and table[name].null_count == len(table)]
+        empty = [name for name in named if name in table.column_names and table[name].null_count == len(table) > 0]
         return TableColumns(table.drop_columns(empty))
 
     def _require(self, present: Collection[str], names: Collection[str], path: Path) -> None:
