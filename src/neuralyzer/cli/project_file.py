@@ -82,7 +82,7 @@ subject = "{subject}"        # column that says whose row it is; without it each
 # prompt = "question"        # columns of other names
 # completion = "answer"
 # prompt_format = "{{prompt}}\\n"   # how a prompt is written before its completion
-# paraphrases = "paraphrases.jsonl"   # other prompts of the rows; read where [references] has signals = ["paraphrased"]
+# paraphrases = "paraphrases.jsonl"   # other prompts of the rows, for the signal paraphrased
 {rest}"""
 
 LANGUAGE_RECIPE = """\
