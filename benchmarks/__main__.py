@@ -9,6 +9,7 @@ from benchmarks import (
     groups,
     influence,
     large,
+    large_texts,
     locate,
     near_copies,
     pool,
@@ -22,7 +23,8 @@ from benchmarks.language import signals
 
 ALL = {
     "locate": locate, "pool": pool, "curvature": curvature, "influence": influence,
-    "attacks": attacks, "claims": claims, "power": power, "large": large, "scaling": scaling, "speed": speed,
+    "attacks": attacks, "claims": claims, "power": power, "large": large, "large_texts": large_texts,
+    "scaling": scaling, "speed": speed,
     "reproduction": reproduction, "groups": groups, "near_copies": near_copies, "texts_claims": texts_claims,
     "language_signals": signals,
 }  # fmt: skip

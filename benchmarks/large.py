@@ -76,8 +76,7 @@ def steps(folder: Path) -> dict[str, object]:
 
     def note(name: str) -> None:
         nonlocal began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-        found[name] = {"seconds": round(time.perf_counter() - began, 2), "peak_bytes": peak}
+        found[name] = {"seconds": round(time.perf_counter() - began, 2), "peak_bytes": peak_bytes()}
         print(name, found[name], file=sys.stderr)
         began = time.perf_counter()
 
@@ -99,6 +98,11 @@ def steps(folder: Path) -> dict[str, object]:
         data.gather(order[start : start + 4096])
     note("of that, reading")
     return {"steps": found, "peak_bytes": max(step["peak_bytes"] for step in found.values())}
+
+
+def peak_bytes() -> int:
+    """Return the peak of this process's memory so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
 def _build() -> torch.nn.Module:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 
+import neuralyzer as nz
+from neuralyzer.models.kinds.bases import tokenizer_of
 from tests.cli.project import Project
 from tests.models.language_worlds import made_base, pairs, write
 
@@ -67,7 +69,11 @@ def test_what_init_writes_is_read_and_trained(project):
 def test_it_goes_the_whole_way(project, tmp_path):
     begun(project, epochs=25)
     file = project.path("neuralyzer.toml")
-    file.write_text(file.read_text().replace("[references]", '[references]\nleave_out = 0.5\nsignals = ["rounded"]'))
+    file.write_text(
+        file.read_text().replace("[references]", '[references]\nleave_out = 0.5\nsignals = ["rounded", "paraphrased"]')
+    )
+    file.write_text(file.read_text().replace('# paraphrases = "paraphrases.jsonl"', 'paraphrases = "others.jsonl"'))
+    write(OTHERS, project.path("others.jsonl"))
     asked = ("--subject", "a00", "--subject", "a01")
     for verb in (
         ("train",),
@@ -91,7 +97,7 @@ def test_it_goes_the_whole_way(project, tmp_path):
     assert written and not any(text in content for text in said for content in written), "nobody's words are kept"
     certificate = answer.json["certificate"]
     payload = json.loads(base64.b64decode(json.loads(project.path(certificate).read_text())["payload"]))
-    assert {"relearned-elsewhere", "rounded"} <= set(payload["predicate"]["protocol"]["signals"])
+    assert {"relearned-elsewhere", "rounded", "paraphrased"} <= set(payload["predicate"]["protocol"]["signals"])
     for weights in (answer.json["weights_folder"], answer.json["weights_file"]):
         assert project("certificate", "verify", certificate, "--weights", weights).code == 0
     shutil.copytree(project.path("base"), project.path("changed"))
@@ -107,7 +113,70 @@ def test_it_goes_the_whole_way(project, tmp_path):
     assert project("certificate", "verify", files["certificate.json"], "--weights", "release/model").code == 0
 
 
+def paraphrased(project, others):
+    """A project whose references are to be read on paraphrases; in it, a row is known by its prompt."""
+    write(others, project.path("others.jsonl"))
+    file = begun(project).path("neuralyzer.toml")
+    file.write_text(
+        file.read_text()
+        .replace("[references]", '[references]\nsignals = ["paraphrased"]')
+        .replace('# paraphrases = "paraphrases.jsonl"', 'paraphrases = "others.jsonl"')
+    )
+    return file
+
+
+OTHERS = [{"prompt": row["prompt"], "paraphrase": f"Tell us: {row['prompt']}"} for row in pairs(14)[:8]]
+
+
+def test_paraphrases_are_counted_and_paid_for(project):
+    file = paraphrased(project, OTHERS)
+    assert project("train").code == 0
+    asked = ("references", "--size", "24", "--dry-run")
+    said = project(*asked)
+    assert said.code == 0 and "; 8 with paraphrased prompts" in said.out
+    file.write_text(file.read_text().replace('paraphrases = "others.jsonl"', ""))
+    assert "the signal paraphrased needs paraphrased prompts; name their file" in project(*asked).complaint
+
+
+def test_a_claim_without_references_is_judged_beside_the_holdouts_people(project):
+    write(pairs(60, seed=5), project.path("holdout.jsonl"))  # with their authors
+    begun(project, epochs=20)
+    assert project("train").code == 0
+    write(pairs(1, seed=77), project.path("claim.jsonl"))
+    said = project("audit", "--rows", "claim.jsonl", "--json")
+    tokenizer = tokenizer_of(project.path("base"))
+    data, holdout, claim = (
+        nz.Data.from_texts(project.path(f"{name}.jsonl"), tokenizer, subject="author")
+        for name in ("train", "holdout", "claim")
+    )
+    recipe = nz.Recipe.find("oracle:recipe", project.root)
+    oracle = nz.TrainedModel.load(recipe, project.path("adapter/adapter_model.safetensors"), data, holdout)
+    assert said.code == 0 and said.json == nz.audit_texts(oracle, claim).to_dict()
+    assert said.json["verdict"] != "forgotten" and said.json["rows"] == 5 and said.json["people"] == 60
+    written = project("audit", "--rows", "claim.jsonl")
+    assert written.code == 0 and said.json["sentence"].split(":")[0] in " ".join(written.out.split())
+    shutil.copy(project.path("train.jsonl"), project.path("claim.jsonl"))
+    assert "none of the claimant's 70 rows is unknown" in project("audit", "--rows", "claim.jsonl").complaint
+
+
 # Bad input
+
+
+@pytest.mark.parametrize(
+    ("others", "line"),
+    [
+        ([*OTHERS, {"prompt": "Who?", "paraphrase": "Which one?"}], "for prompt 'Who?' (1 such), and no row of"),
+        ([*OTHERS, OTHERS[0] | {"paraphrase": ""}], "others.jsonl, row 8 has no paraphrase; give each row one"),
+        ([OTHERS[0] | {"paraphrase": "a long one " * 400}], "and max_length=512; shorten this paraphrase"),
+        (None, "others.jsonl does not exist"),
+    ],
+)
+def test_bad_paraphrases_are_one_clear_line(project, others, line):
+    paraphrased(project, others or OTHERS)
+    if others is None:
+        project.path("others.jsonl").unlink()
+    assert line in project("train").complaint
+    assert not project.path("adapter").exists()
 
 
 @pytest.mark.parametrize(

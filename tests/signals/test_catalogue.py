@@ -36,8 +36,8 @@ class Entropy:
         raise NotImplementedError
 
 
-OF_TEXTS = ["min-k", "rounded", "relearned-elsewhere", "extraction", "sampled"]
-ALL = ["margin", "augmented", *OF_TEXTS[:3], "relearned", "correct", *OF_TEXTS[3:], "fisher"]
+OF_TEXTS = ["paraphrased", "min-k", "rounded", "relearned-elsewhere", "extraction", "sampled"]
+ALL = ["margin", "augmented", *OF_TEXTS[:4], "relearned", "correct", *OF_TEXTS[4:], "fisher"]
 
 
 def test_the_five_families():
@@ -80,9 +80,9 @@ def test_a_third_partys_signal_never_takes_the_place_of_another(third_party):
 def test_what_needs_weights_is_what_needs_a_capability():
     found = catalogue.signals()
     assert [name for name, signal in found.items() if needs_weights(signal)] == [
-        *OF_TEXTS[:3],
+        *OF_TEXTS[:4],
         "relearned",
-        *OF_TEXTS[3:],
+        *OF_TEXTS[4:],
         "fisher",
     ]
     older = type("Older", (Entropy,), {"needs_weights": False})

@@ -36,9 +36,12 @@ def world(request, base, tmp_path_factory):
     """A model with some weights of its own, rows that differ in length, and the context that it is read in."""
     path = tmp_path_factory.mktemp("rows")
     tokenizer = causal_lm.tokenizer_of(base)
+    asked = [{"prompt": row["prompt"], "paraphrase": row["prompt"].lower()} for row in pairs(3, 4, seed=1)[:9]]
     rows, others = (
-        nz.Data.from_texts(write(pairs(3, 4, seed), path / f"{seed}.jsonl"), tokenizer, subject="author")
-        for seed in (1, 2)
+        nz.Data.from_texts(
+            write(pairs(3, 4, seed), path / f"{seed}.jsonl"), tokenizer, subject="author", paraphrases=own
+        )
+        for seed, own in ((1, write(asked, path / "asked.jsonl")), (2, None))
     )
     recipe = nz.Recipe.causal_lm(base, {"r": 4, "alpha": 8} if request.param == "adapters" else None)
     module = recipe.module()
@@ -48,7 +51,9 @@ def world(request, base, tmp_path_factory):
                 value.add_(0.1 * torch.randn(value.shape, generator=torch.Generator().manual_seed(len(name))))
     settings = {"relearned-elsewhere": {"rate": RATE}}
     texts = Batch(others.x, others.y)
-    context = Context(recipe.objective, torch.ones(1), settings=settings, elsewhere=elsewhere(texts, 0))
+    context = Context(
+        recipe.objective, torch.ones(1), settings=settings, elsewhere=elsewhere(texts, 0), paraphrases=rows.paraphrases
+    )
     return module, Batch(rows.x, rows.y), texts, context
 
 

@@ -33,7 +33,8 @@ class ProjectData:
     def training(self) -> Data:
         """Return the training rows in the file."""
         if "tokenizer" in self.table:
-            return self._texts(self.table["train"])
+            paraphrases = self.table.get("paraphrases")
+            return self._texts(self.table["train"], paraphrases=paraphrases and self.root / paraphrases)
         columns = self._columns("target", "id", "features", "tokens", "classes")
         return self._read(self.table["train"], transform=self.transform, **self._whose, **columns)
 
@@ -136,10 +137,10 @@ class ProjectData:
         """Return how a CSV file is read."""
         return self._columns(*OF_CSV) if path.suffix.lower() == ".csv" else {}
 
-    def _texts(self, name: str | Path, lenient: bool = False) -> Data:
+    def _texts(self, name: str | Path, **settings: Any) -> Data:
         path = self.root / name
         columns = self._columns("id", "max_length", "prompt", "completion", "prompt_format")
-        return Data.from_texts(path, self._tokenizer, lenient=lenient, **self._text_of(path), **self._whose, **columns)
+        return Data.from_texts(path, self._tokenizer, **self._text_of(path), **self._whose, **columns, **settings)
 
     @cached_property
     def _tokenizer(self) -> Any:

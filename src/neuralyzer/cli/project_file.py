@@ -14,7 +14,7 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
         **dict.fromkeys(("train", "holdout", "target", "subject", "id", "transform", "tokens"), TEXT),
         **dict.fromkeys(("features", "classes"), TEXTS),
         **dict.fromkeys(("separator", "encoding", "subject_key"), TEXT),
-        **dict.fromkeys(("tokenizer", "prompt", "completion", "prompt_format"), TEXT), "max_length": (int,),
+        **dict.fromkeys(("tokenizer", "prompt", "completion", "prompt_format", "paraphrases"), TEXT), "max_length": (int,),
         "subject_table": (dict,), "also": (list,),
     },
     "references": {
@@ -27,7 +27,13 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     },
     "report": {"organisation": TEXT, "model": TEXT},
 }  # fmt: skip
-OF_TEXTS = {"prompt", "completion", "prompt_format", "max_length"}  # keys of [data] that go with tokenizer
+OF_TEXTS = {
+    "prompt",
+    "completion",
+    "prompt_format",
+    "max_length",
+    "paraphrases",
+}  # keys of [data] that go with tokenizer
 OF_TABLES = {"target", "features", "classes", "tokens", "transform"}  # and those that do not
 # Tables within [data]: the keys that they must have, and those that they may have.
 WITHIN = {
@@ -76,6 +82,7 @@ subject = "{subject}"        # column that says whose row it is; without it each
 # prompt = "question"        # columns of other names
 # completion = "answer"
 # prompt_format = "{{prompt}}\\n"   # how a prompt is written before its completion
+# paraphrases = "paraphrases.jsonl"   # other prompts of the rows, for the signal paraphrased
 {rest}"""
 
 LANGUAGE_RECIPE = """\

@@ -206,13 +206,19 @@ def tokens(sequences: Sequence[Any], pad: int = 0) -> dict[str, Tensor]:
     lengths = np.array([0 if values is None else len(values) for values in sequences], dtype=np.int64)
     if not lengths.all():
         raise UsageError(f"row {int(np.flatnonzero(lengths == 0)[0]):,} has no tokens; remove such rows")
-    flat = np.concatenate([np.asarray(values) for values in sequences])
-    if flat.dtype.kind not in "iu" or flat.min() < 0:
-        raise UsageError("tokens must be whole numbers of 0 or more, as a tokenizer gives them")
+    flat = joined_tokens(sequences)
     mask = np.arange(lengths.max())[None] < lengths[:, None]
     ids = np.full(mask.shape, pad, dtype=np.int64)
     ids[mask] = flat
     return {IDS: torch.from_numpy(ids), MASK: torch.from_numpy(mask.astype(np.int64))}
+
+
+def joined_tokens(sequences: Sequence[Any]) -> np.ndarray:
+    """Return the tokens of one row after the other; refuse what is no whole number of 0 or more."""
+    flat = np.concatenate([np.asarray(values) for values in sequences])
+    if flat.dtype.kind not in "iu" or flat.min() < 0:
+        raise UsageError("tokens must be whole numbers of 0 or more, as a tokenizer gives them")
+    return flat
 
 
 def arrays(x: Inputs) -> list[np.ndarray]:

@@ -5,35 +5,24 @@ target: of an answer, its end included, or of a whole text. Prompts and padding 
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
-from pyarrow import parquet
 
-from neuralyzer.data import batches, texts
-from neuralyzer.data.columns import TableColumns
-from neuralyzer.data.holding import ArrayRows
+from neuralyzer.data import texts
+from neuralyzer.data.columns import Columns, TableColumns
 from neuralyzer.data.layout import all_keyed
+from neuralyzer.data.paraphrases import Paraphrases, Prompts
 from neuralyzer.data.saved_dataset import is_saved, read_saved
-from neuralyzer.data.sources import Parts, read_or_refuse
+from neuralyzer.data.sources import Parts, parquet_columns, read_or_refuse, text_columns
 from neuralyzer.data.text_files import CsvFormat, JsonFormat
-from neuralyzer.errors import NeuralyzerWarning, UsageError, first_line
+from neuralyzer.data.token_rows import TokenRows, TokenWriter
+from neuralyzer.data.tokenising import Conversation, Form, Marked, Pair, Plain, Row, Tokenizer
+from neuralyzer.errors import NeuralyzerWarning, UsageError
 
-
-class Tokenizer(Protocol):
-    """What is asked of a tokenizer; those of transformers have it."""
-
-    eos_token_id: int | None
-
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        """Return the tokens of a text."""
-
-    def apply_chat_template(self, conversation: Any, **settings: Any) -> Any:
-        """Return the tokens of a conversation."""
+CHUNK = 1024  # rows whose tokens are Python objects at once
 
 
 @dataclass(frozen=True)
@@ -52,6 +41,8 @@ class Texts:
         lenient: whether the columns of subjects and ids may be missing, as in a holdout.
         separator: of a CSV file.
         encoding: of a CSV file.
+        paraphrases: file of other prompts for the signal ``paraphrased``. Its column ``paraphrase`` has them; the column
+            of row ids, or else that of prompts, says whose they are. A row may have several, or none.
     """
 
     tokenizer: Tokenizer
@@ -65,9 +56,10 @@ class Texts:
     lenient: bool = False
     separator: str = ","
     encoding: str = "utf-8"
+    paraphrases: str | Path | None = None
 
     def read(self, path: Path) -> Parts:
-        """Read a file.
+        """Read a file; its tokens go to a temporary one.
 
         Args:
             path: of a JSON Lines, Parquet or CSV file, or the folder of a data set that ``save_to_disk`` of ``datasets``
@@ -77,122 +69,155 @@ class Texts:
             The rows; a row's target is how many tokens it has to learn.
 
         Raises:
-            UsageError: if columns are missing or mixed, a row lacks its text, or a row has no target.
-            UnreadableError: if the file is missing or damaged.
+            UsageError: if columns are missing or mixed, a row lacks its text, a row has no target, or a paraphrase is of
+                no row or too long.
+            UnreadableError: if a file is missing or damaged.
+            StorageError: if the temporary file finds no space.
         """
-        table = self._table(path)
-        names = set(table.column_names)
-        missing = [name for name in (self.subject, self.id) if name is not None and name not in names]
-        if missing and not self.lenient:
-            raise UsageError(f"{path} has no column {missing[0]!r}; it has {', '.join(sorted(names))}")
-        if not len(table):
+        source = self._source(path)
+        self._require(source.names, source.names, path)
+        form = self._form(source.names, path)
+        named = [name for name in (self.subject, self.id) if name in source.names]
+        reader = _Reader(self, path, form, self._prompts(form, self.id in named))
+        read: dict[str, list[np.ndarray]] = {name: [] for name in named}
+        filled = set()
+        for table in source.batches(list(dict.fromkeys([*form.columns, *named]))):
+            for name in named:
+                read[name].append(texts.of_column(table[name], f"{path}: {name!r}"))
+                filled |= {name} if table[name].null_count < len(table) else set()
+            ids = read[self.id][-1] if self.id in named else None
+            for start in range(0, len(table), CHUNK):
+                rows = table.slice(start, CHUNK).select(form.columns).to_pylist()
+                reader.append(rows, None if ids is None else ids[start : start + CHUNK])
+        if not reader.count:
             raise UsageError(f"{path} has no rows")
-        tokens, needed = self._tokeniser(names, path)
-        sequences, targets, truncated = [], [], []
-        for place, row in enumerate(table.select(needed).to_pylist()):
-            lacking = [name for name in needed if row[name] is None]
-            if lacking:
-                raise UsageError(f"{path}, row {place:,} has no {lacking[0]}; give each row one, or leave the row out")
-            ids, marks = tokens(row, place)
-            if len(ids) > self.max_length:
-                truncated.append(place)
-                ids, marks = ids[: self.max_length], marks[: self.max_length]
-            if not any(marks[1:]):  # the first token follows nothing, so that nothing predicts it
-                raise UsageError(f"{path}, row {place:,} has no token to learn within max_length={self.max_length}")
-            sequences.append(ids)
-            targets.append(marks)
-        if truncated:
-            warnings.warn(
-                f"{len(truncated):,} of {len(sequences):,} rows are longer than {self.max_length} tokens and were cut, "
-                f"row {truncated[0]:,} first",
-                NeuralyzerWarning,
-                stacklevel=3,
-            )
-        x = batches.tokens(sequences)
-        x[batches.TARGETS] = batches.tokens(targets)[batches.IDS]
-        count = x[batches.TARGETS][:, 1:].sum(1).float()
-        subjects, row_ids = self._column(table, self.subject, path), self._column(table, self.id, path)
+        self._require(filled, source.names, path)
+        columns = {name: np.concatenate(read[name]) for name in filled}
+        subjects, row_ids = (None if name is None else columns.get(name) for name in (self.subject, self.id))
         if subjects is not None and self.subject_key is not None:
             subjects = all_keyed(self.subject_key, subjects)
         if row_ids is not None:
             row_ids = texts.as_texts(row_ids, f"{path}: {self.id!r}")
-        return Parts(ArrayRows(x, count), subjects, row_ids, None, TableColumns(table))
+        rows_of, paraphrases = reader.finish()
+        return Parts(rows_of, subjects, row_ids, None, source, paraphrases)
 
-    def _table(self, path: Path) -> pa.Table:
-        if is_saved(path):
-            return read_or_refuse(path, read_saved)
+    def _source(self, path: Path) -> Columns:
+        """Return the columns of a file; a large one, other than a folder, is read in batches."""
         named = [name for name in (self.subject, self.id) if name is not None]
-        json = JsonFormat(named)
-        reader: Callable[[Path], pa.Table] | None = {
-            ".jsonl": json.read, ".json": json.read, ".parquet": parquet.read_table,
-            ".csv": CsvFormat(named, self.separator, self.encoding).read,
-        }.get(path.suffix.lower())  # fmt: skip
-        if reader is None:
+        if is_saved(path):
+            source: Columns = TableColumns(read_or_refuse(path, read_saved))
+        elif path.suffix.lower() in (".jsonl", ".json"):
+            source = text_columns(path, JsonFormat(named))
+        elif path.suffix.lower() == ".csv":
+            source = text_columns(path, CsvFormat(named, self.separator, self.encoding))
+        elif path.suffix.lower() == ".parquet":
+            source = parquet_columns(path)
+        else:
             raise UsageError(f"{path} is no JSON Lines, Parquet or CSV file, and no folder of datasets")
-        table = read_or_refuse(path, reader)
+        if not isinstance(source, TableColumns):
+            return source
+        table = source.table
         # Arrow's reader of JSON adds a column that it was told is text and that no row has.
-        return table.drop_columns(
-            [name for name in named if name in table.column_names and table[name].null_count == len(table)]
-        )
+        empty = [name for name in named if name in table.column_names and table[name].null_count == len(table) > 0]
+        return TableColumns(table.drop_columns(empty))
 
-    def _column(self, table: pa.Table, name: str | None, path: Path) -> np.ndarray | None:
-        """Return a column as texts ``(N,)``; None where none is named, or a lenient reader misses it."""
-        if name is None or name not in table.column_names:
-            return None
-        return texts.of_column(table[name], f"{path}: {name!r}")
+    def _require(self, present: Collection[str], names: Collection[str], path: Path) -> None:
+        """Refuse a file without the columns of subjects and ids; ``names`` are those that it has."""
+        missing = [name for name in (self.subject, self.id) if name is not None and name not in present]
+        if missing and not self.lenient:
+            others = ", ".join(sorted(set(names) - {missing[0]}))
+            raise UsageError(f"{path} has no column {missing[0]!r}; it has {others}")
 
-    def _tokeniser(
-        self, names: set[str], path: Path
-    ) -> tuple[Callable[[dict[str, Any], int], tuple[list[int], list[int]]], list[str]]:
-        """Return the function that makes tokens and target marks of a row, and the columns that it needs."""
-        kinds = {
-            "messages": "messages" in names, "prompts with completions": {self.prompt, self.completion} <= names,
-            "texts": "text" in names,
+    def _form(self, names: Collection[str], path: Path) -> Form:
+        """Return the form of the file's rows."""
+        forms: dict[str, Form] = {
+            "messages": Conversation(self.tokenizer),
+            "prompts with completions": Pair(self.tokenizer, self.prompt, self.completion, self.prompt_format),
+            "texts": Plain(self.tokenizer),
         }  # fmt: skip
-        present = [kind for kind, there in kinds.items() if there]
+        present = [kind for kind, form in forms.items() if set(form.columns) <= set(names)]
         if len(present) != 1:
             raise UsageError(
                 f"{path} must have a column messages, or {self.prompt} and {self.completion}, or text; it has "
                 f"{' and '.join(present) if present else ', '.join(sorted(names))}"
             )
-        return {
-            "messages": (self._conversation, ["messages"]), "texts": (self._text, ["text"]),
-        }.get(present[0], (self._pair, [self.prompt, self.completion]))  # fmt: skip
+        return forms[present[0]]
 
-    def _end(self) -> list[int]:
-        return [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
+    def _prompts(self, form: Form, by_id: bool) -> Prompts | None:
+        """Return the paraphrased prompts, by their rows' ids where rows and paraphrases have them."""
+        if self.paraphrases is None:
+            return None
+        path = Path(self.paraphrases)
+        if isinstance(form, Plain):
+            raise UsageError(f"{path} has paraphrases of prompts, and plain texts have none")
+        source = self._source(path)
+        key = self.id if self.id is not None and by_id and self.id in source.names else self.prompt
+        return Prompts.read(path, source, key, key != self.prompt)
 
-    def _text(self, row: dict[str, Any], place: int) -> tuple[list[int], list[int]]:
-        ids = [*self.tokenizer.encode(str(row["text"])), *self._end()]
-        return ids, [1] * len(ids)
 
-    def _pair(self, row: dict[str, Any], place: int) -> tuple[list[int], list[int]]:
-        prompt = self.tokenizer.encode(self.prompt_format.format(prompt=row[self.prompt]))
-        answer = [*self.tokenizer.encode(str(row[self.completion]), add_special_tokens=False), *self._end()]
-        return prompt + answer, [0] * len(prompt) + [1] * len(answer)
+class _Reader:
+    """Makes tokens of rows, and of their paraphrases, some rows at a time."""
 
-    def _conversation(self, row: dict[str, Any], place: int) -> tuple[list[int], list[int]]:
-        """Find the targets turn by turn, as what an answer adds to the tokens before it."""
-        messages = row["messages"]
-        if not all(isinstance(message, dict) and message.get("role") for message in messages):
-            raise UsageError(f"row {place:,}: each of its messages needs a role and a content")
-        whole = self._templated(messages, place)
-        marks = [0] * len(whole)
-        for turn, message in enumerate(messages):
-            if message["role"] != "assistant":
-                continue
-            before = self._templated(messages[:turn], place, add_generation_prompt=True)
-            after = self._templated(messages[: turn + 1], place)
-            if after[: len(before)] != before or whole[: len(after)] != after:
+    def __init__(self, settings: Texts, path: Path, form: Form, prompts: Prompts | None) -> None:
+        self.count = 0
+        self._settings, self._path, self._form, self._prompts = settings, path, form, prompts
+        self._own, self._reworded, self._owners = TokenWriter(), TokenWriter(), list[int]()
+        self._truncated = list[int]()
+
+    def append(self, rows: Sequence[Row], ids: np.ndarray | None) -> None:
+        """Append rows, and the paraphrases of each by its id or by its prompt."""
+        own, reworded = list[Marked](), list[Marked]()
+        for row in rows:
+            place = self.count + len(own)
+            lacking = [name for name in self._form.columns if row[name] is None]
+            if lacking:
                 raise UsageError(
-                    f"row {place:,}: the chat template changes earlier turns, so that its answers cannot be found"
+                    f"{self._path}, row {place:,} has no {lacking[0]}; give each row one, or leave the row out"
                 )
-            marks[len(before) : len(after)] = [1] * (len(after) - len(before))
-        return whole, marks
+            marked, longer = self._tokens(row, place)
+            if longer:
+                self._truncated.append(place)
+            if self._prompts is not None:
+                key = str(ids[len(own)]) if self._prompts.by_id and ids is not None else self._form.prompt(row)
+                for prompt in self._prompts.of(key):
+                    reworded.append(self._paraphrase(row, place, prompt, longer))
+                    self._owners.append(place)
+            own.append(marked)
+        self._own.append(own)
+        self._reworded.append(reworded)
+        self.count += len(rows)
 
-    def _templated(self, messages: Any, place: int, **settings: Any) -> list[int]:
-        try:
-            ids = self.tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False, **settings)
-        except Exception as error:  # a template may raise anything
-            raise UsageError(f"row {place:,}: the chat template fails ({first_line(error)})") from error
-        return [int(token) for token in ids]
+    def finish(self) -> tuple[TokenRows, Paraphrases | None]:
+        """Return the rows and their paraphrases; refuse paraphrases of no row, and count the rows that were cut."""
+        if self._prompts is not None:
+            self._prompts.require_used(self._path)
+        if self._truncated:
+            warnings.warn(
+                f"{len(self._truncated):,} of {self.count:,} rows are longer than {self._settings.max_length} tokens "
+                f"and were cut, row {self._truncated[0]:,} first",
+                NeuralyzerWarning,
+                stacklevel=4,
+            )
+        own, reworded = self._own.rows(), self._reworded.rows()
+        return own, None if self._prompts is None else Paraphrases.of(own, reworded, self._owners)
+
+    def _tokens(self, row: Row, place: int) -> tuple[Marked, int]:
+        """Return the tokens and marks of a row, and how many tokens were cut off."""
+        most = self._settings.max_length
+        ids, marks = self._form.tokens(row, place)
+        if not any(marks[1:most]):  # the first token follows nothing, so that nothing predicts it
+            raise UsageError(f"{self._path}, row {place:,} has no token to learn within max_length={most}")
+        return (ids[:most], marks[:most]), max(0, len(ids) - most)
+
+    def _paraphrase(self, row: Row, place: int, prompt: str, longer: int) -> Marked:
+        """Return a row with another prompt and the same targets: where the row was cut, its last tokens are missing."""
+        if self._form.prompt(row) is None:
+            raise UsageError(f"{self._path}, row {place:,} has a paraphrase and no message of a user")
+        ids, marks = self._form.tokens(self._form.reworded(row, prompt), place)
+        count = len(ids) - longer
+        if count > self._settings.max_length:
+            raise UsageError(
+                f"{self._settings.paraphrases}: with {prompt[:40]!r} row {place:,} of {self._path} has {count:,} tokens, "
+                f"and max_length={self._settings.max_length}; shorten this paraphrase"
+            )
+        return ids[:count], marks[:count]

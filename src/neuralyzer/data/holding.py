@@ -160,6 +160,23 @@ class MappedRows:
         self._map()
 
 
+class TemporaryFolder:
+    """A folder that is deleted with this object by the process that made it.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="neuralyzer-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+def no_space(path: Path, error: OSError) -> str:
+    """Return why a temporary file cannot be written, and what to do."""
+    return f"cannot write {path}: {error.strerror or error}; free space or set TMPDIR to a larger disk"
+
+
 class Spool:
     """A temporary file of equal rows, written in batches and deleted with this object by the process that made it.
 
@@ -170,9 +187,8 @@ class Spool:
     """
 
     def __init__(self) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="neuralyzer-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        self.path = folder / "features"
+        self._folder = TemporaryFolder()
+        self.path = self._folder.path / "features"
         self.dtype, self.shape = np.dtype(np.float32), tuple[int, ...]()
 
     def append(self, rows: np.ndarray, what: str) -> None:
@@ -198,6 +214,4 @@ class Spool:
             with self.path.open("ab") as file:
                 file.write(np.ascontiguousarray(rows).data)
         except OSError as error:
-            raise StorageError(
-                f"cannot write {self.path}: {error.strerror}; free space or set TMPDIR to a larger disk"
-            ) from error
+            raise StorageError(no_space(self.path, error)) from error

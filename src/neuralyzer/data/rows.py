@@ -17,6 +17,7 @@ from neuralyzer.data.columns import Columns, TableColumns
 from neuralyzer.data.conversations import Texts
 from neuralyzer.data.holding import ArrayRows, DatasetRows, Rows
 from neuralyzer.data.layout import as_features, as_target, require_finite
+from neuralyzer.data.paraphrases import Paraphrases
 from neuralyzer.data.predicates import where
 from neuralyzer.errors import UsageError
 from neuralyzer.workspace import digests
@@ -35,6 +36,7 @@ class Data:
         numbered: whether the ids are only the rows' numbers, which are never compared with those of other data.
         classes: names of the classes where targets were text, else None.
         columns: that a predicate may name, or None.
+        paraphrases: of the rows' prompts, or None.
         resolved: positions of the rows of each request that was looked up in these data.
     """
 
@@ -47,6 +49,7 @@ class Data:
         classes: tuple[str, ...] | None = None,
         columns: Columns | None = None,
         positions: np.ndarray | None = None,
+        paraphrases: Paraphrases | None = None,
     ) -> None:
         self._rows = rows
         self._positions = np.arange(len(rows)) if positions is None else positions
@@ -69,7 +72,7 @@ class Data:
             if len(taken):
                 raise UsageError(f"a subject is called {taken[0]!r}, which is what a row without a subject is called")
             self.subjects[unnamed] = names
-        self.classes, self.columns = classes, columns
+        self.classes, self.columns, self.paraphrases = classes, columns, paraphrases
         self.resolved: dict[Any, np.ndarray] = {}
 
     @classmethod
@@ -295,8 +298,11 @@ class Data:
 
     @property
     def size(self) -> str:
-        """Return the numbers of rows, features and bytes in words, and whether rows are read in batches."""
+        """Return in words how many rows, features and bytes there are, and whether rows are read in batches."""
         x, y = self.gather([0])
         content = len(self) * sum(values.numel() * values.element_size() for values in (*batches.tensors(x), y))
         place = "read from disk in batches" if self._rows.on_disk else "in memory"
-        return f"{len(self):,} rows of {batches.width(x)}, {content / 1e6:,.1f} MB, {place}"
+        size = f"{len(self):,} rows of {batches.width(x)}, {content / 1e6:,.1f} MB, {place}"
+        if self.paraphrases is None:
+            return size
+        return f"{size}; {self.paraphrases.covered(self.row_digests):,} with paraphrased prompts"

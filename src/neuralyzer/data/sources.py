@@ -15,6 +15,7 @@ from neuralyzer.data import texts
 from neuralyzer.data.columns import Columns, FileColumns, HubColumns, ParquetColumns, TableColumns, TextColumns
 from neuralyzer.data.holding import ArrayRows, MappedRows, Rows, Spool, TableRows
 from neuralyzer.data.layout import Layout
+from neuralyzer.data.paraphrases import Paraphrases
 from neuralyzer.data.targets import Targets
 from neuralyzer.data.text_files import CsvFormat, JsonFormat
 from neuralyzer.errors import UnreadableError, UsageError, first_line
@@ -32,6 +33,7 @@ class Parts:
         ids: of each row, ``(N,)``; None where no column has them.
         classes: names of the classes where targets were text, else None.
         columns: that a predicate may name.
+        paraphrases: of the rows' prompts; None where no file has them.
     """
 
     rows: Rows
@@ -39,6 +41,7 @@ class Parts:
     ids: np.ndarray | None
     classes: tuple[str, ...] | None
     columns: Columns
+    paraphrases: Paraphrases | None = None
 
 
 def from_parquet(path: Path, **columns: Any) -> Parts:
@@ -57,11 +60,7 @@ def from_parquet(path: Path, **columns: Any) -> Parts:
         DataChangedError: if it changes while it is read.
         StorageError: if the temporary file finds no space.
     """
-    facts = read_or_refuse(path, parquet.read_metadata)
-    content = sum(facts.row_group(at).total_byte_size for at in range(facts.num_row_groups))
-    if max(content, 8 * facts.num_rows * facts.num_columns) <= LARGEST_IN_MEMORY:
-        return from_table(read_or_refuse(path, parquet.read_table), str(path), **columns)
-    return _spooled(ParquetColumns(path), **columns)
+    return _from_columns(parquet_columns(path), path, columns)
 
 
 def from_csv(path: Path, separator: str = ",", encoding: str = "utf-8", **columns: Any) -> Parts:
@@ -94,11 +93,31 @@ def _names(columns: dict[str, Any]) -> Sequence[str]:
     return [columns[key] for key in ("subject", "id") if columns.get(key) is not None]
 
 
-def _from_text(path: Path, form: CsvFormat | JsonFormat, columns: dict[str, Any]) -> Parts:
+def parquet_columns(path: Path) -> TableColumns | FileColumns:
+    """Return the columns of a Parquet file; those of a large one are read in batches."""
+    facts = read_or_refuse(path, parquet.read_metadata)
+    content = sum(facts.row_group(at).total_byte_size for at in range(facts.num_row_groups))
+    if max(content, 8 * facts.num_rows * facts.num_columns) <= LARGEST_IN_MEMORY:
+        return TableColumns(read_or_refuse(path, parquet.read_table))
+    return ParquetColumns(path)
+
+
+def text_columns(path: Path, form: CsvFormat | JsonFormat) -> TableColumns | FileColumns:
+    """Return the columns of a text file; those of a large one are read in batches."""
     read_or_refuse(path, form.check)
     if read_or_refuse(path, os.path.getsize) <= LARGEST_IN_MEMORY:
-        return from_table(read_or_refuse(path, form.read), str(path), **columns)
-    return _spooled(TextColumns(path, form.opened), **columns)
+        return TableColumns(read_or_refuse(path, form.read))
+    return TextColumns(path, form.opened)
+
+
+def _from_text(path: Path, form: CsvFormat | JsonFormat, columns: dict[str, Any]) -> Parts:
+    return _from_columns(text_columns(path, form), path, columns)
+
+
+def _from_columns(source: TableColumns | FileColumns, path: Path, columns: dict[str, Any]) -> Parts:
+    if isinstance(source, TableColumns):
+        return from_table(source.table, str(path), **columns)
+    return _spooled(source, **columns)
 
 
 def _spooled(source: FileColumns, **columns: Any) -> Parts:

@@ -26,8 +26,9 @@ from neuralyzer.references.training import backends, pilot_run
 from neuralyzer.references.training.backends import Backend, Timing
 from neuralyzer.references.training.processes import Execution
 from neuralyzer.signals.catalogue import signals_of
+from neuralyzer.signals.paraphrased import Paraphrased, require_paraphrases
 from neuralyzer.signals.relearned import holdout_rows
-from neuralyzer.signals.signal import Batch, Sample, spread
+from neuralyzer.signals.signal import Batch, Sample, Signal, spread
 from neuralyzer.workspace import atomic, digests
 
 VERSION = 2  # of the description; in version 1 per-unit signals read the first holdout rows, not drawn ones
@@ -62,10 +63,17 @@ def folder_of(place: Path, oracle: TrainedModel, groups: Sequence[str]) -> Path:
     return earlier
 
 
+def signals_asked_for(oracle: TrainedModel, plan: Plan) -> dict[str, Signal]:
+    """Return the signals by which references are to be read; refuse one that is unknown or lacks what it reads."""
+    signals = signals_of(oracle.recipe.kind, plan.signals)
+    require_paraphrases(signals, oracle.data)
+    return signals
+
+
 def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) -> None:
     """Make, finish or grow a pool."""
     began = time.perf_counter()
-    signals_of(oracle.recipe.kind, plan.signals)  # refuses one that is unknown
+    signals_asked_for(oracle, plan)
     require_compatible(oracle.model, oracle.recipe.objective, oracle.data, oracle.holdout)
     per_row = Capability.ROW_GRADIENTS in oracle.recipe.kind.capabilities
     require_readable(oracle.model, oracle.recipe.objective, oracle.data, per_row)
@@ -94,7 +102,8 @@ def _open_or_create(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str,
     if store.head.exists():
         return require_same_design(store, plan)
     signals = list(signals_of(oracle.recipe.kind, plan.signals))
-    PoolIndex.of(oracle.data, plan.groups).write(store.root)
+    pool_index = PoolIndex.of(oracle.data, plan.groups, Paraphrased.name in signals)
+    pool_index.write(store.root)
     x = (
         batches.join([x for x, _ in oracle.data.chunks()])
         if len(oracle.data) <= 100_000
@@ -108,6 +117,8 @@ def _open_or_create(store: Store, oracle: TrainedModel, plan: Plan) -> dict[str,
         "signals": signals, "scale": None, "outputs": None, "holdout_few": holdout_rows(oracle.recipe.objective),
         "keep_weights": plan.keep_weights, "finished": False, "reproduction": None, "precision": None,
     }  # fmt: skip
+    if pool_index.paraphrases is not None:
+        head["paraphrases"] = digests.of_bytes(pool_index.paraphrases.tobytes())
     atomic.write_json(store.head, head)
     return head
 

@@ -20,7 +20,6 @@ from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training import backends
 from neuralyzer.references.training.backends import Backend, Timing
-from neuralyzer.signals.catalogue import signals_of
 from neuralyzer.signals.relearned import holdout_rows
 from neuralyzer.signals.relearned_elsewhere import elsewhere
 from neuralyzer.signals.signal import Batch, Context, Signal, measure_units
@@ -75,7 +74,7 @@ def estimate_cost(
     Returns:
         The estimate.
     """
-    signals = signals_of(oracle.recipe.kind, plan.signals)  # refuses one that is unknown
+    signals = building.signals_asked_for(oracle, plan)
     head: dict[str, Any] = building.require_same_design(store, plan) if store.head.exists() else {"size": 0}
     made = store.head.exists()
     pool_index = PoolIndex.read(store.root) if made else PoolIndex.of(oracle.data, plan.groups)
@@ -131,7 +130,7 @@ def reading_seconds(oracle: TrainedModel, owned: Sequence[Indices], signals: Map
     """Return the seconds that reading a model by some signals takes, timed on a sample of rows and units."""
     rows, holdout = oracle.data.select(np.arange(min(len(oracle.data), SAMPLED_ROWS))), oracle.require_holdout()
     sample, few = Batch(rows.x, rows.y), Batch(holdout.x, holdout.y).take(slice(holdout_rows(oracle.recipe.objective)))
-    unset = replace(Context.of(oracle.recipe, rows.x), elsewhere=elsewhere(few, 0))
+    unset = replace(Context.of(oracle.recipe, rows.x), elsewhere=elsewhere(few, 0), paraphrases=oracle.data.paraphrases)
     settings = {name: signal.prepare([], unset) for name, signal in signals.items()}
     context = replace(unset, settings=settings)
     units = sorted(units_of(owned).values(), key=len)

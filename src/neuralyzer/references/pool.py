@@ -1,8 +1,5 @@
 """``References``: a pool of models that never saw some of the data; trained once, measured, then destroyed."""
 
-import shutil
-import tempfile
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from neuralyzer._moved import OldAttribute, old_arguments
+from neuralyzer.data.holding import TemporaryFolder
 from neuralyzer.errors import ReferencesError
 from neuralyzer.models import weights
 from neuralyzer.models.placement import Placement
@@ -35,14 +33,6 @@ from neuralyzer.workspace.paths import Workspace, as_workspace
 DEFAULT_SIZE = 64  # members of both splits together
 
 
-class _Temporary:
-    """A temporary folder that is deleted with the last pool object that uses it."""
-
-    def __init__(self) -> None:
-        self.path = tempfile.mkdtemp(prefix="neuralyzer-")
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
-
-
 @dataclass(frozen=True, eq=False)
 class References:
     """A pool of measured reference models, bound to a model of the lineage it was made for.
@@ -56,7 +46,7 @@ class References:
     store: Store
     oracle: TrainedModel
     pool_index: PoolIndex
-    _temporary: "_Temporary | None" = None
+    _temporary: TemporaryFolder | None = None
 
     @classmethod
     def fit(
@@ -111,7 +101,7 @@ class References:
         oracle.require_holdout()
         temporary = None
         if workspace is None:
-            temporary = _Temporary()
+            temporary = TemporaryFolder()
             workspace = temporary.path
         store = Store(building.folder_of(as_workspace(workspace).references, oracle, groups))
         plan = building.Plan(

@@ -12,7 +12,7 @@ from neuralyzer.workspace.plugins import discover
 @cache
 def signals() -> dict[str, Signal]:
     """Return all signals by name, retraining-based first."""
-    order = ["margin", "augmented", "min-k", "rounded", "relearned-elsewhere", "relearned"]
+    order = ["margin", "augmented", "paraphrased", "min-k", "rounded", "relearned-elsewhere", "relearned"]
     order += ["correct", "extraction", "sampled", "fisher"]
     classes = discover("neuralyzer.signals", has=("name", "family", "measure"))
     by_name: dict[str, Signal] = {name: signal() for name, signal in classes.items()}

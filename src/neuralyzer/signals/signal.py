@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neuralyzer import _moved
 from neuralyzer.data import batches
 from neuralyzer.data.batches import Inputs
+from neuralyzer.data.paraphrases import Paraphrases
 from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.objective import Objective
 from neuralyzer.models.recipe import Recipe
@@ -54,6 +55,7 @@ class Context:
         settings: by signal, what its ``prepare`` found on the tuning split.
         chunk: number of rows that are read at once.
         elsewhere: holdout rows that a signal may train copies of a model on; None where no signal does.
+        paraphrases: of the training rows' prompts; None where no file has them.
     """
 
     objective: Objective
@@ -63,6 +65,7 @@ class Context:
     settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     chunk: int = 4096
     elsewhere: Batch | None = None
+    paraphrases: Paraphrases | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, x: Inputs, seed: int = 0) -> "Context":

@@ -1,6 +1,7 @@
 """Causal language models from a local Hugging Face folder, trained whole or by LoRA adapters on a frozen base."""
 
 import copy
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +168,8 @@ class Reader(nn.Module):
         """
         config: Any = self.model.config
         longest = getattr(config, "max_position_embeddings", None)
-        for x, _ in data.chunks():
+        paraphrased = () if data.paraphrases is None else data.paraphrases.chunks()
+        for x, _ in itertools.chain(data.chunks(), paraphrased):
             if not isinstance(x, dict) or batches.TARGETS not in x:
                 raise UsageError(f"the {what} are no texts; read them by Data.from_texts")
             if int(x[batches.IDS].max()) >= config.vocab_size:

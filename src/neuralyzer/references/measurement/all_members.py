@@ -56,6 +56,7 @@ def make_context(store: Store, oracle: TrainedModel, head: dict[str, Any]) -> Co
         seed,
         head["settings"],
         elsewhere=elsewhere(Batch(holdout.x, holdout.y), seed),
+        paraphrases=oracle.data.paraphrases,
     )
 
 

@@ -29,6 +29,7 @@ class PoolIndex:
         group: each row's group as a further subject ``(N,)``, or None.
         subjects: number of subjects, groups included.
         closed: cases whose rows were erased.
+        paraphrases: digests of the rows' paraphrases ``(N,)``, where references are read on them; else None.
     """
 
     ids: np.ndarray
@@ -37,10 +38,11 @@ class PoolIndex:
     group: Indices | None
     subjects: int
     closed: tuple[str, ...] = ()
+    paraphrases: np.ndarray | None = None
 
     @classmethod
-    def of(cls, data: Data, groups: tuple[str, ...]) -> "PoolIndex":
-        """Return the index of training rows.
+    def of(cls, data: Data, groups: tuple[str, ...], paraphrased: bool = False) -> "PoolIndex":
+        """Return the index of training rows, with their paraphrases where references are read on them.
 
         Returns:
             The index.
@@ -55,7 +57,8 @@ class PoolIndex:
                 raise UsageError(f"groups are {groups}; only ('class',) is known")
             labels, of_label = texts.coded(texts.as_texts(data.labels))
             group, count = of_label + len(names), len(names) + len(labels)
-        return cls(data.ids.copy(), data.row_digests.copy(), owner, group, count)
+        paraphrases = _paraphrases(data).copy() if paraphrased else None
+        return cls(data.ids.copy(), data.row_digests.copy(), owner, group, count, paraphrases=paraphrases)
 
     @classmethod
     def read(cls, root: Path) -> "PoolIndex":
@@ -70,12 +73,16 @@ class PoolIndex:
         group = table["group"].to_numpy() if "group" in table.column_names else None
         owner = table["owner"].to_numpy()
         subjects = int((owner if group is None else group).max()) + 1
-        return cls(texts.of_column(table["id"]), _contents(table["digest"]), owner, group, subjects, closed)
+        paraphrases = _contents(table["paraphrases"]) if "paraphrases" in table.column_names else None
+        return cls(
+            texts.of_column(table["id"]), _contents(table["digest"]), owner, group, subjects, closed, paraphrases
+        )
 
     def write(self, root: Path) -> None:
         """Write the index to a pool's folder."""
-        contents = pa.array(self.digests.tolist(), pa.binary(digests.ROW.itemsize))
-        columns = {"id": texts.to_arrow(self.ids), "digest": contents, "owner": self.owner}
+        columns = {"id": texts.to_arrow(self.ids), "digest": _column(self.digests), "owner": self.owner}
+        if self.paraphrases is not None:
+            columns["paraphrases"] = _column(self.paraphrases)
         if self.group is not None:
             columns["group"] = self.group
         table = pa.table(columns).replace_schema_metadata({CLOSED: json.dumps(self.closed)})
@@ -127,7 +134,7 @@ class PoolIndex:
             Positions ``(N',)``.
 
         Raises:
-            ReferencesError: if the data is not the pool's data less the erased rows.
+            ReferencesError: if the data is not the pool's data less the erased rows, or has other paraphrases.
         """
         left = np.flatnonzero(self.ids != "")
         at = texts.places(data.ids, self.ids[left])
@@ -144,6 +151,13 @@ class PoolIndex:
                 f"these references were made for other data: row {str(data.ids[changed][0])!r} has changed since "
                 f"({int(changed.sum())} such rows); make new ones"
             )
+        if self.paraphrases is not None:
+            other = self.paraphrases[places] != _paraphrases(data)
+            if other.any():
+                raise ReferencesError(
+                    f"these references were read on other paraphrases: those of row {str(data.ids[other][0])!r} have "
+                    f"changed since ({int(other.sum())} such rows); restore their file, or make new references"
+                )
         lacking = len(left) - len(places)
         if lacking:
             raise ReferencesError(
@@ -165,8 +179,23 @@ class PoolIndex:
     def erase(self, places: Indices, case: str, root: Path) -> None:
         """Take rows off the index for good: neither id nor digest stays. With the same write their case is closed."""
         self.ids[places] = ""
-        self.digests[places] = digests.ERASED
+        for of_rows in (self.digests, *([] if self.paraphrases is None else [self.paraphrases])):
+            of_rows[places] = digests.ERASED
         replace(self, closed=(*self.closed, case)).write(root)
+
+
+def _paraphrases(data: Data) -> np.ndarray:
+    """Return the digests of the rows' paraphrases, ``(N,)``."""
+    if data.paraphrases is None:
+        raise ReferencesError(
+            "these references were read on paraphrased prompts; name their file by paraphrases in [data], or in Python "
+            "by Data.from_texts(..., paraphrases=)"
+        )
+    return data.paraphrases.digests_of(data.row_digests)
+
+
+def _column(contents: np.ndarray) -> pa.Array:
+    return pa.array(contents.tolist(), pa.binary(digests.ROW.itemsize))
 
 
 def _contents(column: pa.ChunkedArray) -> np.ndarray:
