@@ -2,7 +2,10 @@
 
 import copy
 import json
+import pickle
 import shutil
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -132,6 +135,31 @@ def test_the_same_seed_gives_the_same_adapter(base, rows):
     assert reading.mean_loss(first, recipe(base).objective, rows) < reading.mean_loss(
         recipe(base).module(), recipe(base).objective, rows
     )
+
+
+@pytest.mark.parametrize("lora, dtype", [(LORA, "float32"), (LORA, "bfloat16"), (None, "float32")])
+def test_another_process_reads_the_base_from_its_folder(base, rows, lora, dtype, tmp_path):
+    own = recipe(base, lora, **({"dtype": dtype} if lora else {})).module(3)
+    with torch.no_grad():
+        for value in own.parameters():
+            if value.requires_grad:
+                value += 0.01
+    content = pickle.dumps(own)
+    assert len(content) < (60_000 if lora else 10**6) and b"transformers" not in content
+    drawn = torch.random.get_rng_state()
+    other = pickle.loads(content)
+    assert torch.equal(drawn, torch.random.get_rng_state())
+    x, _ = rows.gather(np.arange(4))
+    assert other.training == own.training
+    assert torch.equal(other.eval()(**x), own.eval()(**x))
+    assert [(n, v.dtype, v.requires_grad) for n, v in other.named_parameters()] == [
+        (n, v.dtype, v.requires_grad) for n, v in own.named_parameters()
+    ]
+    (tmp_path / "pickled").write_bytes(content)
+    code = "import pickle, sys; print(type(pickle.load(open(sys.argv[1], 'rb'))).__name__)"
+    arguments = [sys.executable, "-c", code, tmp_path / "pickled"]
+    read = subprocess.run(arguments, check=False, capture_output=True, text=True)
+    assert read.stdout.strip() == type(own).__name__, read.stderr
 
 
 def test_all_weights_may_be_trained(base, rows):

@@ -128,6 +128,20 @@ class Reader(nn.Module):
             switch(*([{"use_reentrant": False}] if mode else []))
         return super().train(mode)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Reader":
+        memo |= {id(value): value for value in self.model.parameters() if not value.requires_grad}  # a base is shared
+        other = self.__class__.__new__(self.__class__)
+        memo[id(self)] = other
+        other.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process reads the base from its folder: neither its weights nor transformers' classes are pickled.
+        return _rebuilt, (self._base, None, "float32", *self._kept())
+
+    def _kept(self) -> tuple[Any, ...]:
+        return self._recompute, self.training, dict(self.trained_state())
+
     def trained_state(self) -> Mapping[str, Tensor]:
         """Return all tensors, by transformers' names."""
         return self.model.state_dict()
@@ -220,12 +234,9 @@ class AdaptedReader(Reader):
         """Return the tensors in an adapter's folder."""
         return model_folders.adapter_tensors(folder, self._base, self._lora, name)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "AdaptedReader":
-        memo |= {id(value): value for value in self.model.parameters() if not value.requires_grad}
-        other = self.__class__.__new__(self.__class__)
-        memo[id(self)] = other
-        other.__dict__ = copy.deepcopy(self.__dict__, memo)
-        return other
+    def __reduce__(self) -> tuple[Any, ...]:
+        dtype = next((str(value.dtype) for value in self.model.parameters() if not value.requires_grad), "")
+        return _rebuilt, (self._base, self._lora, dtype.removeprefix("torch."), *self._kept())
 
 
 def build(base: str, lora: Lora | None, dtype: str = "float32", recompute: bool = False) -> Reader:
@@ -257,3 +268,13 @@ def build(base: str, lora: Lora | None, dtype: str = "float32", recompute: bool 
         if value.requires_grad:
             value.data = value.data.float()
     return AdaptedReader(adapted, base, lora, recompute)
+
+
+def _rebuilt(
+    base: str, lora: Lora | None, dtype: str, recompute: bool, training: bool, state: dict[str, Tensor]
+) -> Reader:
+    """Return a reader as it was pickled; torch's generator is left as it is."""
+    with torch.random.fork_rng(devices=[]):
+        reader = build(base, lora, dtype, recompute)
+    reader.restore(state, "the pickled model")
+    return reader.train(training)
