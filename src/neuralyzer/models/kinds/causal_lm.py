@@ -1,7 +1,7 @@
 """Causal language models from a local Hugging Face folder, trained whole or by LoRA adapters on a frozen base."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,7 +14,7 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError, first_line
 from neuralyzer.models import language, weights
 from neuralyzer.models.capabilities import Capability
-from neuralyzer.models.kinds import answers, bases, model_folders
+from neuralyzer.models.kinds import answers, bases, model_folders, stacked_linear
 from neuralyzer.models.kinds.bases import digest_of, require_base, tokenizer_of
 from neuralyzer.models.kinds.model_folders import Lora
 from neuralyzer.models.kinds.module import Module
@@ -31,7 +31,7 @@ PREFIX = "base_model.model."  # before every name in PEFT's own files
 
 @dataclass(frozen=True)
 class CausalLanguageModel(Module):
-    """The kind of causal language models: gradients and continued training; no stacks, and no gradients row by row.
+    """The kind of causal language models: gradients, continued training, and adapters in a stack; no gradients row by row.
 
     Attributes:
         base: folder of the base.
@@ -43,7 +43,7 @@ class CausalLanguageModel(Module):
 
     name: ClassVar[str] = "causal language model"
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {Capability.GRADIENTS, Capability.CONTINUED, Capability.TOKENS}
+        {Capability.GRADIENTS, Capability.CONTINUED, Capability.STACKED, Capability.TOKENS}
     )
 
     @property
@@ -126,6 +126,14 @@ class Reader(nn.Module):
             switch: Any = next(getattr(self.model, name) for name in names if hasattr(self.model, name))
             switch(*([{"use_reentrant": False}] if mode else []))
         return super().train(mode)
+
+    def unstackable(self) -> str | None:
+        """Return why such models cannot be trained side by side; None of adapters that are plain linear layers."""
+        return stacked_linear.unstackable(self)
+
+    def stacked(self, models: Sequence[nn.Module]) -> nn.Module:
+        """Return one model with the adapters of all ``models`` in stacks, on the base that they share."""
+        return stacked_linear.stacked(models)
 
     def trained_state(self) -> Mapping[str, Tensor]:
         """Return all tensors, by transformers' names."""

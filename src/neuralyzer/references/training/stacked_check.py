@@ -11,6 +11,7 @@ from neuralyzer.data.holding import ArrayRows
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import first_line
 from neuralyzer.models import training
+from neuralyzer.models.kinds.kind import Stackable
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Silent
 from neuralyzer.references.training import stacked
@@ -26,7 +27,8 @@ def obstacle(recipe: Recipe, data: Data) -> str | None:
 
     First the layers and the optimizer are checked (``stacked.obstacle``). Then two members are trained for a few steps
     both ways, in double precision if the module allows it, since padding vectors, hooks, batch statistics and custom
-    optimizers may behave otherwise with stacked weights.
+    optimizers may behave otherwise with stacked weights. Members on a shared base are compared in its own precision: a
+    base may be large, and is not copied.
 
     Args:
         recipe: of the members.
@@ -40,7 +42,8 @@ def obstacle(recipe: Recipe, data: Data) -> str | None:
         return known
     key = (recipe.digest, data.digest)
     if key not in _compared:
-        _compared[key] = _compare(recipe, data)
+        with torch.random.fork_rng(devices=[]):  # for a module that draws random numbers where no layer shows it
+            _compared[key] = _compare(recipe, data)
     return _compared[key]
 
 
@@ -49,25 +52,33 @@ def _compare(recipe: Recipe, data: Data) -> str | None:
     few = replace(recipe, epochs=PASSES, batch_size=batch)
     chosen = np.random.default_rng(0).permutation(len(data))[: 3 * batch]
     kept = [np.arange(2 * batch + part) for part in (max(1, batch // 2), max(1, batch // 4))]
-    for dtype in (torch.float64, torch.float32):
+    if isinstance(recipe.module(), Stackable):
+        tries = [(few, data.select(chosen))]
+    else:
+        tries = [
+            (replace(few, build=_CastBuild(recipe.build, dtype)), _cast_data(data, chosen, dtype))
+            for dtype in (torch.float64, torch.float32)
+        ]
+    for cast, rows in tries:
         try:
-            return _differs(
-                replace(few, build=_CastBuild(recipe.build, dtype)), _cast_data(data, chosen, dtype), kept, dtype
-            )
+            return _differs(cast, rows, kept)
         except RuntimeError as error:  # such as a recurrent layer, or control flow that depends on values
             reason = f"the module cannot be stacked ({first_line(error)})"
     return reason
 
 
-def _differs(recipe: Recipe, data: Data, kept: list[np.ndarray], dtype: torch.dtype) -> str | None:
+def _differs(recipe: Recipe, data: Data, kept: list[np.ndarray]) -> str | None:
     together = stacked.train_stack(recipe, data, kept, [0, 1], Silent())
     for seed, (rows, member) in enumerate(zip(kept, together, strict=True)):
         start, alone = recipe.module(seed), _alone(recipe, data.select(rows), seed)
+        for name, buffer in start.named_buffers():
+            if not torch.equal(buffer, alone.get_buffer(name)):
+                return f"training changes {name}, which members side by side would share"
         for name, initial in start.named_parameters():
             parameters = (alone.get_parameter(name), member.get_parameter(name), initial)
             one, other, was = (parameter.detach() for parameter in parameters)
             moved = max(float((one - was).abs().max()), float((other - was).abs().max()))
-            if moved and _distance(one, other, was) > TOLERANCE[dtype]:
+            if moved and _distance(one, other, was) > TOLERANCE.get(one.dtype, TOLERANCE[torch.float32]):
                 return f"trained side by side, {name} comes out otherwise than trained alone"
     return None
 
