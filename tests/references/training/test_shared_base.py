@@ -162,7 +162,10 @@ def test_portions_have_as_many_rows_of_each_member_and_short_ones_first():
     lengths = torch.tensor([5, 2, 9, 1, 8, 3])
     mask = (torch.arange(9)[None] < lengths[:, None]).long()
     found = shared_base.portions({batches.IDS: mask, batches.MASK: mask}, 2, 20)
-    assert [part.tolist() for part in found] == [[1, 0, 3, 5], [2, 4]]  # two rows of each with 5 tokens at most, then one
+    assert [part.tolist() for part in found] == [
+        [1, 0, 3, 5],
+        [2, 4],
+    ]  # two rows of each with 5 tokens at most, then one
     assert shared_base.portions(torch.zeros(6, 4), 2, 20) == [slice(None)]
 
 

@@ -104,7 +104,7 @@ def timed(
         requested = Backend.PROCESSES
     if not recipe.stepwise:
         return Timing(Backend.PROCESSES, f"processes: {stacked.obstacle(recipe)}", None, None)
-    reason = stacked_check.obstacle(recipe, data)
+    reason = stacked_check.obstacle(recipe, data, execution.placement)
     stack = min(stacked.largest_stack(recipe, data), len(kept))
     steps = 1
     shortest = min(len(rows) for rows in kept)
@@ -192,7 +192,7 @@ def train(
     """
     execution = execution or Execution()
     if backend is Backend.VECTORISED:
-        reason = stacked_check.obstacle(recipe, data)
+        reason = stacked_check.obstacle(recipe, data, execution.placement)
         if reason is not None:
             raise UsageError(f"these references cannot be vectorised: {reason}; use the backend 'processes'")
         yield from stacked.train_stack(recipe, data, kept, seeds, progress, placement=execution.placement)
