@@ -150,7 +150,7 @@ class Made:
         every = np.arange(len(world.data))
         kept = [np.setdiff1d(every, self.jobs[k][1]) for k in todo]
         backend = backends.choose(world.recipe, world.data, kept)[0] if todo else backends.Backend.VECTORISED
-        for chunk in backends.chunks(world.recipe, backend, [len(own) for own in kept]):
+        for chunk in backends.chunks(world.recipe, backend, world.data, [len(own) for own in kept]):
             own = [todo[place] for place in chunk]
             rows, seeds = [kept[place] for place in chunk], [FIRST_SEED + k for k in own]
             trained = backends.train(backend, world.recipe, world.data, rows, seeds, Silent())

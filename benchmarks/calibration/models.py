@@ -102,7 +102,7 @@ class Made:
         backend, why = backends.choose(recipe, data, kept)
         print(f"{self.world.name}: {len(todo)} models and a pool of {self.world.size} to train; {why}", flush=True)
         pool = self.references
-        for chunk in backends.chunks(recipe, backend, [len(job.rows) for job in todo]):
+        for chunk in backends.chunks(recipe, backend, data, [len(job.rows) for job in todo]):
             own = [todo[place] for place in chunk]
             if not own:
                 continue

@@ -194,7 +194,7 @@ def _add_members(
     else:
         assert timing is not None
         backend, why = timing.backend, timing.why
-    chunks = backends.chunks(oracle.recipe, backend, [len(positions) for positions in kept])
+    chunks = backends.chunks(oracle.recipe, backend, oracle.data, [len(positions) for positions in kept])
     _save_array(store.root / "keep.npy", keep)
     grown = head | {
         "size": plan.size, "backend": str(backend), "why": why, "finished": False,

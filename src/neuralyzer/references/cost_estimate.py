@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neuralyzer.data import batches
 from neuralyzer.models import reading, training, weights
+from neuralyzer.models.kinds.kind import Stackable
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references import building
 from neuralyzer.references.measurement import copies
@@ -18,7 +19,7 @@ from neuralyzer.references.measurement.evaluator import units_of
 from neuralyzer.references.signal_values import Indices
 from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
-from neuralyzer.references.training import backends
+from neuralyzer.references.training import backends, stacked
 from neuralyzer.references.training.backends import Backend, Timing
 from neuralyzer.signals.relearned import holdout_rows
 from neuralyzer.signals.relearned_elsewhere import elsewhere
@@ -172,7 +173,9 @@ def _bytes(
     outputs = ((1 + head.get("copies", copies.COPIES if oracle.recipe.augment else 0)) * rows + holdout) * width
     disk = members * (FLOAT * (values + outputs) + kept)
     if timing is None or timing.backend is Backend.VECTORISED:
-        trained = min(members, backends.LARGEST_STACK) * TRAINED_COPIES * whole
+        shared = isinstance(oracle.model, Stackable)  # then the base is held once, whatever the members' number
+        stack = min(members, stacked.largest_stack(oracle.recipe, oracle.data))
+        trained = stack * TRAINED_COPIES * (kept if shared else whole) + shared * whole
     else:
         trained = backends.workers() * (TRAINED_COPIES * whole + INTERPRETER)
     split = (members // 2) * (8 * values + FLOAT * outputs)  # signal values are opened in float64

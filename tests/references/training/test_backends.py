@@ -112,6 +112,13 @@ def test_the_faster_one_is_picked(monkeypatch, stacked, alone, picked):
     assert backends.choose(Recipe(build=mlp, epochs=2, batch_size=8), DATA, KEPT[:1])[0] == picked
 
 
+@pytest.mark.parametrize(("seconds", "steps"), [(1.0, 2), (0.05, 5), (1e-4, 30)])
+def test_large_models_are_timed_by_few_steps(monkeypatch, seconds, steps):
+    monkeypatch.setattr(backends, "_seconds", lambda work, threads=None: seconds)
+    timing = backends.timed(Recipe(build=mlp, epochs=2, batch_size=8), DATA, KEPT)
+    assert timing.single == seconds / steps
+
+
 @pytest.mark.parametrize("build", [mlp, normed, dropping], ids=["plain", "BatchNorm", "dropout"])
 def test_processes_make_what_the_loop_makes(build):
     # not Adam: it blows up the rounding errors that are all the gradient of a bias before BatchNorm
@@ -134,7 +141,7 @@ def test_processes_that_are_stopped_say_nothing():
 
 def test_chunks():
     recipe = Recipe(build=mlp, batch_size=8)
-    assert backends.chunks(recipe, Backend.PROCESSES, [40, 8, 40]) == [[0, 1, 2]]
-    assert backends.chunks(recipe, Backend.VECTORISED, [40, 8, 40]) == [[1], [0, 2]]
-    many = backends.chunks(recipe, Backend.VECTORISED, [40] * 70)
+    assert backends.chunks(recipe, Backend.PROCESSES, DATA, [40, 8, 40]) == [[0, 1, 2]]
+    assert backends.chunks(recipe, Backend.VECTORISED, DATA, [40, 8, 40]) == [[1], [0, 2]]
+    many = backends.chunks(recipe, Backend.VECTORISED, DATA, [40] * 70)
     assert [len(chunk) for chunk in many] == [64, 6] and np.concatenate(many).tolist() == list(range(70))

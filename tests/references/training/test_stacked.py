@@ -91,6 +91,11 @@ def test_a_schedule():
     check(Recipe(build=mlp, optimizer=sgd, schedule=cosine, epochs=5, batch_size=8))
 
 
+@pytest.mark.parametrize("clip", [0.02, 0.3])
+def test_each_member_is_clipped_by_itself(clip):
+    check(Recipe(build=mlp, optimizer=sgd, clip=clip, epochs=5, batch_size=8))
+
+
 def test_convolutions_and_norms():
     check(Recipe(build=conv, optimizer=adamw, epochs=3, batch_size=8), IMAGES)
 

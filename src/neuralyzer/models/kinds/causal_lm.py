@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,7 +15,7 @@ from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError, first_line
 from neuralyzer.models import language, weights
 from neuralyzer.models.capabilities import Capability
-from neuralyzer.models.kinds import answers, bases, model_folders
+from neuralyzer.models.kinds import answers, bases, model_folders, stacked_linear
 from neuralyzer.models.kinds.bases import digest_of, require_base, tokenizer_of
 from neuralyzer.models.kinds.model_folders import Lora
 from neuralyzer.models.kinds.module import Module
@@ -32,7 +32,7 @@ PREFIX = "base_model.model."  # before every name in PEFT's own files
 
 @dataclass(frozen=True)
 class CausalLanguageModel(Module):
-    """The kind of causal language models: gradients and continued training; no stacks, and no gradients row by row.
+    """The kind of causal language models: gradients, continued training, and adapters in a stack; no gradients row by row.
 
     Attributes:
         base: folder of the base.
@@ -44,7 +44,7 @@ class CausalLanguageModel(Module):
 
     name: ClassVar[str] = "causal language model"
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {Capability.GRADIENTS, Capability.CONTINUED, Capability.TOKENS}
+        {Capability.GRADIENTS, Capability.CONTINUED, Capability.STACKED, Capability.TOKENS}
     )
 
     @property
@@ -129,7 +129,6 @@ class Reader(nn.Module):
         return super().train(mode)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Reader":
-        memo |= {id(value): value for value in self.model.parameters() if not value.requires_grad}  # a base is shared
         other = self.__class__.__new__(self.__class__)
         memo[id(self)] = other
         other.__dict__ = copy.deepcopy(self.__dict__, memo)
@@ -141,6 +140,14 @@ class Reader(nn.Module):
 
     def _kept(self) -> tuple[Any, ...]:
         return self._recompute, self.training, dict(self.trained_state())
+
+    def unstackable(self) -> str | None:
+        """Return why such models cannot be trained side by side; None of adapters that are plain linear layers."""
+        return stacked_linear.unstackable(self)
+
+    def stacked(self, models: Sequence[nn.Module]) -> nn.Module:
+        """Return one model with the adapters of all ``models`` in stacks, on the base that they share."""
+        return stacked_linear.stacked(models)
 
     def trained_state(self) -> Mapping[str, Tensor]:
         """Return all tensors, by transformers' names."""
@@ -233,6 +240,10 @@ class AdaptedReader(Reader):
     def read_folder(self, folder: Path, name: str) -> dict[str, Tensor]:
         """Return the tensors in an adapter's folder."""
         return model_folders.adapter_tensors(folder, self._base, self._lora, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Reader":
+        memo |= {id(value): value for value in self.model.parameters() if not value.requires_grad}
+        return super().__deepcopy__(memo)
 
     def __reduce__(self) -> tuple[Any, ...]:
         dtype = next((str(value.dtype) for value in self.model.parameters() if not value.requires_grad), "")

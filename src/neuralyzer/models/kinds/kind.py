@@ -1,6 +1,6 @@
 """The protocol of a kind of model: how its models are made and trained, and what can be done with them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -110,6 +110,25 @@ class Selective(Protocol):
 
         Raises:
             UsageError: if it cannot read one.
+        """
+
+
+@runtime_checkable
+class Stackable(Protocol):
+    """A model that says itself how several of its recipe are trained side by side; others are stacked by ``vmap``."""
+
+    def unstackable(self) -> str | None:
+        """Return why models such as this one cannot be trained side by side; None where they can."""
+
+    def stacked(self, models: Sequence[nn.Module]) -> nn.Module:
+        """Return one model of several.
+
+        Args:
+            models: ``M`` of the recipe, for which ``unstackable`` is None.
+
+        Returns:
+            A model that computes as each of them on its own rows. It is called on rows ``(M n, ...)``, ``n`` of each model
+            in turn. Its trained parameters have the names of theirs, in their order, and are stacked ``(M, ...)``.
         """
 
 

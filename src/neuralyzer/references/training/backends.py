@@ -1,5 +1,6 @@
 """The choice of the backend that trains members: by a short timing on this machine, kept in the pool's description."""
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +19,8 @@ from neuralyzer.progress import Progress, Silent
 from neuralyzer.references.training import processes, stacked, stacked_check
 from neuralyzer.references.training.processes import Engine, Execution
 
-TIMED_STEPS = 30  # optimizer steps of a timing
-LARGEST_STACK = 64  # members; a larger stack is hardly faster, and a kill loses all of its work
+TIMED_STEPS, FEWEST_STEPS = 30, 2  # optimizer steps of a timing
+TIMED_SECONDS = 0.25  # of a timing of one model, so that a pool of large models is not timed for minutes. Chosen
 
 
 class Backend(StrEnum):
@@ -103,38 +104,39 @@ def timed(
         requested = Backend.PROCESSES
     if not recipe.stepwise:
         return Timing(Backend.PROCESSES, f"processes: {stacked.obstacle(recipe)}", None, None)
-    stack = min(LARGEST_STACK, len(kept))
+    reason = stacked_check.obstacle(recipe, data, execution.placement)
+    stack = min(stacked.largest_stack(recipe, data), len(kept))
+    steps = 1
     shortest = min(len(rows) for rows in kept)
     sample = [rows[:shortest] for rows in kept[:stack]]
 
     def together() -> None:
-        stacked.train_stack(recipe, data, sample, list(range(stack)), Silent(), TIMED_STEPS, execution.placement)
+        stacked.train_stack(recipe, data, sample, list(range(stack)), Silent(), steps, execution.placement)
 
     def alone() -> None:
         module = recipe.module(0).to(execution.placement.device)
         optimizer = recipe.optimizer(training.trainable(module))
-        steps = list(training.order(shortest, 1 + TIMED_STEPS * recipe.batch_size // shortest, recipe.batch_size, 0))
-        taken = training.run_steps(
-            recipe, module, optimizer, data, iter(steps[:TIMED_STEPS]), 0, placement=execution.placement
-        )
+        order = training.order(shortest, 1 + steps * recipe.batch_size // shortest, recipe.batch_size, 0)
+        few = itertools.islice(order, steps)
+        taken = training.run_steps(recipe, module, optimizer, data, few, 0, placement=execution.placement)
         for _ in taken:
             pass
 
-    reason = stacked_check.obstacle(recipe, data)
+    steps = max(FEWEST_STEPS, min(TIMED_STEPS, int(TIMED_SECONDS / _seconds(alone))))
     # A worker has one thread, so that is how it is timed; a training alone has what torch gives it.
-    single = _seconds(alone) / TIMED_STEPS
+    single = _seconds(alone) / steps
     spread = _seconds(alone, threads=1) / workers(execution)
     if reason is not None:
-        return Timing(Backend.PROCESSES, f"processes: {reason}", spread / TIMED_STEPS, single)
+        return Timing(Backend.PROCESSES, f"processes: {reason}", spread / steps, single)
     together_seconds = _seconds(together) / stack
     faster = requested or (Backend.VECTORISED if together_seconds <= spread else Backend.PROCESSES)
-    seconds = (together_seconds if faster is Backend.VECTORISED else spread) / TIMED_STEPS
+    seconds = (together_seconds if faster is Backend.VECTORISED else spread) / steps
     if requested is not None:
         return Timing(requested, f"{requested}: asked for", seconds, single)
     return Timing(
         faster,
-        f"{faster}: {1000 * together_seconds / TIMED_STEPS:.2f} ms a member's step stacked {stack} at a time, "
-        f"{1000 * spread / TIMED_STEPS:.2f} ms in {workers(execution)} processes",
+        f"{faster}: {1000 * together_seconds / steps:.2f} ms a member's step stacked {stack} at a time, "
+        f"{1000 * spread / steps:.2f} ms in {workers(execution)} processes",
         seconds,
         single,
     )
@@ -152,10 +154,10 @@ def _seconds(work: Callable[[], None], threads: int | None = None) -> float:
         torch.set_num_threads(before)
 
 
-def chunks(recipe: Recipe, backend: Backend, kept: Sequence[int]) -> list[list[int]]:
+def chunks(recipe: Recipe, backend: Backend, data: Data, kept: Sequence[int]) -> list[list[int]]:
     """Return the members that are trained together; after a kill, a whole chunk is trained again."""
     if backend is Backend.VECTORISED:
-        return stacked.stacks(recipe, kept, LARGEST_STACK)
+        return stacked.stacks(recipe, kept, stacked.largest_stack(recipe, data))
     return [list(range(len(kept)))]
 
 
@@ -190,7 +192,7 @@ def train(
     """
     execution = execution or Execution()
     if backend is Backend.VECTORISED:
-        reason = stacked_check.obstacle(recipe, data)
+        reason = stacked_check.obstacle(recipe, data, execution.placement)
         if reason is not None:
             raise UsageError(f"these references cannot be vectorised: {reason}; use the backend 'processes'")
         yield from stacked.train_stack(recipe, data, kept, seeds, progress, placement=execution.placement)

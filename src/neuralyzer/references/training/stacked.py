@@ -1,34 +1,60 @@
-"""The training of members in a stack: their weights are stacked, and one ``vmap`` step trains all.
+"""The training of members in a stack: their weights are stacked, and one step trains all.
 
-Each member is trained as if it were alone, with its own initial weights, order of rows and batch sizes. Only members
-with equally many steps per epoch share a stack, so that no member waits for others (decision 3).
+Each member is trained as if it were alone, with its own initial weights, order of rows, batch sizes and clipping. Only
+members with equally many steps per epoch share a stack, so that no member waits for others (decision 3). A model may
+say itself how it is stacked (``shared_base``, decision 40); others are stacked by ``vmap`` (``vmapped``).
 """
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
-from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import stack_module_state, vmap
 
-from neuralyzer.data import batches
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import NotFiniteError
 from neuralyzer.models import training
 from neuralyzer.models.capabilities import Capability
+from neuralyzer.models.kinds.kind import Stackable
 from neuralyzer.models.placement import CPU, Placement
-from neuralyzer.models.reading import called
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Progress
-from neuralyzer.references.training.traced import Gradients
+from neuralyzer.references.training.shared_base import SharedBase, most_members
+from neuralyzer.references.training.vmapped import Vmapped
+
+LARGEST_STACK = 64  # members; a larger stack is hardly faster, and a kill loses all of its work
 
 # Optimizers whose update of an element depends on no other element, so that stacking parameters does not change it.
 ELEMENTWISE = {"SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "ASGD", "Rprop"}
 STOCHASTIC = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
+
+
+class Stack(Protocol):
+    """Members that are trained as one.
+
+    Attributes:
+        trained: their trained parameters, stacked ``(M, ...)``, in the order that a member has them in.
+    """
+
+    trained: list[Tensor]
+
+    def backward(self, x: Inputs, y: Tensor, weight: Tensor) -> Tensor:
+        """Give each trained parameter, which has no gradient yet, that of its member's loss.
+
+        Args:
+            x: rows ``(M B, ...)``, ``B`` of each member in turn.
+            y: targets ``(M B, ...)``.
+            weight: of each row in its member's loss ``(M, B)``.
+
+        Returns:
+            Each member's loss ``(M,)``.
+        """
+
+    def write(self) -> None:
+        """Write what was learned into the members."""
 
 
 def obstacle(recipe: Recipe) -> str | None:
@@ -39,13 +65,16 @@ def obstacle(recipe: Recipe) -> str | None:
         return "the recipe has its own training code"
     if recipe.augment is not None:
         return "the recipe augments each batch"
-    for name, does in (("clip", "clips gradients"), ("average", "averages its weights")):
-        if getattr(recipe, name) is not None:
-            return f"the recipe {does}"
+    if recipe.average is not None:
+        return "the recipe averages its weights"
     if recipe.precision != "float32":
         return "the recipe computes in mixed precision"
     module = recipe.module()
-    if any(True for _ in module.buffers()):
+    reason = module.unstackable() if isinstance(module, Stackable) else None
+    if reason is not None:
+        return reason
+    # A shared base may have some; stacked_check sees whether training changes them.
+    if not isinstance(module, Stackable) and any(True for _ in module.buffers()):
         return "the module has buffers, such as BatchNorm's"
     if any(isinstance(layer, STOCHASTIC) and getattr(layer, "p", 1) > 0 for layer in module.modules()):
         return "the module draws random numbers, such as dropout's"
@@ -67,6 +96,11 @@ def _treatment(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -
         ([place[id(p)] for p in group["params"]], repr({key: group[key] for key in group if key != "params"}))
         for group in optimizer.param_groups
     ]
+
+
+def largest_stack(recipe: Recipe, data: Data) -> int:
+    """Return how many members a stack of the recipe's may have."""
+    return min(LARGEST_STACK, most_members(recipe, data)) if isinstance(recipe.module(), Stackable) else LARGEST_STACK
 
 
 def stacks(recipe: Recipe, kept: Sequence[int], largest: int) -> list[list[int]]:
@@ -117,43 +151,19 @@ def train_stack(
         NotFiniteError: if a member's loss is NaN or infinite.
     """
     modules = [recipe.module(seed) for seed in seeds]
-    state, _ = stack_module_state(modules)
-    trained = {name for name, parameter in modules[0].named_parameters() if parameter.requires_grad}
-    # Matrices are kept as (inputs, outputs), the layout of their products and gradients: saves one copy per step.
-    leaves = {
-        name: _transposed(value.detach()).contiguous().to(placement.device).requires_grad_(name in trained)
-        for name, value in state.items()
-    }
-    learning = {name: leaf for name, leaf in leaves.items() if name in trained}
-    frozen = {name: leaf for name, leaf in leaves.items() if name not in trained}
-    optimizer = recipe.optimizer(list(learning.values()))
-    total = training.steps_of(recipe, len(kept[0]))
-    schedule = None if recipe.schedule is None else recipe.schedule(optimizer, total)
-    skeleton = copy.deepcopy(modules[0]).to(placement.device).train()
-    objective = recipe.objective
-
-    def losses(parameters: dict[str, Tensor], x: Inputs, y: Tensor, weight: Tensor) -> Tensor:
-        with placement.computing():
-            by_row = objective.losses(objective.outputs(called(skeleton, parameters), x), y)
-        return (by_row * weight.to(by_row.dtype)).sum()
-
-    def stacked(parameters: dict[str, Tensor], x: Inputs, y: Tensor, weight: Tensor) -> Tensor:
-        return vmap(losses)({name: _transposed(leaf) for name, leaf in parameters.items()}, x, y, weight)
-
-    gradients = Gradients(stacked, skeleton)
+    kind: type[SharedBase | Vmapped] = SharedBase if isinstance(modules[0], Stackable) else Vmapped
+    stack: Stack = kind(recipe, modules, placement)
+    optimizer = recipe.optimizer(stack.trained)
+    schedule = None if recipe.schedule is None else recipe.schedule(optimizer, training.steps_of(recipe, len(kept[0])))
     per_epoch = math.ceil(len(kept[0]) / recipe.batch_size)
     for step, (positions, weight) in enumerate(_batches(recipe, kept, seeds)):
         if step == steps:
             break
         x, y = placement.rows(*data.gather(positions.reshape(-1)))
-        x = batches.mapped(x, partial(_stacked, positions.shape))
-        y = y.reshape(*positions.shape, *y.shape[1:])
         optimizer.zero_grad(set_to_none=True)
-        by_name, loss = gradients(
-            {name: leaf.detach() for name, leaf in learning.items()}, frozen, x, y, weight.to(placement.device)
-        )
-        for name, leaf in learning.items():
-            leaf.grad = by_name[name]
+        loss = stack.backward(x, y, weight.to(placement.device))
+        if recipe.clip is not None:
+            _clip(stack.trained, recipe.clip)
         optimizer.step()
         if schedule is not None:
             schedule.step()
@@ -161,21 +171,17 @@ def train_stack(
             if not torch.isfinite(loss).all():
                 raise NotFiniteError(f"a reference's training loss is not finite after {step + 1} steps")
             progress.advance(len(kept))
-    with torch.no_grad():
-        for index, module in enumerate(modules):
-            for name, parameter in module.named_parameters():
-                parameter.copy_(_transposed(leaves[name])[index])
+    stack.write()
     return [module.eval() for module in modules]
 
 
-def _stacked(shape: tuple[int, ...], rows: Tensor) -> Tensor:
-    """Reshape rows ``(M B, ...)`` to ``(M, B, ...)``."""
-    return rows.reshape(*shape, *rows.shape[1:])
-
-
-def _transposed(value: Tensor) -> Tensor:
-    """Transpose stacked matrices and leave other tensors as they are; the function is its own inverse."""
-    return value.transpose(1, 2) if value.ndim == 3 else value
+def _clip(parameters: Sequence[Tensor], largest: float) -> None:
+    """Scale each member's gradient to the largest norm, as ``clip_grad_norm_`` does for a member alone."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+    scale = (largest / (norms + 1e-6)).clamp(max=1)
+    for gradient in gradients:
+        gradient.mul_(scale.reshape(-1, *[1] * (gradient.ndim - 1)))
 
 
 def _batches(recipe: Recipe, kept: Sequence[np.ndarray], seeds: Sequence[int]) -> Iterator[tuple[np.ndarray, Tensor]]:

@@ -11,6 +11,8 @@ from neuralyzer.data.holding import ArrayRows
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import first_line
 from neuralyzer.models import training
+from neuralyzer.models.kinds.kind import Stackable
+from neuralyzer.models.placement import CPU, Placement
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.progress import Silent
 from neuralyzer.references.training import stacked
@@ -21,16 +23,18 @@ TOLERANCE = {torch.float64: 1e-6, torch.float32: 0.05}  # of the distance that t
 _compared: dict[tuple[str, str], str | None] = {}
 
 
-def obstacle(recipe: Recipe, data: Data) -> str | None:
+def obstacle(recipe: Recipe, data: Data, placement: Placement = CPU) -> str | None:
     """Return why a recipe's members cannot be trained in a stack; None where they can.
 
     First the layers and the optimizer are checked (``stacked.obstacle``). Then two members are trained for a few steps
     both ways, in double precision if the module allows it, since padding vectors, hooks, batch statistics and custom
-    optimizers may behave otherwise with stacked weights.
+    optimizers may behave otherwise with stacked weights. Members on a shared base are compared in its own precision, and
+    where they will be trained: a base may be large.
 
     Args:
         recipe: of the members.
         data: their rows.
+        placement: whose device members on a shared base are compared on.
 
     Returns:
         A reason, or None.
@@ -40,45 +44,54 @@ def obstacle(recipe: Recipe, data: Data) -> str | None:
         return known
     key = (recipe.digest, data.digest)
     if key not in _compared:
-        _compared[key] = _compare(recipe, data)
+        with torch.random.fork_rng(devices=[]):  # for a module that draws random numbers where no layer shows it
+            _compared[key] = _compare(recipe, data, Placement(placement.device))
     return _compared[key]
 
 
-def _compare(recipe: Recipe, data: Data) -> str | None:
+def _compare(recipe: Recipe, data: Data, placement: Placement) -> str | None:
     batch = min(recipe.batch_size, max(1, len(data) // 3))
     few = replace(recipe, epochs=PASSES, batch_size=batch)
     chosen = np.random.default_rng(0).permutation(len(data))[: 3 * batch]
     kept = [np.arange(2 * batch + part) for part in (max(1, batch // 2), max(1, batch // 4))]
-    for dtype in (torch.float64, torch.float32):
+    if isinstance(recipe.module(), Stackable):
+        tries = [(few, data.select(chosen), placement)]
+    else:
+        tries = [
+            (replace(few, build=_CastBuild(recipe.build, dtype)), _cast_data(data, chosen, dtype), CPU)
+            for dtype in (torch.float64, torch.float32)
+        ]
+    for cast, rows, place in tries:
         try:
-            return _differs(
-                replace(few, build=_CastBuild(recipe.build, dtype)), _cast_data(data, chosen, dtype), kept, dtype
-            )
+            return _differs(cast, rows, kept, place)
         except RuntimeError as error:  # such as a recurrent layer, or control flow that depends on values
             reason = f"the module cannot be stacked ({first_line(error)})"
     return reason
 
 
-def _differs(recipe: Recipe, data: Data, kept: list[np.ndarray], dtype: torch.dtype) -> str | None:
-    together = stacked.train_stack(recipe, data, kept, [0, 1], Silent())
+def _differs(recipe: Recipe, data: Data, kept: list[np.ndarray], placement: Placement) -> str | None:
+    together = stacked.train_stack(recipe, data, kept, [0, 1], Silent(), placement=placement)
     for seed, (rows, member) in enumerate(zip(kept, together, strict=True)):
-        start, alone = recipe.module(seed), _alone(recipe, data.select(rows), seed)
+        start, alone = recipe.module(seed), _alone(recipe, data.select(rows), seed, placement)
+        for name, buffer in start.named_buffers():
+            if not torch.equal(buffer, alone.get_buffer(name)):
+                return f"training changes {name}, which members side by side would share"
         for name, initial in start.named_parameters():
             parameters = (alone.get_parameter(name), member.get_parameter(name), initial)
             one, other, was = (parameter.detach() for parameter in parameters)
             moved = max(float((one - was).abs().max()), float((other - was).abs().max()))
-            if moved and _distance(one, other, was) > TOLERANCE[dtype]:
+            if moved and _distance(one, other, was) > TOLERANCE.get(one.dtype, TOLERANCE[torch.float32]):
                 return f"trained side by side, {name} comes out otherwise than trained alone"
     return None
 
 
-def _alone(recipe: Recipe, data: Data, seed: int) -> nn.Module:
-    module = recipe.module(seed)
+def _alone(recipe: Recipe, data: Data, seed: int, placement: Placement) -> nn.Module:
+    module = recipe.module(seed).to(placement.device)
     optimizer = recipe.optimizer(training.trainable(module))
     steps = training.order(len(data), recipe.epochs, recipe.batch_size, seed)
-    for _ in training.run_steps(recipe, module, optimizer, data, steps, seed):
+    for _ in training.run_steps(recipe, module, optimizer, data, steps, seed, placement=placement):
         pass
-    return module
+    return module.cpu()
 
 
 def _distance(one: Tensor, other: Tensor, was: Tensor) -> float:
