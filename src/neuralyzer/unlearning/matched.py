@@ -1,7 +1,8 @@
 """Fine-tuning on retained rows with forget rows beside them, whose outputs are matched to what they should be."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +19,17 @@ from neuralyzer.unlearning.method import Passes
 from neuralyzer.unlearning.targets import Targets
 from neuralyzer.unlearning.task import Task
 
+Descent = Callable[[nn.Module], torch.optim.Optimizer]  # makes the optimizer of a module's trained parameters
+
 MATCHED = 0.5  # matched rows in a batch of fine-tuning for each retained row; both means count the same
 MATCHED_TEXTS = 0.25  # the same of texts, of which each has many tokens
 TEXT_RATE = 0.1  # of texts, as a multiple of the rate: recipes of language models end with a low one (decision 39)
 
 
-def rate_of(task: Task) -> float:
-    """Return the learning rate of matched fine-tuning, as a multiple of the recipe's."""
-    return TEXT_RATE if of_texts(task.objective) else 1.0
+def by_recipe(task: Task, rate: float | None = None) -> Descent:
+    """Return what makes the recipe's optimizer; ``rate`` multiplies its learning rate, by default as fits the rows."""
+    chosen = (TEXT_RATE if of_texts(task.objective) else 1.0) if rate is None else rate
+    return partial(training_loop.optimizer, training_loop.unscheduled(task.oracle.recipe), rate=chosen)
 
 
 def work(task: Task, steps: float) -> Passes:
@@ -35,7 +39,7 @@ def work(task: Task, steps: float) -> Passes:
 
 
 def finetuned(
-    task: Task, module: nn.Module, targets: Targets, steps: int, rate: float, progress: Progress, what: str
+    task: Task, module: nn.Module, targets: Targets, steps: int, make: Descent, progress: Progress, what: str
 ) -> nn.Module:
     """Train a copy on retained rows by their labels, with matched rows beside them.
 
@@ -44,7 +48,7 @@ def finetuned(
         module: where it starts; not changed.
         targets: of the matched rows.
         steps: of training.
-        rate: learning rate, as a multiple of the recipe's.
+        make: returns the optimizer of the copy.
         progress: shown each step.
         what: name of the work in the progress.
 
@@ -54,11 +58,9 @@ def finetuned(
     module = weights.clone(module)
     trained = nn.ParameterList(trainable(module))  # the base of a language model is not averaged, nor copied
     averaged = AveragedModel(trained)
-    recipe = training_loop.unscheduled(task.oracle.recipe)
-    optimizer = training_loop.optimizer(recipe, module, rate)
     progress.start(what, steps)
     for number, _ in enumerate(
-        training_loop.descend(task, module, optimizer, losses(task, module, targets, steps), task.seed)
+        training_loop.descend(task, module, make(module), losses(task, module, targets, steps), task.seed)
     ):
         progress.advance()
         if number >= steps // 2:

@@ -1,7 +1,7 @@
 """The protocol of an unlearning algorithm, with its needs, its work and its expected result."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -41,7 +41,7 @@ class Passes:
         products: products with the curvature, times the rows of each.
         solves: steps of a linear solve, for the cost that does not depend on rows: overhead of a product, and products
             with the EKFAC factors.
-        factorings: computations of the EKFAC factors.
+        factorings: computations of the EKFAC factors, which are kept: two algorithms that need them take one.
         forwards: rows of forward passes in large chunks.
         readings: readings of the residual trace on the tuning split.
     """
@@ -57,7 +57,8 @@ class Passes:
     readings: float = 0
 
     def __add__(self, other: "Passes") -> "Passes":
-        return Passes(*(first + second for first, second in zip(astuple(self), astuple(other), strict=True)))
+        total = Passes(*(first + second for first, second in zip(astuple(self), astuple(other), strict=True)))
+        return replace(total, factorings=max(self.factorings, other.factorings))
 
     def __mul__(self, times: float) -> "Passes":
         return Passes(*(work * times for work in astuple(self)))

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from torch import nn
 
+from neuralyzer.influence.natural_gradient import NaturalGradient
 from neuralyzer.models import reading, training, weights
 from neuralyzer.models.objective import of_texts
 from neuralyzer.progress import Progress, Silent
@@ -16,6 +18,8 @@ from neuralyzer.unlearning.method import Passes, missing_target
 from neuralyzer.unlearning.targets import Targets
 from neuralyzer.unlearning.task import Task
 
+TEXT_DAMPING = 1e-3  # of the natural gradient, as a share of the curvature's largest eigenvalue
+
 
 @dataclass(frozen=True)
 class Repair:
@@ -23,8 +27,9 @@ class Repair:
 
     The defaults were measured in docs/decisions/0012-repair.md; batches are drawn uniformly (0022-uniform-repair.md).
 
-    Of language models, where readings are dear, one round is taken instead, in which the forget rows are matched to
-    members that never saw them (``unlearning.matched``): so no trace returns, and what a step left goes.
+    Of language models, where readings are dear, one round of natural gradient steps is taken instead, in which the
+    forget rows are matched to members that never saw them (``unlearning.matched``): so no trace returns, and what a
+    step left goes.
 
     Attributes:
         rounds: most rounds.
@@ -45,7 +50,7 @@ class Repair:
     def passes(self, task: Task) -> Passes:
         """Return the work: its rounds' steps, with the held-back rows and the tuning split read after each."""
         if self._matches(task):
-            return matched.work(task, self._matched_steps(task))
+            return matched.work(task, self._matched_steps(task)) + Passes(factorings=not task.factors_kept)
         steps = self._steps(task)
         return Passes(
             steps=self.rounds * steps, forwards=(self.rounds + 1) * len(task.held_back), readings=self.rounds + 1
@@ -79,8 +84,8 @@ class Repair:
         progress = progress or Silent()
         if self._matches(task):
             targets = Targets.of_references(task).with_lead(task, model)
-            rate = matched.rate_of(task)
-            return matched.finetuned(task, model, targets, self._matched_steps(task), rate, progress, "repair")
+            natural = partial(NaturalGradient, factors=task.factors, damping=TEXT_DAMPING)
+            return matched.finetuned(task, model, targets, self._matched_steps(task), natural, progress, "repair")
         recipe = training_loop.unscheduled(task.oracle.recipe)
         module = reestimated(weights.clone(model), task)
         optimizer = training_loop.optimizer(recipe, module, self.rate)

@@ -137,7 +137,7 @@ def test_fine_tuning_follows_the_chosen_state(task, made_world):
     chosen = catalogue.make("datamodel-matching", epochs=0).unlearn(few)
     targets = Targets.of_references(few).with_lead(few, chosen)
     steps = training_loop.steps(few, len(few.retain), method._schedule(few)[1])
-    own = matched.finetuned(few, chosen, targets, steps, 1.0, datamodel_matching.Silent(), "")
+    own = matched.finetuned(few, chosen, targets, steps, matched.by_recipe(few), datamodel_matching.Silent(), "")
     assert weights.digest(method.unlearn(some(task, made_world, 2))) == weights.digest(own) != weights.digest(chosen)
 
 
@@ -180,7 +180,9 @@ def test_a_loss_has_the_gradient_of_both_parts(task):
 
 def test_weights_are_the_mean_of_the_second_half(task):
     targets, steps = Targets.of_references(task), training_loop.steps(task, len(task.retain), 1)
-    found = matched.finetuned(task, task.model, targets, steps, 1.0, datamodel_matching.Silent(), "")
+    found = matched.finetuned(
+        task, task.model, targets, steps, matched.by_recipe(task), datamodel_matching.Silent(), ""
+    )
     module = weights.clone(task.model)
     optimizer = training_loop.optimizer(training_loop.unscheduled(task.oracle.recipe), module, 1.0)
     seen = [

@@ -126,10 +126,11 @@ class DatamodelMatching:
         reached = self._stepped(task, targets, progress)
         if not epochs:
             return reached
-        rate = matched.rate_of(task) if self.rate is None else self.rate
         updates = training_loop.steps(task, len(task.retain), epochs)
         present = self._present(task, targets, reached)
-        return matched.finetuned(task, reached, present, updates, rate, progress, "matching: fine-tuning")
+        return matched.finetuned(
+            task, reached, present, updates, matched.by_recipe(task, self.rate), progress, "matching: fine-tuning"
+        )
 
     def _targets(self, task: Task) -> Targets:
         """Return the targets where the model stands at first.
