@@ -36,12 +36,12 @@ class Entrant:
     method: str
     settings: dict[str, Any] = field(default_factory=dict)
     searched: int = 0
-    authors: int = 20
+    authors: int = 10
 
 
 ENTRANTS = {
     "retrain": Entrant("retrain", authors=4),
-    "influence": Entrant("influence"),
+    "influence": Entrant("influence", authors=20),
     "finetune": Entrant("finetune"),
     "gradient-ascent": Entrant("gradient-ascent"),
     "npo": Entrant("npo"),
