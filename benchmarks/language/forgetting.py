@@ -45,7 +45,7 @@ ENTRANTS = {
     "finetune": Entrant("finetune"),
     "gradient-ascent": Entrant("gradient-ascent"),
     "npo": Entrant("npo"),
-    "npo, searched": Entrant("npo", searched=12, authors=2),
+    "npo, searched": Entrant("npo", searched=12, authors=1),
     "task-vector": Entrant("task-vector"),
 }
 
