@@ -10,6 +10,7 @@ from torch import nn
 from neuralyzer import _moved
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import UsageError
+from neuralyzer.influence import kept
 from neuralyzer.models.capabilities import OF_OBJECTIVES, Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import replay
@@ -168,6 +169,12 @@ def missing_target(task: Task) -> str | None:
     if task.references is None:
         return "there are no references to aim at"
     return None if task.traceable else "no signal of the references reads these rows, so there is nothing to aim at"
+
+
+def missing_factors(task: Task) -> str | None:
+    """Return why the original's curvature has no factors; None where it has some."""
+    possible = Capability.CURVATURE not in task.capabilities or kept.possible(task.oracle)
+    return None if possible else "no Linear or Conv2d layer of the model has a trained weight of its own to factor"
 
 
 def require_possible(method: Any, task: Task) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from torch import nn
 
+from neuralyzer.influence import kept
 from neuralyzer.influence.natural_gradient import NaturalGradient
 from neuralyzer.models import reading, training, weights
 from neuralyzer.models.objective import of_texts
@@ -50,7 +51,9 @@ class Repair:
     def passes(self, task: Task) -> Passes:
         """Return the work: its rounds' steps, with the held-back rows and the tuning split read after each."""
         if self._matches(task):
-            return matched.work(task, self._matched_steps(task)) + Passes(factorings=not task.factors_kept)
+            return matched.work(task, self._matched_steps(task)) + Passes(
+                factorings=kept.possible(task.oracle) and not task.factors_kept
+            )
         steps = self._steps(task)
         return Passes(
             steps=self.rounds * steps, forwards=(self.rounds + 1) * len(task.held_back), readings=self.rounds + 1
@@ -59,6 +62,12 @@ class Repair:
     def _matches(self, task: Task) -> bool:
         """Return whether forget rows are matched: of texts, where members say what they should be."""
         return of_texts(task.objective) and missing_target(task) is None
+
+    def _descent(self, task: Task) -> matched.Descent:
+        """Return what makes the optimizer of a language model's round; the recipe's where there are no factors."""
+        if kept.possible(task.oracle):
+            return partial(NaturalGradient, factors=task.factors, damping=TEXT_DAMPING)
+        return matched.by_recipe(task)
 
     def _matched_steps(self, task: Task) -> int:
         """Return the training steps of a language model's round."""
@@ -84,8 +93,9 @@ class Repair:
         progress = progress or Silent()
         if self._matches(task):
             targets = Targets.of_references(task).with_lead(task, model)
-            natural = partial(NaturalGradient, factors=task.factors, damping=TEXT_DAMPING)
-            return matched.finetuned(task, model, targets, self._matched_steps(task), natural, progress, "repair")
+            return matched.finetuned(
+                task, model, targets, self._matched_steps(task), self._descent(task), progress, "repair"
+            )
         recipe = training_loop.unscheduled(task.oracle.recipe)
         module = reestimated(weights.clone(model), task)
         optimizer = training_loop.optimizer(recipe, module, self.rate)

@@ -168,6 +168,16 @@ def test_all_weights_may_be_trained(base, rows):
     assert own.digest != recipe(base).digest and set(weights.state(module)) == set(module.model.state_dict())
 
 
+@pytest.mark.parametrize("lora", [LORA, None])
+def test_influence_says_where_no_layer_has_factors(base, rows, lora):
+    """GPT-2's own layers are no Linear ones; its adapters are."""
+    oracle = nz.TrainedModel.fit(recipe(base, lora, epochs=1), rows)
+    task = Task(oracle, nz.ErasureRequest(subjects=[rows.subjects[0]]))
+    lacking = lora is None and "gpt2" in oracle.model.model.config.model_type
+    reason = catalogue.make("influence").obstacle(task)
+    assert (reason is not None) == lacking and (not lacking or "weight of its own" in reason)
+
+
 def test_what_a_plan_says(llama, tmp_path):
     tokenizer = causal_lm.tokenizer_of(llama)
     data, holdout = (

@@ -16,7 +16,7 @@ from neuralyzer.models.capabilities import Capability
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import matched, training_loop
 from neuralyzer.unlearning.batch_statistics import reestimated
-from neuralyzer.unlearning.method import Expectation, Need, Passes, missing_target
+from neuralyzer.unlearning.method import Expectation, Need, Passes, missing_factors, missing_target
 from neuralyzer.unlearning.targets import Targets, round_size
 from neuralyzer.unlearning.task import Task
 from neuralyzer.unlearning.tuner import ENOUGH, Tuner
@@ -83,8 +83,8 @@ class DatamodelMatching:
             raise UsageError(f"source is {self.source!r}; it must be {REFERENCES} or {INFLUENCE}")
 
     def obstacle(self, task: Task) -> str | None:
-        """Return why the method cannot work on this task: only references can be missing."""
-        return missing_target(task) if self.source == REFERENCES else None
+        """Return why the method cannot work on this task: references or the curvature's factors can be missing."""
+        return (missing_target(task) if self.source == REFERENCES else None) or missing_factors(task)
 
     def passes(self, task: Task) -> Passes:
         """Return the factors, the steps with one doubling and an evaluation each, and the fine-tuning.

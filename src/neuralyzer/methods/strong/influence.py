@@ -12,7 +12,7 @@ from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.objective import of_texts
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.signals.relearned import HOLDOUT_TEXTS
-from neuralyzer.unlearning.method import Expectation, Need, Passes
+from neuralyzer.unlearning.method import Expectation, Need, Passes, missing_factors
 from neuralyzer.unlearning.targets import margin_trace
 from neuralyzer.unlearning.task import Task
 from neuralyzer.unlearning.tuner import Tuner, geometric_neighbours
@@ -61,6 +61,10 @@ class Influence:
     )
     expected: ClassVar[Expectation] = Expectation(trace=0.06, utility_loss=-0.004)
     repaired: ClassVar[bool] = True
+
+    def obstacle(self, task: Task) -> str | None:
+        """Return why the method cannot work on texts without the curvature's factors; None where it can."""
+        return missing_factors(task) if of_texts(task.objective) else None
 
     def passes(self, task: Task) -> Passes:
         """Return the work: one gradient, the products, and for each trial a reading of the trace and of the losses."""
