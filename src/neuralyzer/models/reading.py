@@ -42,12 +42,17 @@ def outputs(module: nn.Module, objective: Outputs, x: Inputs, chunk: int = CHUNK
     module.eval()
     if isinstance(x, Tensor) and x.ndim == 4:  # channels last makes convolutions on processors twice as fast
         x, chunk = x.contiguous(memory_format=torch.channels_last), min(chunk, IMAGE_CHUNK)
-    x, back = batches.by_length(x)  # texts of a length together have little padding
-    result = torch.cat([objective.outputs(module, part) for part in batches.chunked(x, chunk)])
-    result = result if back is None else result[back]
+    result = in_portions(module, objective, x, chunk)
     if not torch.isfinite(result).all():
         raise NotFiniteError("the model gives NaN or infinite outputs; it cannot be judged")
     return result
+
+
+def in_portions(module: nn.Module, objective: Outputs, x: Inputs, chunk: int) -> Tensor:
+    """Return the outputs ``(N, C)`` of at most ``chunk`` rows at a time; texts of a length together have little padding."""
+    x, back = batches.by_length(x)
+    result = torch.cat([objective.outputs(module, part) for part in batches.chunked(x, chunk)])
+    return result if back is None else result[back]
 
 
 def mean_loss(module: nn.Module, objective: Objective, data: Data) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from neuralyzer.data import batches
-from neuralyzer.models import weights
+from neuralyzer.models import reading, weights
 from neuralyzer.models.objective import matchable, of_texts
 from neuralyzer.models.training import trainable
 from neuralyzer.progress import Progress
@@ -84,7 +84,8 @@ def losses(task: Task, module: nn.Module, targets: Targets, steps: int) -> Itera
     retained = training_loop.batches(recipe, module, task.retain, epochs, task.seed)
     for _, (x, y) in zip(range(steps), retained, strict=False):
         matched_x, target = next(drawn)
-        outputs = objective.outputs(module, batches.join([x, matched_x]))
+        together = batches.join([x, matched_x])
+        outputs = reading.in_portions(module, objective, together, batches.count(together))
         kept, matched = outputs[: len(y)], outputs[len(y) :]
         # the mismatch is a gradient by outputs: the product has it as its own
         mismatch = (matched * objective.mismatch(matched.detach(), target)).sum(1)
