@@ -1,12 +1,5 @@
 """What five million rows need: seconds a step and the peak of memory, in one process."""
 
-import argparse
-import json
-import resource
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +7,7 @@ import pyarrow as pa
 import torch
 from pyarrow import parquet
 
-from benchmarks import results
+from benchmarks import in_steps
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.models import training
@@ -29,25 +22,7 @@ GROUP = 500_000  # rows written at once
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--child", type=Path, help="the folder of the data; used by the benchmark itself")
-    parser.add_argument("--fill", action="store_true", help="only make the data in that folder")
-    options = parser.parse_args(argv)
-    if options.child is not None:
-        if options.fill:
-            fill(options.child / "rows.parquet", options.rows)
-        else:
-            print(json.dumps(steps(options.child)))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.large", "--rows", str(options.rows), "--child", folder]
-        # made in a process of its own, for a child's peak begins with what its parent has in memory
-        subprocess.run([*command, "--fill"], check=True)
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        written = (Path(folder) / "rows.parquet").stat().st_size
-    measured = json.loads(done.stdout.splitlines()[-1])
-    results.write("large", {"rows": options.rows, "features": FEATURES, "file_bytes": written, **measured})
+    in_steps.run(argv, __doc__, "large", 5_000_000, "rows.parquet", fill, steps, features=FEATURES)
 
 
 def fill(path: Path, rows: int) -> None:
@@ -71,15 +46,8 @@ def fill(path: Path, rows: int) -> None:
 
 def steps(folder: Path) -> dict[str, object]:
     """Each step in turn, with the peak of memory after it."""
-    found: dict[str, dict[str, float]] = {}
-    began = time.perf_counter()
-
-    def note(name: str) -> None:
-        nonlocal began
-        found[name] = {"seconds": round(time.perf_counter() - began, 2), "peak_bytes": peak_bytes()}
-        print(name, found[name], file=sys.stderr)
-        began = time.perf_counter()
-
+    noted = in_steps.Steps()
+    note, found = noted.note, noted.found
     workspace = Workspace(folder / "workspace")
     note("import")
     data = Data.from_parquet(folder / "rows.parquet", target="label", subject="customer", id="id")
@@ -98,11 +66,6 @@ def steps(folder: Path) -> dict[str, object]:
         data.gather(order[start : start + 4096])
     note("of that, reading")
     return {"steps": found, "peak_bytes": max(step["peak_bytes"] for step in found.values())}
-
-
-def peak_bytes() -> int:
-    """Return the peak of this process's memory so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
 def _build() -> torch.nn.Module:

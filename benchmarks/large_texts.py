@@ -1,18 +1,12 @@
 """What many rows of text need: seconds a step and the peak of memory, in one process."""
 
-import argparse
 import json
-import subprocess
-import sys
-import tempfile
-import time
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import results
-from benchmarks.large import peak_bytes
+from benchmarks import in_steps
 from neuralyzer.data.rows import Data
 
 MEDIAN, SPREAD, LONGEST = 120, 0.8, 512  # tokens of a row: log-normal, cut at the most that from_texts takes
@@ -32,25 +26,7 @@ class WordTokenizer:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--child", type=Path, help="the folder of the data; used by the benchmark itself")
-    parser.add_argument("--fill", action="store_true", help="only make the data in that folder")
-    options = parser.parse_args(argv)
-    if options.child is not None:
-        if options.fill:
-            fill(options.child / "rows.jsonl", options.rows)
-        else:
-            print(json.dumps(steps(options.child)))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.large_texts", "--rows", str(options.rows), "--child", folder]
-        # made in a process of its own, for a child's peak begins with what its parent has in memory
-        subprocess.run([*command, "--fill"], check=True)
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        written = (Path(folder) / "rows.jsonl").stat().st_size
-    measured = json.loads(done.stdout.splitlines()[-1])
-    results.write("large_texts", {"rows": options.rows, "file_bytes": written, **measured})
+    in_steps.run(argv, __doc__, "large_texts", 1_000_000, "rows.jsonl", fill, steps)
 
 
 def fill(path: Path, rows: int) -> None:
@@ -69,15 +45,8 @@ def fill(path: Path, rows: int) -> None:
 
 def steps(folder: Path) -> dict[str, object]:
     """Each step in turn, with the peak of memory after it."""
-    found: dict[str, dict[str, float]] = {}
-    began = time.perf_counter()
-
-    def note(name: str) -> None:
-        nonlocal began
-        found[name] = {"seconds": round(time.perf_counter() - began, 2), "peak_bytes": peak_bytes()}
-        print(name, found[name], file=sys.stderr)
-        began = time.perf_counter()
-
+    noted = in_steps.Steps()
+    note, found = noted.note, noted.found
     note("import")
     data = Data.from_texts(folder / "rows.jsonl", WordTokenizer(), subject="customer", id="id", max_length=LONGEST)
     note("open")
@@ -88,7 +57,7 @@ def steps(folder: Path) -> dict[str, object]:
     assert data.digest
     note("digest")
     tokens = int(data.y.sum())
-    return {"steps": found, "answer_tokens": tokens, "digest": data.digest, "peak_bytes": peak_bytes()}
+    return {"steps": found, "answer_tokens": tokens, "digest": data.digest, "peak_bytes": in_steps.peak_bytes()}
 
 
 if __name__ == "__main__":

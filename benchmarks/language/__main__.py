@@ -21,7 +21,6 @@ from benchmarks.language.worlds import World
 
 SECONDS = 45  # of a training on an idle core, from which the cost is said
 FORGETTING = "lora"  # the setting in which algorithms are compared
-ASKED = 20  # authors that each algorithm forgets
 Bench = Callable[[str], tuple[World, Made]]
 
 
@@ -50,11 +49,12 @@ def forgotten(bench: Bench, names: list[str]) -> dict[str, Any]:
     world, made = bench(FORGETTING)
     seconds = forgetting.retraining_seconds(made)
     found: dict[str, list[dict[str, Any]]] = {}
-    for place, author in enumerate(world.authors[0][:ASKED]):
+    asked = max(entrant.authors for entrant in forgetting.ENTRANTS.values())
+    for place, author in enumerate(world.authors[0][:asked]):
         for name, entrant in forgetting.ENTRANTS.items():
             if place < entrant.authors:
                 found.setdefault(name, []).append(forgetting.attempt(world, made, (author,), name))
-        print(f"{place + 1} of {ASKED} authors", flush=True)
+        print(f"{place + 1} of {asked} authors", flush=True)
     tables = {name: forgetting.table(own, seconds) for name, own in found.items()}
     return {"seconds of a training": seconds, "algorithms": tables}
 

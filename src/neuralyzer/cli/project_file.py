@@ -27,14 +27,9 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     },
     "report": {"organisation": TEXT, "model": TEXT},
 }  # fmt: skip
-OF_TEXTS = {
-    "prompt",
-    "completion",
-    "prompt_format",
-    "max_length",
-    "paraphrases",
-}  # keys of [data] that go with tokenizer
-OF_TABLES = {"target", "features", "classes", "tokens", "transform"}  # and those that do not
+# Keys of [data] that go with tokenizer, and those that do not.
+OF_TEXTS = {"prompt", "completion", "prompt_format", "max_length", "paraphrases"}
+OF_TABLES = {"target", "features", "classes", "tokens", "transform"}
 # Tables within [data]: the keys that they must have, and those that they may have.
 WITHIN = {
     "subject_table": ({"path", "key", "subject"}, {"separator", "encoding"}),

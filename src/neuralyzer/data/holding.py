@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -131,10 +131,27 @@ class TableRows:
         return {name: value for name, value in self.__dict__.items() if name != "_whole"}
 
 
-class MappedRows:
+class Mapped:
+    """What is read from a mapped file. Another process maps the file anew: views would be pickled with all content."""
+
+    _views: ClassVar[str]  # attribute that has them
+
+    def _map(self) -> None:
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != self._views}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._map()
+
+
+class MappedRows(Mapped):
     """Rows whose features are in a temporary file, which is deleted with the process; targets are in memory."""
 
     on_disk = True
+    _views = "_x"
 
     def __init__(self, spool: "Spool", y: Tensor, unchanged: Callable[[], None]) -> None:
         self._spool, self.y, self._unchanged = spool, y, unchanged
@@ -150,14 +167,6 @@ class MappedRows:
 
     def _map(self) -> None:
         self._x = np.memmap(self._spool.path, self._spool.dtype, mode="r", shape=(len(self.y), *self._spool.shape))
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Another process maps the same file; a memmap would be pickled with all of its content.
-        return {name: value for name, value in self.__dict__.items() if name != "_x"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._map()
 
 
 class TemporaryFolder:

@@ -19,6 +19,7 @@ from neuralyzer.workspace import digests
 
 COLUMN = "paraphrase"  # of a file of paraphrases
 CHUNK = 1024  # rows that are read at once
+HOW = "name their file by paraphrases in [data], or in Python by Data.from_texts(..., paraphrases=)"
 NONE = np.empty(0, np.int64)
 
 

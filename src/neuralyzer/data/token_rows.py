@@ -4,7 +4,6 @@ The file is deliberately no cache: what outlives the process would be one more c
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neuralyzer.data import batches
-from neuralyzer.data.holding import TemporaryFolder, no_space
+from neuralyzer.data.holding import Mapped, TemporaryFolder, no_space
 from neuralyzer.errors import StorageError, UsageError
 
 SCHEMA = pa.schema([(batches.IDS, pa.list_(pa.int32())), (batches.TARGETS, pa.list_(pa.int8()))])
@@ -21,13 +20,14 @@ LARGEST = np.iinfo(np.int32).max  # token
 TokenRow = tuple[Sequence[int], Sequence[int]]  # the tokens, and 1 for each that is a target
 
 
-class TokenRows:
+class TokenRows(Mapped):
     """Rows of tokens and target marks, read by position as a padded batch; a row's target is how many it has to learn.
 
     They take five bytes a token on the disk. In memory, a row takes the four bytes of its target.
     """
 
     on_disk = True
+    _views = "_parts"
 
     def __init__(self, folder: TemporaryFolder, y: Tensor) -> None:
         self._folder, self.y = folder, y
@@ -77,14 +77,6 @@ class TokenRows:
             (ids.offsets.to_numpy(), ids.values.to_numpy(), marks.values.to_numpy()) for ids, marks in columns
         ]
         self._firsts = np.cumsum([0, *map(len, parts)])[:-1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Another process maps the same file; the views would be pickled with all of its content.
-        return {name: value for name, value in self.__dict__.items() if name != "_parts"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._map()
 
 
 class TokenWriter:

@@ -8,6 +8,7 @@ from torch import nn
 from neuralyzer.influence.curvature import Parameters
 from neuralyzer.influence.ekfac import Ekfac
 
+DAMPING = 1e-3  # of texts, as a share of the curvature's largest eigenvalue (decision 39)
 CHANGE = 2e-3  # of the predictions by a step, g' d in nats a row; chosen on two small worlds (decision 41)
 
 
@@ -25,7 +26,7 @@ class NaturalGradient(torch.optim.Optimizer):
         change: twice the Kullback-Leibler divergence of the predictions that a step may make, to second order.
     """
 
-    def __init__(self, module: nn.Module, factors: Ekfac, damping: float, change: float = CHANGE) -> None:
+    def __init__(self, module: nn.Module, factors: Ekfac, damping: float = DAMPING, change: float = CHANGE) -> None:
         self._named = {name: value for name, value in module.named_parameters() if value.requires_grad}
         self._layout, self._factors = Parameters(module), factors
         self._damping, self._change = damping * factors.largest, change

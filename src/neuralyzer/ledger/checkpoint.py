@@ -1,11 +1,10 @@
 """Checkpoints: how many entries a ledger has, and their root, as a signed note (c2sp.org/tlog-checkpoint)."""
 
 import base64
-import binascii
 from dataclasses import dataclass
 
 from neuralyzer.errors import LedgerError
-from neuralyzer.ledger import tree
+from neuralyzer.ledger import notes, tree
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,7 @@ class Checkpoint:
             LedgerError: if it is no checkpoint.
         """
         origin, size, root, *_ = [*text.split("\n"), "", "", ""]
-        try:
-            content = base64.b64decode(root, validate=True)
-        except (binascii.Error, ValueError):
-            content = b""
+        content = notes.decoded(root)
         plain = size.isascii() and size.isdigit() and str(int(size)) == size  # no second spelling of a number
         if not origin or not plain or len(content) != tree.SIZE:
             raise LedgerError("this is no checkpoint: it must give a name, a number of entries and their root")

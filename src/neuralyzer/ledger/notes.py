@@ -5,7 +5,6 @@ A key has a name, by which its signature line is found. A countersignature also 
 """
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -165,14 +164,19 @@ def parts(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     found = []
     for line in lines:
         name, _, encoded = line.removeprefix(DASH).partition(" ")
-        try:
-            content = base64.b64decode(encoded, validate=True)
-        except (binascii.Error, ValueError):
-            content = b""
+        content = decoded(encoded)
         if not line.startswith(DASH) or not name or len(content) <= HASH:
             raise LedgerError(f"this is no signed note: {line[:60]!r} is no signature")
         found.append((name, content))
     return text + "\n", found
+
+
+def decoded(text: str) -> bytes:
+    """Return what base64 spells; nothing where it is none."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""
 
 
 def _checked(text: str, key: Key, content: bytes) -> Signature:

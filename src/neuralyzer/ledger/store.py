@@ -1,5 +1,6 @@
 """The ledger's tables, in SQLite or PostgreSQL: entries in order, and the hashes of complete subtrees."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,12 +59,12 @@ class Store:
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _durable)
             sa.event.listen(self._engine, "begin", _begin)
-        with self._writing() as connection:
+        with self._transaction(writes=True) as connection:
             _tables.create_all(connection)
 
     def __len__(self) -> int:
         """Return the number of entries."""
-        with self._reading() as connection:
+        with self._transaction() as connection:
             return _size(connection)
 
     def append(self, entries: Sequence[Entry]) -> list[int]:
@@ -78,7 +79,7 @@ class Store:
         Raises:
             LedgerError: if an entry of that key has another body.
         """
-        with self._writing() as connection:
+        with self._transaction(writes=True) as connection:
             known = _known(connection, [entry.key for entry in entries])
             size = _size(connection)
             new: dict[str, Entry] = {}
@@ -104,47 +105,39 @@ class Store:
         Raises:
             LedgerError: if one is missing.
         """
-        with self._reading() as connection:
+        with self._transaction() as connection:
             return _hashes(connection, list(nodes))
 
     def entries(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
         """Yield positions and bodies of the entries from ``start`` on, in order."""
-        while True:
-            with self._reading() as connection:
-                wanted = sa.select(_entries.c.position, _entries.c.body).where(_entries.c.position >= start)
-                rows = connection.execute(wanted.order_by(_entries.c.position).limit(READ)).all()
-            yield from ((position, bytes(body)) for position, body in rows)
-            if len(rows) < READ:
-                return
-            start = rows[-1][0] + 1
+        return self._ascending(_entries.c.position, _entries.c.body, start, sys.maxsize)
 
     def level(self, level: int) -> Iterator[tuple[int, bytes]]:
         """Yield indices and stored hashes of the complete subtrees of a level, in order."""
         first, end = _number(Node(level, 0)), _number(Node(level + 1, 0))
-        start = first
+        return (
+            (number - first, value) for number, value in self._ascending(_nodes.c.number, _nodes.c.hash, first, end)
+        )
+
+    def _ascending(
+        self, key: sa.Column[int], value: sa.Column[bytes], start: int, end: int
+    ) -> Iterator[tuple[int, bytes]]:
+        """Yield a table's keys from ``start`` up to, not including, ``end`` with their values."""
         while True:
-            with self._reading() as connection:
-                wanted = sa.select(_nodes).where(_nodes.c.number >= start, _nodes.c.number < end)
-                rows = connection.execute(wanted.order_by(_nodes.c.number).limit(READ)).all()
-            yield from ((number - first, bytes(value)) for number, value in rows)
+            with self._transaction() as connection:
+                wanted = sa.select(key, value).where(key >= start, key < end).order_by(key).limit(READ)
+                rows = connection.execute(wanted).all()
+            yield from ((int(number), bytes(content)) for number, content in rows)
             if len(rows) < READ:
                 return
             start = rows[-1][0] + 1
 
     @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
+    def _transaction(self, writes: bool = False) -> Iterator[sa.Connection]:
+        """Open a transaction; one that writes has no other writer beside it."""
         try:
-            with self._engine.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise StorageError(f"the ledger's database gives an error: {first_line(error)}") from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        """Open a transaction that no other writer is in."""
-        try:
-            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
-                if self._engine.dialect.name == "postgresql":
+            with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
+                if writes and self._engine.dialect.name == "postgresql":
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
                 yield connection
         except DBAPIError as error:

@@ -195,20 +195,25 @@ def _step(
     return loss
 
 
-def portions(x: Inputs, most: int | None) -> list[slice | torch.Tensor]:
+def portions(x: Inputs, most: int | None, members: int = 1) -> list[slice | torch.Tensor]:
     """Return which rows of a batch are forwarded together, so that their gradients are added up.
 
     Args:
-        x: the batch, ``(n, ...)``.
-        most: tokens of a portion, padding included; a row that is longer is a portion of its own. None for no limit.
+        x: the batch, ``(M n, ...)``, ``n`` rows of each member in turn.
+        most: tokens of a portion, padding included; one row of each member may have more. None for no limit.
+        members: ``M``.
 
     Returns:
-        The whole batch where there is no limit, or the rows are no tokens; else positions, shortest rows first.
+        The whole batch where there is no limit, or the rows are no tokens; else positions, shortest rows first: of as
+        many rows of each member, in the members' order.
     """
     if most is None or isinstance(x, torch.Tensor) or batches.MASK not in x:
         return [slice(None)]
-    order = torch.argsort(batches.lengths(x), stable=True)
-    return [order[rows] for rows in batches.spans(batches.take(x, order), len(order), most)]
+    order = batches.lengths(x).reshape(members, -1).argsort(dim=1, stable=True)
+    each = order.shape[1]
+    order = order + each * torch.arange(members, device=order.device)[:, None]
+    widest = {batches.MASK: x[batches.MASK][order].amax(0)}  # of the members' shortest rows, of their next, and so on
+    return [order[:, rows].reshape(-1) for rows in batches.spans(widest, each, most // members)]
 
 
 def _scheduled(

@@ -6,16 +6,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from neuralyzer.data.paraphrases import HOW
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UsageError
 from neuralyzer.models.capabilities import Capability
 from neuralyzer.signals.margin import margins
 from neuralyzer.signals.signal import Batch, Context, Family, Sample
 
-NO_PARAPHRASES = (
-    "the signal paraphrased needs paraphrased prompts; name their file by paraphrases in [data], or in Python by "
-    "Data.from_texts(..., paraphrases=)"
-)
+NO_PARAPHRASES = f"the signal paraphrased needs paraphrased prompts; {HOW}"
 
 
 class Paraphrased:

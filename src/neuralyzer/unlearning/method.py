@@ -173,8 +173,11 @@ def missing_target(task: Task) -> str | None:
 
 def missing_factors(task: Task) -> str | None:
     """Return why the original's curvature has no factors; None where it has some."""
-    possible = Capability.CURVATURE not in task.capabilities or kept.possible(task.oracle)
-    return None if possible else "no Linear or Conv2d layer of the model has a trained weight of its own to factor"
+    return (
+        None
+        if kept.possible(task.oracle)
+        else "no Linear or Conv2d layer of the model has a trained weight of its own to factor"
+    )
 
 
 def require_possible(method: Any, task: Task) -> None:

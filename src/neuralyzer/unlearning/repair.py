@@ -8,18 +8,15 @@ from functools import partial
 import numpy as np
 from torch import nn
 
-from neuralyzer.influence import kept
 from neuralyzer.influence.natural_gradient import NaturalGradient
 from neuralyzer.models import reading, training, weights
 from neuralyzer.models.objective import of_texts
 from neuralyzer.progress import Progress, Silent
 from neuralyzer.unlearning import matched, training_loop
 from neuralyzer.unlearning.batch_statistics import reestimated
-from neuralyzer.unlearning.method import Passes, missing_target
+from neuralyzer.unlearning.method import Passes, missing_factors, missing_target
 from neuralyzer.unlearning.targets import Targets
 from neuralyzer.unlearning.task import Task
-
-TEXT_DAMPING = 1e-3  # of the natural gradient, as a share of the curvature's largest eigenvalue
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Repair:
         """Return the work: its rounds' steps, with the held-back rows and the tuning split read after each."""
         if self._matches(task):
             return matched.work(task, self._matched_steps(task)) + Passes(
-                factorings=kept.possible(task.oracle) and not task.factors_kept
+                factorings=missing_factors(task) is None and not task.factors_kept
             )
         steps = self._steps(task)
         return Passes(
@@ -65,8 +62,8 @@ class Repair:
 
     def _descent(self, task: Task) -> matched.Descent:
         """Return what makes the optimizer of a language model's round; the recipe's where there are no factors."""
-        if kept.possible(task.oracle):
-            return partial(NaturalGradient, factors=task.factors, damping=TEXT_DAMPING)
+        if missing_factors(task) is None:
+            return partial(NaturalGradient, factors=task.factors)
         return matched.by_recipe(task)
 
     def _matched_steps(self, task: Task) -> int:

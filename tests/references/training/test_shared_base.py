@@ -16,7 +16,7 @@ from neuralyzer.errors import UsageError
 from neuralyzer.models import training, weights
 from neuralyzer.models.kinds import bases, causal_lm, stacked_linear
 from neuralyzer.progress import Silent
-from neuralyzer.references.training import backends, shared_base, stacked, stacked_check
+from neuralyzer.references.training import backends, stacked, stacked_check
 from neuralyzer.references.training.backends import Backend
 from tests.models.language_worlds import made_base, pairs, write
 
@@ -161,12 +161,12 @@ def test_a_stacked_layer_applies_each_layer_to_its_own_rows():
 def test_portions_have_as_many_rows_of_each_member_and_short_ones_first():
     lengths = torch.tensor([5, 2, 9, 1, 8, 3])
     mask = (torch.arange(9)[None] < lengths[:, None]).long()
-    found = shared_base.portions({batches.IDS: mask, batches.MASK: mask}, 2, 20)
+    found = training.portions({batches.IDS: mask, batches.MASK: mask}, 20, 2)
     assert [part.tolist() for part in found] == [
         [1, 0, 3, 5],
         [2, 4],
     ]  # two rows of each with 5 tokens at most, then one
-    assert shared_base.portions(torch.zeros(6, 4), 2, 20) == [slice(None)]
+    assert training.portions(torch.zeros(6, 4), 20, 2) == [slice(None)]
 
 
 # Which backend trains

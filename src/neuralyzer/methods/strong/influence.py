@@ -7,6 +7,7 @@ import numpy as np
 from torch import nn
 
 from neuralyzer.data.request import Guarantee
+from neuralyzer.influence.natural_gradient import DAMPING
 from neuralyzer.influence.removal import PRODUCTS, moved, removal_space, removal_update
 from neuralyzer.models.capabilities import Capability
 from neuralyzer.models.objective import of_texts
@@ -22,7 +23,7 @@ DAMPINGS = [10.0**power for power in np.arange(-5.0, -1.5, 0.5)]  # as shares of
 STEPS = [0.7, 1.0, 1.4]  # multiples of the update
 # Of language models, tuned on authors of seed 0 (decisions 39, 41).
 TEXTS = 32  # retained texts whose curvature is used
-TEXT_PRODUCTS, TEXT_DAMPING, TEXT_STEP = 4, 1e-3, 2.0
+TEXT_PRODUCTS, TEXT_STEP = 4, 2.0
 LEFT = (-0.1, 0.2)  # trace by margin that a step should leave: the repair takes it off at less harm
 SHORTER, LONGER, TEXT_STEPS = 0.7, 1.3, 5  # factors of the next step that is tried, and how many are tried
 DIFFERENCE = 4 / 3  # what a row's product by differences costs, in gradients: two forward passes, one backward
@@ -110,7 +111,7 @@ class Influence:
         """Take one step, shorter or longer until the tuning split reads by ``margin`` that it leaves little."""
         progress.start("influence: curvature", 1)
         order = np.random.default_rng(task.seed).permutation(len(task.retain))
-        damping = TEXT_DAMPING if self.damping is None else self.damping
+        damping = DAMPING if self.damping is None else self.damping
         change = removal_update(
             task.model, task.objective, task.retain.select(np.sort(order[:TEXTS])), task.forget, len(task.retain),
             task.factors, damping * task.factors.largest, self.products or TEXT_PRODUCTS,

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from neuralyzer.data import texts
+from neuralyzer.data.paraphrases import HOW
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import ReferencesError, UsageError
 from neuralyzer.references.signal_values import Flags, Indices
@@ -187,10 +188,7 @@ class PoolIndex:
 def _paraphrases(data: Data) -> np.ndarray:
     """Return the digests of the rows' paraphrases, ``(N,)``."""
     if data.paraphrases is None:
-        raise ReferencesError(
-            "these references were read on paraphrased prompts; name their file by paraphrases in [data], or in Python "
-            "by Data.from_texts(..., paraphrases=)"
-        )
+        raise ReferencesError(f"these references were read on paraphrased prompts; {HOW}")
     return data.paraphrases.digests_of(data.row_digests)
 
 

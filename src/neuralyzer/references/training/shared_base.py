@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from neuralyzer.data import batches
 from neuralyzer.data.batches import Inputs
 from neuralyzer.data.rows import Data
+from neuralyzer.models import training
 from neuralyzer.models.kinds.kind import Stackable
 from neuralyzer.models.placement import Placement
 from neuralyzer.models.recipe import Recipe
@@ -37,7 +38,7 @@ class SharedBase:
     def backward(self, x: Inputs, y: Tensor, weight: Tensor) -> Tensor:
         """Add gradients and return each member's loss, as ``Stack`` says."""
         loss = torch.zeros(len(weight), device=weight.device)
-        for rows in portions(x, len(weight), self._most):
+        for rows in training.portions(x, self._most, len(weight)):
             with self._placement.computing():
                 part = batches.trimmed(batches.take(x, rows))
                 by_row = self._objective.losses(self._objective.outputs(self._together, part), y[rows])
@@ -53,26 +54,6 @@ class SharedBase:
         for index, module in enumerate(self._modules):
             for name, value in self._named.items():
                 module.get_parameter(name).copy_(value[index])
-
-
-def portions(x: Inputs, members: int, most: int) -> list[Tensor | slice]:
-    """Return which rows are passed together.
-
-    Args:
-        x: ``(M n, ...)``, ``n`` rows of each member in turn.
-        members: ``M``.
-        most: tokens of a portion, padding included; one row of each member may have more.
-
-    Returns:
-        Positions of as many rows of each member, in the members' order; all at once where the rows are no tokens.
-    """
-    if isinstance(x, Tensor) or batches.MASK not in x:
-        return [slice(None)]
-    order = batches.lengths(x).reshape(members, -1).argsort(dim=1, stable=True)
-    each = order.shape[1]
-    order = order + each * torch.arange(members, device=order.device)[:, None]
-    widest = {batches.MASK: x[batches.MASK][order].amax(0)}  # of the members' shortest rows, of their next, and so on
-    return [order[:, rows].reshape(-1) for rows in batches.spans(widest, each, most // members)]
 
 
 def most_tokens(recipe: Recipe) -> int:
