@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import neuralyzer as nz
-from neuralyzer.cli.project import Project as Own
 from neuralyzer.models import weights
+from neuralyzer.project.project import Project as Own
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 import pytest
 
 import neuralyzer as nz
-from neuralyzer.cli.project import Project as Read
+from neuralyzer.project.project import Project as Read
 
 FORGET = ("--method", "retrain", "--json")
 

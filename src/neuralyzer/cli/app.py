@@ -32,8 +32,8 @@ from neuralyzer.cli import (
     train,
     verify,
 )
-from neuralyzer.cli.project_file import FOLDER, TABLES
 from neuralyzer.errors import NeuralyzerError, NeuralyzerWarning, first_line
+from neuralyzer.project.project_file import FOLDER, TABLES
 
 WRONG_INPUT, CRASHED, INTERRUPTED = 2, 3, 130
 

@@ -29,7 +29,7 @@ def run(
 
     A claim on a language model that has no references is judged beside the holdout's people, and never forgotten.
     """
-    from neuralyzer.cli.project import Project
+    from neuralyzer.project.project import Project
     from neuralyzer.verification.audit import audit
     from neuralyzer.verification.claim import audit_rows
     from neuralyzer.verification.texts_claim import audit_texts, possible

@@ -23,7 +23,7 @@ def run(to: To, case: CaseOf = None, project: ProjectFile = PROJECT, json: Json 
 
     from neuralyzer.certificates.certify import public_key_beside
     from neuralyzer.certificates.check import check
-    from neuralyzer.cli.standing import chosen, standing
+    from neuralyzer.project.standing import chosen, standing
 
     exported = chosen(standing(project), case)
     weights, certificate = Path(exported["weights"]), Path(exported["certificate"])

@@ -69,9 +69,9 @@ def run(
     from neuralyzer.cases.options import CaseOptions
     from neuralyzer.cases.screen import Screen, case_view
     from neuralyzer.cli.choose import choose
-    from neuralyzer.cli.project import Project
     from neuralyzer.errors import UsageError
     from neuralyzer.progress import Silent
+    from neuralyzer.project.project import Project
 
     console = Console(highlight=False)
     if interactive and (json or method is not None or not (console.is_terminal and sys.stdin.isatty())):

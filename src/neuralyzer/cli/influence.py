@@ -36,10 +36,10 @@ def run(
     json: Json = False,
 ) -> None:
     """Predict what removing a request's rows would change: their own loss, the holdout's, and the model's answers."""
-    from neuralyzer.cli.project import Project
     from neuralyzer.errors import UsageError
     from neuralyzer.influence import kept
     from neuralyzer.influence.request import DAMPING, request_influence, require_influence
+    from neuralyzer.project.project import Project
 
     if damping == 0:
         raise UsageError("--damping must be above 0")

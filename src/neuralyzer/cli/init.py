@@ -43,7 +43,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Write neuralyzer.toml and make the folder .neuralyzer/ beside it; with --base also the recipe's module."""
-    from neuralyzer.cli.project_file import FOLDER, LANGUAGE, LANGUAGE_RECIPE, REST, TEMPLATE
+    from neuralyzer.project.project_file import FOLDER, LANGUAGE, LANGUAGE_RECIPE, REST, TEMPLATE
     from neuralyzer.workspace import atomic
 
     root, kind = Path(project).absolute().parent, "parquet" if base is None else "jsonl"

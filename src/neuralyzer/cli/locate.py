@@ -16,8 +16,8 @@ def run(
     json: Json = False,
 ) -> None:
     """Find a request's rows in every registered data set, run, checkpoint and model."""
-    from neuralyzer.cli.project import Project
     from neuralyzer.models.weights import identities
+    from neuralyzer.project.project import Project
     from neuralyzer.registry.locate import locate
 
     opened = Project.read(project)

@@ -34,9 +34,9 @@ def run(
     json: Json = False,
 ) -> None:
     """Show the options with predicted seconds, trace and utility, and which one would be taken."""
-    from neuralyzer.cli.project import Project
     from neuralyzer.planning.plan import plan
     from neuralyzer.planning.track_record import Record
+    from neuralyzer.project.project import Project
     from neuralyzer.verification.controls import Controls, original_control
 
     opened = Project.read(project)

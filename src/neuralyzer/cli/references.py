@@ -27,9 +27,9 @@ def run(
     from rich.console import Group
     from rich.text import Text
 
-    from neuralyzer.cli.project import Project
     from neuralyzer.influence import kept
     from neuralyzer.planning.forecast import forecast
+    from neuralyzer.project.project import Project
     from neuralyzer.references.pool import DEFAULT_SIZE, References
     from neuralyzer.verification.controls import Controls, controls_view, original_control
 

@@ -28,7 +28,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Register a model besides the project's own, so that locate and the certificate name it."""
-    from neuralyzer.cli.project import Project
+    from neuralyzer.project.project import Project
     from neuralyzer.registry.models import register_model
 
     made = register_model(Project.read(project).workspace, name, weights, kind=kind, parent=parent, data=data)

@@ -14,7 +14,7 @@ def run(project: ProjectFile = PROJECT, json: Json = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from neuralyzer.cli.standing import standing
+    from neuralyzer.project.standing import standing
 
     result = standing(project)
     parts: list[Any] = [

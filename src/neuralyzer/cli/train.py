@@ -19,11 +19,11 @@ def run(every: Every = 500, device: Device = None, project: ProjectFile = PROJEC
     """Train the model, record which rows each step saw, keep a checkpoint every so many steps."""
     import torch
 
-    from neuralyzer.cli.project import Project
     from neuralyzer.models import reading, weights
     from neuralyzer.models.kinds.kind import InFolder
     from neuralyzer.models.placement import as_device
     from neuralyzer.models.trained import TrainedModel
+    from neuralyzer.project.project import Project
     from neuralyzer.registry.manifests import register_dataset
     from neuralyzer.registry.record import Recorder
     from neuralyzer.workspace import atomic

@@ -51,11 +51,11 @@ def run(
 
     from rich.console import Group
 
-    from neuralyzer.cli.project import Project
     from neuralyzer.models import weights as files
     from neuralyzer.models.kinds import model_folders
     from neuralyzer.models.named import named
     from neuralyzer.models.placement import Placement
+    from neuralyzer.project.project import Project
     from neuralyzer.references.training import exact
     from neuralyzer.registry.trained_on import trained_on
     from neuralyzer.trace.verdict import Verdict

@@ -4,8 +4,8 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from neuralyzer.cli import project_file
 from neuralyzer.errors import UsageError
+from neuralyzer.project import project_file
 from neuralyzer.workspace import atomic
 
 STAGES = {"closed": "closed", "result": "judged", "protocol": "unlearning", "plan": "planned", "audit": "audited",

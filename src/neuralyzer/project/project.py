@@ -11,8 +11,6 @@ import numpy as np
 import torch
 
 from neuralyzer.cases.case import Case
-from neuralyzer.cli import project_file
-from neuralyzer.cli.project_data import ProjectData
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import DataChangedError, WeightsError
@@ -20,6 +18,8 @@ from neuralyzer.models import threads
 from neuralyzer.models.kinds import model_folders
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
+from neuralyzer.project import project_file
+from neuralyzer.project.project_data import ProjectData
 from neuralyzer.references.building import folder_of
 from neuralyzer.references.pool import References
 from neuralyzer.registry.difference import difference
@@ -43,6 +43,9 @@ class Project:
     @classmethod
     def read(cls, path: Path) -> "Project":
         """Read a project file.
+
+        Returns:
+            The project.
 
         Raises:
             UsageError: if it is missing, not TOML, or has tables or keys that a project file has not.

@@ -1,0 +1,1 @@
+"""A project: the settings in ``neuralyzer.toml``, its rows, and the current model of its lineage."""

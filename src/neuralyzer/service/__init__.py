@@ -1,0 +1,1 @@
+"""The service: requests, their durable cases, the queue, the API and the dashboard."""
