@@ -65,7 +65,7 @@ def test_a_case_that_an_early_version_began_is_gone_on_with(place, made_world):
 
 def test_another_budget_by_timing_goes_on_with_the_case_and_keeps_its_first(tmp_path, made_world, monkeypatch):
     """A demo that is killed and started again times another budget."""
-    from neuralyzer.cases import forget as module
+    from neuralyzer.cases import stages as module
 
     def stopped(*_):
         raise KeyboardInterrupt

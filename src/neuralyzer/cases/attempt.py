@@ -1,5 +1,6 @@
 """One attempt of a case: unlearning, repair, verification, acceptance tests; and why it was not enough."""
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,14 +10,13 @@ from typing import Any
 from torch import nn
 
 from neuralyzer.cases.folder import Folder
+from neuralyzer.cases.setting import Setting
 from neuralyzer.cases.utilities import utilities
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import NeuralyzerError, StorageError, first_line
 from neuralyzer.methods import catalogue
 from neuralyzer.models import weights
 from neuralyzer.planning.options import Option
-from neuralyzer.progress import Progress
-from neuralyzer.references.pool import References
 from neuralyzer.references.storage.access_log import MOST_ACCESSES
 from neuralyzer.references.training.exact import train_exact
 from neuralyzer.trace.left import trace_left
@@ -24,13 +24,11 @@ from neuralyzer.trace.verdict import FIRST_ACCESS, SECOND_ACCESS, Verdict
 from neuralyzer.unlearning.method import space
 from neuralyzer.unlearning.repair import Repair
 from neuralyzer.unlearning.search import search
-from neuralyzer.unlearning.task import Task
 from neuralyzer.unlearning.training_audit import TrainingAudit
 from neuralyzer.verification.acceptance import Acceptance, run_acceptance
-from neuralyzer.verification.protocol import Protocol
 from neuralyzer.verification.verification import Verification
 from neuralyzer.verification.verify import verify
-from neuralyzer.workspace.policy import Policy
+from neuralyzer.workspace import atomic
 
 CRASHES = (NeuralyzerError, ArithmeticError, RuntimeError, ValueError)  # that an algorithm may raise
 
@@ -73,37 +71,6 @@ class Outcome:
             "reason": "; ".join(self.failures) or "accepted", "hyperparameters": self.hyperparameters,
             "trials": list(self.trials),
         }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Setting:
-    """The common arguments of every attempt of a case.
-
-    Attributes:
-        task: for the algorithms; it has the tuning split alone.
-        references: whose evaluation split the verdict is measured on.
-        protocol: declared before unlearning.
-        policy: limits.
-        members_utility: utility on the holdout that the tuning members predict.
-        answerable: why the pool cannot answer the request; None where it can.
-        folder: where acceptance tests run.
-        progress: shows the work.
-        exact_references: number of models trained on exactly the retain set for the verdict; 0 for the pool.
-        exact_folder: where they are kept until the case is finished.
-        known: why any model of the recipe was trained on the rows, such as by its base; None where it was not.
-    """
-
-    task: Task
-    references: References | None
-    protocol: Protocol
-    policy: Policy
-    members_utility: float | None
-    answerable: str | None
-    folder: Path | None
-    progress: Progress
-    exact_references: int
-    exact_folder: Path
-    known: str | None = None
 
 
 def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any], folder: Folder) -> Outcome:
@@ -187,6 +154,11 @@ def _unlearned(
     task, progress = setting.task, setting.progress
     method = catalogue.make(option.method, **hyperparameters)
     raw, final = folder.path("unlearned.safetensors"), folder.path("weights.safetensors")
+    given = setting.given
+    if given is not None and not folder.has("repaired"):
+        atomic.write_with(final, lambda part: shutil.copyfile(given.weights, part))
+        folder.write("unlearned", dict(given.record))
+        folder.write("repaired", {"seconds": 0.0})
     if not folder.has("unlearned"):
         task.training_audit, task.tried = TrainingAudit(task.training_audit.forget), []
         task.start(task.request.budget if option.chosen else None)  # the budget binds the first choice only

@@ -8,7 +8,9 @@ from neuralyzer.workspace import commitments, digests
 from neuralyzer.workspace.paths import Workspace
 
 
-def case_of(place: Workspace, oracle: TrainedModel, request: ErasureRequest, options: CaseOptions) -> str:
+def case_of(
+    place: Workspace, oracle: TrainedModel, request: ErasureRequest, options: CaseOptions, given: str | None = None
+) -> str:
     """Return the id of a case; it cannot be computed from a subject's name without the workspace's key.
 
     Args:
@@ -16,11 +18,12 @@ def case_of(place: Workspace, oracle: TrainedModel, request: ErasureRequest, opt
         oracle: the model, with its rows.
         request: of the case.
         options: of the case.
+        given: digest of weights that are judged in place of unlearning; None where the case unlearns itself.
 
     Returns:
         ``case-`` and twelve digits; the id by version 0.1 if the case was begun by that.
     """
-    fields = _fields(place, oracle, request, options)
+    fields = _fields(place, oracle, request, options) | ({} if given is None else {"given": given})
     current = _name(place, [digests.of_json(fields)])
     if _acceptance_of(place, current) not in (NOT_FINISHED, place.policy.acceptance):
         # A command that could not be run may be corrected, and the case resumes; one that was run is part of the
