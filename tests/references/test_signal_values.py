@@ -78,7 +78,7 @@ def test_an_index_that_was_written_with_digests_as_text_is_read(tmp_path):
     pool_index = PoolIndex.read(tmp_path)
     rest = np.delete(np.arange(len(rows)), 3)
     assert (pool_index.places(rows.select(rest)) == rest).all()
-    pool_index.erase(np.array([5]), "case", tmp_path)
+    pool_index.erase(np.array([5]), ["case"], tmp_path)
     again = PoolIndex.read(tmp_path)
     assert (np.flatnonzero(again.ids == "") == [3, 5]).all() and again.closed == ("case",)
     left = np.delete(np.arange(len(rows)), [3, 5])

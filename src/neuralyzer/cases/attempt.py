@@ -30,6 +30,7 @@ from neuralyzer.verification.verification import Verification
 from neuralyzer.verification.verify import verify
 from neuralyzer.workspace import atomic
 
+WEIGHTS = "weights.safetensors"  # of an attempt, repaired
 CRASHES = (NeuralyzerError, ArithmeticError, RuntimeError, ValueError)  # that an algorithm may raise
 
 
@@ -88,30 +89,54 @@ def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any]
     Raises:
         StorageError: if the disk is full, which every other option would find too.
     """
-    exact = option.guarantee is Guarantee.EXACT
-    method = catalogue.make(option.method, **hyperparameters)
-    used = catalogue.hyperparameters(method)
-    outcome = Outcome(option.method, option.guarantee, used, 0.0)
-    if not exact and _accesses_spent(setting):
+    if option.guarantee is not Guarantee.EXACT and _accesses_spent(setting):
+        outcome = _begun(option, hyperparameters)
         return _failed(outcome, "the evaluation split was opened twice for these rows; only exact options remain")
+    outcome = unlearn(setting, option, hyperparameters, folder)
+    return outcome if outcome.failures else _judged(setting, outcome, folder)
+
+
+def unlearn(setting: Setting, option: Option, hyperparameters: Mapping[str, Any], folder: Folder) -> Outcome:
+    """Unlearn and repair by one option; the evaluation split is not opened.
+
+    Args:
+        setting: of the case.
+        option: to try.
+        hyperparameters: of its algorithm.
+        folder: of this attempt.
+
+    Returns:
+        The outcome without a verification; its failures say why it need not be judged.
+
+    Raises:
+        StorageError: if the disk is full.
+    """
+    outcome = _begun(option, hyperparameters)
     try:
         model, record = _unlearned(setting, option, hyperparameters, folder)
     except StorageError:
         raise
     except CRASHES as error:
         return _failed(outcome, f"crashed: {type(error).__name__}: {first_line(error)}")
-    path = folder.path("weights.safetensors")
-    trials = tuple(record["trials"])
     outcome = replace(
-        outcome, hyperparameters=record["hyperparameters"], seconds=record["seconds"], weights=path, trials=trials
-    )
-    clean = exact and record["forget_rows"] == 0 and record["steps"] > 0
-    if exact and not clean:
-        return _failed(outcome, "its training record does not show that no forget row was used")
-    if not exact and _rejected_on_tuning_split(setting, model):
+        outcome, hyperparameters=record["hyperparameters"], seconds=record["seconds"],
+        weights=folder.path(WEIGHTS), trials=tuple(record["trials"]),
+    )  # fmt: skip
+    if option.guarantee is Guarantee.EXACT:
+        if record["forget_rows"] or not record["steps"]:
+            return _failed(outcome, "its training record does not show that no forget row was used")
+    elif _rejected_on_tuning_split(setting, model):
         return _failed(outcome, "the tuning split already sees that it has not forgotten; no look was spent")
+    return outcome
+
+
+def _judged(setting: Setting, outcome: Outcome, folder: Folder) -> Outcome:
+    """Verify the new weights, measure their utility, and run the team's tests."""
+    assert outcome.weights is not None
+    exact, path = outcome.guarantee is Guarantee.EXACT, outcome.weights
+    model = weights.load_into(weights.clone(setting.task.model), path).eval()
     verification = folder.stage(
-        "verification", lambda: _verified(setting, model, clean, folder), Verification.to_dict, Verification.from_dict
+        "verification", lambda: _verified(setting, model, exact, folder), Verification.to_dict, Verification.from_dict
     )
     utility = folder.stage("utility", lambda: utilities(setting.task, model), lambda u: u, lambda u: u)
     acceptance = None
@@ -125,6 +150,11 @@ def attempt(setting: Setting, option: Option, hyperparameters: Mapping[str, Any]
         )
     failures = _failures(verification, acceptance, None if exact else _lost(setting, utility))
     return replace(outcome, failures=failures, verification=verification, acceptance=acceptance, utility=utility)
+
+
+def _begun(option: Option, hyperparameters: Mapping[str, Any]) -> Outcome:
+    used = catalogue.hyperparameters(catalogue.make(option.method, **hyperparameters))
+    return Outcome(option.method, option.guarantee, used, 0.0)
 
 
 def _failures(verification: Verification, acceptance: Acceptance | None, lost: str | None) -> tuple[str, ...]:
@@ -153,7 +183,7 @@ def _unlearned(
     """Unlearn, then repair; the weights after each stage are written to the folder, and read back on resuming."""
     task, progress = setting.task, setting.progress
     method = catalogue.make(option.method, **hyperparameters)
-    raw, final = folder.path("unlearned.safetensors"), folder.path("weights.safetensors")
+    raw, final = folder.path("unlearned.safetensors"), folder.path(WEIGHTS)
     given = setting.given
     if given is not None and not folder.has("repaired"):
         atomic.write_with(final, lambda part: shutil.copyfile(given.weights, part))

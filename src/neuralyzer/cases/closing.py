@@ -1,6 +1,7 @@
 """The end of a case: certificate, report, result; then what was measured on the rows is erased."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,21 @@ from neuralyzer.workspace.paths import Workspace
 
 EXACT_FOLDER = "exact"
 References_ = References | Callable[[], References | None] | None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A case with a result.
+
+    Attributes:
+        id: of the case.
+        folder: of the case.
+        positions: of its rows in the model's data.
+    """
+
+    id: str
+    folder: Folder
+    positions: np.ndarray
 
 
 def _answers(folder: Folder, facts: outcome.Facts, module: nn.Module) -> dict[str, Any] | None:
@@ -60,7 +76,7 @@ def finish(folder: Folder, facts: outcome.Facts, declared: ProtocolRecord, watch
     folder.write("result", result)
 
 
-def _remove_names(folder: Folder, place: Workspace) -> None:
+def remove_names(folder: Folder, place: Workspace) -> None:
     """Remove names from the files of a closed case; with the workspace's key, the commitment can still be matched."""
     received = folder.read("request")
     if place.policy.name_subject or "commitment" in received:
@@ -74,27 +90,47 @@ def _remove_names(folder: Folder, place: Workspace) -> None:
     folder.write("request", received | nameless)
 
 
-def closed(
-    folder: Folder, oracle: TrainedModel, positions: np.ndarray, references: References_, case: str, place: Workspace
-) -> Case:
-    """Erase what was measured on the rows if the case succeeded, and return the case with the unlearned model."""
-    # Exact references are deleted whatever the verdict is, since it is written.
-    exact.destroy(folder.root / EXACT_FOLDER)
-    result, factors = folder.read("result"), None
-    if succeeded(result) and not folder.has("closed"):
-        path = result["references"]["folder"]
-        if path is not None and not References.closed(path, case):
-            pool = references() if callable(references) else references
-            if pool is not None:
-                factors = pool.store.curvature if pool.store.curvature.exists() else None
-                pool.erase(positions, case, nulls_to_keep(pool, positions, result["policy"]["alpha"]))
+def close(ended: Sequence[Ended], oracle: TrainedModel, references: References_, place: Workspace) -> list[Case]:
+    """Close cases that share one set of weights; erase what was measured on the rows of those that succeeded.
+
+    Args:
+        ended: cases with a result.
+        oracle: the model that they began with.
+        references: its pool, or a function that returns it; opened only where something is to be erased.
+        place: the workspace.
+
+    Returns:
+        The cases, with the unlearned model.
+    """
+    results, factors = [case.folder.read("result") for case in ended], None
+    for case in ended:
+        # Exact references are deleted whatever the verdict is, since it is written.
+        exact.destroy(case.folder.root / EXACT_FOLDER)
+    done = [case for case, result in zip(ended, results, strict=True) if succeeded(result)]
+    still_open = [case for case in done if not case.folder.has("closed")]
+    path = results[0]["references"]["folder"]
+    measured = [case for case in still_open if path is not None and not References.closed(path, case.id)]
+    pool = (references() if callable(references) else references) if measured else None
+    if pool is not None:
+        factors = pool.store.curvature if pool.store.curvature.exists() else None
+        gone = _rows(measured)
+        nulls = nulls_to_keep(pool, gone, results[0]["policy"]["alpha"])
+        pool.erase(gone, [case.id for case in measured], nulls)
+    for case in still_open:
         if isinstance(oracle.recipe.train, Sharded):
-            shard_record.erase(oracle.recipe.train.folder, oracle.data.ids[positions].tolist())
-        _remove_names(folder, place)
-        folder.write("closed", {"case": case})
-    module = weights.load_into(weights.clone(oracle.model), Path(result["weights_file"])).eval()
-    retained = oracle.data.select(np.setdiff1d(np.arange(len(oracle.data)), positions))
-    after = TrainedModel(module, oracle.recipe, retained, oracle.holdout, parent=oracle.lineage)
+            shard_record.erase(oracle.recipe.train.folder, oracle.data.ids[case.positions].tolist())
+        remove_names(case.folder, place)
+        case.folder.write("closed", {"case": case.id})
+    module = weights.load_into(weights.clone(oracle.model), Path(results[0]["weights_file"])).eval()
+    left = np.setdiff1d(np.arange(len(oracle.data)), _rows(done or ended))
+    after = TrainedModel(module, oracle.recipe, oracle.data.select(left), oracle.holdout, parent=oracle.lineage)
     if factors is not None:
         kept.factors(after, factors)  # of the rows that are left, so that the next request costs only a solve
-    return Case(case, folder.root, after, result, Path(result["certificate"]), Path(result["report"]))
+    return [
+        Case(case.id, case.folder.root, after, result, Path(result["certificate"]), Path(result["report"]))
+        for case, result in zip(ended, results, strict=True)
+    ]
+
+
+def _rows(cases: Sequence[Ended]) -> np.ndarray:
+    return np.unique(np.concatenate([case.positions for case in cases]))

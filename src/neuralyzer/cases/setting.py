@@ -28,6 +28,15 @@ class Given:
     weights: Path
     record: Mapping[str, Any]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {"method": self.method, "weights": str(self.weights), "record": dict(self.record)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Given":
+        """Return what ``to_dict`` wrote down."""
+        return cls(values["method"], Path(values["weights"]), values["record"])
+
     @cached_property
     def digest(self) -> str:
         """Return the digest of the file."""

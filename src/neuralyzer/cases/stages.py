@@ -9,7 +9,7 @@ from typing import Any
 from neuralyzer.cases import outcome
 from neuralyzer.cases.attempt import Outcome, attempt
 from neuralyzer.cases.case import Case
-from neuralyzer.cases.closing import EXACT_FOLDER, References_, closed, finish
+from neuralyzer.cases.closing import EXACT_FOLDER, Ended, References_, close, finish
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.identity import case_of
 from neuralyzer.cases.listener import CaseListener
@@ -182,7 +182,7 @@ class Stages:
                 continue  # it crashed within the budget and would crash again without
             folder = Folder(self.folder.root / "attempts" / f"{number}-{option.method}")
             own = self.options.hyperparameters if option.method == self.options.method else None
-            outcomes.append(attempt(self._setting, option, own or {}, folder))
+            outcomes.append(attempt(self.setting, option, own or {}, folder))
             self._watch.stage("attempt", outcomes[-1])
             if not outcomes[-1].failures or self.given is not None:
                 break
@@ -205,14 +205,19 @@ class Stages:
         if not self.finished:
             finish(self.folder, self.facts, self.declared, self._watch)
 
-    def close(self) -> Case:
-        """Erase what was measured on the rows, if the case succeeded, and return it."""
+    def end(self) -> Ended:
+        """Finish the case and return what is needed to close it."""
         self.finish()
-        pool = self.__dict__.get("pool", self._references)
-        return closed(self.folder, self.oracle, self.positions, pool, self.case, self.place)
+        return Ended(self.case, self.folder, self.positions)
+
+    def close(self) -> Case:
+        """Finish the case, erase what was measured on its rows if it succeeded, and return it."""
+        ended = self.end()
+        return close([ended], self.oracle, self.__dict__.get("pool", self._references), self.place)[0]
 
     @cached_property
-    def _setting(self) -> Setting:
+    def setting(self) -> Setting:
+        """Return the common arguments of every attempt."""
         plan, base = self.planned, self.oracle.recipe.base
         known = base_saw((Base(**one) for one in self.location.get("bases", ())), base)
         return Setting(

@@ -99,7 +99,7 @@ def run(
             oracle, erasure, lambda: opened.references(oracle), place, options=options, progress=screen, watch=screen
         )
         if case.succeeded:
-            opened.succeed(oracle, case, erasure)
+            opened.succeed(oracle, [(erasure, case)])
     answer(case.to_dict(), Group(case_view(case.result), settling(context, case.result["verification"])), json)
     if not case.succeeded:
         raise typer.Exit(1)

@@ -1,6 +1,7 @@
 """A user's project: the settings in ``neuralyzer.toml``, and the current model of its lineage."""
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from neuralyzer.cases.case import Case
+from neuralyzer.cases.stages import now
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import DataChangedError, WeightsError
@@ -19,6 +21,7 @@ from neuralyzer.models.kinds import model_folders
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.project import project_file
+from neuralyzer.project.lineage import Lineage, Version
 from neuralyzer.project.project_data import ProjectData
 from neuralyzer.references.building import folder_of
 from neuralyzer.references.pool import References
@@ -127,7 +130,7 @@ class Project:
             raise WeightsError(f"{self.weights} does not exist; 'neuralyzer train' makes it, or name your own weights")
         self.settle_threads()
         trained = self.workspace.root / "trained.json"
-        data, erased = self.data, set(self._lineage()["erased"])
+        data, erased = self.data, set(self.lineage.version.erased)
         present = np.ones(len(data), dtype=bool)
         if erased:
             present[:] = [digest not in erased for digest in _keyed_rows(data)]
@@ -140,18 +143,18 @@ class Project:
                     "restore it or train again"
                 )
         run = self.run if (self.run / "run.json").exists() else None
-        lineage = self._lineage()
-        if lineage["weights"] is None:
+        version = self.lineage.version
+        if version.weights is None:
             return TrainedModel.load(self.recipe, self.weights, data, self.holdout, run=run)
         remaining = data.select(present)
-        if remaining.digest != lineage["data"]:
+        if remaining.digest != version.data:
             raise DataChangedError(
                 f"{self.tables['data']['train']} has changed since the last case "
-                f"({self._changes(lineage['data'], remaining)}digest {remaining.digest[:12]} "
-                f"without the erased rows, then {lineage['data'][:12]}); restore it or train again"
+                f"({self._changes(str(version.data), remaining)}digest {remaining.digest[:12]} "
+                f"without the erased rows, then {str(version.data)[:12]}); restore it or train again"
             )
         return TrainedModel.load(
-            self.recipe, self.root / lineage["weights"], remaining, self.holdout, run=run, parent=lineage["parent"]
+            self.recipe, self.root / version.weights, remaining, self.holdout, run=run, parent=version.parent
         )
 
     def _changes(self, registered: str, data: Data) -> str:
@@ -180,19 +183,17 @@ class Project:
         present = folder_of(place, oracle, groups)  # of a pool made anew on the rows that are left
         if (present / "pool.json").exists():
             return present
-        earlier = self._lineage()["pool"]
+        earlier = self.lineage.version.pool
         return folder_of(place, replace(oracle, data=self.data), groups) if earlier is None else place / earlier
 
-    def _lineage(self) -> dict[str, Any]:
-        path = self.workspace.root / "lineage.json"
-        if not path.exists():
-            return {"weights": None, "parent": None, "data": None, "erased": [], "pool": None, "cases": {}}
-        content: dict[str, Any] = atomic.read_json(path)
-        return content
+    @property
+    def lineage(self) -> Lineage:
+        """Return the versions of the model."""
+        return Lineage.read(self.workspace.root)
 
     def answered(self, request: ErasureRequest) -> dict[str, Any] | None:
         """Return the result of the case that answered this request on an earlier model of the lineage, or None."""
-        case = self._lineage()["cases"].get(self._keyed_request(request))
+        case = self.lineage.version.cases.get(self._keyed_request(request))
         if case is None:
             return None
         content: dict[str, Any] = atomic.read_json(self.workspace.cases / case / "result.json")
@@ -202,21 +203,31 @@ class Project:
         """Return a keyed digest of a request, which names nobody."""
         return commitments.commitment(self.workspace, [digests.of_json(request.to_dict())])
 
-    def succeed(self, oracle: TrainedModel, case: Case, request: ErasureRequest) -> None:
-        """Make unlearned weights the current model of the lineage; their case's rows are no longer its data."""
-        lineage, pool = self._lineage(), self._pool(oracle)
-        forgotten = oracle.data.select(request.positions(oracle.data))
-        atomic.write_json(
-            self.workspace.root / "lineage.json",
-            {
-                "weights": os.path.relpath(case.weights, self.root),
-                "parent": oracle.lineage,
-                "data": case.oracle.data.digest,
-                "erased": sorted({*lineage["erased"], *_keyed_rows(forgotten)}),
-                "pool": None if pool is None else pool.name,
-                "cases": lineage["cases"] | {self._keyed_request(request): case.id},
-            },
-        )
+    def succeed(self, oracle: TrainedModel, answered: Sequence[tuple[ErasureRequest, Case]]) -> Version:
+        """Make unlearned weights the current model of the lineage; their cases' rows are no longer its data.
+
+        Args:
+            oracle: the model that they were made from.
+            answered: requests with their cases, which share one set of weights.
+
+        Returns:
+            The new version; the present one if it has answered them already.
+        """
+        lineage = self.lineage
+        before, cases = lineage.version, {self._keyed_request(request): case.id for request, case in answered}
+        if cases.items() <= before.cases.items():
+            return before
+        forgotten = np.unique(np.concatenate([request.positions(oracle.data) for request, _ in answered]))
+        remaining = oracle.data.select(np.setdiff1d(np.arange(len(oracle.data)), forgotten))
+        pool = self._pool(oracle)
+        version = Version(
+            weights=os.path.relpath(answered[0][1].weights, self.root), parent=oracle.lineage, data=remaining.digest,
+            erased=tuple(sorted({*before.erased, *_keyed_rows(oracle.data.select(forgotten))})),
+            pool=None if pool is None else pool.name, cases={**before.cases, **cases},
+        )  # fmt: skip
+        lineage = lineage.released(version, now())
+        lineage.write(self.workspace.root)
+        return lineage.version
 
 
 def _keyed_rows(data: Data) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from neuralyzer.errors import UsageError
 from neuralyzer.project import project_file
+from neuralyzer.project.lineage import Lineage
 from neuralyzer.workspace import atomic
 
 STAGES = {"closed": "closed", "result": "judged", "protocol": "unlearning", "plan": "planned", "audit": "audited",
@@ -27,11 +28,11 @@ def standing(project: Path) -> dict[str, Any]:
     """
     root, tables = project.absolute().parent, project_file.read(project)
     place = root / project_file.FOLDER
-    lineage = atomic.read_json(place / "lineage.json") if (place / "lineage.json").exists() else {}
-    weights = lineage.get("weights") or tables["model"]["weights"]
+    version = Lineage.read(place).version
+    weights = version.weights or tables["model"]["weights"]
     cases = [_case(folder) for folder in (place / "cases").glob("case-*") if (folder / "request.json").exists()]
     return {
-        "model": {"weights": weights, "there": (root / weights).exists(), "erased": len(lineage.get("erased", ()))},
+        "model": {"weights": weights, "there": (root / weights).exists(), "erased": len(version.erased)},
         "references": [_pool(path) for path in sorted((place / "references").glob("*/pool.json"))],
         "cases": sorted(cases, key=lambda case: str(case["received"]), reverse=True),
     }

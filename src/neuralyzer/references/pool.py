@@ -249,18 +249,18 @@ class References:
         return [int(number) for number in np.flatnonzero(held.any(1))]
 
     @old_arguments(memory="nulls")
-    def erase(self, positions: Indices, case: str, nulls: ErasedNulls | None = None) -> None:
+    def erase(self, positions: Indices, case: str | Sequence[str], nulls: ErasedNulls | None = None) -> None:
         """Erase what was measured on rows, when their case closes.
 
         Args:
             positions: among the model's present rows.
-            case: its id, by which ``closed`` knows it.
+            case: its id, by which ``closed`` knows it; several where the rows are those of several cases.
             nulls: of the subjects that are removed, kept so that the null of the others does not shrink.
         """
         with locks.held(self.store.lock, "changes these references"):
-            self._erase(positions, case, nulls)
+            self._erase(positions, [case] if isinstance(case, str) else case, nulls)
 
-    def _erase(self, positions: Indices, case: str, nulls: ErasedNulls | None) -> None:
+    def _erase(self, positions: Indices, cases: Sequence[str], nulls: ErasedNulls | None) -> None:
         if nulls is not None:
             add_erased_nulls(self.store.root, nulls)  # first: once the rows are erased, it cannot be computed
         places = self.pool_index.places(self.oracle.data)[positions]
@@ -282,4 +282,4 @@ class References:
             outputs[:, places] = np.nan
             outputs.flush()  # type: ignore[attr-defined]
         self.store.curvature.unlink(missing_ok=True)
-        self.pool_index.erase(places, case, self.store.root)
+        self.pool_index.erase(places, cases, self.store.root)

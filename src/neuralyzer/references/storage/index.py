@@ -1,6 +1,7 @@
 """The pool index: the rows and subjects that a pool was made of, and which of them were erased since."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -177,12 +178,12 @@ class PoolIndex:
         present = self.present(self.places(data))
         return {subject for subject, rows in enumerate(present) if len(rows) and np.isin(rows, positions).all()}
 
-    def erase(self, places: Indices, case: str, root: Path) -> None:
-        """Take rows off the index for good: neither id nor digest stays. With the same write their case is closed."""
+    def erase(self, places: Indices, cases: Sequence[str], root: Path) -> None:
+        """Take rows off the index for good: neither id nor digest stays. With the same write their cases are closed."""
         self.ids[places] = ""
         for of_rows in (self.digests, *([] if self.paraphrases is None else [self.paraphrases])):
             of_rows[places] = digests.ERASED
-        replace(self, closed=(*self.closed, case)).write(root)
+        replace(self, closed=(*self.closed, *cases)).write(root)
 
 
 def _paraphrases(data: Data) -> np.ndarray:
