@@ -35,7 +35,7 @@ class Setting:
 SETTINGS = {
     "lora": Setting(worlds.LORA, 15, 4e-3),
     "full": Setting(None, 15, 2e-3),
-    "memorised": Setting(None, 40, 3e-3),
+    "memorised": Setting(None, 20, 8e-3),  # a token has a probability of .92 on average
     "barely": Setting(worlds.LORA, 3, 4e-3),
 }
 
