@@ -1,0 +1,298 @@
+"""``Requests``: all requests of the service, each change of them an event."""
+
+import datetime as dt
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from neuralyzer.data.request import ErasureRequest
+from neuralyzer.errors import UsageError
+from neuralyzer.service import deadlines
+from neuralyzer.service.states import CLOSED, State, require
+from neuralyzer.service.tables import LOCK, events, metadata, replies, requests
+from neuralyzer.workspace import digests
+from neuralyzer.workspace.database import Database
+
+DAYS_OF_REPLIES = 30  # an Idempotency-Key is remembered so long
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as the service keeps it; see ``tables.requests``.
+
+    Attributes:
+        erasure: what is to be forgotten; None once the request is closed, since it names people.
+    """
+
+    id: str
+    model: str
+    state: State
+    erasure: ErasureRequest | None
+    received: dt.datetime
+    due: dt.date
+    extended: str | None
+    priority: int
+    alone: bool
+    batch: str | None
+    case: str | None
+    method: str | None
+    approved: str | None
+    stop: str | None
+    verdict: str | None
+    message: str | None
+    tries: int
+    not_before: dt.datetime | None
+    client: str
+    external: Mapping[str, Any] | None
+
+    @property
+    def waiting(self) -> deadlines.Waiting:
+        """Return it as batches see it."""
+        kind = "near" if self.erasure is not None and self.erasure.also_near else ""
+        alone = self.alone or self.method is not None
+        return deadlines.Waiting(self.id, self.received, self.due, kind, self.priority, alone)
+
+    def late(self, today: dt.date) -> bool:
+        """Return whether its due date is over and it is not closed."""
+        return self.state not in CLOSED and self.due < today
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a request.
+
+    Attributes:
+        number: counts all events of the service.
+        request: its id.
+        moment: when, ISO 8601.
+        kind: one word.
+        facts: plain values that name nobody.
+    """
+
+    number: int
+    request: str
+    moment: str
+    kind: str
+    facts: Mapping[str, Any]
+
+
+class Requests:
+    """The requests in a database.
+
+    Args:
+        url: of the database.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.database = Database(url, metadata, LOCK, "the service's database")
+
+    def create(
+        self,
+        model: str,
+        erasure: ErasureRequest,
+        client: str,
+        *,
+        received: dt.datetime | None = None,
+        due: dt.date | None = None,
+        priority: int = 0,
+        key: str | None = None,
+        external: Mapping[str, Any] | None = None,
+    ) -> tuple[Request, bool]:
+        """Take in a request.
+
+        Args:
+            model: that is to forget.
+            erasure: what is to be forgotten.
+            client: id of the token that asks.
+            received: when it came in; now by default.
+            due: by default one month later.
+            priority: higher ones go first.
+            key: of the client; a second request with it returns the first one.
+            external: what a consent platform must be told again.
+
+        Returns:
+            The request, and whether it is a new one.
+
+        Raises:
+            UsageError: if the key was used for another request.
+        """
+        moment = received or dt.datetime.now(dt.UTC)
+        day = due or (dt.date.fromisoformat(erasure.due) if erasure.due else deadlines.due(moment.date()))
+        asked = {"model": model, "erasure": erasure.to_dict(), "priority": priority}
+        body, id_ = digests.of_json(asked), f"req-{secrets.token_hex(8)}"
+        with self.database.transaction(writes=True) as connection:
+            if key is not None:
+                wanted = sa.select(replies).where(replies.c.token == client, replies.c.key == key)
+                known = connection.execute(wanted).first()
+                if known is not None and known.body != body:
+                    raise UsageError("this Idempotency-Key was used for another request; take a new one")
+                if known is not None:
+                    return _read(connection, known.request), False
+            values = {
+                "id": id_, "model": model, "state": State.RECEIVED, "erasure": asked["erasure"],
+                "received": moment.isoformat(), "due": day.isoformat(), "priority": priority, "alone": False, "tries": 0,
+                "client": client, "external": external,
+            }  # fmt: skip
+            connection.execute(sa.insert(requests).values(**values))
+            _tell(connection, id_, "received", {"due": day.isoformat(), "reason": erasure.reason})
+            if key is not None:
+                old = (moment - dt.timedelta(days=DAYS_OF_REPLIES)).isoformat()
+                connection.execute(sa.delete(replies).where(replies.c.moment < old))
+                row = {"token": client, "key": key, "body": body, "request": id_, "moment": moment.isoformat()}
+                connection.execute(sa.insert(replies).values(**row))
+            return _read(connection, id_), True
+
+    def get(self, request: str) -> Request:
+        """Return a request.
+
+        Raises:
+            UsageError: if there is none of that id.
+        """
+        with self.database.transaction() as connection:
+            return _read(connection, request)
+
+    def find(
+        self,
+        states: Iterable[State] | None = None,
+        model: str | None = None,
+        batch: str | None = None,
+        start: int = 0,
+        limit: int | None = None,
+    ) -> list[Request]:
+        """Return requests, the earliest due date first.
+
+        Args:
+            states: only those in one of them.
+            model: only those for this model.
+            batch: only those of this batch.
+            start: how many are left out at the beginning.
+            limit: how many are returned at most.
+        """
+        wanted = sa.select(requests).order_by(requests.c.due, requests.c.received, requests.c.id)
+        if states is not None:
+            wanted = wanted.where(requests.c.state.in_([str(state) for state in states]))
+        for column, value in ((requests.c.model, model), (requests.c.batch, batch)):
+            wanted = wanted if value is None else wanted.where(column == value)
+        with self.database.transaction() as connection:
+            return [_of(row) for row in connection.execute(wanted.offset(start).limit(limit))]
+
+    def count(self) -> dict[State, int]:
+        """Return how many requests are in each state."""
+        with self.database.transaction() as connection:
+            found = connection.execute(sa.select(requests.c.state, sa.func.count()).group_by(requests.c.state)).all()
+        return {state: dict(tuple(row) for row in found).get(str(state), 0) for state in State}
+
+    def move(
+        self,
+        ids: Sequence[str],
+        to: State,
+        kind: str,
+        facts: Mapping[str, Any] | None = None,
+        before: Iterable[State] | None = None,
+        **changes: Any,
+    ) -> None:
+        """Change the state of requests, all or none; a request that is in the wanted state already is left as it is.
+
+        Args:
+            ids: of the requests.
+            to: new state.
+            kind: of the event.
+            facts: of the event.
+            before: states of which each must be in one; any that ``to`` may follow by default.
+            **changes: further columns.
+
+        Raises:
+            UsageError: if one of them cannot become so.
+        """
+        with self.database.transaction(writes=True) as connection:
+            for request in ids:
+                present = _read(connection, request)
+                if present.state is to:
+                    continue
+                require(request, present.state, to)
+                if before is not None and present.state not in set(before):
+                    raise UsageError(f"{request} is {present.state}; it cannot become {to} now")
+                closed = {"erasure": None} if to in CLOSED else {}
+                _change(connection, request, {"state": to, **changes, **closed})
+                _tell(connection, request, kind, facts or {})
+
+    def note(self, request: str, kind: str, facts: Mapping[str, Any] | None = None, **changes: Any) -> None:
+        """Record an event of a request, and change columns with it, but not its state.
+
+        Args:
+            request: its id.
+            kind: of the event.
+            facts: of the event.
+            **changes: columns.
+
+        Raises:
+            UsageError: if there is none of that id.
+        """
+        with self.database.transaction(writes=True) as connection:
+            _read(connection, request)
+            if changes:
+                _change(connection, request, changes)
+            _tell(connection, request, kind, facts or {})
+
+    def events(self, request: str | None = None, after: int = 0, limit: int = 1000) -> list[Event]:
+        """Return events in order.
+
+        Args:
+            request: only this one's.
+            after: number of the last one that is known.
+            limit: how many are returned at most.
+        """
+        wanted = sa.select(events).where(events.c.number > after).order_by(events.c.number).limit(limit)
+        wanted = wanted if request is None else wanted.where(events.c.request == request)
+        with self.database.transaction() as connection:
+            return [_event(row) for row in connection.execute(wanted)]
+
+    def unrecorded(self, limit: int = 1000) -> list[Event]:
+        """Return events that the ledger does not have yet, in order."""
+        wanted = sa.select(events).where(~events.c.recorded).order_by(events.c.number).limit(limit)
+        with self.database.transaction() as connection:
+            return [_event(row) for row in connection.execute(wanted)]
+
+    def recorded(self, numbers: Sequence[int]) -> None:
+        """Mark events as told to the ledger."""
+        with self.database.transaction(writes=True) as connection:
+            connection.execute(sa.update(events).where(events.c.number.in_(numbers)).values(recorded=True))
+
+
+def now() -> str:
+    """Return the present moment in ISO 8601."""
+    return dt.datetime.now(dt.UTC).isoformat()
+
+
+def _change(connection: sa.Connection, request: str, changes: Mapping[str, Any]) -> None:
+    connection.execute(sa.update(requests).where(requests.c.id == request).values(**changes))
+
+
+def _tell(connection: sa.Connection, request: str, kind: str, facts: Mapping[str, Any]) -> None:
+    row = {"request": request, "moment": now(), "kind": kind, "facts": dict(facts), "recorded": False}
+    connection.execute(sa.insert(events).values(**row))
+
+
+def _read(connection: sa.Connection, request: str) -> Request:
+    row = connection.execute(sa.select(requests).where(requests.c.id == request)).first()
+    if row is None:
+        raise UsageError(f"there is no request {request!r}")
+    return _of(row)
+
+
+def _of(row: sa.Row[Any]) -> Request:
+    values = dict(row._mapping)
+    erasure, later = values["erasure"], values["not_before"]
+    values |= {
+        "state": State(values["state"]), "erasure": None if erasure is None else ErasureRequest.from_dict(erasure),
+        "received": dt.datetime.fromisoformat(values["received"]), "due": dt.date.fromisoformat(values["due"]),
+        "not_before": None if later is None else dt.datetime.fromisoformat(later),
+    }  # fmt: skip
+    return Request(**values)
+
+
+def _event(row: sa.Row[Any]) -> Event:
+    return Event(row.number, row.request, row.moment, row.kind, row.facts)
