@@ -76,6 +76,11 @@ class Stages:
         """Return whether the case has its verdict, certificate and report."""
         return self.folder.has("result")
 
+    @property
+    def begun(self) -> bool:
+        """Return whether unlearning has begun, after which the plan stays as it is."""
+        return self.folder.has("protocol")
+
     @cached_property
     def pool(self) -> References | None:
         """Return the model's pool; None where there is none.
@@ -159,7 +164,7 @@ class Stages:
         plan = self.planned
         if method not in {option.method for option in plan.options}:
             raise UsageError(f"the plan of {self.case} has no option {method!r}; see 'neuralyzer plan --all'")
-        if self.folder.has("protocol"):
+        if self.begun:
             raise UsageError(f"{self.case} has begun to unlearn; another option can no longer be chosen")
         plan = plan.chosen_by_person(method)
         self.folder.write("plan", plan.to_dict())

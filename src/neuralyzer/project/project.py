@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from neuralyzer.cases.case import Case
+from neuralyzer.cases.options import CaseOptions
 from neuralyzer.cases.stages import now
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
@@ -165,6 +166,21 @@ class Project:
     def device(self, requested: str | None) -> str | None:
         """Return the device for members and retrainings: the one asked for, else that of [references]."""
         return requested or self.tables.get("references", {}).get("device")
+
+    def options(self, device: str | None = None, **more: Any) -> CaseOptions:
+        """Return the options of a case that follow from the project.
+
+        Args:
+            device: in place of the project's own.
+            **more: further options.
+
+        Returns:
+            The options.
+        """
+        return CaseOptions(
+            folder=self.root, device=self.device(device), retrain_seconds=self.training_seconds,
+            also=self.rows.searched, named=self.named, **more,
+        )  # fmt: skip
 
     def references(self, oracle: TrainedModel) -> References | None:
         """Return the pool of the lineage, or None where there is none; refuse one made for another model."""
