@@ -20,6 +20,7 @@ from neuralyzer.errors import ForgetSetError, NeuralyzerError, UnknownSubjectErr
 from neuralyzer.models import threads
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.project.project import Project
+from neuralyzer.service.leases import Leases
 from neuralyzer.service.requests import Change, Request, Requests
 from neuralyzer.service.states import WORKED_ON, State
 from neuralyzer.service.watch import Watch
@@ -38,10 +39,11 @@ class Run:
         project: of the model.
         requests: of the service.
         batch: id of the batch.
+        leases: where workers are on several machines; the lineage is then held by one, besides by the lock of its file.
     """
 
-    def __init__(self, project: Project, requests: Requests, batch: str) -> None:
-        self.project, self.requests, self.batch = project, requests, batch
+    def __init__(self, project: Project, requests: Requests, batch: str, leases: Leases | None = None) -> None:
+        self.project, self.requests, self.batch, self._leases = project, requests, batch, leases
         self._opened: dict[int, TrainedModel] = {}  # by version: read once for all stages of a phase
 
     def reach(self, phase: str, stage: str) -> None:
@@ -141,6 +143,8 @@ class Run:
         """Hold the model's lineage, and yield its current model."""
         project = self.project
         with ExitStack() as held:
+            if self._leases is not None:
+                held.enter_context(self._leases.held(f"lineage of {project.named['model']}"))
             held.enter_context(project.locked())
             version = project.lineage.current
             if version not in self._opened:
