@@ -1,6 +1,7 @@
 """A project whose requests a worker answers."""
 
 import datetime as dt
+import shutil
 
 import pytest
 
