@@ -25,12 +25,15 @@ from neuralyzer.cli import (
     locate,
     methods,
     plan,
+    purge,
     references,
     register_model,
+    rollback,
     signals,
     status,
     train,
     verify,
+    worker,
 )
 from neuralyzer.errors import NeuralyzerError, NeuralyzerWarning, first_line
 from neuralyzer.project.project_file import FOLDER, TABLES
@@ -77,6 +80,9 @@ for verb in (
     register_model,
     methods,
     signals,
+    purge,
+    rollback,
+    worker,
 ):
     verbs.command(name=verb.__name__.rpartition(".")[2].replace("_", "-"), epilog=verb.EXAMPLE)(verb.run)
 verbs.add_typer(certificate.verbs, name="certificate")

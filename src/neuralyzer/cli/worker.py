@@ -14,9 +14,9 @@ def run(project: ProjectFile = PROJECT) -> None:
     import signal
     from types import FrameType
 
-    from neuralyzer.cli.extras import needed
+    from neuralyzer.cli.extras import require
 
-    needed("service", "dbos")
+    require("service", "dbos")
     from neuralyzer.service.worker import Worker
 
     worker = Worker(project)

@@ -1,5 +1,6 @@
 """A user's project: the settings in ``neuralyzer.toml``, and the current model of its lineage."""
 
+import datetime as dt
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -21,7 +22,7 @@ from neuralyzer.models import threads
 from neuralyzer.models.kinds import model_folders
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.project import project_file
+from neuralyzer.project import project_file, retention
 from neuralyzer.project.lineage import Lineage, Version
 from neuralyzer.project.project_data import ProjectData
 from neuralyzer.references.building import folder_of
@@ -133,14 +134,15 @@ class Project:
             WeightsError: if there are no weights yet.
             DataChangedError: if the training rows are not those that it was trained on.
         """
-        if not self.weights.exists():
+        version = self.lineage.version
+        if version.weights is None and not self.weights.exists():
             raise WeightsError(f"{self.weights} does not exist; 'neuralyzer train' makes it, or name your own weights")
         self.settle_threads()
         trained = self.workspace.root / "trained.json"
-        data, erased = self.data, set(self.lineage.version.erased)
+        data, erased = self.data, set(version.erased)
         present = np.ones(len(data), dtype=bool)
         if erased:
-            present[:] = [digest not in erased for digest in _keyed_rows(data)]
+            present[:] = [digest not in erased for digest in keyed_rows(data)]
         if trained.exists() and present.all() and not erased:
             registered = atomic.read_json(trained)["data"]
             if registered != data.digest:
@@ -150,7 +152,6 @@ class Project:
                     "restore it or train again"
                 )
         run = self.run if (self.run / "run.json").exists() else None
-        version = self.lineage.version
         if version.weights is None:
             return TrainedModel.load(self.recipe, self.weights, data, self.holdout, run=run)
         remaining = data.select(present)
@@ -244,15 +245,76 @@ class Project:
         pool = self._pool(oracle)
         version = Version(
             weights=os.path.relpath(answered[0][1].weights, self.root), parent=oracle.lineage, data=remaining.digest,
-            erased=tuple(sorted({*before.erased, *_keyed_rows(oracle.data.select(forgotten))})),
+            erased=tuple(sorted({*before.erased, *keyed_rows(oracle.data.select(forgotten))})),
             pool=None if pool is None else pool.name, cases={**before.cases, **cases},
         )  # fmt: skip
         lineage = lineage.released(version, now())
         lineage.write(self.workspace.root)
+        self._keep_for_a_while(before)
         return lineage.version
 
+    @property
+    def retention_days(self) -> float | None:
+        """Return how long what is replaced is kept; None without an end."""
+        days = self.tables.get("policy", {}).get("retention_days")
+        return None if days is None else float(days)
 
-def _keyed_rows(data: Data) -> list[str]:
+    def roll_back(self, number: int) -> Version:
+        """Make an earlier version the current model again; the rows that were erased since are its data once more.
+
+        Args:
+            number: of the version.
+
+        Returns:
+            The version that was left.
+
+        Raises:
+            UsageError: if there is no such version, it is the current one, or its weights are destroyed.
+        """
+        lineage = self.lineage
+        left, back = lineage.version, lineage.rolled_back(number, now())
+        retention.spare(self.workspace.root, [self._weights_of(back.version)])
+        back.write(self.workspace.root)
+        self._keep_for_a_while(left)
+        return left
+
+    def destroy_expired(self, today: dt.date) -> list[retention.Kept]:
+        """Delete what was kept for a while, when its time is over.
+
+        Args:
+            today: the present day.
+
+        Returns:
+            What was deleted.
+        """
+        lineage = self.lineage
+        over = retention.destroy(self.workspace.root, today, [self._weights_of(lineage.version)])
+        gone = {self.root / entry.path for entry in over}
+        for version in lineage.versions:
+            if version.destroyed is None and version.number != lineage.current and self._weights_of(version) in gone:
+                lineage = lineage.destroyed(version.number, now())
+        if over:
+            lineage.write(self.workspace.root)
+        return over
+
+    def erased_rows(self) -> int:
+        """Return how many of the training rows in the file were erased from a version of the model."""
+        erased = {digest for version in self.lineage.versions for digest in version.erased}
+        return sum(digest in erased for digest in keyed_rows(self.data)) if erased else 0
+
+    def _weights_of(self, version: Version) -> Path:
+        return self.weights.absolute() if version.weights is None else (self.root / version.weights).absolute()
+
+    def _keep_for_a_while(self, version: Version) -> None:
+        """Put the weights of a version that was replaced on the list of what is deleted later, where there is a term."""
+        if self.retention_days is not None:
+            today, path = dt.datetime.now(dt.UTC).date(), self._weights_of(version)
+            copies = [] if version.weights is None else [path.with_name("unlearned.safetensors")]
+            what = f"the weights of version {version.number}"
+            retention.keep(self.workspace.root, [path, *copies], what, self.retention_days, today)
+
+
+def keyed_rows(data: Data) -> list[str]:
     """Return digests of rows by id and content, by which erased rows are recognised."""
     contents = digests.hexadecimal(data.row_digests)
     return [digests.of_texts(row)[:32] for row in zip(data.ids.tolist(), contents, strict=True)]
