@@ -14,7 +14,7 @@ from neuralyzer.service.requests import Requests
 from neuralyzer.service.settings import Settings
 from neuralyzer.service.states import CLOSED, State
 
-LIMIT = 240  # seconds for what an idle machine does in ten
+LIMIT = 900  # seconds for what an idle machine does in ten
 
 
 class Service:
@@ -50,8 +50,7 @@ class Service:
                 if process.poll() not in (None, -signal.SIGKILL):
                     pytest.fail(f"a worker ended: {process.stderr.read()}")
             time.sleep(0.05)
-        events = [(event.request, event.kind, dict(event.facts)) for event in self.requests.events()]
-        pytest.fail(f"not reached: {found}\n{events}")
+        pytest.fail("not reached: " + "; ".join(f"{one.id} is {one.state}, {self.kinds(one.id)[-6:]}" for one in found))
 
     def closed(self, *ids):
         return self.wait(lambda one: one.state in (*CLOSED, State.NEEDS_PERSON), ids)
