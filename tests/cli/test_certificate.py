@@ -6,8 +6,8 @@ import os
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from neuralyzer.certificates.keys import public_pem
 from neuralyzer.workspace import digests
+from neuralyzer.workspace.signing_keys import public_pem
 from tests.cli.project import truncate
 
 LIMIT = "assumes an honest operator"

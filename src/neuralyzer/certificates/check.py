@@ -11,11 +11,11 @@ from rich.text import Text
 
 from neuralyzer.certificates import dsse
 from neuralyzer.certificates.certify import public_key_beside
-from neuralyzer.certificates.keys import key_id, read_public_key
 from neuralyzer.certificates.statement import LIMITS, PAYLOAD_TYPE, Predicate, Statement
 from neuralyzer.errors import CertificateError
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.atomic import read_json
+from neuralyzer.workspace.signing_keys import key_id, read_public_key
 
 
 @dataclass(frozen=True)
