@@ -26,7 +26,7 @@ def test_a_certificate_is_checked(answered, certified):
     words = ("certificate", "verify", certified / "certificate.json")
     answer = answered(*words, "--weights", certified / "weights.safetensors", "--json")
     assert answer.code == 0
-    assert set(answer.json) == {"ok", "failures", "limits", "predicate", "keyid"}
+    assert set(answer.json) == {"ok", "failures", "limits", "predicate", "keyid", "ledger"}
     assert answer.json["ok"] and answer.json["failures"] == []
     assert any(LIMIT in limit for limit in answer.json["limits"])
     predicate = answer.json["predicate"]

@@ -128,7 +128,7 @@ def test_a_proof_of_another_ledger_does_not_pass(ledger, tmp_path):
     one = forged.proof(forged.record(Event.VERIFIED, "case-a", Facts(verdict="forgotten")))
     assert proof.verify(one).event == "verified"
     with pytest.raises(LedgerError, match="not signed by the key of the ledger"):
-        proof.verify(one, ledger.keys())
+        proof.verify(one, ledger.public_keys())
 
 
 def test_a_checkpoint_is_kept_and_the_next_one_continues_it(ledger):
@@ -137,7 +137,7 @@ def test_a_checkpoint_is_kept_and_the_next_one_continues_it(ledger):
     ledger.record(Event.CANCELLED, "case-a")
     second = ledger.checkpoint()
     assert kept_checkpoints.kept(ledger.workspace) == [first, second]
-    earlier, later = (kept_checkpoints.read(path, ledger.keys()) for path in (first, second))
+    earlier, later = (kept_checkpoints.read(path, ledger.public_keys()) for path in (first, second))
     path = ledger.consistency(earlier, later)
     assert tree.is_consistent(15, earlier.root, 16, later.root, path)
     assert not tree.is_consistent(15, later.root, 16, later.root, path)

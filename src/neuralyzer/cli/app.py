@@ -22,6 +22,7 @@ from neuralyzer.cli import (
     forget,
     influence,
     init,
+    ledger,
     locate,
     methods,
     plan,
@@ -80,6 +81,7 @@ for verb in (
 ):
     verbs.command(name=verb.__name__.rpartition(".")[2].replace("_", "-"), epilog=verb.EXAMPLE)(verb.run)
 verbs.add_typer(certificate.verbs, name="certificate")
+verbs.add_typer(ledger.verbs, name="ledger")
 
 
 def app(arguments: Sequence[str] | None = None) -> None:

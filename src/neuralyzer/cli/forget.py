@@ -80,6 +80,7 @@ def run(
     options = CaseOptions(
         method=method, seed=seed, folder=opened.root, exact_references=exact_references, device=opened.device(device),
         retrain_seconds=opened.training_seconds, also=opened.rows.searched, named=opened.named, show_answers=show_answers,
+        ledger=opened.ledger,
         choose=(lambda plan: choose(plan, console, click.getchar)) if interactive else None,
     )  # fmt: skip
     place = opened.workspace

@@ -41,7 +41,7 @@ def read_keys(path: Path) -> list[Key]:
         LedgerError: if a line is no key.
         UnreadableError: if the file cannot be read.
     """
-    return [Key.parse(line) for line in _text(path).splitlines() if line.strip() and not line.startswith("#")]
+    return [Key.parse(line) for line in text(path).splitlines() if line.strip() and not line.startswith("#")]
 
 
 def sign(workspace: Workspace, size: int, root: bytes) -> Path:
@@ -83,8 +83,8 @@ def read(path: Path, keys: Sequence[Key]) -> Checkpoint:
         UnreadableError: if it cannot be read.
     """
     try:
-        text, signed = notes.verify(_text(path), keys)
-        checkpoint = Checkpoint.parse(text)
+        content, signed = notes.verify(text(path), keys)
+        checkpoint = Checkpoint.parse(content)
     except LedgerError as error:
         raise LedgerError(f"{path}: {error}") from error
     if checkpoint.origin not in {signature.name for signature in signed}:
@@ -92,7 +92,12 @@ def read(path: Path, keys: Sequence[Key]) -> Checkpoint:
     return checkpoint
 
 
-def _text(path: Path) -> str:
+def text(path: Path) -> str:
+    """Return a file's text.
+
+    Raises:
+        UnreadableError: if it cannot be read.
+    """
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:

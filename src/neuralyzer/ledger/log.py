@@ -13,7 +13,7 @@ from neuralyzer.ledger.check import Fault, check
 from neuralyzer.ledger.checkpoint import Checkpoint
 from neuralyzer.ledger.events import SEALED, Event, Facts, body, same_event
 from neuralyzer.ledger.notes import Key
-from neuralyzer.ledger.proof import Proof
+from neuralyzer.ledger.proof import Proof, countersignatures
 from neuralyzer.ledger.store import Entry, Store
 from neuralyzer.ledger.subject_keys import Subjects
 from neuralyzer.workspace.atomic import make_folder
@@ -209,7 +209,7 @@ class Ledger:
             if subject_keys.mark(key, entry.key).encode() in entry.body:
                 yield Recorded.of(position, entry)
 
-    def keys(self) -> list[Key]:
+    def public_keys(self) -> list[Key]:
         """Return the key that signs checkpoints, and the keys of those who may countersign them."""
         return [kept_checkpoints.own_key(self.workspace), *kept_checkpoints.countersigners(self.workspace)]
 
@@ -224,7 +224,7 @@ class Ledger:
         """
         size = len(self)
         for known in kept_checkpoints.kept(self.workspace)[-1:]:
-            last = kept_checkpoints.read(known, self.keys()[:1])
+            last = kept_checkpoints.read(known, self.public_keys()[:1])
             if last.size > size or tree.root(last.size, self.store.hashes) != last.root:
                 raise LedgerError(f"the ledger is not the one of {known.name}: nothing is signed; check the ledger")
         return kept_checkpoints.sign(self.workspace, size, tree.root(size, self.store.hashes))
@@ -252,13 +252,32 @@ class Ledger:
             UnreadableError: if the checkpoint cannot be read.
         """
         path = note or self.checkpoint()
-        keys = self.keys()
+        keys = self.public_keys()
         known = kept_checkpoints.read(path, keys[:1])
         way = tree.inclusion_proof(position, known.size, self.store.hashes)
         return Proof(
             self.store.entry(position).content.decode(), position, known.size, known.root.hex(),
             [one.hex() for one in way], path.read_text(), [str(key) for key in keys],
         )  # fmt: skip
+
+    def best_checkpoint(self, position: int) -> Path:
+        """Return the kept checkpoint over an entry that most have countersigned, of several the newest.
+
+        Args:
+            position: of the entry.
+
+        Returns:
+            Its file; a new one where none that is kept counts the entry.
+
+        Raises:
+            LedgerError: if a checkpoint that is kept was changed.
+        """
+        own, *others = self.public_keys()
+        over = [
+            path for path in kept_checkpoints.kept(self.workspace) if kept_checkpoints.read(path, [own]).size > position
+        ]
+        ranked = [(len(countersignatures(path.read_text(), own, others)), path.name, path) for path in over]
+        return max(ranked)[2] if ranked else self.checkpoint()
 
     def check(self, against: Sequence[Path] = ()) -> list[Fault]:
         """Compare the whole ledger with its hashes, with the checkpoints kept, and with others.
@@ -274,5 +293,5 @@ class Ledger:
             UnreadableError: if a checkpoint cannot be read.
         """
         paths = [*kept_checkpoints.kept(self.workspace), *against]
-        known = {kept_checkpoints.read(path, self.keys()[:1]) for path in paths}
+        known = {kept_checkpoints.read(path, self.public_keys()[:1]) for path in paths}
         return check(self.store, list(known))

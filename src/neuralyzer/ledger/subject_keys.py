@@ -63,6 +63,11 @@ class Subjects:
         """Return the file of a key."""
         return self.folder / f"{label}{SUFFIX}"
 
+    @property
+    def erased(self) -> bool:
+        """Whether a key is missing."""
+        return not all(self.path(one).exists() for one in self.labels)
+
     @cached_property
     def keys(self) -> tuple[bytes, ...]:
         """The keys of all labels.

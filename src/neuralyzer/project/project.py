@@ -14,6 +14,7 @@ from neuralyzer.cases.case import Case
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import DataChangedError, WeightsError
+from neuralyzer.ledger.log import Ledger
 from neuralyzer.models import threads
 from neuralyzer.models.kinds import model_folders
 from neuralyzer.models.recipe import Recipe
@@ -67,6 +68,11 @@ class Project:
         place = Workspace(self.root / project_file.FOLDER, Policy.from_table(self.tables.get("policy", {})))
         place.close_to_others()
         return place
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Return the workspace's ledger, which is made on first use."""
+        return Ledger.of(self.workspace)
 
     @cached_property
     def recipe(self) -> Recipe:
