@@ -3,6 +3,8 @@
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -168,3 +170,24 @@ def test_a_certificate_without_an_entry_cannot_be_proved_again(entered, tmp_path
     content = json.loads(certificate(entered).read_text())
     certificate(entered).write_text(json.dumps(content | {"payload": "e30="}))
     assert "has no entry in a ledger" in entered("ledger", "prove", certificate(entered)).complaint
+
+
+def test_what_is_handed_over_is_checked_without_neuralyzer(entered, tmp_path):
+    for path in entered.path(".neuralyzer").rglob("result.json"):  # the project was copied
+        original = json.loads(path.read_text())["certificate"].partition("/.neuralyzer/")[0]
+        path.write_text(path.read_text().replace(original, str(entered.root)))
+    files = entered("export", "--to", tmp_path / "out", "--json").json["files"]
+    assert {"verify.py", "README.txt", "ledger.keys", "certificate.ledger.json", "weights.safetensors"} <= set(files)
+    code = "import runpy, sys; sys.modules['neuralyzer'] = None; runpy.run_path('verify.py', run_name='__main__')"
+
+    def verify():
+        return subprocess.run(
+            [sys.executable, "-I", "-c", code, "."], cwd=tmp_path / "out", capture_output=True, text=True, check=False
+        )
+
+    done = verify()
+    assert done.returncode == 0 and done.stderr == "" and done.stdout.count("countersigned by 0") == 2
+    content = bytearray((tmp_path / "out" / "weights.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "out" / "weights.safetensors").write_bytes(content)
+    assert verify().returncode == 1 and "FAIL weights" in verify().stdout

@@ -55,7 +55,7 @@ def check(
     """
     from neuralyzer.ledger import kept_checkpoints
 
-    ledger = _opened(project, database)
+    ledger = opened(project, database)
     faults = ledger.check(against or [])
     count, size = len(kept_checkpoints.kept(ledger.workspace)) + len(against or []), len(ledger)
     values = {
@@ -79,7 +79,7 @@ def checkpoint(
     """Sign the present state of the ledger, keep it, and send it where the operator cannot replace it."""
     from neuralyzer.ledger import kept_checkpoints, publishing
 
-    ledger = _opened(project, database)
+    ledger = opened(project, database)
     path = ledger.checkpoint()
     known = kept_checkpoints.read(path, ledger.public_keys()[:1])
     sent = [publishing.publish(path, place) for place in to or ()]
@@ -111,7 +111,7 @@ def countersign(
     from neuralyzer.workspace.atomic import write_bytes
     from neuralyzer.workspace.signing_keys import private_key
 
-    ledger, own = _opened(project, database), private_key(key)
+    ledger, own = opened(project, database), private_key(key)
     signer = _signer(ledger, ledger_keys)
     kept = countersigning.last_countersigned(key, signer)
     last, proof = None, list[bytes]()
@@ -121,7 +121,7 @@ def countersign(
         if earlier.size <= now.size:
             proof = ledger.consistency(earlier, now)
     note = countersigning.countersign(kept_checkpoints.text(checkpoint), signer, own, int(time.time()), last, proof)
-    write_bytes(checkpoint, note.encode(), mode=0o644)
+    write_bytes(checkpoint, note.encode())
     write_bytes(kept, note.encode())
     line = str(countersigning.countersigning_key(own))
     listed = ledger.workspace.keys / kept_checkpoints.COUNTERSIGNERS
@@ -142,7 +142,7 @@ def show(subject: Name, database: Database = None, project: ProjectFile = PROJEC
     from neuralyzer.data.request import ErasureRequest
     from neuralyzer.project.project import Project
 
-    ledger = _opened(project, database)
+    ledger = opened(project, database)
     names = Project.read(project).rows.known_by(ErasureRequest(subjects=subject)).subjects
     found = {entry.position: entry for name in names for entry in ledger.entries_about(name)}
     table = Table(box=None, pad_edge=False)
@@ -161,7 +161,7 @@ def prove(file: File, database: Database = None, project: ProjectFile = PROJECT,
     from neuralyzer.certificates.ledger_record import LedgerRecord, write_later
     from neuralyzer.errors import UsageError
 
-    ledger, found = _opened(project, database), check_certificate(file)
+    ledger, found = opened(project, database), check_certificate(file)
     if found.predicate is None or found.predicate["ledger"] is None:
         raise UsageError(f"{file} has no entry in a ledger")
     path = write_later(ledger, LedgerRecord(**found.predicate["ledger"]), file)
@@ -195,7 +195,7 @@ def spot_check(
     from neuralyzer.errors import UsageError
     from neuralyzer.ledger import kept_checkpoints, spot_checks
 
-    ledger, secret = _opened(project, database), spot_checks.read_key(key)
+    ledger, secret = opened(project, database), spot_checks.read_key(key)
     committed = spot_checks.commitment(secret)
     if commitment not in (None, committed):
         raise UsageError(f"{key} is not the key that was committed to: its commitment is {committed}")
@@ -213,7 +213,7 @@ def spot_check(
     answer(values, "\n".join([f"{len(chosen)} of {among} verdicts in {known.size:,} entries", *lines]), json)
 
 
-def _opened(project: Path, database: str | None) -> "Ledger":
+def opened(project: Path, database: str | None) -> "Ledger":
     """Return the ledger of a project."""
     from neuralyzer.errors import UsageError
     from neuralyzer.ledger import kept_checkpoints

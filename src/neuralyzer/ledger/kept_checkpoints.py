@@ -54,7 +54,7 @@ def sign(workspace: Workspace, size: int, root: bytes) -> Path:
     if not path.exists():
         key = signing_keys.signing_key(workspace, signing_keys.LEDGER)
         name = own_key(workspace).name
-        write_bytes(path, notes.sign(Checkpoint(name, size, root).text, name, key).encode(), mode=0o644)
+        write_bytes(path, notes.sign(Checkpoint(name, size, root).text, name, key).encode())
     return path
 
 

@@ -118,8 +118,11 @@ class Ledger:
             StorageError: if the database cannot be reached.
         """
         if url is None:
+            path = workspace.root / FILE
             try:
-                url = f"sqlite:///{make_folder(workspace.root) / FILE}"
+                make_folder(workspace.root)
+                path.touch(mode=0o600)  # what SQLite puts beside it has the same mode
+                url = f"sqlite:///{path}"
             except OSError as error:
                 raise StorageError(f"cannot write {workspace.root}: {error.strerror}") from error
         return cls(workspace, Store(url))

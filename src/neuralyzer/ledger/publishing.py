@@ -69,7 +69,7 @@ def time_stamp(checkpoint: Path, authority: str) -> Path:
     info = response.tst_info
     if info.message_imprint.message != request.message_imprint.message or info.nonce != request.nonce:
         raise LedgerError(f"{authority} answered with a time-stamp of something else")
-    return write_bytes(checkpoint.with_suffix(checkpoint.suffix + STAMPS), content, mode=0o644)
+    return write_bytes(checkpoint.with_suffix(checkpoint.suffix + STAMPS), content)
 
 
 def stamped_at(checkpoint: Path, stamp: Path, roots: Path) -> dt.datetime:
