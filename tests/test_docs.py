@@ -51,6 +51,7 @@ IN_ORDER = [
 ONE_BY_ONE = [
     DOCS / "cli.md",
     DOCS / "certificate.md",
+    DOCS / "ledger.md",
     DOCS / "requests.md",
     DOCS / "costs.md",
     DOCS / "when-to-retrain.md",
@@ -309,9 +310,12 @@ def finished(tmp_path_factory):
     other = folder.with_name("other")
     shutil.copytree(folder, other)
     must("neuralyzer forget --subject AIFinn", other)
+    must("neuralyzer ledger checkpoint --to kept.checkpoint", other)
+    must("neuralyzer ledger auditor-key --key auditor.key", other)
     case = next(path for path in (other / ".neuralyzer" / "cases").iterdir() if path.is_dir())
     for name in ("certificate.json", "certificate.pub.pem"):
-        shutil.copy(case / name, folder / name)
+        for place in (folder, other):
+            shutil.copy(case / name, place / name)
     unlearned = next(case.glob("attempts/*/weights.safetensors"))
     for name in ("weights.safetensors", "unlearned.safetensors"):
         shutil.copy(unlearned, folder / name)
@@ -326,7 +330,7 @@ def finished(tmp_path_factory):
 @pytest.mark.parametrize("command", [c for page in ONE_BY_ONE for c, _ in commands(page) if verb(c) != "demo"])
 def test_command_runs_in_a_finished_project(command, finished, tmp_path):
     project = tmp_path / "project"
-    shutil.copytree(finished.with_name("other") if verb(command) == "export" else finished, project)
+    shutil.copytree(finished.with_name("other") if verb(command) in ("export", "ledger") else finished, project)
     if verb(command) == "init":
         (project / "neuralyzer.toml").unlink()
     if verb(command) == "train":

@@ -92,6 +92,14 @@ def test_a_removed_entry_is_named(ledger, also):
     assert (24, 24) in spans(ledger) and "entry 24 is missing" in map(str, check(ledger.store))
 
 
+@pytest.mark.parametrize("value", ["x'00'", "x''", "'text'", "17", "body || 'x'"])
+def test_whatever_is_put_in_an_entrys_place_is_named(ledger, value):
+    ledger.execute(f"UPDATE ledger_entries SET body = {value} WHERE position = 24")
+    assert spans(ledger) == [(24, 24)]
+    ledger.execute(f"UPDATE ledger_nodes SET hash = {value.replace('body', 'hash')} WHERE number = 25")
+    assert (25, 25) in spans(ledger)
+
+
 def test_an_entry_under_another_key_is_named(ledger):
     ledger.execute("UPDATE ledger_entries SET key = 'event x' WHERE position = 24")
     assert spans(ledger) == [(24, 24)]

@@ -150,7 +150,7 @@ def other_ledger(bare):
         (lambda bare: bare.resign(lambda told: told["ledger"].update(checkpoint="\n5\n\n")), "FAIL ledger: "),
         (lambda bare: bare.resign(lambda told: told["verification"].update(verdict="untraceable")), "another verdict"),
         (lambda bare: bare.edit("certificate.ledger.json", lambda told: told["path"].reverse()), "FAIL newer proof"),
-        (lambda bare: bare.edit("certificate.ledger.json", lambda told: told.update(index=1)), "of another entry"),
+        (lambda bare: bare.edit("certificate.ledger.json", lambda told: told.update(index=1)), "is of another entry"),
         (lambda bare: bare.edit("certificate.ledger.json", lambda told: told.update(
             checkpoint=told["checkpoint"].replace("\n6\n", "\n7\n"))), "FAIL newer proof"),
         (lambda bare: bare.edit("certificate.ledger.json", lambda told: told.update(

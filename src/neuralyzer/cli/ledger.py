@@ -168,7 +168,7 @@ def prove(file: File, database: Database = None, project: ProjectFile = PROJECT,
     answer({"file": str(path)}, f"wrote {path}", json)
 
 
-@verbs.command(epilog="Example: neuralyzer ledger auditor-key --key auditor.key")
+@verbs.command(name="auditor-key", epilog="Example: neuralyzer ledger auditor-key --key auditor.key")
 def auditor_key(key: AuditorKey, json: Json = False) -> None:
     """Make an auditor's key for spot checks, and print the commitment to publish before the next checkpoint."""
     import secrets
@@ -181,7 +181,9 @@ def auditor_key(key: AuditorKey, json: Json = False) -> None:
     answer({"file": str(key), "commitment": line}, f"commitment: {line}", json)
 
 
-@verbs.command(epilog="Example: neuralyzer ledger spot-check kept.checkpoint --key auditor.key --count 3")
+@verbs.command(
+    name="spot-check", epilog="Example: neuralyzer ledger spot-check kept.checkpoint --key auditor.key --count 3"
+)
 def spot_check(
     checkpoint: Checkpoint,
     key: AuditorKey,

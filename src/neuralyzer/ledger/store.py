@@ -170,9 +170,12 @@ class Store:
     def _ascending(self, table: sa.Table, start: int, end: int) -> Iterator[Any]:
         """Yield a table's rows whose first column is at least ``start`` and below ``end``, in order."""
         (number,) = table.primary_key
+        columns = [  # SQLite keeps what it is given: text in place of bytes is read as such, and does not fit its hash
+            sa.cast(column, column.type) if isinstance(column.type, sa.LargeBinary) else column for column in table.c
+        ]
         while True:
             with self._transaction() as connection:
-                wanted = sa.select(table).where(number >= start, number < end).order_by(number).limit(READ)
+                wanted = sa.select(*columns).where(number >= start, number < end).order_by(number).limit(READ)
                 rows = connection.execute(wanted).all()
             yield from rows
             if len(rows) < READ:

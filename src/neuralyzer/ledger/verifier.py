@@ -112,21 +112,14 @@ def checks(folder: Path, key: Path | None, ledger_keys: Path | None) -> Iterator
         if later.exists():
             newer = parsed(read(later))
             same = (newer.get("entry"), newer.get("index")) == (record["entry"], record["index"])
-            yield (
-                in_ledger("newer proof", newer, predicate, lines)
-                if same
-                else (f"{later.name}: of another entry", False)
-            )
+            other = (f"newer proof: {later.name} is of another entry", False)
+            yield in_ledger("newer proof", newer, predicate, lines) if same else other
     except (Wrong, KeyError, TypeError, AttributeError) as error:
         yield f"certificate: it lacks a field, or one is damaged ({error})", False
 
 
 def read(path: Path) -> bytes:
-    """Return a file's bytes.
-
-    Raises:
-        Missing: if it cannot be read.
-    """
+    """Return a file's bytes."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -134,11 +127,7 @@ def read(path: Path) -> bytes:
 
 
 def parsed(content: bytes) -> dict[str, Any]:
-    """Return the object that JSON spells.
-
-    Raises:
-        Wrong: if it is none.
-    """
+    """Return the object that JSON spells."""
     try:
         value = json.loads(content)
     except ValueError as error:
@@ -149,11 +138,7 @@ def parsed(content: bytes) -> dict[str, Any]:
 
 
 def decoded(text: object) -> bytes:
-    """Return what base64 in its only spelling says.
-
-    Raises:
-        Wrong: if it is none.
-    """
+    """Return what base64 in its only spelling says."""
     try:
         content = base64.b64decode(str(text), validate=True)
     except (binascii.Error, ValueError) as error:
@@ -164,11 +149,7 @@ def decoded(text: object) -> bytes:
 
 
 def certified(envelope: bytes, pem: bytes) -> dict[str, Any]:
-    """Return the predicate of a certificate whose signature fits (DSSE v1).
-
-    Raises:
-        Wrong: if it does not.
-    """
+    """Return the predicate of a certificate whose signature fits (DSSE v1)."""
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -212,8 +193,11 @@ def told(predicate: dict[str, Any]) -> str:
 
 def same_file(path: Path, folder: Path, wanted: str) -> tuple[str, bool]:
     """Compare a file's SHA-256 with the certified one."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise Missing(f"{path}: {error.strerror}") from error
     return f"weights: {path.relative_to(folder)} has SHA-256 {digest}, certified is {wanted}", digest == wanted
 
 
@@ -276,11 +260,7 @@ def root_above(record: dict[str, Any]) -> bytes | None:
 
 
 def parsed_key(line: str) -> Key:
-    """Return the key that a line spells: NAME+HASH+KEY.
-
-    Raises:
-        Wrong: if it spells none.
-    """
+    """Return the key that a line spells: NAME+HASH+KEY."""
     name, _, rest = line.strip().partition("+")
     digits, _, typed = rest.partition("+")
     content = decoded(typed)
@@ -291,11 +271,7 @@ def parsed_key(line: str) -> Key:
 
 
 def note_parts(note: str) -> tuple[str, list[tuple[str, bytes]]]:
-    """Return a signed note's text, and names and contents of its signatures.
-
-    Raises:
-        Wrong: if it is none.
-    """
+    """Return a signed note's text, and names and contents of its signatures."""
     text, separator, lines = note.rpartition("\n\n")
     if not separator:
         raise Wrong("the checkpoint is no signed note")
@@ -306,11 +282,7 @@ def note_parts(note: str) -> tuple[str, list[tuple[str, bytes]]]:
 
 
 def signed_by(key: Key, text: str, signatures: list[tuple[str, bytes]]) -> bytes | None:
-    """Return a key's valid signature on a text; None where there is none.
-
-    Raises:
-        Wrong: if there is one that does not fit.
-    """
+    """Return a key's valid signature on a text; None where there is none."""
     for name, content in signatures:
         if name == key.name and content[:HASH] == key.hash:
             signed, signature = text.encode(), content[HASH:]
