@@ -115,6 +115,13 @@ def test_the_ledger_of_someone_else_fails_against_published_keys(entered, tmp_pa
     assert not found.ok and "not signed by the key of the ledger" in found.failures[0]
 
 
+def test_a_file_of_keys_without_a_key_is_not_passed_over(entered, tmp_path):
+    empty = tmp_path / "empty.keys"
+    empty.write_text("\n")
+    with pytest.raises(LedgerError, match="holds no key"):
+        check(entered.path, ledger_keys=empty)
+
+
 def test_without_a_proof_it_stays_valid_unless_one_is_asked_for(entered):
     entered.resign(lambda told: told.pop("ledger"))
     assert check(entered.path).ok and check(entered.path).ledger is None

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from neuralyzer.ledger import subject_keys
 from neuralyzer.ledger.events import Event, Facts, Reason
 from neuralyzer.ledger.log import Ledger
 from neuralyzer.workspace.paths import Workspace
@@ -52,7 +51,9 @@ def test_entries_of_a_subject_are_shown_until_its_key_is_erased(entered):
     for names in (["c1"], ["c2"], ["c1", "c2"]):
         words = [word for name in names for word in ("--subject", name)]
         assert [one["event"] for one in entered("ledger", "show", *words, "--json").json] == ["received", "extended"]
-    subject_keys.erase(Workspace(entered.path(".neuralyzer")), ["c1"])
+    assert "case-x is not closed" in entered("ledger", "unlink", "--subject", "c1").complaint
+    assert entered("ledger", "unlink", "--subject", "c1", "--anyway", "--json").json == {"erased": 1}
+    assert entered("ledger", "unlink", "--subject", "c0").out == "1 keys erased\n"  # its case is closed
     assert entered("ledger", "show", "--subject", "c1", "--json").json == []
     assert entered("ledger", "show", "--subject", "c1").out == "no entries\n"
     assert len(entered("ledger", "show", "--subject", "c2", "--json").json) == 2
@@ -133,6 +134,29 @@ def test_what_does_not_continue_is_not_countersigned(entered, tmp_path):
     assert Path(cleansed).read_text() == before
 
 
+def test_a_second_person_needs_no_access_to_the_ledger(entered, tmp_path, monkeypatch):
+    key, keys, proof = tmp_path / "own.pem", tmp_path / "ledger.keys", tmp_path / "proof.json"
+    first = entered("ledger", "checkpoint", "--json").json
+    keys.write_text(f"# published\n{first['key']}\n")
+    Ledger.of(Workspace(entered.path(".neuralyzer"))).record(Event.CANCELLED, "case-x")
+    second = entered("ledger", "checkpoint", "--json").json["file"]
+    proof.write_text(entered("ledger", "consistency", first["file"], second, "--json").out)
+    assert json.loads(proof.read_text())["path"] and "4 entries continue 3" in (
+        entered("ledger", "consistency", first["file"], second).out
+    )
+    backwards = entered("ledger", "consistency", second, first["file"])
+    assert "was never one of 4" in backwards.complaint
+    words = ("--key", key, "--ledger-keys", keys, "--project", tmp_path / "none")
+    monkeypatch.chdir(tmp_path)
+    assert entered("ledger", "countersign", first["file"], *words).code == 0
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({"path": [64 * "0"]}))
+    refused = entered("ledger", "countersign", second, *words, "--proof", other)
+    assert "does not continue" in refused.complaint
+    assert "not readable JSON" in entered("ledger", "countersign", second, *words, "--proof", first["file"]).complaint
+    assert entered("ledger", "countersign", second, *words, "--proof", proof, "--json").json["first"] is False
+
+
 def test_an_auditors_key_chooses_cases(entered, tmp_path):
     key = tmp_path / "auditor.key"
     committed = entered("ledger", "auditor-key", "--key", key, "--json").json["commitment"]
@@ -148,6 +172,8 @@ def test_an_auditors_key_chooses_cases(entered, tmp_path):
 def test_wrong_input_is_said_in_one_line(entered, tmp_path):
     note = tmp_path / "note"
     note.write_text("nothing")
+    empty = tmp_path / "empty"
+    empty.write_text("# nobody\n")
     for words, says in (
         (("check", "--against", note), "no signed note"),
         (("check", "--against", tmp_path / "none"), "cannot read"),
@@ -157,6 +183,8 @@ def test_wrong_input_is_said_in_one_line(entered, tmp_path):
         (("countersign", note, "--key", tmp_path / "own.pem", "--ledger-keys", note), "is no key"),
         (("spot-check", note, "--key", note), "7 bytes where an auditor's key has 32"),
         (("prove", note), "not readable JSON"),
+        (("dated", note, "--roots", note), "cannot read"),
+        (("countersign", note, "--key", tmp_path / "own.pem", "--ledger-keys", empty), "holds no key"),
         (("checkpoint", "--to", "http://127.0.0.1:9/"), "could not be reached"),
     ):
         assert says in entered("ledger", *words).complaint, words

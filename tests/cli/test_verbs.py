@@ -306,7 +306,18 @@ def test_another_project_file_from_elsewhere(project, monkeypatch, tmp_path, ver
     assert answer.code == 0 and answer.json
 
 
-LEDGER = ["check", "checkpoint", "countersign", "show", "prove", "auditor-key", "spot-check"]
+LEDGER = [
+    "check",
+    "checkpoint",
+    "countersign",
+    "consistency",
+    "dated",
+    "show",
+    "prove",
+    "unlink",
+    "auditor-key",
+    "spot-check",
+]
 VERBS = [
     "demo", "init", "train", "references", "locate", "audit", "influence", "plan", "forget", "verify", "methods",
     "signals",

@@ -10,7 +10,6 @@ from neuralyzer.cli.output import answer
 
 if TYPE_CHECKING:
     from neuralyzer.ledger.log import Ledger
-    from neuralyzer.ledger.notes import Key
 
 Database = Annotated[
     str | None, typer.Option("--database", help="URL of the ledger's database; by default a file in the workspace.")
@@ -24,18 +23,10 @@ To = Annotated[
 Timestamp = Annotated[
     str | None, typer.Option("--timestamp", metavar="URL", help="A time-stamp authority (RFC 3161) that dates it.")
 ]
-Checkpoint = Annotated[Path, typer.Argument(help="The file of a checkpoint.")]
-PersonKey = Annotated[Path, typer.Option("--key", help="Your own private key (PEM); made on first use.")]
-LedgerKey = Annotated[
-    Path | None, typer.Option("--ledger-keys", help="File with the ledger's key; by default the workspace's.")
-]
 Name = Annotated[list[str], typer.Option("--subject", metavar="NAME", help="A data subject; repeat for several.")]
-AuditorKey = Annotated[Path, typer.Option("--key", help="The auditor's secret key; made on first use.")]
-Count = Annotated[int, typer.Option("--count", help="How many cases to choose.")]
-Commitment = Annotated[
-    str | None, typer.Option("--commitment", help="What the auditor published before the checkpoint; the key must fit.")
-]
 File = Annotated[Path, typer.Argument(help="The certificate.")]
+
+Anyway = Annotated[bool, typer.Option("--anyway", help="Although a case of theirs is not closed.")]
 
 verbs = typer.Typer(help="Check, sign and read the log of every event.", rich_markup_mode=None)
 
@@ -92,59 +83,13 @@ def checkpoint(
     answer(values, "\n".join([*lines, f"key of the ledger: {values['key']}"]), json)
 
 
-@verbs.command(epilog="Example: neuralyzer ledger countersign kept.checkpoint --key my.pem")
-def countersign(
-    checkpoint: Checkpoint,
-    key: PersonKey,
-    ledger_keys: LedgerKey = None,
-    database: Database = None,
-    project: ProjectFile = PROJECT,
-    json: Json = False,
-) -> None:
-    """Vouch with your own key that a checkpoint continues the last one that you countersigned.
-
-    For a second person, who keeps the key and the checkpoint last countersigned, which lies beside it.
-    """
-    import time
-
-    from neuralyzer.ledger import countersigning, kept_checkpoints
-    from neuralyzer.workspace.atomic import write_bytes
-    from neuralyzer.workspace.signing_keys import private_key
-
-    ledger, own = opened(project, database), private_key(key)
-    signer = _signer(ledger, ledger_keys)
-    kept = countersigning.last_countersigned(key, signer)
-    last, proof = None, list[bytes]()
-    if kept.exists():
-        last = kept_checkpoints.text(kept)
-        earlier, now = kept_checkpoints.read(kept, [signer]), kept_checkpoints.read(checkpoint, [signer])
-        if earlier.size <= now.size:
-            proof = ledger.consistency(earlier, now)
-    note = countersigning.countersign(kept_checkpoints.text(checkpoint), signer, own, int(time.time()), last, proof)
-    write_bytes(checkpoint, note.encode())
-    write_bytes(kept, note.encode())
-    line = str(countersigning.countersigning_key(own))
-    listed = ledger.workspace.keys / kept_checkpoints.COUNTERSIGNERS
-    first = (
-        f"the first checkpoint that you countersign; see that the key is the ledger's: {signer}\n"
-        if last is None
-        else ""
-    )
-    told = f"{first}{checkpoint}: countersigned by {line}\nthe operator lists this key in {listed}"
-    answer({"file": str(checkpoint), "key": line, "first": last is None}, told, json)
-
-
 @verbs.command(epilog="Example: neuralyzer ledger show --subject AIFinn")
 def show(subject: Name, database: Database = None, project: ProjectFile = PROJECT, json: Json = False) -> None:
     """Show all entries about a subject; none once its key was erased."""
     from rich.table import Table
 
-    from neuralyzer.data.request import ErasureRequest
-    from neuralyzer.project.project import Project
-
     ledger = opened(project, database)
-    names = Project.read(project).rows.known_by(ErasureRequest(subjects=subject)).subjects
-    found = {entry.position: entry for name in names for entry in ledger.entries_about(name)}
+    found = {entry.position: entry for name in _known(project, subject) for entry in ledger.entries_about(name)}
     table = Table(box=None, pad_edge=False)
     for head in ("entry", "time", "event", "what is told"):
         table.add_column(head)
@@ -168,51 +113,36 @@ def prove(file: File, database: Database = None, project: ProjectFile = PROJECT,
     answer({"file": str(path)}, f"wrote {path}", json)
 
 
-@verbs.command(name="auditor-key", epilog="Example: neuralyzer ledger auditor-key --key auditor.key")
-def auditor_key(key: AuditorKey, json: Json = False) -> None:
-    """Make an auditor's key for spot checks, and print the commitment to publish before the next checkpoint."""
-    import secrets
+@verbs.command(epilog="Example: neuralyzer ledger unlink --subject AIFinn")
+def unlink(subject: Name, anyway: Anyway = False, project: ProjectFile = PROJECT, json: Json = False) -> None:
+    """Delete a subject's key for good: nobody can link entries to them any more, and all proofs stay.
 
-    from neuralyzer.ledger import spot_checks
-    from neuralyzer.workspace.commitments import first_use
-
-    first_use(key, lambda: secrets.token_bytes(spot_checks.BYTES))
-    line = spot_checks.commitment(spot_checks.read_key(key))
-    answer({"file": str(key), "commitment": line}, f"commitment: {line}", json)
-
-
-@verbs.command(
-    name="spot-check", epilog="Example: neuralyzer ledger spot-check kept.checkpoint --key auditor.key --count 3"
-)
-def spot_check(
-    checkpoint: Checkpoint,
-    key: AuditorKey,
-    count: Count = 1,
-    commitment: Commitment = None,
-    database: Database = None,
-    project: ProjectFile = PROJECT,
-    json: Json = False,
-) -> None:
-    """Choose cases to run again by an auditor's key, so that the operator cannot steer which."""
+    Nothing more can be recorded about a case of theirs, so that it must be closed. Copies in backups are yours to delete.
+    """
     from neuralyzer.errors import UsageError
-    from neuralyzer.ledger import kept_checkpoints, spot_checks
+    from neuralyzer.ledger import subject_keys
+    from neuralyzer.project.standing import standing
 
-    ledger, secret = opened(project, database), spot_checks.read_key(key)
-    committed = spot_checks.commitment(secret)
-    if commitment not in (None, committed):
-        raise UsageError(f"{key} is not the key that was committed to: its commitment is {committed}")
-    known = kept_checkpoints.read(checkpoint, ledger.public_keys()[:1])
-    chosen, among = spot_checks.choose(ledger, known, secret, count)
-    values = {
-        "commitment": committed, "among": among,
-        "chosen": [{"case": one.case, "entry": one.entry.to_dict()} for one in chosen],
-    }  # fmt: skip
-    lines = [
-        f"entry {one.entry.position:,}: "
-        + (one.case or "cannot be run again: a key of its subjects was erased, or its folder is gone")
-        for one in chosen
+    place, names = opened(project, None).workspace, _known(project, subject)
+    labels = {subject_keys.label(place, name) for name in names}
+    closed = {case["case"] for case in standing(project)["cases"] if case["state"] == "closed"}
+    still = [
+        case
+        for case in subject_keys.cases(place)
+        if case not in closed and labels & set(subject_keys.of_case(place, case).labels)
     ]
-    answer(values, "\n".join([f"{len(chosen)} of {among} verdicts in {known.size:,} entries", *lines]), json)
+    if still and not anyway:
+        raise UsageError(f"{still[0]} is not closed: nothing could be recorded about it any more; --anyway if so be it")
+    count = subject_keys.erase(place, names)
+    answer({"erased": count}, f"{count} keys erased", json)
+
+
+def _known(project: Path, subjects: list[str]) -> list[str]:
+    """Return the names by which the project knows subjects."""
+    from neuralyzer.data.request import ErasureRequest
+    from neuralyzer.project.project import Project
+
+    return list(Project.read(project).rows.known_by(ErasureRequest(subjects=subjects)).subjects)
 
 
 def opened(project: Path, database: str | None) -> "Ledger":
@@ -228,16 +158,3 @@ def opened(project: Path, database: str | None) -> "Ledger":
     if database is None and not (place.root / FILE).exists() and not kept_checkpoints.kept(place):
         raise UsageError(f"there is no ledger in {place.root} yet; 'neuralyzer forget' begins it")
     return Ledger.of(place, database)
-
-
-def _signer(ledger: "Ledger", keys: Path | None) -> "Key":
-    """Return the key that signs a ledger's checkpoints."""
-    from neuralyzer.errors import UsageError
-    from neuralyzer.ledger.kept_checkpoints import read_keys
-
-    if keys is None:
-        return ledger.public_keys()[0]
-    found = read_keys(keys)
-    if not found:
-        raise UsageError(f"{keys} holds no key; it has the ledger's in its first line")
-    return found[0]

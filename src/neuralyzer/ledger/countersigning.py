@@ -12,6 +12,7 @@ from neuralyzer.ledger.checkpoint import Checkpoint
 from neuralyzer.ledger.kept_checkpoints import SUFFIX
 from neuralyzer.ledger.notes import COUNTERSIGNATURE, Key
 from neuralyzer.workspace import signing_keys
+from neuralyzer.workspace.atomic import read_json
 
 
 def countersign(
@@ -48,6 +49,22 @@ def countersign(
     if notes.verify(note, [own])[1]:
         return note
     return notes.countersign(note, own.name, key, time)
+
+
+def read_path(file: Path) -> list[bytes]:
+    """Read a proof that one checkpoint continues another, as ``ledger consistency --json`` prints it.
+
+    Returns:
+        The hashes of the proof.
+
+    Raises:
+        LedgerError: if it is no such proof.
+        UnreadableError: if it cannot be read.
+    """
+    try:
+        return [bytes.fromhex(line) for line in read_json(file)["path"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise LedgerError(f"{file} is no proof that 'neuralyzer ledger consistency --json' printed") from error
 
 
 def countersigning_key(key: Ed25519PrivateKey) -> Key:

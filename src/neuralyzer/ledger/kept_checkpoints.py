@@ -28,7 +28,7 @@ def countersigners(workspace: Workspace) -> list[Key]:
         LedgerError: if a line is no key of a countersigner.
     """
     path = workspace.keys / COUNTERSIGNERS
-    return read_keys(path) if path.exists() else []
+    return _keys(path) if path.exists() else []
 
 
 def read_keys(path: Path) -> list[Key]:
@@ -38,9 +38,16 @@ def read_keys(path: Path) -> list[Key]:
         The keys.
 
     Raises:
-        LedgerError: if a line is no key.
+        LedgerError: if a line is no key, or there is none.
         UnreadableError: if the file cannot be read.
     """
+    found = _keys(path)
+    if not found:
+        raise LedgerError(f"{path} holds no key; it has the ledger's in its first line")
+    return found
+
+
+def _keys(path: Path) -> list[Key]:
     return [Key.parse(line) for line in text(path).splitlines() if line.strip() and not line.startswith("#")]
 
 

@@ -69,7 +69,7 @@ def verify(proof: Proof, keys: Sequence[Key] | None = None) -> Proven:
     Raises:
         LedgerError: if anything does not fit.
     """
-    known = keys or [Key.parse(line) for line in proof.keys]
+    known = [Key.parse(line) for line in proof.keys] if keys is None else keys
     if not known or known[0].kind != NOTE:
         raise LedgerError("the proof names no key of a ledger")
     own, *others = known

@@ -69,7 +69,12 @@ def time_stamp(checkpoint: Path, authority: str) -> Path:
     info = response.tst_info
     if info.message_imprint.message != request.message_imprint.message or info.nonce != request.nonce:
         raise LedgerError(f"{authority} answered with a time-stamp of something else")
-    return write_bytes(checkpoint.with_suffix(checkpoint.suffix + STAMPS), content)
+    return write_bytes(stamp_beside(checkpoint), content)
+
+
+def stamp_beside(checkpoint: Path) -> Path:
+    """Return the file of a checkpoint's time-stamp."""
+    return checkpoint.with_name(checkpoint.name + STAMPS)
 
 
 def stamped_at(checkpoint: Path, stamp: Path, roots: Path) -> dt.datetime:
