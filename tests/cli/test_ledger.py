@@ -53,7 +53,7 @@ def test_entries_of_a_subject_are_shown_until_its_key_is_erased(entered):
         assert [one["event"] for one in entered("ledger", "show", *words, "--json").json] == ["received", "extended"]
     assert "case-x is not closed" in entered("ledger", "unlink", "--subject", "c1").complaint
     assert entered("ledger", "unlink", "--subject", "c1", "--anyway", "--json").json == {"erased": 1}
-    assert entered("ledger", "unlink", "--subject", "c0").out == "1 keys erased\n"  # its case is closed
+    assert entered("ledger", "unlink", "--subject", "c0").out == "keys erased: 1\n"  # its case is closed
     assert entered("ledger", "show", "--subject", "c1", "--json").json == []
     assert entered("ledger", "show", "--subject", "c1").out == "no entries\n"
     assert len(entered("ledger", "show", "--subject", "c2", "--json").json) == 2
@@ -62,7 +62,7 @@ def test_entries_of_a_subject_are_shown_until_its_key_is_erased(entered):
 
 def test_a_sound_ledger(entered):
     assert entered("ledger", "check", "--json").json == {"ok": True, "size": 3, "checkpoints": 1, "faults": []}
-    assert entered("ledger", "check").out == "3 entries fit their hashes and 1 checkpoints\n"
+    assert entered("ledger", "check").out == "3 entries fit their hashes; checkpoints that fit: 1\n"
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,17 @@ def test_what_was_changed_is_named_and_exits_1(entered, change, says):
     answer = entered("ledger", "check")
     assert answer.code == 1 and answer.err == "" and says in answer.out
     assert len(answer.out.splitlines()) == len(entered("ledger", "check", "--json").json["faults"]) > 0
+
+
+def test_a_fault_is_one_line_however_long(entered):
+    execute(entered, "UPDATE ledger_entries SET body = x'00' WHERE position = 1")
+    execute(entered, "UPDATE ledger_nodes SET hash = x'00' WHERE number = 1")
+    said = entered("ledger", "check").out.splitlines()
+    assert (
+        len(said) == 2 and said[0] == "entries 0 to 1: one of them was changed together with its hash, or its hash was"
+    )
+    key = entered("ledger", "checkpoint", "--json").json["key"]
+    assert f"key of the ledger: {key}" in entered("ledger", "checkpoint").out.splitlines()
 
 
 def test_a_checkpoint_kept_elsewhere_finds_a_ledger_that_was_made_anew(entered, tmp_path):

@@ -53,7 +53,7 @@ def check(
         "ok": not faults, "size": size, "checkpoints": count,
         "faults": [{"first": fault.first, "last": fault.last, "what": fault.what} for fault in faults],
     }  # fmt: skip
-    good = f"{size:,} entries fit their hashes and {count} checkpoints"
+    good = f"{size:,} entries fit their hashes; checkpoints that fit: {count}"
     answer(values, "\n".join(map(str, faults)) or good, json)
     if faults:
         raise typer.Exit(1)
@@ -134,7 +134,7 @@ def unlink(subject: Name, anyway: Anyway = False, project: ProjectFile = PROJECT
     if still and not anyway:
         raise UsageError(f"{still[0]} is not closed: nothing could be recorded about it any more; --anyway if so be it")
     count = subject_keys.erase(place, names)
-    answer({"erased": count}, f"{count} keys erased", json)
+    answer({"erased": count}, f"keys erased: {count}", json)
 
 
 def _known(project: Path, subjects: list[str]) -> list[str]:
