@@ -22,6 +22,7 @@ from neuralyzer.cli import (
     forget,
     influence,
     init,
+    ledger_outside,
     locate,
     methods,
     plan,
@@ -86,6 +87,7 @@ for verb in (
 ):
     verbs.command(name=verb.__name__.rpartition(".")[2].replace("_", "-"), epilog=verb.EXAMPLE)(verb.run)
 verbs.add_typer(certificate.verbs, name="certificate")
+verbs.add_typer(ledger_outside.verbs, name="ledger")  # with those of cli/ledger.py
 
 
 def app(arguments: Sequence[str] | None = None) -> None:

@@ -18,6 +18,7 @@ from neuralyzer.cases.stages import now
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import DataChangedError, WeightsError
+from neuralyzer.ledger.log import Ledger
 from neuralyzer.models import threads
 from neuralyzer.models.kinds import model_folders
 from neuralyzer.models.recipe import Recipe
@@ -78,6 +79,11 @@ class Project:
         place = Workspace(self.root / project_file.FOLDER, self.policy)
         place.close_to_others()
         return place
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Return the workspace's ledger, which is made on first use; it is in the project's database where one is named."""
+        return Ledger.of(self.workspace, self.tables.get("database", {}).get("url"))
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -186,7 +192,7 @@ class Project:
         """
         return CaseOptions(
             folder=self.root, device=self.device(device), retrain_seconds=self.training_seconds,
-            also=self.rows.searched, named=self.named, **more,
+            also=self.rows.searched, named=self.named, ledger=self.ledger, **more,
         )  # fmt: skip
 
     def references(self, oracle: TrainedModel) -> References | None:
