@@ -53,7 +53,9 @@ class Batch:
         self._oracle, self._place, self._watch, self._progress = oracle, place, watch, progress
         self._references, self._opened = references, None if callable(references) else references
         self.requests, self.options, self._method = tuple(requests), options, method
-        self.together = self._stages(united(requests), options)
+        # The run of several is no case of its own: the ledger has the case of each.
+        own = options if len(self.requests) == 1 else replace(options, ledger=None)
+        self.together = self._stages(united(requests), own)
 
     @cached_property
     def given(self) -> Given | None:

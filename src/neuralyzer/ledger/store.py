@@ -2,18 +2,16 @@
 
 import operator
 import sys
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from neuralyzer.errors import LedgerError, StorageError, UsageError, first_line
+from neuralyzer.errors import LedgerError
 from neuralyzer.ledger import tree
 from neuralyzer.ledger.tree import Node
+from neuralyzer.workspace.database import Database
 
 LOCK = 0x6E65_7572  # PostgreSQL's advisory lock of writers: 'neur'
 READ = 10_000  # rows that are read at once
@@ -81,22 +79,16 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
-        weakref.finalize(self, self._engine.dispose)
-        if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _durable)
-            sa.event.listen(self._engine, "begin", _begin)
-        with self._transaction(writes=True) as connection:
-            _tables.create_all(connection)
+        self._database = Database(url, _tables, LOCK, "the ledger's database")
 
     def __len__(self) -> int:
         """Return the number of entries."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return _size(connection)
 
     def close(self) -> None:
         """Close the connections, which also happens when the store is no longer used."""
-        self._engine.dispose()
+        self._database.close()
 
     def append(self, entries: Sequence[Entry], same: Callable[[bytes, bytes], bool] = operator.eq) -> list[int]:
         """Append entries, in order; those that are there already stay as they are.
@@ -111,7 +103,7 @@ class Store:
         Raises:
             LedgerError: if an entry of that key has another body.
         """
-        with self._transaction(writes=True) as connection:
+        with self._database.transaction(writes=True) as connection:
             known = _known(connection, [entry.key for entry in entries])
             size = _size(connection)
             new: dict[str, Entry] = {}
@@ -137,12 +129,12 @@ class Store:
         Raises:
             LedgerError: if one is missing.
         """
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return _hashes(connection, list(nodes))
 
     def find(self, keys: Sequence[str]) -> dict[str, tuple[int, Entry]]:
         """Return the entries of some keys with their positions; nothing of a key that has none."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             found = _known(connection, keys)
         return {key: (position, Entry(key, body)) for key, (position, body) in found.items()}
 
@@ -174,38 +166,13 @@ class Store:
             sa.cast(column, column.type) if isinstance(column.type, sa.LargeBinary) else column for column in table.c
         ]
         while True:
-            with self._transaction() as connection:
+            with self._database.transaction() as connection:
                 wanted = sa.select(*columns).where(number >= start, number < end).order_by(number).limit(READ)
                 rows = connection.execute(wanted).all()
             yield from rows
             if len(rows) < READ:
                 return
             start = rows[-1][0] + 1
-
-    @contextmanager
-    def _transaction(self, writes: bool = False) -> Iterator[sa.Connection]:
-        """Open a transaction; one that writes has no other writer beside it."""
-        try:
-            with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
-                if writes and self._engine.dialect.name == "postgresql":
-                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
-                yield connection
-        except DBAPIError as error:
-            raise StorageError(f"the ledger's database gives an error: {first_line(error)}") from error
-
-
-def _engine(url: str) -> sa.Engine:
-    try:
-        parsed = sa.make_url(url)
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        return sa.create_engine(parsed)
-    except ArgumentError as error:  # its message would show the password of a URL
-        raise UsageError("the ledger's database is no URL such as sqlite:////folder/ledger.sqlite") from error
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            "the ledger's database needs a driver; pip install 'neuralyzer-unlearning[service]'"
-        ) from error
 
 
 def _size(connection: sa.Connection) -> int:
@@ -237,15 +204,3 @@ def _hashes(connection: sa.Connection, nodes: Sequence[Node]) -> dict[Node, byte
 
 def _number(node: Node) -> int:
     return node.level << INDEX_BITS | node.index
-
-
-def _durable(connection: Any, record: object) -> None:
-    """Set up a connection to SQLite: the driver begins no transaction, and what was written survives a crash."""
-    connection.isolation_level = None
-    for setting in ("busy_timeout=60000", "journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {setting}")
-
-
-def _begin(connection: sa.Connection) -> None:
-    """Begin a transaction in SQLite; a writer takes the lock at once, since it could not later."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
