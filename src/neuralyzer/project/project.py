@@ -64,10 +64,16 @@ class Project:
         """Return the folder that paths are relative to."""
         return self.path.absolute().parent
 
+    @property
+    def policy(self) -> Policy:
+        """Return the limits for verdicts; they are part of a case's id, so the service's own keys are left out."""
+        table = self.tables.get("policy", {})
+        return Policy.from_table({key: value for key, value in table.items() if key not in project_file.OF_SERVICE})
+
     @cached_property
     def workspace(self) -> Workspace:
         """Return the workspace with cases, references and keys."""
-        place = Workspace(self.root / project_file.FOLDER, Policy.from_table(self.tables.get("policy", {})))
+        place = Workspace(self.root / project_file.FOLDER, self.policy)
         place.close_to_others()
         return place
 

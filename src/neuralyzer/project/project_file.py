@@ -24,9 +24,16 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     "policy": {
         **dict.fromkeys(("alpha", "max_trace", "max_utility_loss"), NUMBER),
         "acceptance": TEXT, "name_subject": (bool,), "keep_weights": (bool,),
+        "approve": TEXT, "batch_days": NUMBER, "retention_days": NUMBER,
+    },
+    "database": {"url": TEXT},
+    "service": {
+        **dict.fromkeys(("callback_hosts", "recipe_roots"), TEXTS), "domain": TEXT, "model": TEXT,
+        **dict.fromkeys(("rate", "largest_body"), (int,)),
     },
     "report": {"organisation": TEXT, "model": TEXT},
 }  # fmt: skip
+OF_SERVICE = ("approve", "batch_days", "retention_days")  # keys of [policy] that change no verdict
 # Keys of [data] that go with tokenizer, and those that do not.
 OF_TEXTS = {"prompt", "completion", "prompt_format", "max_length", "paraphrases"}
 OF_TABLES = {"target", "features", "classes", "tokens", "transform"}
@@ -103,6 +110,9 @@ alpha = 0.05                 # error rate of the joint test
 max_trace = 0.75             # largest trace that may have been missed where the verdict is forgotten
 # max_utility_loss = 0.01    # of accuracy; for regression a share of the RMSE, for language models of the loss
 # acceptance = "pytest tests/model"   # finds the new weights in NEURALYZER_WEIGHTS
+# approve = "before-release"   # of the service: a person approves before-unlearn or before-release; by default never
+# batch_days = 7             # of the service: how long a request may wait for others that share its run
+# retention_days = 30        # of the service: how long an earlier version is kept
 
 # [report]                   # names on the report's first page
 # organisation = "Example Ltd"
