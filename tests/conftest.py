@@ -27,6 +27,8 @@ from neuralyzer.registry.manifests import register_dataset
 from neuralyzer.registry.record import Recorder
 from neuralyzer.workspace.paths import Workspace
 
+pytest_plugins = ("tests.postgres",)  # the fixtures postgres and database_url
+
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 THREADS = torch.get_num_threads()
 

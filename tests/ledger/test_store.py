@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from neuralyzer.errors import LedgerError
+from neuralyzer.errors import LedgerError, StorageError, UsageError
 from neuralyzer.ledger import tree
 from neuralyzer.ledger.store import Entry, Store
 from tests.ledger.test_tree import merkle_root
@@ -14,8 +14,8 @@ def entries(start: int, end: int) -> list[Entry]:
 
 
 @pytest.fixture
-def url(tmp_path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+def url(database_url) -> str:
+    return str(database_url)
 
 
 @pytest.mark.parametrize("cuts", [[0, 21], [0, 1, 2, 9, 21], list(range(22))])
@@ -60,3 +60,22 @@ def test_writers_take_turns(url):
 def test_a_missing_hash_is_said(url):
     with pytest.raises(LedgerError, match="lacks the hash of entries 4"):
         Store(url).hashes([tree.Node(2, 1)])
+
+
+@pytest.mark.parametrize("wrong", ["ledger.sqlite", "postgres:secret@host", "nosuch://secret@host/ledger"])
+def test_what_is_no_database_is_refused_and_no_password_said(wrong):
+    with pytest.raises(UsageError, match="no URL such as") as refused:
+        Store(wrong)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_server_that_is_killed_keeps_what_was_appended(postgres):
+    url = postgres.new()
+    store = Store(url)
+    store.append(entries(0, 5))
+    postgres.kill()
+    with pytest.raises(StorageError, match="the ledger's database gives an error"):
+        store.append(entries(5, 9))
+    postgres.start()
+    assert store.append(entries(3, 9)) == list(range(3, 9))
+    assert tree.root(9, store.hashes) == merkle_root([entry.body for entry in entries(0, 9)])

@@ -1,15 +1,16 @@
 """The ledger's tables, in SQLite or PostgreSQL: entries in order, and the hashes of complete subtrees."""
 
 import sys
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from neuralyzer.errors import LedgerError, StorageError, first_line
+from neuralyzer.errors import LedgerError, StorageError, UsageError, first_line
 from neuralyzer.ledger import tree
 from neuralyzer.ledger.tree import Node
 
@@ -52,10 +53,15 @@ class Store:
 
     Args:
         url: of the database, ``sqlite:////absolute/path`` or ``postgresql+psycopg://...``; tables are made on first use.
+
+    Raises:
+        UsageError: if this is no URL of a database that can be used.
+        StorageError: if the database cannot be reached.
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(url)
+        self._engine = _engine(url)
+        weakref.finalize(self, self._engine.dispose)
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _durable)
             sa.event.listen(self._engine, "begin", _begin)
@@ -66,6 +72,10 @@ class Store:
         """Return the number of entries."""
         with self._transaction() as connection:
             return _size(connection)
+
+    def close(self) -> None:
+        """Close the connections, which also happens when the store is no longer used."""
+        self._engine.dispose()
 
     def append(self, entries: Sequence[Entry]) -> list[int]:
         """Append entries, in order.
@@ -142,6 +152,20 @@ class Store:
                 yield connection
         except DBAPIError as error:
             raise StorageError(f"the ledger's database gives an error: {first_line(error)}") from error
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        return sa.create_engine(parsed)
+    except ArgumentError as error:  # its message would show the password of a URL
+        raise UsageError("the ledger's database is no URL such as sqlite:////folder/ledger.sqlite") from error
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            "the ledger's database needs a driver; pip install 'neuralyzer-unlearning[service]'"
+        ) from error
 
 
 def _size(connection: sa.Connection) -> int:
