@@ -100,6 +100,8 @@ class Requests:
         priority: int = 0,
         key: str | None = None,
         external: Mapping[str, Any] | None = None,
+        method: str | None = None,
+        own: str | None = None,
     ) -> tuple[Request, bool]:
         """Take in a request.
 
@@ -112,6 +114,9 @@ class Requests:
             priority: higher ones go first.
             key: of the client; a second request with it returns the first one.
             external: what a consent platform must be told again.
+            method: a person's choice of algorithm; None leaves it to the plan.
+            own: what the client calls the request, unique among all clients; its id follows from it, so that it is
+                found by it, and a second request with it returns the first one.
 
         Returns:
             The request, and whether it is a new one.
@@ -122,7 +127,8 @@ class Requests:
         moment = received or dt.datetime.now(dt.UTC)
         day = due or (dt.date.fromisoformat(erasure.due) if erasure.due else deadlines.due(moment.date()))
         asked = {"model": model, "erasure": erasure.to_dict(), "priority": priority}
-        body, id_ = digests.of_json(asked), f"req-{secrets.token_hex(8)}"
+        body = digests.of_json(asked | ({} if method is None else {"method": method}))
+        id_ = f"req-{secrets.token_hex(8)}" if own is None else id_of(own)
         with self.database.transaction(writes=True) as connection:
             if key is not None:
                 wanted = sa.select(replies).where(replies.c.token == client, replies.c.key == key)
@@ -131,10 +137,12 @@ class Requests:
                     raise UsageError("this Idempotency-Key was used for another request; take a new one")
                 if known is not None:
                     return _read(connection, known.request), False
+            if own is not None and _row(connection, id_) is not None:
+                return _read(connection, id_), False
             values = {
                 "id": id_, "model": model, "state": State.RECEIVED, "erasure": asked["erasure"],
                 "received": moment.isoformat(), "due": day.isoformat(), "priority": priority, "alone": False, "tries": 0,
-                "client": client, "external": external,
+                "client": client, "external": external, "method": method,
             }  # fmt: skip
             connection.execute(sa.insert(requests).values(**values))
             _tell(connection, id_, "received", {"due": day.isoformat(), "reason": erasure.reason})
@@ -262,6 +270,11 @@ class Requests:
             connection.execute(sa.update(events).where(events.c.number.in_(numbers)).values(recorded=True))
 
 
+def id_of(own: str) -> str:
+    """Return the id of a request from what its client calls it."""
+    return f"req-{digests.of_texts([own])[:16]}"
+
+
 def now() -> str:
     """Return the present moment in ISO 8601."""
     return dt.datetime.now(dt.UTC).isoformat()
@@ -277,10 +290,14 @@ def _tell(connection: sa.Connection, request: str, kind: str, facts: Mapping[str
 
 
 def _read(connection: sa.Connection, request: str) -> Request:
-    row = connection.execute(sa.select(requests).where(requests.c.id == request)).first()
+    row = _row(connection, request)
     if row is None:
         raise UsageError(f"there is no request {request!r}")
     return _of(row)
+
+
+def _row(connection: sa.Connection, request: str) -> sa.Row[Any] | None:
+    return connection.execute(sa.select(requests).where(requests.c.id == request)).first()
 
 
 def _of(row: sa.Row[Any]) -> Request:
