@@ -29,6 +29,7 @@ from neuralyzer.cli import (
     register_model,
     signals,
     status,
+    token,
     train,
     verify,
 )
@@ -80,6 +81,7 @@ for verb in (
 ):
     verbs.command(name=verb.__name__.rpartition(".")[2].replace("_", "-"), epilog=verb.EXAMPLE)(verb.run)
 verbs.add_typer(certificate.verbs, name="certificate")
+verbs.add_typer(token.verbs, name="token")
 
 
 def app(arguments: Sequence[str] | None = None) -> None:

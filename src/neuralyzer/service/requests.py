@@ -12,7 +12,7 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
 from neuralyzer.service import deadlines
 from neuralyzer.service.states import CLOSED, State, require
-from neuralyzer.service.tables import LOCK, events, metadata, replies, requests
+from neuralyzer.service.tables import LOCK, events, metadata, replies, requests, workers
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.database import Database
 
@@ -193,6 +193,30 @@ class Requests:
             found = connection.execute(sa.select(requests.c.state, sa.func.count()).group_by(requests.c.state)).all()
         return {state: dict(tuple(row) for row in found).get(str(state), 0) for state in State}
 
+    def late(self, today: dt.date) -> int:
+        """Return how many requests are open though their due date is over."""
+        closed = [str(state) for state in CLOSED]
+        wanted = sa.select(sa.func.count()).where(requests.c.due < today.isoformat(), requests.c.state.not_in(closed))
+        with self.database.transaction() as connection:
+            return connection.execute(wanted).scalar_one()
+
+    def answered(self, since: dt.datetime) -> list[float]:
+        """Return the seconds from receipt to the last event of each request that was closed since a moment."""
+        last = sa.func.max(events.c.moment)
+        closed = requests.c.state.in_([str(state) for state in CLOSED])
+        wanted = sa.select(requests.c.received, last).join(events, events.c.request == requests.c.id).where(closed)
+        wanted = wanted.group_by(requests.c.id, requests.c.received).having(last >= since.isoformat())
+        with self.database.transaction() as connection:
+            found = connection.execute(wanted).all()
+        read = dt.datetime.fromisoformat
+        return [(read(end) - read(begin)).total_seconds() for begin, end in found]
+
+    def heartbeats(self) -> dict[str, float]:
+        """Return when each worker was last heard of, in seconds since 1970."""
+        with self.database.transaction() as connection:
+            found = connection.execute(sa.select(workers.c.id, workers.c.beat).order_by(workers.c.id)).all()
+        return {row.id: row.beat for row in found}
+
     def move(
         self,
         ids: Sequence[str],
@@ -257,6 +281,11 @@ class Requests:
         wanted = wanted if request is None else wanted.where(events.c.request == request)
         with self.database.transaction() as connection:
             return [_event(row) for row in connection.execute(wanted)]
+
+    def newest(self) -> int:
+        """Return the number of the newest event; 0 if there is none."""
+        with self.database.transaction() as connection:
+            return connection.execute(sa.select(sa.func.max(events.c.number))).scalar() or 0
 
     def unrecorded(self, limit: int = 1000) -> list[Event]:
         """Return events that the ledger does not have yet, in order."""

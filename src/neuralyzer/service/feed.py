@@ -1,0 +1,73 @@
+"""``Feed``: tells the streams of one process which requests have new events, and asks the database once for all."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi.concurrency import run_in_threadpool
+
+from neuralyzer.errors import StorageError
+from neuralyzer.service.requests import Requests
+
+EVERY = 0.5  # seconds between two questions to the database
+
+
+class Feed:
+    """Waits for events while somebody listens.
+
+    Args:
+        requests: whose events.
+        every: seconds between two questions to the database.
+    """
+
+    def __init__(self, requests: Requests, every: float = EVERY) -> None:
+        self._requests, self._every = requests, every
+        self._listening: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._asking: asyncio.Task[None] | None = None
+
+    @property
+    def streams(self) -> int:
+        """Return how many listen."""
+        return sum(map(len, self._listening.values()))
+
+    @asynccontextmanager
+    async def listening(self, request: str) -> AsyncIterator[asyncio.Event]:
+        """Listen for a request's events.
+
+        Args:
+            request: its id.
+
+        Yields:
+            An event that is set when there may be a new one; whoever waits clears it.
+        """
+        news = asyncio.Event()
+        self._listening[request].add(news)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        try:
+            yield news
+        finally:
+            self._listening[request].discard(news)
+            if not self._listening[request]:
+                del self._listening[request]
+            if not self._listening and self._asking is not None:
+                self._asking.cancel()
+                self._asking = None
+
+    async def _ask(self) -> None:
+        newest: int | None = None
+        while True:
+            try:
+                if newest is None:
+                    newest = await run_in_threadpool(self._requests.newest)
+                    told = list(self._listening)  # events before the first question
+                else:
+                    new = await run_in_threadpool(self._requests.events, None, newest)
+                    newest, told = (new[-1].number if new else newest), [event.request for event in new]
+                for request in told:
+                    for news in self._listening.get(request, ()):
+                        news.set()
+            except StorageError:
+                pass  # the database comes back, or each stream finds that it does not
+            await asyncio.sleep(self._every)
