@@ -50,14 +50,11 @@ class Feed:
         finally:
             self._listening[request].discard(news)
             if not self._listening[request]:
-                del self._listening[request]
-            if not self._listening and self._asking is not None:
-                self._asking.cancel()
-                self._asking = None
+                del self._listening[request]  # with the last one the questions end
 
     async def _ask(self) -> None:
         newest: int | None = None
-        while True:
+        while self._listening:
             try:
                 if newest is None:
                     newest = await run_in_threadpool(self._requests.newest)
@@ -71,3 +68,4 @@ class Feed:
             except StorageError:
                 pass  # the database comes back, or each stream finds that it does not
             await asyncio.sleep(self._every)
+        self._asking = None

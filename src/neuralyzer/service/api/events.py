@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from fastapi.responses import StreamingResponse
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from neuralyzer.service.api import problems
 from neuralyzer.service.api.cases import Id, known
@@ -23,10 +24,11 @@ STREAMS = 1000  # open at once in one process
 routes = APIRouter(prefix="/v1/cases/{id}", tags=["cases"], responses=problems.ANSWERS)
 Last = Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,18}$")]
 STREAM = {"description": "Events; the last one, closed, comes when no more will.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}  # fmt: skip
+HEADERS = {"X-Accel-Buffering": "no"}  # a proxy passes each event on at once
 SEEN = {"description": "All events were seen, and no more will come.", "content": {}}
 
 
-@routes.get("/events", response_class=EventSourceResponse, responses={200: STREAM, 204: SEEN})
+@routes.get("/events", response_class=StreamingResponse, responses={200: STREAM, 204: SEEN})
 async def events(id: Id, request: Request, here: Here, token: Reader, last: Last = None) -> Response:
     """Tell the events of a request after the one that the client saw last, until the request is closed."""
     after = int(last or 0)
@@ -35,7 +37,7 @@ async def events(id: Id, request: Request, here: Here, token: Reader, last: Last
         return Response(status_code=204)  # a browser then asks no more
     if here.feed.streams >= STREAMS:
         raise Problem(503, "too many streams are open; poll /v1/cases instead", {"Retry-After": "30"})
-    return EventSourceResponse(told(here, id, token, after))
+    return StreamingResponse(told(here, id, token, after), media_type="text/event-stream", headers=HEADERS)
 
 
 async def told(here: Service, id: str, token: Token, after: int = 0) -> AsyncIterator[bytes]:

@@ -89,6 +89,8 @@ def of(error: Exception) -> Problem:
         return Problem(503, "the service's storage does not answer; try again", {"Retry-After": "10"})
     if isinstance(error, NeuralyzerError) and not isinstance(error, UnreadableError | LedgerError):
         return Problem(422, str(error))
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
     log.error("%s at %s", type(error).__name__, place(error))
     return Problem(500, "the service failed; its log says where")
 
