@@ -29,7 +29,7 @@ def test_an_approval_may_choose_an_option_of_the_plan(both):
     client = both.client("approve")
     assert client.get(f"/v1/cases/{id_}/plan").json() == PLAN
     assert client.get(f"/v1/cases/{id_}").json()["waits_for_approval"]
-    assert client.post(f"/v1/cases/{id_}/approve", json={"method": "finetune"}).status_code == 422
+    assert client.post(f"/v1/cases/{id_}/approve", json={"method": "finetune"}).status_code == 409
     answer = client.post(f"/v1/cases/{id_}/approve", json={"method": "influence"})
     assert answer.status_code == 200
     assert (answer.json()["approved"], answer.json()["method"]) == ("unlearn", "influence")

@@ -1,6 +1,7 @@
 """``Feed``: tells the streams of one process which requests have new events, and asks the database once for all."""
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from neuralyzer.errors import StorageError
 from neuralyzer.service.requests import Requests
 
+log = logging.getLogger("neuralyzer.service")
 EVERY = 0.5  # seconds between two questions to the database
 
 
@@ -54,18 +56,24 @@ class Feed:
 
     async def _ask(self) -> None:
         newest: int | None = None
-        while self._listening:
-            try:
-                if newest is None:
-                    newest = await run_in_threadpool(self._requests.newest)
-                    told = list(self._listening)  # events before the first question
-                else:
-                    new = await run_in_threadpool(self._requests.events, None, newest)
-                    newest, told = (new[-1].number if new else newest), [event.request for event in new]
-                for request in told:
-                    for news in self._listening.get(request, ()):
-                        news.set()
-            except StorageError:
-                pass  # the database comes back, or each stream finds that it does not
-            await asyncio.sleep(self._every)
-        self._asking = None
+        try:
+            while self._listening:
+                try:
+                    newest = await self._tell(newest)
+                except StorageError:
+                    log.error("streams wait: the database does not answer")  # it comes back, or each stream finds out
+                await asyncio.sleep(self._every)
+        finally:
+            self._asking = None
+
+    async def _tell(self, newest: int | None) -> int:
+        """Wake those whose requests have events after the newest known one, and return the newest one."""
+        if newest is None:
+            last, told = await run_in_threadpool(self._requests.newest), list(self._listening)
+        else:
+            new = await run_in_threadpool(self._requests.events, None, newest)
+            last, told = (new[-1].number if new else newest), [event.request for event in new]
+        for request in told:
+            for news in self._listening.get(request, ()):
+                news.set()
+        return last

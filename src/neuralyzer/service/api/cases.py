@@ -1,7 +1,6 @@
 """``/v1/cases/{id}``: one request, its events, decisions about it, and the documents of its case."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ from neuralyzer.service.api.problems import Problem
 from neuralyzer.service.api.security import Approver, Reader, Requester
 from neuralyzer.service.context import Here, Service
 from neuralyzer.service.requests import Request
-from neuralyzer.service.tokens import Scope, Token
+from neuralyzer.service.tokens import Scope
 
 routes = APIRouter(prefix="/v1/cases/{id}", tags=["cases"], responses=problems.ANSWERS)
 Id = Annotated[str, InPath(pattern=ID)]
@@ -39,32 +38,32 @@ def approve(id: Id, form: Approval, here: Here, token: Approver) -> RequestView:
     if form.method is not None:
         plan = _folder(here, request, "plan").read("plan")
         if all(option["method"] != form.method for option in plan["options"]):
-            raise Problem(422, "the plan has no such option; /plan lists them")
-    return _decided(here, id, token, lambda: decisions.approve(here.requests, id, token.id, form.method))
+            raise Problem(409, "the plan has no such option; /plan lists them")
+    return RequestView.of(decisions.approve(here.requests, request.id, token.id, form.method), token)
 
 
 @routes.post("/cancel")
 def cancel(id: Id, form: Reason, here: Here, token: Requester) -> RequestView:
     """Cancel a request; one that a worker has is cancelled when the present stage is done."""
-    return _decided(here, id, token, lambda: decisions.cancel(here.requests, id, token.id, form.reason))
+    return RequestView.of(decisions.cancel(here.requests, known(here, id).id, token.id, form.reason), token)
 
 
 @routes.post("/extend")
 def extend(id: Id, form: Reason, here: Here, token: Approver) -> RequestView:
     """Extend the due date by two months, Art. 12(3) GDPR."""
-    return _decided(here, id, token, lambda: decisions.extend(here.requests, id, token.id, form.reason))
+    return RequestView.of(decisions.extend(here.requests, known(here, id).id, token.id, form.reason), token)
 
 
 @routes.post("/refuse")
 def refuse(id: Id, form: Reason, here: Here, token: Approver) -> RequestView:
     """Refuse a request, Art. 12(5) and 17(3) GDPR."""
-    return _decided(here, id, token, lambda: decisions.refuse(here.requests, id, token.id, form.reason))
+    return RequestView.of(decisions.refuse(here.requests, known(here, id).id, token.id, form.reason), token)
 
 
 @routes.post("/again")
 def again(id: Id, here: Here, token: Approver) -> RequestView:
     """Take up a request again that waits for a person."""
-    return _decided(here, id, token, lambda: decisions.again(here.requests, id, token.id))
+    return RequestView.of(decisions.again(here.requests, known(here, id).id, token.id), token)
 
 
 @routes.get("/plan")
@@ -109,14 +108,6 @@ def known(here: Service, id: str) -> Request:
         return here.requests.get(id)
     except UsageError:
         raise Problem(404, "there is no such request") from None
-
-
-def _decided(here: Service, id: str, token: Token, decide: Callable[[], Request]) -> RequestView:
-    known(here, id)
-    try:
-        return RequestView.of(decide(), token)
-    except UsageError as error:  # of the state that it is in
-        raise Problem(409, str(error)) from None
 
 
 def _folder(here: Service, request: Request, stage: str) -> Folder:

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from pydantic import StringConstraints
 
 from neuralyzer.service.api import problems
 from neuralyzer.service.api.cases import Id, known
-from neuralyzer.service.api.forms import EventView
+from neuralyzer.service.api.forms import Absent, EventView
 from neuralyzer.service.api.problems import Problem
 from neuralyzer.service.api.security import Reader
 from neuralyzer.service.context import Here, Service
@@ -22,7 +23,8 @@ QUIET = 15.0  # seconds after which a stream without news says that it is alive,
 STREAMS = 1000  # open at once in one process
 
 routes = APIRouter(prefix="/v1/cases/{id}", tags=["cases"], responses=problems.ANSWERS)
-Last = Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,18}$")]
+Number = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
+Last = Annotated[Number | Absent, Header(alias="Last-Event-ID")]
 STREAM = {"description": "Events; the last one, closed, comes when no more will.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}  # fmt: skip
 HEADERS = {"X-Accel-Buffering": "no"}  # a proxy passes each event on at once
 SEEN = {"description": "All events were seen, and no more will come.", "content": {}}

@@ -35,7 +35,7 @@ class Webhook(BaseModel):
     privacy_request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
     direction: Literal["one_way", "two_way"]
     callback_type: Literal["pre", "post"]
-    identity: dict[Name, Name | Labelled | None] = Field(max_length=100)
+    identity: dict[str, Name | Labelled | None] = Field(max_length=100)
     policy_action: Literal["erasure"]
     privacy_request_status: Annotated[str, StringConstraints(max_length=60)] | None = None
 
@@ -57,7 +57,7 @@ def webhook(form: Webhook, here: Here, token: Requester) -> Taken:
         if value is not None and kind in here.settings.identities
     }
     if not names:
-        raise Problem(422, f"none of the identities is supported here: {', '.join(here.settings.identities)}")
+        raise Problem(409, f"none of the identities is supported here: {', '.join(here.settings.identities)}")
     own = f"{KIND}:{form.privacy_request_id}"
     external = {"kind": KIND, "privacy_request_id": form.privacy_request_id}
     kept, _ = here.requests.create(

@@ -3,7 +3,8 @@
 import datetime as dt
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.service.decisions import REASON
@@ -16,6 +17,7 @@ LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"  # one line: no control character
 TEXT = r"^[^\x00-\x08\x0b-\x1f\x7f]*[^\x00-\x20\x7f\s][^\x00-\x08\x0b-\x1f\x7f]*$"  # lines, of which one says something
 MANY, LONG = 1000, 500  # names of one kind, characters of a name
 Name = Annotated[str, StringConstraints(min_length=1, max_length=LONG, pattern=LINE)]
+Absent = SkipJsonSchema[None]  # of a header or a query: it is left out, never null
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9 _-]{0,39}$")]
 Method = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+_-]{0,79}$")]
 WORDS = ("reason", "message")  # facts that a person or an error wrote, which may name somebody
@@ -27,8 +29,16 @@ class Form(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=False)
 
 
+SOMETHING: list[JsonValue] = [
+    {"required": [name], "properties": {name: {"minItems": 1}}} for name in ("subjects", "rows", "classes")
+]
+SOMETHING += [{"required": ["where"], "properties": {"where": {"type": "string"}}}]
+
+
 class NewRequest(Form):
     """A request to forget; it names subjects, rows, classes or a predicate."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": SOMETHING})
 
     subjects: list[Name] = Field([], max_length=MANY)
     rows: list[Name] = Field([], max_length=MANY)
@@ -42,6 +52,12 @@ class NewRequest(Form):
     due: dt.date | None = None
     priority: int = Field(0, ge=0, le=9)
     model: Name | None = None
+
+    @model_validator(mode="after")
+    def _names_something(self) -> "NewRequest":
+        if not (self.subjects or self.rows or self.classes or self.where):
+            raise ValueError("a request names subjects, rows, classes or a predicate")
+        return self
 
 
 class Reason(Form):

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -84,11 +85,16 @@ def of(error: Exception) -> Problem:
         return Problem(422, "the request does not have the form that the API describes", errors=errors)
     if isinstance(error, HTTPException):
         return Problem(error.status_code, _words(error.status_code), error.headers)
-    if isinstance(error, StorageError):
+    if isinstance(error, StorageError | NoConnection):
         log.error("storage fails at %s", place(error))
         return Problem(503, "the service's storage does not answer; try again", {"Retry-After": "10"})
     if isinstance(error, NeuralyzerError) and not isinstance(error, UnreadableError | LedgerError):
-        return Problem(422, str(error))
+        return Problem(409, str(error))  # it has the form, but conflicts with what is here
+    return fault(error)
+
+
+def fault(error: Exception) -> Problem:
+    """Return the problem that an error of the service's own is answered with; the log says where it arose."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     log.error("%s at %s", type(error).__name__, place(error))

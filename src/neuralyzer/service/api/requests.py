@@ -4,11 +4,12 @@ import datetime as dt
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
+from pydantic import Field, StringConstraints
 
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.methods import catalogue
 from neuralyzer.service.api import problems
-from neuralyzer.service.api.forms import LONG, NewRequest, Page, RequestView
+from neuralyzer.service.api.forms import Absent, Name, NewRequest, Page, RequestView
 from neuralyzer.service.api.problems import Problem
 from neuralyzer.service.api.security import Reader, Requester
 from neuralyzer.service.context import Here
@@ -16,9 +17,10 @@ from neuralyzer.service.states import CLOSED, State
 
 routes = APIRouter(prefix="/v1/requests", tags=["requests"])
 Key = Annotated[
-    str | None,
-    Header(alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{1,200}$", description="A second request with it is the first one."),
-]  # fmt: skip
+    Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,200}$")] | Absent,
+    Header(alias="Idempotency-Key", description="A second request with it is the first one."),
+]
+States = Annotated[list[State], Field(max_length=len(State))] | Absent
 
 
 @routes.post("", status_code=201, responses=problems.ANSWERS | {200: {"model": RequestView}})
@@ -30,9 +32,9 @@ def create(form: NewRequest, here: Here, token: Requester, response: Response, k
     }
     model = here.settings.model if form.model is None else form.model
     if model != here.settings.model:
-        raise Problem(422, f"there is no such model; this service has {here.settings.model}")
+        raise Problem(409, f"there is no such model; this service has {here.settings.model}")
     if form.method is not None and form.method not in catalogue.names():
-        raise Problem(422, "there is no such method; GET /v1/models lists them")
+        raise Problem(409, "there is no such method; GET /v1/models lists them")
     today = dt.datetime.now(dt.UTC)
     dates = {name: value.isoformat() for name in ("received", "due") if (value := getattr(form, name)) is not None}
     erasure = ErasureRequest(**named, **dates)
@@ -49,11 +51,9 @@ def create(form: NewRequest, here: Here, token: Requester, response: Response, k
 def find(
     here: Here,
     token: Reader,
-    state: Annotated[
-        list[State] | None, Query(description="Only these; repeat for several.", max_length=len(State))
-    ] = None,
+    state: Annotated[States, Query(description="Only these; repeat for several.")] = None,
     open: Annotated[bool, Query(description="Only those that are not closed.")] = False,
-    model: Annotated[str | None, Query(max_length=LONG)] = None,
+    model: Annotated[Name | Absent, Query()] = None,
     start: Annotated[int, Query(ge=0, le=10**9)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Page:

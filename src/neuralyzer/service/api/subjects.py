@@ -6,7 +6,7 @@ from anyio import to_thread
 from fastapi import APIRouter
 
 from neuralyzer.data.request import ErasureRequest
-from neuralyzer.errors import UnknownSubjectError
+from neuralyzer.errors import NeuralyzerError, StorageError, UnknownSubjectError
 from neuralyzer.models.weights import identities
 from neuralyzer.project.project import Project
 from neuralyzer.registry import manifests
@@ -22,7 +22,12 @@ routes = APIRouter(prefix="/v1/subjects", tags=["subjects"], responses=problems.
 @routes.post("/search")
 async def search(form: Search, here: Here, token: Requester) -> dict[str, Any]:
     """Find a person's rows in every data set, run, checkpoint and model; ``found`` says whether there are any."""
-    return await to_thread.run_sync(found, here.project, form.subject, limiter=here.searches)
+    try:
+        return await to_thread.run_sync(found, here.project, form.subject, limiter=here.searches)
+    except StorageError:
+        raise
+    except NeuralyzerError as error:  # of the project's files, of which a client should learn nothing
+        raise problems.fault(error) from None
 
 
 def found(project: Project, subject: str) -> dict[str, Any]:
