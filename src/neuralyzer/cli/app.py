@@ -32,6 +32,7 @@ from neuralyzer.cli import (
     rollback,
     signals,
     status,
+    token,
     train,
     verify,
     worker,
@@ -88,6 +89,7 @@ for verb in (
     verbs.command(name=verb.__name__.rpartition(".")[2].replace("_", "-"), epilog=verb.EXAMPLE)(verb.run)
 verbs.add_typer(certificate.verbs, name="certificate")
 verbs.add_typer(ledger_outside.verbs, name="ledger")  # with those of cli/ledger.py
+verbs.add_typer(token.verbs, name="token")
 
 
 def app(arguments: Sequence[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
 from neuralyzer.service import deadlines
 from neuralyzer.service.states import CLOSED, WORKED_ON, State, require
-from neuralyzer.service.tables import LOCK, events, metadata, replies, requests
+from neuralyzer.service.tables import LOCK, events, metadata, replies, requests, workers
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.database import Database
 
@@ -119,6 +119,8 @@ class Requests:
         priority: int = 0,
         key: str | None = None,
         external: Mapping[str, Any] | None = None,
+        method: str | None = None,
+        own: str | None = None,
     ) -> tuple[Request, bool]:
         """Take in a request.
 
@@ -131,6 +133,9 @@ class Requests:
             priority: higher ones go first.
             key: of the client; a second request with it returns the first one.
             external: what a consent platform must be told again.
+            method: a person's choice of algorithm; None leaves it to the plan.
+            own: what the client calls the request, unique among all clients; its id follows from it, so that it is
+                found by it, and a second request with it returns the first one.
 
         Returns:
             The request, and whether it is a new one.
@@ -142,7 +147,8 @@ class Requests:
         day = due or (dt.date.fromisoformat(erasure.due) if erasure.due else deadlines.due(moment.date()))
         asked = {"model": model, "erasure": erasure.to_dict(), "priority": priority}
         kept = replace(erasure, due=day.isoformat()).to_dict()
-        body, id_ = digests.of_json(asked), f"req-{secrets.token_hex(8)}"
+        body = digests.of_json(asked | ({} if method is None else {"method": method}))
+        id_ = f"req-{secrets.token_hex(8)}" if own is None else id_of(own)
         with self.database.transaction(writes=True) as connection:
             if key is not None:
                 wanted = sa.select(replies).where(replies.c.token == client, replies.c.key == key)
@@ -151,10 +157,12 @@ class Requests:
                     raise UsageError("this Idempotency-Key was used for another request; take a new one")
                 if known is not None:
                     return _read(connection, known.request), False
+            if own is not None and _row(connection, id_) is not None:
+                return _read(connection, id_), False
             values = {
                 "id": id_, "model": model, "state": State.RECEIVED, "erasure": kept,
                 "received": moment.isoformat(), "due": day.isoformat(), "priority": priority, "alone": False, "tries": 0,
-                "client": client, "external": external,
+                "client": client, "external": external, "method": method,
             }  # fmt: skip
             connection.execute(sa.insert(requests).values(**values))
             _tell(connection, id_, "received", {"due": day.isoformat(), "reason": erasure.reason})
@@ -205,6 +213,30 @@ class Requests:
             found = connection.execute(sa.select(requests.c.state, sa.func.count()).group_by(requests.c.state)).all()
         return {state: dict(tuple(row) for row in found).get(str(state), 0) for state in State}
 
+    def late(self, today: dt.date) -> int:
+        """Return how many requests are open though their due date is over."""
+        closed = [str(state) for state in CLOSED]
+        wanted = sa.select(sa.func.count()).where(requests.c.due < today.isoformat(), requests.c.state.not_in(closed))
+        with self.database.transaction() as connection:
+            return connection.execute(wanted).scalar_one()
+
+    def answered(self, since: dt.datetime) -> list[float]:
+        """Return the seconds from receipt to the last event of each request that was closed since a moment."""
+        last = sa.func.max(events.c.moment)
+        closed = requests.c.state.in_([str(state) for state in CLOSED])
+        wanted = sa.select(requests.c.received, last).join(events, events.c.request == requests.c.id).where(closed)
+        wanted = wanted.group_by(requests.c.id, requests.c.received).having(last >= since.isoformat())
+        with self.database.transaction() as connection:
+            found = connection.execute(wanted).all()
+        read = dt.datetime.fromisoformat
+        return [(read(end) - read(begin)).total_seconds() for begin, end in found]
+
+    def heartbeats(self) -> dict[str, float]:
+        """Return when each worker was last heard of, in seconds since 1970."""
+        with self.database.transaction() as connection:
+            found = connection.execute(sa.select(workers.c.id, workers.c.beat).order_by(workers.c.id)).all()
+        return {row.id: row.beat for row in found}
+
     def change(self, changes: Sequence[Change], before: Iterable[State] | None = None) -> None:
         """Change the states of requests, all or none; one that is in the wanted state already is left as it is.
 
@@ -231,6 +263,12 @@ class Requests:
                 closed = {"erasure": None} if change.to in CLOSED else {}
                 _change(connection, present.id, {"state": change.to, **change.columns, **closed})
                 _tell(connection, present.id, change.kind, change.facts)
+
+    def move(
+        self, ids: Sequence[str], to: State, kind: str, facts: Mapping[str, Any] | None = None, **columns: Any
+    ) -> None:
+        """Change several requests alike, see ``change``."""
+        self.change([Change(request, to, kind, facts or {}, columns) for request in ids])
 
     def note(self, request: str, kind: str, facts: Mapping[str, Any] | None = None, **changes: Any) -> None:
         """Record an event of a request, and change columns with it, but not its state.
@@ -269,6 +307,11 @@ class Requests:
         with self.database.transaction() as connection:
             return [_event(row) for row in connection.execute(wanted)]
 
+    def newest(self) -> int:
+        """Return the number of the newest event; 0 if there is none."""
+        with self.database.transaction() as connection:
+            return connection.execute(sa.select(sa.func.max(events.c.number))).scalar() or 0
+
     def unrecorded(self, limit: int = 1000) -> list[Event]:
         """Return events that the ledger does not have yet, in order."""
         wanted = sa.select(events).where(~events.c.recorded).order_by(events.c.number).limit(limit)
@@ -279,6 +322,11 @@ class Requests:
         """Mark events as told to the ledger."""
         with self.database.transaction(writes=True) as connection:
             connection.execute(sa.update(events).where(events.c.number.in_(numbers)).values(recorded=True))
+
+
+def id_of(own: str) -> str:
+    """Return the id of a request from what its client calls it."""
+    return f"req-{digests.of_texts([own])[:16]}"
 
 
 def now() -> str:
@@ -296,10 +344,14 @@ def _tell(connection: sa.Connection, request: str, kind: str, facts: Mapping[str
 
 
 def _read(connection: sa.Connection, request: str) -> Request:
-    row = connection.execute(sa.select(requests).where(requests.c.id == request)).first()
+    row = _row(connection, request)
     if row is None:
         raise UsageError(f"there is no request {request!r}")
     return _of(row)
+
+
+def _row(connection: sa.Connection, request: str) -> sa.Row[Any] | None:
+    return connection.execute(sa.select(requests).where(requests.c.id == request)).first()
 
 
 def _of(row: sa.Row[Any]) -> Request:

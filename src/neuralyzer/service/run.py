@@ -208,7 +208,7 @@ class Run:
         return Change(request.id, State.NEEDS_PERSON, "judged", facts, columns | {"message": message})
 
     def _move(self, present: Sequence[Request], to: State, kind: str, facts: dict[str, Any], **columns: Any) -> None:
-        self.requests.change([Change(request.id, to, kind, facts, columns) for request in present])
+        self.requests.move([request.id for request in present], to, kind, facts, **columns)
 
 
 def _erasure(request: Request) -> ErasureRequest:

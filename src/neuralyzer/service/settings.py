@@ -10,7 +10,7 @@ from neuralyzer.project import project_file
 from neuralyzer.project.project import Project
 
 LARGEST = 1 << 20  # bytes of a request's body; a request names subjects and rows, it brings no data
-RATE = 600  # requests a minute of one token
+RATE = 1200  # requests a minute of one token
 DATABASE = "service.sqlite"
 
 
@@ -35,6 +35,7 @@ class Settings:
         batch_days: how long a request may wait for others that share its run.
         retention_days: how long the weights of an earlier version are kept; None without an end.
         domain: name of this host as consent platforms know it, for ``X-OpenDSR-Processor-Domain``.
+        identities: types of OpenDSR's identities whose values name subjects here.
         callback_hosts: hosts to which callbacks may go; none by default.
         recipe_roots: folders from which a recipe may be imported; the project's own by default.
         rate: requests a minute of one token in one process; an address without a valid token has a tenth.
@@ -49,6 +50,7 @@ class Settings:
     batch_days: float = 0.0
     retention_days: float | None = None
     domain: str = "localhost"
+    identities: tuple[str, ...] = ("controller_customer_id", "email")
     callback_hosts: tuple[str, ...] = ()
     recipe_roots: tuple[Path, ...] = ()
     rate: int = RATE
@@ -85,6 +87,8 @@ class Settings:
         own |= {key: value for key, value in project.tables.get("policy", {}).items() if key in project_file.OF_SERVICE}
         own["callback_hosts"] = tuple(host.lower() for host in own.get("callback_hosts", ()))
         own["recipe_roots"] = tuple((root / folder).resolve() for folder in own.get("recipe_roots", (".",)))
+        if "identities" in own:
+            own["identities"] = tuple(own["identities"])
         own.setdefault("model", Path(str(project.tables["model"]["weights"])).stem)
         url = project.tables.get("database", {}).get("url") or f"sqlite:///{place / DATABASE}"
         assert set(own) <= {field.name for field in fields(cls)}
