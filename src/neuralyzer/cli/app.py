@@ -16,6 +16,7 @@ import typer
 from neuralyzer import __version__
 from neuralyzer.cli import (
     audit,
+    case,
     certificate,
     demo,
     export,
@@ -27,6 +28,8 @@ from neuralyzer.cli import (
     plan,
     references,
     register_model,
+    request,
+    serve,
     signals,
     status,
     token,
@@ -78,9 +81,12 @@ for verb in (
     register_model,
     methods,
     signals,
+    serve,
 ):
     verbs.command(name=verb.__name__.rpartition(".")[2].replace("_", "-"), epilog=verb.EXAMPLE)(verb.run)
 verbs.add_typer(certificate.verbs, name="certificate")
+verbs.add_typer(request.verbs, name="request")
+verbs.add_typer(case.verbs, name="case")
 verbs.add_typer(token.verbs, name="token")
 
 
