@@ -10,6 +10,7 @@ from benchmarks import (
     influence,
     large,
     large_texts,
+    ledger,
     locate,
     near_copies,
     pool,
@@ -27,7 +28,7 @@ ALL = {
     "attacks": attacks, "claims": claims, "power": power, "large": large, "large_texts": large_texts,
     "scaling": scaling, "service": service, "speed": speed,
     "reproduction": reproduction, "groups": groups, "near_copies": near_copies, "texts_claims": texts_claims,
-    "language_signals": signals,
+    "language_signals": signals, "ledger": ledger,
 }  # fmt: skip
 QUICK = ["locate", "near_copies", "pool", "curvature", "influence"]
 

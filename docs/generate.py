@@ -105,6 +105,7 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "docs/errors.md": {"errors": error_table},
     "docs/cli.md": {"cli": command_line},
     "docs/statistics.md": {"calibration": measured.tables},
+    "docs/ledger.md": {"figures": measured.ledger},
     "docs/leaderboard.md": {"findings": findings.findings, "leaderboard": world_tables.tables},
     "docs/leaderboard-appendix.md": {"entrants": left_behind.tables},
 }

@@ -36,6 +36,24 @@ def tables() -> str:
     return "\n\n".join(found)
 
 
+def ledger() -> str:
+    """What a ledger of a million entries costs."""
+    found = json.loads((RESULTS / "ledger.json").read_text())
+    append, proof, check = found["append"], found["proof"], found["check"]
+    rows = [
+        ("appends a second, in batches of 1,000", f"{append['per_second']:,.0f}"),
+        ("appends a second, one by one, each on the disk before the next", f"{append['one_by_one_per_second']:,.0f}"),
+        ("inclusion proof", f"{proof['milliseconds']:.1f} ms (the slowest {proof['slowest_milliseconds']:.1f} ms)"),
+        ("full check", f"{check['seconds']:.0f} s, {check['peak_mb']:.0f} MB of memory"),
+        ("all entries about one subject", f"{found['about']['seconds']:.0f} s, {found['about']['found']:,} found"),
+        ("of 20 entries that were changed, found", f"{found['changed']['found']}"),
+        ("size of the database", f"{found['megabytes']:,.0f} MB"),
+    ]
+    lines = [f"| {what} | {value} |" for what, value in rows]
+    head = f"`python -m benchmarks ledger`: {found['entries']:,} entries in SQLite, {found['machine']['cores']} cores."
+    return "\n".join([head, "", "| | |", "|---|---|", *lines])
+
+
 def _groups(found: dict[str, Any]) -> str:
     rows = []
     for world, table in found.items():

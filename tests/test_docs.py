@@ -25,6 +25,7 @@ from neuralyzer.registry.manifests import register_dataset
 from neuralyzer.signals import catalogue as signal_catalogue
 from neuralyzer.signals.signal import Batch, Context
 from neuralyzer.workspace import plugins
+from tests.authority import Authority, served
 from tests.cli.conftest import in_folder  # noqa: F401  a fixture
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +52,7 @@ IN_ORDER = [
 ONE_BY_ONE = [
     DOCS / "cli.md",
     DOCS / "certificate.md",
+    DOCS / "ledger.md",
     DOCS / "requests.md",
     DOCS / "costs.md",
     DOCS / "when-to-retrain.md",
@@ -309,9 +311,19 @@ def finished(tmp_path_factory):
     other = folder.with_name("other")
     shutil.copytree(folder, other)
     must("neuralyzer forget --subject AIFinn", other)
+    must("neuralyzer ledger checkpoint --to kept.checkpoint", other)
+    must("neuralyzer ledger auditor-key --key auditor.key", other)
+    if shutil.which("openssl") is not None:
+        authority = Authority(other / "authority")
+        shutil.copy(authority.roots, other / "authorities.pem")
+        with served(authority.answer) as url:
+            must(f"neuralyzer ledger checkpoint --timestamp {url}", other)
+        (stamp,) = other.glob(".neuralyzer/checkpoints/*.tsr")
+        shutil.copy(stamp, other / "kept.checkpoint.tsr")
     case = next(path for path in (other / ".neuralyzer" / "cases").iterdir() if path.is_dir())
     for name in ("certificate.json", "certificate.pub.pem"):
-        shutil.copy(case / name, folder / name)
+        for place in (folder, other):
+            shutil.copy(case / name, place / name)
     unlearned = next(case.glob("attempts/*/weights.safetensors"))
     for name in ("weights.safetensors", "unlearned.safetensors"):
         shutil.copy(unlearned, folder / name)
@@ -325,8 +337,10 @@ def finished(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [c for page in ONE_BY_ONE for c, _ in commands(page) if verb(c) != "demo"])
 def test_command_runs_in_a_finished_project(command, finished, tmp_path):
+    if command.startswith("neuralyzer ledger dated") and shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed, which makes the time-stamp")
     project = tmp_path / "project"
-    shutil.copytree(finished.with_name("other") if verb(command) == "export" else finished, project)
+    shutil.copytree(finished.with_name("other") if verb(command) in ("export", "ledger") else finished, project)
     if verb(command) == "init":
         (project / "neuralyzer.toml").unlink()
     if verb(command) == "train":

@@ -6,8 +6,8 @@ import pytest
 
 from neuralyzer.certificates.certify import certify, public_key_beside
 from neuralyzer.certificates.dsse import verify
-from neuralyzer.certificates.keys import read_public_key
 from neuralyzer.errors import CertificateError, UnreadableError
+from neuralyzer.workspace.signing_keys import read_public_key
 from tests.certificates.example import predicate
 
 

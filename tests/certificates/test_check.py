@@ -13,12 +13,12 @@ from rich.console import Console
 from neuralyzer.certificates.certify import certify, public_key_beside
 from neuralyzer.certificates.check import check
 from neuralyzer.certificates.dsse import sign
-from neuralyzer.certificates.keys import key_id, signing_key
 from neuralyzer.certificates.statement import LIMITS, PAYLOAD_TYPE
 from neuralyzer.errors import CertificateError, UnreadableError
 from neuralyzer.models.weights import tensors_digest
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.paths import Workspace
+from neuralyzer.workspace.signing_keys import key_id, signing_key
 from tests.certificates.example import predicate
 
 

@@ -6,8 +6,8 @@ import os
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from neuralyzer.certificates.keys import public_pem
 from neuralyzer.workspace import digests
+from neuralyzer.workspace.signing_keys import public_pem
 from tests.cli.project import truncate
 
 LIMIT = "assumes an honest operator"
@@ -26,7 +26,7 @@ def test_a_certificate_is_checked(answered, certified):
     words = ("certificate", "verify", certified / "certificate.json")
     answer = answered(*words, "--weights", certified / "weights.safetensors", "--json")
     assert answer.code == 0
-    assert set(answer.json) == {"ok", "failures", "limits", "predicate", "keyid"}
+    assert set(answer.json) == {"ok", "failures", "limits", "predicate", "keyid", "ledger"}
     assert answer.json["ok"] and answer.json["failures"] == []
     assert any(LIMIT in limit for limit in answer.json["limits"])
     predicate = answer.json["predicate"]

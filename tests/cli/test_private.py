@@ -51,10 +51,10 @@ def test_a_wider_workspace_is_closed_to_others(project):
 @pytest.mark.parametrize("key", ["signing.pem", "subjects.key"])
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
 def test_a_key_that_others_can_read_is_refused(project, key, mode):
-    from neuralyzer.certificates.keys import signing_key
     from neuralyzer.errors import CertificateError
     from neuralyzer.workspace import commitments
     from neuralyzer.workspace.paths import Workspace
+    from neuralyzer.workspace.signing_keys import signing_key
 
     place = Workspace(project.path(".neuralyzer"))
     make = {"signing.pem": signing_key, "subjects.key": commitments.key}[key]

@@ -306,13 +306,25 @@ def test_another_project_file_from_elsewhere(project, monkeypatch, tmp_path, ver
     assert answer.code == 0 and answer.json
 
 
+LEDGER = [
+    "check",
+    "checkpoint",
+    "countersign",
+    "consistency",
+    "dated",
+    "show",
+    "prove",
+    "unlink",
+    "auditor-key",
+    "spot-check",
+]
 VERBS = [
     "demo", "init", "train", "references", "locate", "audit", "influence", "plan", "forget", "verify", "methods",
     "signals",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("verb", [*VERBS, "certificate verify"])
+@pytest.mark.parametrize("verb", [*VERBS, "certificate verify", *(f"ledger {name}" for name in LEDGER)])
 def test_every_verb_has_json_and_an_example(files, verb):
     answer = files(*verb.split(), "--help")
     assert answer.code == 0 and "--json" in answer.out and f"Example: neuralyzer {verb}" in " ".join(answer.out.split())
@@ -321,7 +333,7 @@ def test_every_verb_has_json_and_an_example(files, verb):
 def test_help_names_every_verb(files):
     for words in ([], ["--help"]):
         answer = files(*words)
-        assert answer.code == 0 and all(verb in answer.out for verb in [*VERBS, "certificate"])
+        assert answer.code == 0 and all(verb in answer.out for verb in [*VERBS, "certificate", "ledger"])
 
 
 def test_a_plan_shows_what_is_feasible_and_the_rest_when_asked(project):

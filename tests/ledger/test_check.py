@@ -33,14 +33,17 @@ class Ledger:
 
     def change(self, position: int, levels: int = 0) -> None:
         """Change an entry, and the hashes above it on some levels."""
-        bodies = dict(self.store.entries()) | {position: b"changed"}
+        contents = dict(self.store.entries())
+        contents[position] = Entry(Entry.parse(contents[position]).key, b"changed").content
         with sqlite3.connect(self.path) as database:
             database.execute("UPDATE ledger_entries SET body = ? WHERE position = ?", (b"changed", position))
             for level in range(levels):
                 node = tree.Node(level, position >> level)
-                if node.index + 1 << level > len(bodies):
+                if node.index + 1 << level > len(contents):
                     break
-                leaves = [tree.leaf_hash(bodies[leaf]) for leaf in range(node.index << level, node.index + 1 << level)]
+                leaves = [
+                    tree.leaf_hash(contents[leaf]) for leaf in range(node.index << level, node.index + 1 << level)
+                ]
                 own = tree.appended(0, {}, leaves)[tree.Node(level, 0)]
                 number = level << INDEX_BITS | node.index
                 database.execute("UPDATE ledger_nodes SET hash = ? WHERE number = ?", (own, number))
@@ -75,8 +78,9 @@ def test_all_hashes_made_anew_are_found_by_checkpoints(tmp_path):
     honest = Ledger(tmp_path / "honest.sqlite")
     seen = [honest.seen(size) for size in (10, 20, 30, COUNT)]
     forged = Ledger(tmp_path / "forged.sqlite", 0)
-    bodies = dict(honest.store.entries()) | {24: b"cleansed"}
-    forged.store.append([Entry(f"event {number}", body) for number, body in bodies.items()])
+    told = [Entry.parse(content) for _, content in honest.store.entries()]
+    told[24] = Entry(told[24].key, b"cleansed")
+    forged.store.append(told)
     assert check(forged.store) == []
     (fault,) = check(forged.store, seen)
     assert (fault.first, fault.last) == (20, 29) and "another root" in str(fault)
@@ -86,6 +90,19 @@ def test_all_hashes_made_anew_are_found_by_checkpoints(tmp_path):
 def test_a_removed_entry_is_named(ledger, also):
     ledger.execute("DELETE FROM ledger_entries WHERE position = 24", *filter(None, [also]))
     assert (24, 24) in spans(ledger) and "entry 24 is missing" in map(str, check(ledger.store))
+
+
+@pytest.mark.parametrize("value", ["x'00'", "x''", "'text'", "17", "body || 'x'"])
+def test_whatever_is_put_in_an_entrys_place_is_named(ledger, value):
+    ledger.execute(f"UPDATE ledger_entries SET body = {value} WHERE position = 24")
+    assert spans(ledger) == [(24, 24)]
+    ledger.execute(f"UPDATE ledger_nodes SET hash = {value.replace('body', 'hash')} WHERE number = 25")
+    assert (25, 25) in spans(ledger)
+
+
+def test_an_entry_under_another_key_is_named(ledger):
+    ledger.execute("UPDATE ledger_entries SET key = 'event x' WHERE position = 24")
+    assert spans(ledger) == [(24, 24)]
 
 
 def test_entries_in_another_order_are_named(ledger):

@@ -23,7 +23,7 @@ def test_the_tree_does_not_depend_on_how_entries_were_put_together(url, cuts):
     store = Store(url)
     for start, end in itertools.pairwise(cuts):
         assert store.append(entries(start, end)) == list(range(start, end))
-    bodies = [entry.body for entry in entries(0, 21)]
+    bodies = [entry.content for entry in entries(0, 21)]
     assert len(store) == 21 and list(store.entries()) == list(enumerate(bodies))
     assert tree.root(21, store.hashes) == merkle_root(bodies)
     assert tree.root(13, Store(url).hashes) == merkle_root(bodies[:13])
@@ -78,4 +78,4 @@ def test_a_server_that_is_killed_keeps_what_was_appended(postgres):
         store.append(entries(5, 9))
     postgres.start()
     assert store.append(entries(3, 9)) == list(range(3, 9))
-    assert tree.root(9, store.hashes) == merkle_root([entry.body for entry in entries(0, 9)])
+    assert tree.root(9, store.hashes) == merkle_root([entry.content for entry in entries(0, 9)])

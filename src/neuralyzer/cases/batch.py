@@ -36,6 +36,7 @@ class Batch:
         options: of each case.
         watch: receives each stage's result.
         progress: shows the work.
+        method: of the plan's options, the one that a person chose in place of the plan's.
     """
 
     def __init__(
@@ -47,11 +48,14 @@ class Batch:
         options: CaseOptions,
         watch: CaseListener | None = None,
         progress: Progress | None = None,
+        method: str | None = None,
     ) -> None:
         self._oracle, self._place, self._watch, self._progress = oracle, place, watch, progress
         self._references, self._opened = references, None if callable(references) else references
-        self.requests, self.options = tuple(requests), options
-        self.together = self._stages(united(requests), options)
+        self.requests, self.options, self._method = tuple(requests), options, method
+        # The run of several is no case of its own: the ledger has the case of each.
+        own = options if len(self.requests) == 1 else replace(options, ledger=None)
+        self.together = self._stages(united(requests), own)
 
     @cached_property
     def given(self) -> Given | None:
@@ -72,6 +76,20 @@ class Batch:
         plain = replace(self.options, method=None, hyperparameters=None, choose=None)
         return [self._stages(request, plain, self.given) for request in self.requests]
 
+    def unlearn(self) -> None:
+        """Unlearn, unless that was done; a single request's case is judged with it, and may try further options."""
+        if self.given is None and not self.together.finished:
+            self._choose()
+            _ = self.together.outcomes
+
+    def finish(self) -> None:
+        """Judge, certify and report every case; none is closed."""
+        self.unlearn()
+        for stages in self.cases:
+            stages.finish()
+        if self.given is not None:
+            remove_names(self.together.folder, self._place)  # it has no case of its own that would close
+
     def close(self) -> list[Case]:
         """Finish every case, erase what was measured on the rows of those that succeeded, and return them.
 
@@ -80,15 +98,12 @@ class Batch:
         Returns:
             The cases, in the order of the requests.
         """
-        if self.given is None:
-            return [self.together.close()]
-        cases = close([stages.end() for stages in self.cases], self._oracle, self._pool, self._place)
-        if all(case.succeeded for case in cases):
-            remove_names(self.together.folder, self._place)
-        return cases
+        self.finish()
+        return close([stages.end() for stages in self.cases], self._oracle, self._pool, self._place)
 
     def _unlearned(self) -> Given:
         stages, failures = self.together, []
+        self._choose()
         _ = stages.declared
         for number, option in enumerate(stages.planned.order):
             folder = Folder(stages.folder.root / "attempts" / f"{number}-{option.method}")
@@ -99,6 +114,10 @@ class Batch:
                 return Given(outcome.method, outcome.weights, folder.read("unlearned") | used)
             failures.append(f"{option.method}: {'; '.join(outcome.failures)}")
         raise UsageError(f"no option is enough for these requests together; the last one: {failures[-1]}")
+
+    def _choose(self) -> None:
+        if self._method is not None and not self.together.begun:
+            self.together.choose(self._method)
 
     def _pool(self) -> References | None:
         """Return the pool, opened once for all cases."""

@@ -14,6 +14,9 @@ from neuralyzer.cases.outcome import NOT_TESTED, Facts
 from neuralyzer.cases.utilities import utilities
 from neuralyzer.certificates import controls
 from neuralyzer.certificates import statement as cert
+from neuralyzer.certificates.ledger_record import LedgerRecord, record_verified
+from neuralyzer.ledger.events import Facts as Told
+from neuralyzer.ledger.subject_keys import names_in
 from neuralyzer.models import weights
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.sharded import Sharded
@@ -26,7 +29,7 @@ NAMED = ("torch", "numpy", "scipy", "safetensors", "curvlinops-for-pytorch")  # 
 
 
 def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> cert.Predicate:
-    """Return the certificate's predicate.
+    """Return the certificate's predicate; with a ledger the verdict is entered there first.
 
     Args:
         facts: of the case.
@@ -140,7 +143,19 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
         if facts.oracle.recipe.train is None and facts.oracle.recipe.command is None
         else ["what the user's own training code derives from rows, such as scalers and vocabularies"],
         how_to_check=f"neuralyzer certificate verify {envelope.name} --weights {final.weights.name}",
+        ledger=_entered(facts, unlearned),
     )
+
+
+def _entered(facts: Facts, unlearned: str) -> LedgerRecord | None:
+    """Enter the verdict in the ledger, and return the proof of it; None without a ledger."""
+    verification = facts.final.verification
+    if facts.options.ledger is None or verification is None:
+        return None
+    told = Told(
+        weights=unlearned, before=facts.oracle.digest, verdict=verification.verdict, method=facts.final.method
+    )  # fmt: skip
+    return record_verified(facts.options.ledger, facts.case, names_in(facts.task.request), told)
 
 
 def _control(control: PositiveControl | None) -> controls.PositiveControlRecord | None:

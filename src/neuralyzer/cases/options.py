@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from neuralyzer.ledger.log import Ledger
 from neuralyzer.models.placement import as_device
 from neuralyzer.planning.plan import Plan
 from neuralyzer.references.training import exact
@@ -35,6 +36,7 @@ class CaseOptions:
         show_answers: whether sample answers of a language model are kept in words, in result and report; else only how
             near they are to what was taught. Of a case that is finished nothing is added.
         retrained: a model that was really trained without the rows, asked for sample answers alone.
+        ledger: gets the verdict, which the certificate then proves to be there; None without a ledger.
         named: names of the ``organisation``, the ``model`` and the ``data`` in the report.
     """
 
@@ -51,6 +53,7 @@ class CaseOptions:
     timed_budget: bool = False
     show_answers: bool = field(default=False, compare=False)
     retrained: nn.Module | None = field(default=None, compare=False)
+    ledger: Ledger | None = field(default=None, compare=False)
     named: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """The result of a case as one JSON document, and the margins that its report shows."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,10 +65,8 @@ class Facts:
 
     @property
     def final(self) -> Outcome:
-        """Return the final attempt: the accepted one, else the last that has a verdict."""
-        verified = [tried for tried in self.outcomes if tried.verification is not None]
-        accepted = [tried for tried in verified if not tried.failures]
-        return (accepted or verified)[-1]
+        """Return the final attempt."""
+        return final(self.outcomes)
 
     @property
     def base(self) -> str | None:
@@ -85,6 +84,13 @@ class Facts:
     def commitment(self) -> str:
         """Return the keyed commitment to the names in the request."""
         return commitments.commitment(self.workspace, self.names)
+
+
+def final(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the final attempt: the accepted one, else the last that has a verdict."""
+    verified = [tried for tried in outcomes if tried.verification is not None]
+    accepted = [tried for tried in verified if not tried.failures]
+    return (accepted or verified)[-1]
 
 
 def result(facts: Facts, certificate: Path, report: Path) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from neuralyzer.cases.setting import Given, Setting
 from neuralyzer.certificates.statement import ProtocolRecord
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
+from neuralyzer.ledger.events import Event
+from neuralyzer.ledger.events import Facts as Told
+from neuralyzer.ledger.subject_keys import names_in
 from neuralyzer.methods import catalogue
 from neuralyzer.models import weights
 from neuralyzer.models.placement import Placement
@@ -33,6 +36,7 @@ from neuralyzer.registry.trained_on import base_saw
 from neuralyzer.unlearning.task import Task
 from neuralyzer.verification.audit import Audit, audit
 from neuralyzer.verification.controls import Controls
+from neuralyzer.workspace import digests
 from neuralyzer.workspace.paths import Workspace
 
 
@@ -76,6 +80,11 @@ class Stages:
         """Return whether the case has its verdict, certificate and report."""
         return self.folder.has("result")
 
+    @property
+    def begun(self) -> bool:
+        """Return whether unlearning has begun, after which the plan stays as it is."""
+        return self.folder.has("protocol")
+
     @cached_property
     def pool(self) -> References | None:
         """Return the model's pool; None where there is none.
@@ -98,7 +107,11 @@ class Stages:
         _ = self.pool
         asked, opened = self._asked, now()
         first = {"request": asked.to_dict(), "received": asked.received or opened, "opened": opened}
-        return dict(self.folder.stage("request", lambda: first, lambda r: r, lambda r: r))
+        kept = dict(self.folder.stage("request", lambda: first, lambda r: r, lambda r: r))
+        if self.options.ledger is not None:
+            self.options.ledger.begin(self.case, names_in(asked))
+        self._tell(Event.RECEIVED, received=kept["received"][:10], due=asked.due)
+        return kept
 
     @cached_property
     def request(self) -> ErasureRequest:
@@ -112,6 +125,7 @@ class Stages:
         """Return where the rows were found."""
         _ = self.received
         found = self.folder.stage("located", self._locate, lambda values: values, lambda values: values)
+        self._tell(Event.LOCATED)
         self._watch.stage("located", found)
         return dict(found)
 
@@ -125,6 +139,7 @@ class Stages:
             Audit.to_dict,
             Audit.from_dict,
         )
+        self._tell(Event.AUDITED, verdict=found.verdict)
         self._watch.stage("audit", found)
         return found
 
@@ -141,6 +156,7 @@ class Stages:
         """Return the plan, with the person's choice if one was made."""
         _ = self.audited
         found = self.folder.stage("plan", self._plan, Plan.to_dict, Plan.from_dict)
+        self._tell(Event.PLANNED)
         self._watch.stage("plan", found)
         return found
 
@@ -159,7 +175,7 @@ class Stages:
         plan = self.planned
         if method not in {option.method for option in plan.options}:
             raise UsageError(f"the plan of {self.case} has no option {method!r}; see 'neuralyzer plan --all'")
-        if self.folder.has("protocol"):
+        if self.begun:
             raise UsageError(f"{self.case} has begun to unlearn; another option can no longer be chosen")
         plan = plan.chosen_by_person(method)
         self.folder.write("plan", plan.to_dict())
@@ -188,6 +204,10 @@ class Stages:
                 break
         if all(tried.verification is None for tried in outcomes):
             raise UsageError(f"no option came to a verdict; the last one: {outcomes[-1].failures[0]}")
+        final = outcome.final(outcomes)
+        assert final.weights is not None
+        weights_digest = digests.of_file(final.weights)
+        self._tell(Event.UNLEARNED, method=final.method, weights=weights_digest, before=self.oracle.digest)
         return outcomes
 
     @cached_property
@@ -204,6 +224,7 @@ class Stages:
         """Certify, report and write the result, unless that was done."""
         if not self.finished:
             finish(self.folder, self.facts, self.declared, self._watch)
+            self._tell(Event.CERTIFIED, certificate=digests.of_file(self.folder.path("certificate.json")))
 
     def end(self) -> Ended:
         """Finish the case and return what is needed to close it."""
@@ -225,6 +246,11 @@ class Stages:
             self.options.folder, self._progress, self.options.exact_references, self.folder.root / EXACT_FOLDER,
             known, self.given,
         )  # fmt: skip
+
+    def _tell(self, event: Event, **facts: Any) -> None:
+        """Record an event in the ledger, if there is one; a stage that is read back is not recorded twice."""
+        if self.options.ledger is not None:
+            self.options.ledger.record(event, self.case, Told(**facts))
 
     def _locate(self) -> dict[str, Any]:
         identities = dict.fromkeys([*weights.identities(self.oracle.model), self.oracle.lineage])

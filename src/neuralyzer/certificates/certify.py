@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from neuralyzer.certificates import dsse, keys
+from neuralyzer.certificates import dsse
 from neuralyzer.certificates.statement import PAYLOAD_TYPE, DigestSet, Predicate, Statement, StatementSubject
 from neuralyzer.errors import CertificateError
-from neuralyzer.workspace import digests
+from neuralyzer.workspace import digests, signing_keys
 from neuralyzer.workspace.atomic import write_bytes, write_json
 from neuralyzer.workspace.paths import Workspace
 
@@ -34,10 +34,10 @@ def certify(predicate: Predicate, weights: Path, workspace: Workspace, path: Pat
     statement = Statement(
         subject=[StatementSubject(name=weights.name, digest=DigestSet(sha256=digest))], predicate=predicate
     )
-    key = keys.signing_key(workspace)
+    key = signing_keys.signing_key(workspace)
     envelope = dsse.sign(statement.to_bytes(), PAYLOAD_TYPE, key)
     # The key is written first, so that a certificate can be checked as soon as it exists.
-    write_bytes(public_key_beside(path), keys.public_pem(key.public_key()))
+    write_bytes(public_key_beside(path), signing_keys.public_pem(key.public_key()))
     return write_json(path, envelope)
 
 

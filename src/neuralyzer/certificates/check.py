@@ -11,11 +11,45 @@ from rich.text import Text
 
 from neuralyzer.certificates import dsse
 from neuralyzer.certificates.certify import public_key_beside
-from neuralyzer.certificates.keys import key_id, read_public_key
+from neuralyzer.certificates.ledger_record import check_record, read_later
 from neuralyzer.certificates.statement import LIMITS, PAYLOAD_TYPE, Predicate, Statement
-from neuralyzer.errors import CertificateError
+from neuralyzer.errors import CertificateError, LedgerError, UnreadableError
+from neuralyzer.ledger.kept_checkpoints import read_keys
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.atomic import read_json
+from neuralyzer.workspace.signing_keys import key_id, read_public_key
+
+
+@dataclass(frozen=True)
+class Countersigned:
+    """Someone who countersigned the ledger; ``time`` is in Unix seconds."""
+
+    name: str
+    time: int
+
+
+@dataclass(frozen=True)
+class Entered:
+    """Where a verdict stands in a ledger.
+
+    Attributes:
+        ledger: its name.
+        index: position of the entry.
+        size: of the ledger by the checkpoint.
+        at: when it was entered, by the operator's clock.
+        countersigned: those who countersigned the checkpoint.
+    """
+
+    ledger: str
+    index: int
+    size: int
+    at: str
+    countersigned: list[Countersigned]
+
+    def __str__(self) -> str:
+        """Return it in one line."""
+        many = f"countersigned by {len(self.countersigned)}" if self.countersigned else "countersigned by nobody"
+        return f"Entry {self.index:,} of {self.size:,} in the ledger {self.ledger}, {self.at}; {many}"
 
 
 @dataclass(frozen=True)
@@ -28,6 +62,7 @@ class Check:
         limits: what the certificate does not prove even if nothing failed.
         predicate: the certificate's content, once its signature is verified; else None.
         keyid: id of the public key by which it was checked; None where there was none.
+        ledger: where the verdict stands in the operator's ledger; None where the certificate does not say.
     """
 
     ok: bool
@@ -35,6 +70,7 @@ class Check:
     limits: list[str] = field(default_factory=list)
     predicate: dict[str, Any] | None = None
     keyid: str | None = None
+    ledger: Entered | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the check as plain values."""
@@ -52,12 +88,20 @@ class Check:
             lines.append(Text(f"  Request {request['id']}: {verification['verdict']} (basis: {verification['basis']})"))
         if self.keyid is not None:
             lines.append(Text(f"  Key {self.keyid}", style="dim"))
+        if self.ledger is not None:
+            lines.append(Text(f"  {self.ledger}"))
         lines.append(Text("What it does not prove:", style="bold"))
         lines += [Text(f"  - {limit}") for limit in self.limits]
         return Group(*lines)
 
 
-def check(path: Path, weights: Path | None = None, public_key: Path | None = None, base: Path | None = None) -> Check:
+def check(
+    path: Path,
+    weights: Path | None = None,
+    public_key: Path | None = None,
+    base: Path | None = None,
+    ledger_keys: Path | None = None,
+) -> Check:
     """Check a certificate.
 
     Args:
@@ -67,6 +111,8 @@ def check(path: Path, weights: Path | None = None, public_key: Path | None = Non
         public_key: the operator's public key in PEM, obtained from them by another channel. Without it the key beside
             the certificate is used, which shows that the file is intact but not who signed it.
         base: folder of the base that the weights stand on; by default the one that their configuration names.
+        ledger_keys: file with the key of the operator's ledger, then those of its countersigners, one a line. Without
+            it those in the certificate are used.
 
     Returns:
         What failed, if anything, and what the certificate does not prove.
@@ -99,13 +145,48 @@ def check(path: Path, weights: Path | None = None, public_key: Path | None = Non
                 )
     if predicate is not None and (base is not None or predicate.weights.base is not None):
         _compare_base(weights, base, predicate.weights.base, failures, limits)
+    entered = None if predicate is None else _in_ledger(path, predicate, ledger_keys, failures, limits)
     return Check(
         ok=not failures,
         failures=failures,
         limits=limits,
         predicate=None if predicate is None else predicate.model_dump(mode="json"),
         keyid=None if key is None else key_id(key),
+        ledger=entered,
     )
+
+
+def _in_ledger(
+    path: Path, predicate: Predicate, given: Path | None, failures: list[str], limits: list[str]
+) -> Entered | None:
+    """Return where the verdict stands in the ledger; add what is wrong, or whose word it is."""
+    record = predicate.ledger
+    if record is None:
+        if given is not None:
+            failures.append("it has no proof that the verdict is in a ledger")
+        return None
+    keys = None if given is None else read_keys(given)
+    wanted = predicate.weights.unlearned, predicate.verification.verdict
+    try:
+        proven = check_record(record, *wanted, keys)
+        later = read_later(path, record)
+        if later is not None:
+            proven, record = check_record(later, *wanted, keys), later
+    except (LedgerError, UnreadableError) as error:
+        failures.append(f"its entry in the ledger: {error}")
+        return None
+    if keys is None:
+        limits.append(
+            "The keys of ledger and countersigners were taken from the certificate: this shows that the proof is intact, "
+            "not whose they are. Compare them with those that are published, by --ledger-keys."
+        )
+    if not proven.countersigned:
+        limits.append(
+            "Nobody countersigned the ledger: it shows what the operator entered, not that there is no other."
+        )
+    origin = record.checkpoint.partition("\n")[0]
+    signers = [Countersigned(one.name, one.time or 0) for one in proven.countersigned]
+    return Entered(origin, record.index, record.size, proven.at, signers)
 
 
 def _in_folder(weights: Path) -> Path:

@@ -8,8 +8,8 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from neuralyzer.certificates.keys import key_id
 from neuralyzer.errors import CertificateError
+from neuralyzer.workspace.signing_keys import key_id
 
 _STANDARD = str.maketrans("-_", "+/")
 

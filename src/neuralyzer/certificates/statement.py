@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from neuralyzer.certificates.controls import PositiveControlRecord, Record, SelfCheckRecord
+from neuralyzer.certificates.ledger_record import LedgerRecord
 from neuralyzer.errors import CertificateError
 from neuralyzer.workspace import digests
 
@@ -239,6 +240,10 @@ class Predicate(Record):
     )
     not_erased: list[str] = Field(description="what still derives from the subject's data, such as fitted scalers")
     how_to_check: str = Field(description="the command that checks this certificate")
+    ledger: LedgerRecord | None = Field(
+        default=None,
+        description="the verdict's entry in the operator's ledger; null without ledger and in older records",
+    )
     limits: list[str] = Field(default_factory=lambda: list(LIMITS), description="what it does not prove")
 
 

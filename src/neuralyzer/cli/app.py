@@ -23,18 +23,22 @@ from neuralyzer.cli import (
     forget,
     influence,
     init,
+    ledger_outside,
     locate,
     methods,
     plan,
+    purge,
     references,
     register_model,
     request,
+    rollback,
     serve,
     signals,
     status,
     token,
     train,
     verify,
+    worker,
 )
 from neuralyzer.errors import NeuralyzerError, NeuralyzerWarning, first_line
 from neuralyzer.project.project_file import FOLDER, TABLES
@@ -81,13 +85,17 @@ for verb in (
     register_model,
     methods,
     signals,
+    purge,
+    rollback,
     serve,
+    worker,
 ):
     verbs.command(name=verb.__name__.rpartition(".")[2].replace("_", "-"), epilog=verb.EXAMPLE)(verb.run)
 verbs.add_typer(certificate.verbs, name="certificate")
 verbs.add_typer(request.verbs, name="request")
 verbs.add_typer(case.verbs, name="case")
 verbs.add_typer(token.verbs, name="token")
+verbs.add_typer(ledger_outside.verbs, name="ledger")  # with those of cli/ledger.py
 
 
 def app(arguments: Sequence[str] | None = None) -> None:

@@ -16,6 +16,10 @@ Base = Annotated[
     Path | None, typer.Option("--base", help="The base of a language model; by default as the adapter has it.")
 ]
 Key = Annotated[Path | None, typer.Option("--key", help="The operator's public key (PEM); by default the one beside.")]
+LedgerKeys = Annotated[
+    Path | None,
+    typer.Option("--ledger-keys", help="File with the ledger's key, then those of countersigners, one a line."),
+]
 
 verbs = typer.Typer(help="Check a signed certificate.", rich_markup_mode=None)
 
@@ -26,11 +30,18 @@ def _certificate() -> None:
 
 
 @verbs.command(name="verify", epilog=EXAMPLE)
-def run(file: Path, weights: Weights = None, base: Base = None, key: Key = None, json: Json = False) -> None:
-    """Check signature, digests, weights and base; always prints what a certificate does not prove. Exit 1 if it fails."""
+def run(
+    file: Path,
+    weights: Weights = None,
+    base: Base = None,
+    key: Key = None,
+    ledger_keys: LedgerKeys = None,
+    json: Json = False,
+) -> None:
+    """Check signature, digests, weights, base and ledger; always prints what a certificate does not prove. Exit 1 if it fails."""
     from neuralyzer.certificates.check import check
 
-    result = check(file, weights, key, base)
+    result = check(file, weights, key, base, ledger_keys)
     answer(result.to_dict(), result, json)
     if not result.ok:
         raise typer.Exit(1)

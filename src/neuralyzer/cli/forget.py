@@ -66,7 +66,6 @@ def run(
     from rich.console import Console, Group
 
     from neuralyzer.cases.forget import forget
-    from neuralyzer.cases.options import CaseOptions
     from neuralyzer.cases.screen import Screen, case_view
     from neuralyzer.cli.choose import choose
     from neuralyzer.errors import UsageError
@@ -77,9 +76,8 @@ def run(
     if interactive and (json or method is not None or not (console.is_terminal and sys.stdin.isatty())):
         raise UsageError("--interactive needs a terminal, and goes with neither --json nor --method")
     opened = Project.read(project)
-    options = CaseOptions(
-        method=method, seed=seed, folder=opened.root, exact_references=exact_references, device=opened.device(device),
-        retrain_seconds=opened.training_seconds, also=opened.rows.searched, named=opened.named, show_answers=show_answers,
+    options = opened.options(
+        device, method=method, seed=seed, exact_references=exact_references, show_answers=show_answers,
         choose=(lambda plan: choose(plan, console, click.getchar)) if interactive else None,
     )  # fmt: skip
     place = opened.workspace

@@ -9,14 +9,15 @@ if TYPE_CHECKING:
 
 
 def answer(values: Any, view: Any, as_json: bool) -> None:
-    """Print ``values`` as JSON, or ``view`` in the terminal."""
+    """Print ``values`` as JSON, or ``view`` in the terminal; a text as it is, its lines neither wrapped nor cut."""
     if as_json:
         json.dump(values, sys.stdout, indent=1, allow_nan=False)
         sys.stdout.write("\n")
     else:
         from rich.console import Console
 
-        Console(highlight=False).print(view)
+        plain = isinstance(view, str)
+        Console(highlight=False).print(view, soft_wrap=plain, markup=not plain)
 
 
 def announce(line: str, as_json: bool) -> None:

@@ -15,7 +15,18 @@ EXAMPLE = "Example: neuralyzer train --every 500"
 Every = Annotated[int, typer.Option("--every", help="Steps between checkpoints.")]
 
 
-def run(every: Every = 500, device: Device = None, project: ProjectFile = PROJECT, json: Json = False) -> None:
+Overrule = Annotated[
+    str | None, typer.Option("--overrule", metavar="REASON", help="Train although the data hold erased rows; recorded.")
+]
+
+
+def run(
+    every: Every = 500,
+    device: Device = None,
+    overrule: Overrule = None,
+    project: ProjectFile = PROJECT,
+    json: Json = False,
+) -> None:
     """Train the model, record which rows each step saw, keep a checkpoint every so many steps."""
     import torch
 
@@ -35,6 +46,12 @@ def run(every: Every = 500, device: Device = None, project: ProjectFile = PROJEC
             f"{opened.weights} exists already, and nothing is overwritten; name other weights in {project}"
         )
     recipe, place = opened.recipe, opened.workspace
+    erased = opened.erased_rows()
+    if erased and not (overrule or "").strip():
+        raise UsageError(
+            f"{opened.tables['data']['train']} holds {erased} rows that were erased from a model of this project; "
+            "delete them with 'neuralyzer purge', or give --overrule REASON"
+        )
     announce(f"training data: {opened.data.size}", json)
     register_dataset(place, "train", opened.data)
     if opened.rows.whole_holdout is not None:
@@ -54,6 +71,7 @@ def run(every: Every = 500, device: Device = None, project: ProjectFile = PROJEC
     facts = {
         "weights": oracle.digest, "file": str(path), "data": opened.data.digest, "recipe": recipe.digest,
         "seconds": oracle.seconds, "rows": len(opened.data), "size": opened.data.size, "run": str(opened.run), "holdout_dropped": oracle.dropped, "threads": torch.get_num_threads(),
+        "overruled": {"reason": overrule, "erased_rows": erased} if erased else None,
         "utility": None if oracle.holdout is None else reading.utility(oracle.model, recipe.objective, oracle.holdout),
     }  # fmt: skip
     atomic.write_json(place.root / "trained.json", facts)

@@ -1,6 +1,7 @@
 """The check of a whole ledger: which entries were changed, removed or put elsewhere."""
 
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -49,37 +50,42 @@ def check(store: Store, checkpoints: Sequence[Checkpoint] = ()) -> list[Fault]:
     Returns:
         Faults in the order of their entries; none if all is as it was.
     """
-    size = len(store)
-    faults = list(_entries(store))
+    size, faults = len(store), list[Fault]()
+    hashes = _entries(store, faults)
     for level in range(1, size.bit_length() + 1):
-        faults += _level(store, level, size)
-    return sorted(faults + list(_against(store, size, checkpoints)), key=lambda fault: (fault.first, fault.last))
+        hashes = _level(store, level, size, _parents(hashes), faults)
+    deque(hashes, maxlen=0)  # reads all levels together, each once
+    return sorted([*faults, *_against(store, size, checkpoints)], key=lambda fault: (fault.first, fault.last))
 
 
-def _entries(store: Store) -> Iterator[Fault]:
-    """Compare entries with the hashes of their leaves."""
+def _entries(store: Store, faults: list[Fault]) -> Iterator[Numbered]:
+    """Compare entries with the hashes of their leaves, and yield these."""
     expected = 0
-    for position, body, hashed in _joined(store.entries(), store.level(0)):
-        yield from (Fault(place, place, MISSING) for place in range(expected, position))
+    for position, content, hashed in _joined(store.entries(), store.level(0)):
+        faults += (Fault(place, place, MISSING) for place in range(expected, position))
         expected = position + 1
-        if body is None:
-            yield Fault(position, position, MISSING)
+        if content is None:
+            faults.append(Fault(position, position, MISSING))
         elif hashed is None:
-            yield Fault(position, position, "has no hash beside it")
-        elif hashed != tree.leaf_hash(body):
-            yield Fault(position, position, "was changed, or another entry was put in its place")
+            faults.append(Fault(position, position, "has no hash beside it"))
+        elif hashed != tree.leaf_hash(content):
+            faults.append(Fault(position, position, "was changed, or another entry was put in its place"))
+        if hashed is not None:
+            yield position, hashed
 
 
-def _level(store: Store, level: int, size: int) -> Iterator[Fault]:
-    """Compare the hashes of a level with those of the level below; what is missing there is told there."""
-    for index, hashed, below in _joined(store.level(level), _parents(store.level(level - 1))):
+def _level(store: Store, level: int, size: int, parents: Iterable[Numbered], faults: list[Fault]) -> Iterator[Numbered]:
+    """Compare the hashes of a level with those of the level below, and yield them; what is missing is told there."""
+    for index, hashed, below in _joined(store.level(level), parents):
         node = Node(level, index)
         if hashed is None:
-            yield _of(node, "has no hash above it")
+            faults.append(_of(node, "has no hash above it"))
         elif below is not None and hashed != below:
-            yield _of(node, "was changed together with its hash, or its hash was")
+            faults.append(_of(node, "was changed together with its hash, or its hash was"))
         elif below is None and index >= size >> level:
-            yield _of(node, MISSING)
+            faults.append(_of(node, MISSING))
+        if hashed is not None:
+            yield index, hashed
 
 
 def _parents(hashes: Iterable[Numbered]) -> Iterator[Numbered]:

@@ -1,18 +1,17 @@
 """The ledger's tables, in SQLite or PostgreSQL: entries in order, and the hashes of complete subtrees."""
 
+import operator
 import sys
-import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from neuralyzer.errors import LedgerError, StorageError, UsageError, first_line
+from neuralyzer.errors import LedgerError
 from neuralyzer.ledger import tree
 from neuralyzer.ledger.tree import Node
+from neuralyzer.workspace.database import Database
 
 LOCK = 0x6E65_7572  # PostgreSQL's advisory lock of writers: 'neur'
 READ = 10_000  # rows that are read at once
@@ -37,15 +36,35 @@ _nodes = sa.Table(
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry to append.
+    """An entry.
 
     Attributes:
-        key: names the event; an event that is told again is not written again.
-        body: what is hashed, and never changes.
+        key: names the event, in one line; an event that is told again is not written again.
+        body: what is told of it, and never changes.
     """
 
     key: str
     body: bytes
+
+    @property
+    def content(self) -> bytes:
+        """The bytes that are hashed: the key in a line of its own, then the body."""
+        return self.key.encode("unicode_escape") + b"\n" + self.body  # a new line in a key must not end it
+
+    @classmethod
+    def parse(cls, content: bytes) -> "Entry":
+        """Take an entry's content apart.
+
+        Returns:
+            The entry.
+
+        Raises:
+            LedgerError: if this is no entry.
+        """
+        key, separator, body = content.partition(b"\n")
+        if not separator or not key.isascii():
+            raise LedgerError("this is no entry of a ledger: it must begin with a key in a line of its own")
+        return cls(key.decode("unicode_escape"), body)
 
 
 class Store:
@@ -60,28 +79,23 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
-        weakref.finalize(self, self._engine.dispose)
-        if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _durable)
-            sa.event.listen(self._engine, "begin", _begin)
-        with self._transaction(writes=True) as connection:
-            _tables.create_all(connection)
+        self._database = Database(url, _tables, LOCK, "the ledger's database")
 
     def __len__(self) -> int:
         """Return the number of entries."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return _size(connection)
 
     def close(self) -> None:
         """Close the connections, which also happens when the store is no longer used."""
-        self._engine.dispose()
+        self._database.close()
 
-    def append(self, entries: Sequence[Entry]) -> list[int]:
-        """Append entries, in order.
+    def append(self, entries: Sequence[Entry], same: Callable[[bytes, bytes], bool] = operator.eq) -> list[int]:
+        """Append entries, in order; those that are there already stay as they are.
 
         Args:
             entries: new ones, or ones that were appended before.
+            same: whether the body of an entry that is there and a body told again are about the same.
 
         Returns:
             The position of each.
@@ -89,18 +103,18 @@ class Store:
         Raises:
             LedgerError: if an entry of that key has another body.
         """
-        with self._transaction(writes=True) as connection:
+        with self._database.transaction(writes=True) as connection:
             known = _known(connection, [entry.key for entry in entries])
             size = _size(connection)
             new: dict[str, Entry] = {}
             for entry in entries:
                 body = known[entry.key][1] if entry.key in known else new.setdefault(entry.key, entry).body
-                if body != entry.body:
+                if body is not entry.body and not same(body, entry.body):
                     raise LedgerError(f"the ledger has another entry {entry.key!r}; an entry never changes")
             places = {key: size + place for place, key in enumerate(new)}
             if new:
                 rows = [{"position": places[key], "key": key, "body": entry.body} for key, entry in new.items()]
-                leaves = [tree.leaf_hash(entry.body) for entry in new.values()]
+                leaves = [tree.leaf_hash(entry.content) for entry in new.values()]
                 made = tree.appended(size, _hashes(connection, tree.complete((0, size))), leaves)
                 connection.execute(sa.insert(_entries), rows)
                 connection.execute(
@@ -115,57 +129,50 @@ class Store:
         Raises:
             LedgerError: if one is missing.
         """
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return _hashes(connection, list(nodes))
 
-    def entries(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
-        """Yield positions and bodies of the entries from ``start`` on, in order."""
-        return self._ascending(_entries.c.position, _entries.c.body, start, sys.maxsize)
+    def find(self, keys: Sequence[str]) -> dict[str, tuple[int, Entry]]:
+        """Return the entries of some keys with their positions; nothing of a key that has none."""
+        with self._database.transaction() as connection:
+            found = _known(connection, keys)
+        return {key: (position, Entry(key, body)) for key, (position, body) in found.items()}
+
+    def entry(self, position: int) -> Entry:
+        """Return one entry.
+
+        Raises:
+            LedgerError: if it is not there.
+        """
+        for place, content in self.entries(position, position + 1):
+            if place == position:
+                return Entry.parse(content)
+        raise LedgerError(f"the ledger has no entry {position:,}")
+
+    def entries(self, start: int = 0, end: int = sys.maxsize) -> Iterator[tuple[int, bytes]]:
+        """Yield positions and contents of the entries from ``start`` up to, not including, ``end``, in order."""
+        rows = self._ascending(_entries, start, end)
+        return ((position, Entry(key, bytes(body)).content) for position, key, body in rows)
 
     def level(self, level: int) -> Iterator[tuple[int, bytes]]:
         """Yield indices and stored hashes of the complete subtrees of a level, in order."""
         first, end = _number(Node(level, 0)), _number(Node(level + 1, 0))
-        return (
-            (number - first, value) for number, value in self._ascending(_nodes.c.number, _nodes.c.hash, first, end)
-        )
+        return ((number - first, bytes(value)) for number, value in self._ascending(_nodes, first, end))
 
-    def _ascending(
-        self, key: sa.Column[int], value: sa.Column[bytes], start: int, end: int
-    ) -> Iterator[tuple[int, bytes]]:
-        """Yield a table's keys from ``start`` up to, not including, ``end`` with their values."""
+    def _ascending(self, table: sa.Table, start: int, end: int) -> Iterator[Any]:
+        """Yield a table's rows whose first column is at least ``start`` and below ``end``, in order."""
+        (number,) = table.primary_key
+        columns = [  # SQLite keeps what it is given: text in place of bytes is read as such, and does not fit its hash
+            sa.cast(column, column.type) if isinstance(column.type, sa.LargeBinary) else column for column in table.c
+        ]
         while True:
-            with self._transaction() as connection:
-                wanted = sa.select(key, value).where(key >= start, key < end).order_by(key).limit(READ)
+            with self._database.transaction() as connection:
+                wanted = sa.select(*columns).where(number >= start, number < end).order_by(number).limit(READ)
                 rows = connection.execute(wanted).all()
-            yield from ((int(number), bytes(content)) for number, content in rows)
+            yield from rows
             if len(rows) < READ:
                 return
             start = rows[-1][0] + 1
-
-    @contextmanager
-    def _transaction(self, writes: bool = False) -> Iterator[sa.Connection]:
-        """Open a transaction; one that writes has no other writer beside it."""
-        try:
-            with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
-                if writes and self._engine.dialect.name == "postgresql":
-                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
-                yield connection
-        except DBAPIError as error:
-            raise StorageError(f"the ledger's database gives an error: {first_line(error)}") from error
-
-
-def _engine(url: str) -> sa.Engine:
-    try:
-        parsed = sa.make_url(url)
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        return sa.create_engine(parsed)
-    except ArgumentError as error:  # its message would show the password of a URL
-        raise UsageError("the ledger's database is no URL such as sqlite:////folder/ledger.sqlite") from error
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            "the ledger's database needs a driver; pip install 'neuralyzer-unlearning[service]'"
-        ) from error
 
 
 def _size(connection: sa.Connection) -> int:
@@ -197,15 +204,3 @@ def _hashes(connection: sa.Connection, nodes: Sequence[Node]) -> dict[Node, byte
 
 def _number(node: Node) -> int:
     return node.level << INDEX_BITS | node.index
-
-
-def _durable(connection: Any, record: object) -> None:
-    """Set up a connection to SQLite: the driver begins no transaction, and what was written survives a crash."""
-    connection.isolation_level = None
-    for setting in ("busy_timeout=60000", "journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {setting}")
-
-
-def _begin(connection: sa.Connection) -> None:
-    """Begin a transaction in SQLite; a writer takes the lock at once, since it could not later."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")

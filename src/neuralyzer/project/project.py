@@ -1,5 +1,6 @@
 """A user's project: the settings in ``neuralyzer.toml``, and the current model of its lineage."""
 
+import datetime as dt
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -12,15 +13,17 @@ import numpy as np
 import torch
 
 from neuralyzer.cases.case import Case
+from neuralyzer.cases.options import CaseOptions
 from neuralyzer.cases.stages import now
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import DataChangedError, WeightsError
+from neuralyzer.ledger.log import Ledger
 from neuralyzer.models import threads
 from neuralyzer.models.kinds import model_folders
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
-from neuralyzer.project import project_file
+from neuralyzer.project import project_file, retention
 from neuralyzer.project.lineage import Lineage, Version
 from neuralyzer.project.project_data import ProjectData
 from neuralyzer.references.building import folder_of
@@ -78,6 +81,11 @@ class Project:
         return place
 
     @cached_property
+    def ledger(self) -> Ledger:
+        """Return the workspace's ledger, which is made on first use; it is in the project's database where one is named."""
+        return Ledger.of(self.workspace, self.tables.get("database", {}).get("url"))
+
+    @cached_property
     def recipe(self) -> Recipe:
         """Return the recipe of the model."""
         return Recipe.find(self.tables["model"]["recipe"], self.root)
@@ -132,14 +140,15 @@ class Project:
             WeightsError: if there are no weights yet.
             DataChangedError: if the training rows are not those that it was trained on.
         """
-        if not self.weights.exists():
+        version = self.lineage.version
+        if version.weights is None and not self.weights.exists():
             raise WeightsError(f"{self.weights} does not exist; 'neuralyzer train' makes it, or name your own weights")
         self.settle_threads()
         trained = self.workspace.root / "trained.json"
-        data, erased = self.data, set(self.lineage.version.erased)
+        data, erased = self.data, set(version.erased)
         present = np.ones(len(data), dtype=bool)
         if erased:
-            present[:] = [digest not in erased for digest in _keyed_rows(data)]
+            present[:] = [digest not in erased for digest in keyed_rows(data)]
         if trained.exists() and present.all() and not erased:
             registered = atomic.read_json(trained)["data"]
             if registered != data.digest:
@@ -149,7 +158,6 @@ class Project:
                     "restore it or train again"
                 )
         run = self.run if (self.run / "run.json").exists() else None
-        version = self.lineage.version
         if version.weights is None:
             return TrainedModel.load(self.recipe, self.weights, data, self.holdout, run=run)
         remaining = data.select(present)
@@ -171,6 +179,21 @@ class Project:
     def device(self, requested: str | None) -> str | None:
         """Return the device for members and retrainings: the one asked for, else that of [references]."""
         return requested or self.tables.get("references", {}).get("device")
+
+    def options(self, device: str | None = None, **more: Any) -> CaseOptions:
+        """Return the options of a case that follow from the project.
+
+        Args:
+            device: in place of the project's own.
+            **more: further options.
+
+        Returns:
+            The options.
+        """
+        return CaseOptions(
+            folder=self.root, device=self.device(device), retrain_seconds=self.training_seconds,
+            also=self.rows.searched, named=self.named, ledger=self.ledger, **more,
+        )  # fmt: skip
 
     def references(self, oracle: TrainedModel) -> References | None:
         """Return the pool of the lineage, or None where there is none; refuse one made for another model."""
@@ -228,15 +251,76 @@ class Project:
         pool = self._pool(oracle)
         version = Version(
             weights=os.path.relpath(answered[0][1].weights, self.root), parent=oracle.lineage, data=remaining.digest,
-            erased=tuple(sorted({*before.erased, *_keyed_rows(oracle.data.select(forgotten))})),
+            erased=tuple(sorted({*before.erased, *keyed_rows(oracle.data.select(forgotten))})),
             pool=None if pool is None else pool.name, cases={**before.cases, **cases},
         )  # fmt: skip
         lineage = lineage.released(version, now())
         lineage.write(self.workspace.root)
+        self._keep_for_a_while(before)
         return lineage.version
 
+    @property
+    def retention_days(self) -> float | None:
+        """Return how long what is replaced is kept; None without an end."""
+        days = self.tables.get("policy", {}).get("retention_days")
+        return None if days is None else float(days)
 
-def _keyed_rows(data: Data) -> list[str]:
+    def roll_back(self, number: int) -> Version:
+        """Make an earlier version the current model again; the rows that were erased since are its data once more.
+
+        Args:
+            number: of the version.
+
+        Returns:
+            The version that was left.
+
+        Raises:
+            UsageError: if there is no such version, it is the current one, or its weights are destroyed.
+        """
+        lineage = self.lineage
+        left, back = lineage.version, lineage.rolled_back(number, now())
+        retention.spare(self.workspace.root, [self._weights_of(back.version)])
+        back.write(self.workspace.root)
+        self._keep_for_a_while(left)
+        return left
+
+    def destroy_expired(self, today: dt.date) -> list[retention.Kept]:
+        """Delete what was kept for a while, when its time is over.
+
+        Args:
+            today: the present day.
+
+        Returns:
+            What was deleted.
+        """
+        lineage = self.lineage
+        over = retention.destroy(self.workspace.root, today, [self._weights_of(lineage.version)])
+        gone = {self.root / entry.path for entry in over}
+        for version in lineage.versions:
+            if version.destroyed is None and version.number != lineage.current and self._weights_of(version) in gone:
+                lineage = lineage.destroyed(version.number, now())
+        if over:
+            lineage.write(self.workspace.root)
+        return over
+
+    def erased_rows(self) -> int:
+        """Return how many of the training rows in the file were erased from a version of the model."""
+        erased = {digest for version in self.lineage.versions for digest in version.erased}
+        return sum(digest in erased for digest in keyed_rows(self.data)) if erased else 0
+
+    def _weights_of(self, version: Version) -> Path:
+        return self.weights.absolute() if version.weights is None else (self.root / version.weights).absolute()
+
+    def _keep_for_a_while(self, version: Version) -> None:
+        """Put the weights of a version that was replaced on the list of what is deleted later, where there is a term."""
+        if self.retention_days is not None:
+            today, path = dt.datetime.now(dt.UTC).date(), self._weights_of(version)
+            copies = [] if version.weights is None else [path.with_name("unlearned.safetensors")]
+            what = f"the weights of version {version.number}"
+            retention.keep(self.workspace.root, [path, *copies], what, self.retention_days, today)
+
+
+def keyed_rows(data: Data) -> list[str]:
     """Return digests of rows by id and content, by which erased rows are recognised."""
     contents = digests.hexadecimal(data.row_digests)
     return [digests.of_texts(row)[:32] for row in zip(data.ids.tolist(), contents, strict=True)]

@@ -4,10 +4,12 @@ Each decision is an event with its reason and the token of whoever made it, and 
 """
 
 import datetime as dt
+from dataclasses import replace
+from typing import Any
 
 from neuralyzer.errors import UsageError
 from neuralyzer.service import deadlines
-from neuralyzer.service.requests import Request, Requests
+from neuralyzer.service.requests import Change, Request, Requests
 from neuralyzer.service.states import CLOSED, WORKED_ON, State
 
 REASON = 500  # characters of a reason
@@ -34,9 +36,14 @@ def approve(requests: Requests, request: str, who: str, method: str | None = Non
     what = "unlearn" if present.state is State.PLANNED else "release"
     if method is not None and what == "release":
         raise UsageError(f"{request} has unlearned already; a method can no longer be chosen")
-    facts = {"what": what, "by": who} | ({} if method is None else {"method": method})
-    changes = {} if method is None else {"method": method}
-    requests.note(request, "approved", facts, approved=what, **changes)
+    facts, columns = {"what": what, "by": who}, {"approved": what}
+    if method is not None:
+        facts, columns = facts | {"method": method}, columns | {"method": method}
+    if method is not None and len(requests.find(batch=present.batch)) > 1:
+        alone = columns | {"batch": None, "case": None, "alone": True}
+        requests.change([Change(request, State.RECEIVED, "approved", facts, alone)], [State.PLANNED])
+    else:
+        requests.note(request, "approved", facts, **columns)
     return requests.get(request)
 
 
@@ -94,7 +101,10 @@ def extend(requests: Requests, request: str, who: str, reason: str, today: dt.da
         raise UsageError(f"{request} cannot be extended after {first}: the person must be told within the first month")
     day = max(present.due, deadlines.due(received, deadlines.EXTENDED)).isoformat()
     facts = {"by": who, "reason": reason, "due": day}
-    requests.note(request, "extended", facts, due=day, extended=reason)
+    columns: dict[str, Any] = {"due": day, "extended": reason}
+    if present.state is State.RECEIVED and present.erasure is not None:  # a case that has begun keeps its date
+        columns["erasure"] = replace(present.erasure, due=day).to_dict()
+    requests.note(request, "extended", facts, **columns)
     return requests.get(request)
 
 
@@ -107,10 +117,8 @@ def again(requests: Requests, request: str, who: str) -> Request:
     Raises:
         UsageError: if it does not wait for one.
     """
-    requests.move(
-        [request], State.RECEIVED, "taken up again", {"by": who}, [State.NEEDS_PERSON],
-        batch=None, approved=None, message=None, not_before=None,
-    )  # fmt: skip
+    columns = dict.fromkeys(("batch", "case", "approved", "message", "not_before"))
+    requests.change([Change(request, State.RECEIVED, "taken up again", {"by": who}, columns)], [State.NEEDS_PERSON])
     return requests.get(request)
 
 
@@ -122,7 +130,7 @@ def _end(requests: Requests, request: str, who: str, reason: str, state: State, 
     elif present.state in CLOSED:
         raise UsageError(f"{request} is {present.state} already")
     else:
-        requests.move([request], state, kind, facts, message=reason)
+        requests.change([Change(request, state, kind, facts, {"message": reason})])
     return requests.get(request)
 
 

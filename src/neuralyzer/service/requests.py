@@ -3,7 +3,7 @@
 import datetime as dt
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
 from neuralyzer.service import deadlines
-from neuralyzer.service.states import CLOSED, State, require
-from neuralyzer.service.tables import LOCK, events, metadata, replies, requests, workers
+from neuralyzer.service.states import CLOSED, WORKED_ON, State, require
+from neuralyzer.service.tables import LOCK, events, metadata, replies, requests
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.database import Database
 
@@ -79,6 +79,25 @@ class Event:
     facts: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Change:
+    """A request's new state.
+
+    Attributes:
+        request: its id.
+        to: the state.
+        kind: of the event.
+        facts: of the event.
+        columns: that change with it.
+    """
+
+    request: str
+    to: State
+    kind: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Requests:
     """The requests in a database.
 
@@ -127,6 +146,7 @@ class Requests:
         moment = received or dt.datetime.now(dt.UTC)
         day = due or (dt.date.fromisoformat(erasure.due) if erasure.due else deadlines.due(moment.date()))
         asked = {"model": model, "erasure": erasure.to_dict(), "priority": priority}
+        kept = replace(erasure, due=day.isoformat()).to_dict()
         body = digests.of_json(asked | ({} if method is None else {"method": method}))
         id_ = f"req-{secrets.token_hex(8)}" if own is None else id_of(own)
         with self.database.transaction(writes=True) as connection:
@@ -140,7 +160,7 @@ class Requests:
             if own is not None and _row(connection, id_) is not None:
                 return _read(connection, id_), False
             values = {
-                "id": id_, "model": model, "state": State.RECEIVED, "erasure": asked["erasure"],
+                "id": id_, "model": model, "state": State.RECEIVED, "erasure": kept,
                 "received": moment.isoformat(), "due": day.isoformat(), "priority": priority, "alone": False, "tries": 0,
                 "client": client, "external": external, "method": method,
             }  # fmt: skip
@@ -211,45 +231,32 @@ class Requests:
         read = dt.datetime.fromisoformat
         return [(read(end) - read(begin)).total_seconds() for begin, end in found]
 
-    def heartbeats(self) -> dict[str, float]:
-        """Return when each worker was last heard of, in seconds since 1970."""
-        with self.database.transaction() as connection:
-            found = connection.execute(sa.select(workers.c.id, workers.c.beat).order_by(workers.c.id)).all()
-        return {row.id: row.beat for row in found}
+    def change(self, changes: Sequence[Change], before: Iterable[State] | None = None) -> None:
+        """Change the states of requests, all or none; one that is in the wanted state already is left as it is.
 
-    def move(
-        self,
-        ids: Sequence[str],
-        to: State,
-        kind: str,
-        facts: Mapping[str, Any] | None = None,
-        before: Iterable[State] | None = None,
-        **changes: Any,
-    ) -> None:
-        """Change the state of requests, all or none; a request that is in the wanted state already is left as it is.
+        A request that a person has cancelled while a worker had it ends here.
 
         Args:
-            ids: of the requests.
-            to: new state.
-            kind: of the event.
-            facts: of the event.
-            before: states of which each must be in one; any that ``to`` may follow by default.
-            **changes: further columns.
+            changes: one a request.
+            before: states of which each request must be in one; any that the new one may follow by default.
 
         Raises:
             UsageError: if one of them cannot become so.
         """
         with self.database.transaction(writes=True) as connection:
-            for request in ids:
-                present = _read(connection, request)
-                if present.state is to:
+            for change in changes:
+                present = _read(connection, change.request)
+                if present.state is change.to:
                     continue
-                require(request, present.state, to)
                 if before is not None and present.state not in set(before):
-                    raise UsageError(f"{request} is {present.state}; it cannot become {to} now")
-                closed = {"erasure": None} if to in CLOSED else {}
-                _change(connection, request, {"state": to, **changes, **closed})
-                _tell(connection, request, kind, facts or {})
+                    raise UsageError(f"{present.id} is {present.state}; it cannot become {change.to} now")
+                stop = present.stop
+                if stop is not None and present.state in WORKED_ON and change.to is not State.DONE:
+                    change = Change(present.id, State.CANCELLED, "cancelled", {"reason": stop}, {"message": stop})
+                require(present.id, present.state, change.to)
+                closed = {"erasure": None} if change.to in CLOSED else {}
+                _change(connection, present.id, {"state": change.to, **change.columns, **closed})
+                _tell(connection, present.id, change.kind, change.facts)
 
     def note(self, request: str, kind: str, facts: Mapping[str, Any] | None = None, **changes: Any) -> None:
         """Record an event of a request, and change columns with it, but not its state.
@@ -268,6 +275,12 @@ class Requests:
             if changes:
                 _change(connection, request, changes)
             _tell(connection, request, kind, facts or {})
+
+    def show(self, ids: Sequence[str], kind: str, facts: Mapping[str, Any]) -> None:
+        """Tell those who watch some requests of something that the ledger need not have."""
+        with self.database.transaction(writes=True) as connection:
+            for request in ids:
+                _tell(connection, request, kind, facts, recorded=True)
 
     def events(self, request: str | None = None, after: int = 0, limit: int = 1000) -> list[Event]:
         """Return events in order.
@@ -313,8 +326,8 @@ def _change(connection: sa.Connection, request: str, changes: Mapping[str, Any])
     connection.execute(sa.update(requests).where(requests.c.id == request).values(**changes))
 
 
-def _tell(connection: sa.Connection, request: str, kind: str, facts: Mapping[str, Any]) -> None:
-    row = {"request": request, "moment": now(), "kind": kind, "facts": dict(facts), "recorded": False}
+def _tell(connection: sa.Connection, request: str, kind: str, facts: Mapping[str, Any], recorded: bool = False) -> None:
+    row = {"request": request, "moment": now(), "kind": kind, "facts": dict(facts), "recorded": recorded}
     connection.execute(sa.insert(events).values(**row))
 
 

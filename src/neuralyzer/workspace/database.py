@@ -1,5 +1,6 @@
 """A database in SQLite or PostgreSQL whose writes survive a crash, and whose writers take turns."""
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ class Database:
     """The tables of one purpose.
 
     Args:
-        url: ``sqlite:////absolute/path`` or ``postgresql+psycopg://user@host/name``; tables are made on first use.
+        url: ``sqlite:////absolute/path`` or ``postgresql://user@host/name``; tables are made on first use.
         tables: to make.
         lock: number of PostgreSQL's advisory lock that the writers of these tables take.
         what: names the database in errors.
@@ -26,12 +27,8 @@ class Database:
 
     def __init__(self, url: str, tables: sa.MetaData, lock: int, what: str) -> None:
         self._lock, self._what = lock, what
-        try:
-            self.engine = sa.create_engine(url)
-        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-            raise UsageError(
-                f"{what}: {first_line(error)}; write sqlite:////absolute/path or postgresql+psycopg://user@host/name"
-            ) from error
+        self.engine = _engine(url, what)
+        weakref.finalize(self, self.engine.dispose)
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _durable)
             sa.event.listen(self.engine, "begin", _begin)
@@ -60,8 +57,22 @@ class Database:
             raise StorageError(f"{self._what} gives an error: {first_line(error)}") from error
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, which also happens when the database is no longer used."""
         self.engine.dispose()
+
+
+def _engine(url: str, what: str) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        return sa.create_engine(parsed)
+    except (ArgumentError, NoSuchModuleError) as error:  # a message of the first would show the password of a URL
+        raise UsageError(
+            f"{what} is no URL such as sqlite:////folder/name.sqlite or postgresql://user@host/name"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{what} needs a driver; pip install 'neuralyzer-unlearning[service]'") from error
 
 
 def _durable(connection: Any, record: object) -> None:

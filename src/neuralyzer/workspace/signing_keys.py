@@ -1,4 +1,4 @@
-"""The operator's signing key, made on first use and readable by its owner alone."""
+"""Signing keys, made on first use and readable by their owner alone: of certificates, and of the ledger."""
 
 import hashlib
 from pathlib import Path
@@ -19,22 +19,37 @@ from neuralyzer.workspace.atomic import write_bytes
 from neuralyzer.workspace.commitments import first_use
 from neuralyzer.workspace.paths import Workspace
 
-SIGNING, PUBLIC = "signing.pem", "signing.pub.pem"
+CERTIFICATES, LEDGER = "signing", "ledger"  # names of the workspace's keys
 
 
-def signing_key(workspace: Workspace) -> Ed25519PrivateKey:
-    """Return the workspace's Ed25519 key; make it on first use, and write the public key beside it.
+def signing_key(workspace: Workspace, name: str = CERTIFICATES) -> Ed25519PrivateKey:
+    """Return a key of the workspace; make it on first use, and write the public key beside it.
 
     Args:
         workspace: has the key.
+        name: of the key; each purpose has its own.
 
     Returns:
-        The private key, from ``keys/signing.pem`` (PKCS8, mode 0600).
+        The private key, from ``keys/<name>.pem`` (PKCS8, mode 0600).
 
     Raises:
         CertificateError: if the file is unreadable or holds no Ed25519 key.
     """
-    path = workspace.keys / SIGNING
+    return private_key(workspace.keys / f"{name}.pem")
+
+
+def private_key(path: Path) -> Ed25519PrivateKey:
+    """Return the Ed25519 key in a file; make it on first use, and write the public key beside it.
+
+    Args:
+        path: of a PEM file; ``key.pem`` has its public key in ``key.pub.pem``.
+
+    Returns:
+        The private key.
+
+    Raises:
+        CertificateError: if the file is unreadable or holds no Ed25519 key.
+    """
     content = first_use(
         path,
         lambda: Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
@@ -47,8 +62,8 @@ def signing_key(workspace: Workspace) -> Ed25519PrivateKey:
             "and a new one is made"
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise CertificateError(f"{path} holds another kind of key; certificates are signed with Ed25519")
-    public = workspace.keys / PUBLIC
+        raise CertificateError(f"{path} holds another kind of key; everything here is signed with Ed25519")
+    public = path.with_suffix(".pub.pem")
     if not public.exists():
         write_bytes(public, public_pem(key.public_key()))
     return key
@@ -81,7 +96,7 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise CertificateError(f"{path} is no public key in PEM; ask the operator for theirs") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise CertificateError(f"{path} holds another kind of key; certificates are signed with Ed25519")
+        raise CertificateError(f"{path} holds another kind of key; everything here is signed with Ed25519")
     return key
 
 

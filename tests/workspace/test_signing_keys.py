@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from neuralyzer.certificates.keys import key_id, read_public_key, signing_key
 from neuralyzer.errors import CertificateError, StorageError
 from neuralyzer.workspace.commitments import commitment
 from neuralyzer.workspace.paths import Workspace
+from neuralyzer.workspace.signing_keys import key_id, read_public_key, signing_key
 
 
 @pytest.fixture

@@ -1,0 +1,216 @@
+"""``Run``: a batch of requests answered in three phases, each of which may be called again after a kill.
+
+The case folders are the truth: a phase that is called again goes on at their last finished stage, and no change of state
+is written twice.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+from neuralyzer.cases.batch import Batch
+from neuralyzer.cases.case import succeeded
+from neuralyzer.cases.closing import Ended, close
+from neuralyzer.cases.folder import Folder
+from neuralyzer.cases.stages import Stages
+from neuralyzer.data.request import ErasureRequest
+from neuralyzer.errors import ForgetSetError, NeuralyzerError, UnknownSubjectError, first_line
+from neuralyzer.models import threads
+from neuralyzer.models.trained import TrainedModel
+from neuralyzer.project.project import Project
+from neuralyzer.service.leases import Leases
+from neuralyzer.service.requests import Change, Request, Requests
+from neuralyzer.service.states import WORKED_ON, State
+from neuralyzer.service.watch import Watch
+from neuralyzer.workspace import locks
+
+PREPARE, UNLEARN, RELEASE = "prepare", "unlearn", "release"  # the phases
+STAGES = {PREPARE: ("location", "audited"), UNLEARN: ("unlearned",), RELEASE: ()}  # before a phase's last one
+TRIES = 4  # before a person is asked
+FIRST_WAIT = dt.timedelta(minutes=1)  # after an error; doubled each time
+
+
+class Run:
+    """The phases of one batch.
+
+    Args:
+        project: of the model.
+        requests: of the service.
+        batch: id of the batch.
+        leases: where workers are on several machines; the lineage is then held by one, besides by the lock of its file.
+    """
+
+    def __init__(self, project: Project, requests: Requests, batch: str, leases: Leases | None = None) -> None:
+        self.project, self.requests, self.batch, self._leases = project, requests, batch, leases
+        self._opened: dict[int, TrainedModel] = {}  # by version: read once for all stages of a phase
+
+    def reach(self, phase: str, stage: str) -> None:
+        """Run the stages of a phase up to one of them, whose result is then in a case's folder.
+
+        Args:
+            phase: ``PREPARE`` or ``UNLEARN``.
+            stage: one of ``STAGES[phase]``.
+        """
+        with self._working() as oracle:
+            present = self._in(State.PREPARING if phase == PREPARE else State.UNLEARNING)
+            if phase == PREPARE:
+                present = self._answerable(oracle, present)
+            if present:
+                batch = self._batch(oracle, present)
+                if phase == PREPARE:
+                    getattr(batch.together, stage)
+                elif not self._outdated(present, batch):
+                    batch.unlearn()
+
+    def prepare(self) -> None:
+        """Locate, audit and plan; then the requests wait for approval, or for their turn."""
+        with self._working() as oracle:
+            present = self._answerable(oracle, self._in(State.PREPARING))
+            if not present:
+                return
+            stages = self._batch(oracle, present).together
+            plan, audited = stages.planned, stages.audited
+            options = [option.to_dict() for option in plan.options if option.feasible or option.chosen]
+            facts = {
+                "version": self.project.lineage.current, "case": stages.case, "audit": str(audited.verdict),
+                "method": plan.chosen.method, "together": len(present), "note": plan.note, "options": options,
+            }  # fmt: skip
+            self._move(present, State.PLANNED, "planned", facts, case=stages.case)
+
+    def unlearn(self) -> None:
+        """Unlearn, then judge and certify each request alone; one that failed in company has a run of its own next."""
+        with self._working() as oracle:
+            present = self._in(State.UNLEARNING)
+            if not present:
+                return
+            batch = self._batch(oracle, present)
+            if self._outdated(present, batch):
+                why = {"reason": "the model or the batch has changed since it was planned"}
+                again = {"batch": None, "case": None, "approved": None}
+                self._move(present, State.RECEIVED, "to be planned again", why, **again)
+                return
+            batch.finish()
+            # All change together, since a run that goes on after a kill must find the same requests again.
+            self.requests.change(
+                [
+                    self._judged(request, stages, alone=len(present) == 1)
+                    for request, stages in zip(present, batch.cases, strict=True)
+                ]
+            )
+
+    def release(self) -> None:
+        """Make the new weights the current version, and erase what was measured on the rows."""
+        with self._working() as oracle:
+            present, place = self._in(State.JUDGED), self.project.workspace
+            if not present:
+                return
+            version = self.project.lineage.version
+            erasures = [_erasure(request) for request in present]
+            if not all(self.project.answered(erasure) for erasure in erasures):
+                ended = [
+                    Ended(str(request.case), Folder(place.cases / str(request.case)), erasure.positions(oracle.data))
+                    for request, erasure in zip(present, erasures, strict=True)
+                ]
+                cases = close(ended, oracle, lambda: self.project.references(oracle), place)
+                version = self.project.succeed(oracle, list(zip(erasures, cases, strict=True)))
+            self._move(present, State.DONE, "released", {"version": version.number})
+
+    def fail(self, error: Exception) -> None:
+        """Put requests back after an error: they are tried again later, or wait for a person.
+
+        Args:
+            error: that ended a phase.
+        """
+        message = f"{type(error).__name__}: {first_line(error)}"
+        changes = []
+        for request in self._in(*WORKED_ON):
+            tries = request.tries + 1
+            facts = {"error": type(error).__name__, "tries": tries}
+            wait = dt.datetime.now(dt.UTC) + FIRST_WAIT * 2 ** (tries - 1)
+            again = tries < TRIES and not isinstance(error, NeuralyzerError)
+            to = State.RECEIVED if again else State.NEEDS_PERSON
+            columns = {
+                "batch": None, "approved": None, "case": None, "tries": tries, "message": message,
+                "not_before": wait.isoformat() if again else None,
+            }  # fmt: skip
+            changes.append(Change(request.id, to, "failed", facts, columns))
+        self.requests.change(changes)
+
+    @contextmanager
+    def _working(self) -> Iterator[TrainedModel]:
+        """Hold the model's lineage, and yield its current model."""
+        project = self.project
+        with ExitStack() as held:
+            if self._leases is not None:
+                held.enter_context(self._leases.held(f"lineage of {project.named['model']}"))
+            held.enter_context(project.locked())
+            version = project.lineage.current
+            if version not in self._opened:
+                self._opened = {version: project.oracle()}
+            oracle = self._opened[version]
+            lock = project.workspace.locks / f"{oracle.lineage[:16]}.lock"
+            held.enter_context(locks.held(lock, "makes this model forget"))
+            settled = threads.settled(project.workspace.threads, oracle.recipe, oracle.data)
+            held.enter_context(threads.using(settled.count))
+            yield oracle
+
+    def _in(self, *states: State) -> list[Request]:
+        return self.requests.find(states, batch=self.batch)
+
+    def _answerable(self, oracle: TrainedModel, present: Sequence[Request]) -> list[Request]:
+        """Return the requests that can be worked on; what is wrong with another one is told of it alone."""
+        left = []
+        for request in present:
+            erasure = _erasure(request)
+            answered = self.project.answered(erasure)
+            if answered is not None:
+                case = {"case": answered["case"], "verdict": answered["verdict"]}
+                self._move([request], State.DONE, "answered before", case, **case)
+                continue
+            try:
+                erasure.positions(oracle.data)
+            except (UnknownSubjectError, ForgetSetError) as error:
+                what = {"error": type(error).__name__}
+                self._move([request], State.NEEDS_PERSON, "not found", what, message=first_line(error), batch=None)
+                continue
+            left.append(request)
+        return left
+
+    def _outdated(self, present: Sequence[Request], batch: Batch) -> bool:
+        """Return whether what was planned, and perhaps approved, is another case than the one that would now run."""
+        return any(request.case != batch.together.case for request in present)
+
+    def _batch(self, oracle: TrainedModel, present: Sequence[Request]) -> Batch:
+        project = self.project
+        watch = Watch(self.requests, [request.id for request in present])
+        return Batch(
+            oracle, [_erasure(request) for request in present], lambda: project.references(oracle), project.workspace,
+            project.options(), watch, watch, present[0].method if len(present) == 1 else None,
+        )  # fmt: skip
+
+    def _judged(self, request: Request, stages: Stages, alone: bool) -> Change:
+        """Return what follows from a request's verdict."""
+        result = stages.folder.read("result")
+        verdict = result["verdict"]
+        facts = {
+            "case": stages.case, "verdict": verdict, "method": result["unlearning"]["method"],
+            "weights": result["weights"]["unlearned"],
+        }  # fmt: skip
+        columns: dict[str, Any] = {"case": stages.case, "verdict": verdict, "approved": None}
+        if succeeded(result):
+            return Change(request.id, State.JUDGED, "judged", facts, columns)
+        if not alone:
+            again = {"alone": True, "batch": None, "case": None}
+            return Change(request.id, State.RECEIVED, "escalated", facts, columns | again)
+        message = f"{stages.case} is {verdict}; see its report"
+        return Change(request.id, State.NEEDS_PERSON, "judged", facts, columns | {"message": message})
+
+    def _move(self, present: Sequence[Request], to: State, kind: str, facts: dict[str, Any], **columns: Any) -> None:
+        self.requests.change([Change(request.id, to, kind, facts, columns) for request in present])
+
+
+def _erasure(request: Request) -> ErasureRequest:
+    assert request.erasure is not None
+    return replace(request.erasure, received=request.received.date().isoformat())

@@ -1,0 +1,72 @@
+"""The schedule: which batch of a model works on which phase next."""
+
+import datetime as dt
+from collections.abc import Sequence
+
+from neuralyzer.errors import UsageError
+from neuralyzer.service import deadlines
+from neuralyzer.service.requests import Change, Request, Requests
+from neuralyzer.service.run import PREPARE, RELEASE, UNLEARN
+from neuralyzer.service.settings import Approve, Settings
+from neuralyzer.service.states import CLOSED, State
+from neuralyzer.workspace import digests
+
+Phase = tuple[str, str]  # batch, and one of the phases of a run
+
+
+def schedule(requests: Requests, settings: Settings, now: dt.datetime, seconds: float) -> list[Phase]:
+    """Begin what can begin, and return the phases that workers should be at.
+
+    The batches of a model follow one another: none unlearns while another one has unlearned weights that are not
+    released. One that waits for approval of its plan keeps nobody waiting.
+
+    Args:
+        requests: of the service.
+        settings: of the service.
+        now: the present moment.
+        seconds: that a run is predicted to take.
+
+    Returns:
+        One phase at most for each model; a phase may be returned again until it is done.
+    """
+    present = requests.find(set(State) - set(CLOSED) - {State.NEEDS_PERSON}, settings.model)
+    by_state = {state: [request for request in present if request.state is state] for state in State}
+    for state, phase in ((State.PREPARING, PREPARE), (State.UNLEARNING, UNLEARN)):
+        for request in by_state[state]:
+            return [(str(request.batch), phase)]
+    for batch in _ready(by_state[State.JUDGED], settings, Approve.BEFORE_RELEASE, RELEASE):
+        return [(batch[0].batch or "", RELEASE)]
+    if by_state[State.JUDGED]:
+        return []
+    for batch in _ready(by_state[State.PLANNED], settings, Approve.BEFORE_UNLEARN, UNLEARN):
+        if _begun(requests, batch, State.UNLEARNING, "unlearning", str(batch[0].batch)):
+            return [(str(batch[0].batch), UNLEARN)]
+    free = [r for r in by_state[State.RECEIVED] if r.not_before is None or r.not_before <= now]
+    chosen = deadlines.next_batch([request.waiting for request in free], now, settings.batch_days, seconds)
+    if not chosen:
+        return []
+    batch = [request for request in free if request.id in chosen]
+    name = f"batch-{digests.of_json([[request.id, request.tries] for request in batch])[:16]}"
+    return [(name, PREPARE)] if _begun(requests, batch, State.PREPARING, "preparing", name) else []
+
+
+def _ready(waiting: Sequence[Request], settings: Settings, when: Approve, phase: str) -> list[list[Request]]:
+    """Return batches whose requests all may go on, the one with the earliest due date first."""
+    batches: dict[str | None, list[Request]] = {}
+    for request in waiting:
+        batches.setdefault(request.batch, []).append(request)
+    return [
+        batch
+        for batch in batches.values()
+        if settings.approve is not when or all(request.approved == phase for request in batch)
+    ]
+
+
+def _begun(requests: Requests, batch: Sequence[Request], state: State, kind: str, name: str) -> bool:
+    """Move a batch to a state; return whether all its requests were still as they were."""
+    changes = [Change(request.id, state, kind, {"batch": name}, {"batch": name}) for request in batch]
+    try:
+        requests.change(changes, {request.state for request in batch})
+    except UsageError:  # a person has cancelled one of them just now; the next look sees it
+        return False
+    return True

@@ -1,0 +1,99 @@
+"""``Worker``: a process that keeps the schedule and works on runs. Any number of them share a database and a workspace."""
+
+import datetime as dt
+import sqlite3
+import threading
+from pathlib import Path
+
+from neuralyzer.project.project import Project
+from neuralyzer.service import workflow
+from neuralyzer.service.leases import PERIOD, Leases
+from neuralyzer.service.requests import Requests
+from neuralyzer.service.run import UNLEARN, Run
+from neuralyzer.service.schedule import Phase, schedule
+from neuralyzer.service.settings import Settings
+from neuralyzer.service.states import WORKED_ON
+from neuralyzer.service.workers import SILENCE, Workers, new_id
+from neuralyzer.workspace.atomic import make_folder
+
+TICK = 0.5  # seconds between two looks at the schedule
+SCHEDULE = "schedule"  # lease of the worker that keeps it
+QUEUE = "queue.sqlite"  # DBOS's tables, where the service's are in SQLite
+UNKNOWN = 3600.0  # seconds of a run, while none was timed
+
+
+class Worker:
+    """A worker.
+
+    Args:
+        path: of the project file; it is read anew for each run.
+        period: seconds after which a lease ends and a silent worker counts as dead.
+    """
+
+    def __init__(self, path: Path, period: float = PERIOD) -> None:
+        self.path, self.id = path, new_id()
+        self.settings = Settings.of(Project.read(path))
+        make_folder(self.settings.workspace)
+        self.requests = Requests(self.settings.database)
+        self.leases = Leases(self.requests.database, self.id, period)
+        self.workers = Workers(self.requests.database, min(period, SILENCE))
+        self._run: tuple[str, Run] | None = None
+        self._stopped = threading.Event()
+
+    def work(self) -> None:
+        """Work until ``stop`` is called."""
+        self.workers.beat(self.id)
+        workflow.launch(self._queue(), self.id, self.open)
+        try:
+            while not self._stopped.wait(TICK):
+                self.tick(dt.datetime.now(dt.UTC))
+        finally:
+            workflow.leave()
+            self.leases.give_back(SCHEDULE)
+            self.workers.forget(self.id)
+
+    def stop(self) -> None:
+        """End after the present look at the schedule; a run that goes on is taken up by another worker."""
+        self._stopped.set()
+
+    def tick(self, now: dt.datetime) -> None:
+        """Give a heartbeat; as keeper of the schedule, begin what is next and take up what dead workers left."""
+        self.workers.beat(self.id, None if self._run is None else self._run[0])
+        if not self.leases.take(SCHEDULE):
+            return
+        for name, worker in workflow.pending().items():
+            if worker != self.id and self.workers.is_dead(str(worker)):
+                self.leases.end_those_of(str(worker))
+                workflow.resume(name)
+        for phase in schedule(self.requests, self.settings, now, self._seconds()):
+            self._enqueue(phase)
+
+    def open(self, batch: str) -> Run:
+        """Return the run of a batch; the last one is kept, so that its stages load data and model once."""
+        if self._run is None or self._run[0] != batch:
+            project = Project.read(self.path)
+            self._run = batch, Run(project, self.requests, batch, self.leases)
+        return self._run[1]
+
+    def _enqueue(self, phase: Phase) -> None:
+        """Put a phase on the queue; where its workflow ended without a result, its requests are put back."""
+        state = workflow.enqueue(*phase)
+        batch, name = phase
+        left = self.requests.find(WORKED_ON if name == UNLEARN else None, batch=batch)
+        if state in workflow.ENDED and left:
+            self.open(batch).fail(RuntimeError(f"the workflow {batch}-{name} ended as {state}"))
+
+    def _seconds(self) -> float:
+        """Return how long a run is predicted to take: as long as a training, or an hour where none was timed."""
+        return Project.read(self.path).training_seconds or UNKNOWN
+
+    def _queue(self) -> str:
+        """Return the URL of DBOS's tables; SQLite is set to write ahead, in which a step costs a quarter."""
+        url = self.settings.database
+        if not url.startswith("sqlite"):
+            return url
+        path = self.settings.workspace / QUEUE
+        with sqlite3.connect(path) as database:
+            database.execute("PRAGMA journal_mode=WAL")
+        database.close()
+        return f"sqlite:///{path}"

@@ -1,0 +1,75 @@
+"""A worker answers requests, as a process of its own, on a real project."""
+
+import json
+import time
+from pathlib import Path
+
+from neuralyzer.certificates.check import check
+from neuralyzer.data.request import ErasureRequest
+from neuralyzer.project.project import Project
+from neuralyzer.service import decisions
+from neuralyzer.service.states import State
+
+
+def test_requests_are_answered_one_after_the_other(service):
+    first, second = service.ask("c0", guarantee="exact"), service.ask("c1", guarantee="exact")
+    service.worker()
+    found = service.closed(first, second)
+    assert [one.state for one in found] == [State.DONE, State.DONE] and found[0].batch != found[1].batch
+    for number, one in enumerate(found, 1):
+        assert one.verdict == "forgotten" and one.erasure is None, "no name is left"
+        assert service.kinds(one.id)[-2:] == ["judged", "released"]
+        result = json.loads((service.case(one) / "result.json").read_text())
+        assert check(service.case(one) / "certificate.json", Path(result["weights_file"])).ok
+        released = [event for event in service.requests.events(one.id) if event.kind == "released"]
+        assert [event.facts["version"] for event in released] == [number]
+    lineage = Project.read(service.path).lineage
+    assert lineage.current == 2 and len(lineage.version.erased) == 80
+    assert '"c0"' not in service.folder.path(".neuralyzer/lineage.json").read_text()
+    asked_again = service.ask("c0", guarantee="exact")
+    again = service.closed(asked_again)[0]
+    assert again.case == found[0].case and service.kinds(again.id)[-1] == "answered before"
+
+
+def test_a_batch_shares_one_run(service):
+    service.folder.edit("[policy]", "[policy]\nbatch_days = 5")
+    several = [service.ask(name, guarantee="exact") for name in ("c0", "c1", "c3")]
+    service.worker()
+    time.sleep(2)
+    assert {service.requests.get(one).state for one in several} == {State.RECEIVED}, "they wait for others"
+    several.append(service.ask("c4", guarantee="exact"))
+    urgent = service.requests.create(
+        service.settings.model, ErasureRequest(subjects=["c5"], guarantee="exact"), "test", priority=1
+    )[0].id
+    found = service.closed(*several, urgent)
+    assert len({one.batch for one in found}) == 1 and len({one.case for one in found}) == 5
+    assert Project.read(service.path).lineage.current == 1
+
+
+def test_a_person_approves_chooses_and_cancels(service):
+    service.folder.edit("[policy]", '[policy]\napprove = "before-unlearn"')
+    first, second = service.ask("c0"), service.ask("c1")
+    service.worker()
+    service.wait(lambda one: one.state is State.PLANNED, [first, second])
+    time.sleep(2)
+    assert service.requests.get(first).state is State.PLANNED
+    decisions.cancel(service.requests, second, "somebody", "asked for it")
+    decisions.approve(service.requests, first, "somebody", method="datamodel-matching")
+    done = service.closed(first)[0]
+    assert done.state is State.DONE and done.method == "datamodel-matching"
+    result = json.loads((service.case(done) / "result.json").read_text())
+    assert result["unlearning"]["method"] == done.method and "chosen by the person" in result["plan"]["note"]
+    assert service.requests.get(second).state is State.CANCELLED
+
+
+def test_what_is_wrong_with_one_request_is_told_of_it_alone(service):
+    service.folder.edit("[policy]", "[policy]\nbatch_days = 5")
+    wrong, right = service.ask("nobody"), service.ask("c0", guarantee="exact")
+    decisions.extend(service.requests, right, "somebody", "many requests")
+    service.requests.note(right, "hurried", {}, priority=1)
+    service.worker()
+    bad, good = service.closed(wrong, right)
+    assert bad.state is State.NEEDS_PERSON and "no row of the data has subject 'nobody'" in bad.message
+    assert good.state is State.DONE
+    decisions.refuse(service.requests, wrong, "somebody", "we hold no data of this person")
+    assert service.requests.get(wrong).state is State.REFUSED
