@@ -17,6 +17,7 @@ from benchmarks import (
     power,
     reproduction,
     scaling,
+    service,
     speed,
     texts_claims,
 )
@@ -25,7 +26,7 @@ from benchmarks.language import signals
 ALL = {
     "locate": locate, "pool": pool, "curvature": curvature, "influence": influence,
     "attacks": attacks, "claims": claims, "power": power, "large": large, "large_texts": large_texts,
-    "scaling": scaling, "speed": speed,
+    "scaling": scaling, "service": service, "speed": speed,
     "reproduction": reproduction, "groups": groups, "near_copies": near_copies, "texts_claims": texts_claims,
     "language_signals": signals, "ledger": ledger,
 }  # fmt: skip

@@ -13,7 +13,7 @@ from neuralyzer.service.api.events import told
 from neuralyzer.service.feed import Feed
 from neuralyzer.service.requests import Requests
 from neuralyzer.service.states import State
-from tests.service.conftest import new
+from tests.service.http import move, new
 
 
 def parsed(text):
@@ -28,10 +28,10 @@ def parsed(text):
 
 def closed(world):
     made = new(world.client())["id"]
-    world.service.requests.move([made], State.PREPARING, "preparing", {"batch": "b1"})
+    move(world.service.requests, [made], State.PREPARING, "preparing", {"batch": "b1"})
     world.service.requests.note(made, "located", {"rows": 8})
     new(world.client(), subjects=["another"])
-    world.service.requests.move([made], State.CANCELLED, "cancelled", {"reason": "Anna withdrew it"})
+    move(world.service.requests, [made], State.CANCELLED, "cancelled", {"reason": "Anna withdrew it"})
     return made
 
 
@@ -94,7 +94,7 @@ def test_events_come_as_they_happen(world):
             if kinds == ["received"]:
                 await asyncio.to_thread(world.service.requests.note, made, "located")
             if kinds == ["received", "located"]:
-                await asyncio.to_thread(world.service.requests.move, [made], State.CANCELLED, "cancelled")
+                await asyncio.to_thread(move, world.service.requests, [made], State.CANCELLED, "cancelled")
         return kinds
 
     assert run(world, follow) == ["received", "located", "cancelled", "closed"]
@@ -103,7 +103,7 @@ def test_events_come_as_they_happen(world):
 def test_events_that_another_process_writes_come_too(both):
     made = new(both.client())["id"]
     other = Requests(both.service.settings.database)
-    timer = threading.Timer(0.5, other.move, ([made], State.CANCELLED, "cancelled"))
+    timer = threading.Timer(0.5, move, (other, [made], State.CANCELLED, "cancelled"))
 
     async def follow():
         timer.start()

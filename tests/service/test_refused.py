@@ -13,7 +13,7 @@ from neuralyzer.service.api.limits import DEPTH, Rates, depth
 from neuralyzer.service.opening import require_recipe
 from neuralyzer.service.settings import Settings
 from neuralyzer.service.tables import tokens as table
-from tests.service.conftest import new, world_of
+from tests.service.http import new, world_of
 
 NAME = "Anna Secret"
 FORM = {"subjects": [NAME]}

@@ -12,7 +12,7 @@ from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
 from neuralyzer.service import deadlines
 from neuralyzer.service.states import CLOSED, WORKED_ON, State, require
-from neuralyzer.service.tables import LOCK, events, metadata, replies, requests, workers
+from neuralyzer.service.tables import LOCK, events, metadata, replies, requests
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.database import Database
 
@@ -232,12 +232,6 @@ class Requests:
             found = connection.execute(wanted).all()
         read = dt.datetime.fromisoformat
         return [(read(end) - read(begin)).total_seconds() for begin, end in found]
-
-    def heartbeats(self) -> dict[str, float]:
-        """Return when each worker was last heard of, in seconds since 1970."""
-        with self.database.transaction() as connection:
-            found = connection.execute(sa.select(workers.c.id, workers.c.beat).order_by(workers.c.id)).all()
-        return {row.id: row.beat for row in found}
 
     def change(self, changes: Sequence[Change], before: Iterable[State] | None = None) -> None:
         """Change the states of requests, all or none; one that is in the wanted state already is left as it is.

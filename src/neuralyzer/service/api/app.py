@@ -9,12 +9,12 @@ from fastapi import FastAPI
 
 from neuralyzer import __version__
 from neuralyzer.project.project import Project
-from neuralyzer.service.api import cases, events, fides, health, models, opendsr, problems, requests, subjects
+from neuralyzer.service.api import cases, events, fides, health, ledger, models, opendsr, problems, requests, subjects
 from neuralyzer.service.api.security import Guard
 from neuralyzer.service.context import Service
 from neuralyzer.service.settings import Settings
 
-ROUTERS = (requests, cases, events, models, subjects, opendsr, fides, health)
+ROUTERS = (requests, cases, events, models, subjects, ledger, opendsr, fides, health)
 log = logging.getLogger("neuralyzer.service")
 
 

@@ -1,7 +1,6 @@
 """Whether the service lives and can work, and its numbers for Prometheus."""
 
 import datetime as dt
-import time
 from collections.abc import Iterator
 
 from fastapi import APIRouter, Response
@@ -14,6 +13,7 @@ from neuralyzer.service.api import problems
 from neuralyzer.service.api.problems import Problem
 from neuralyzer.service.api.security import Reader
 from neuralyzer.service.context import Here, Service
+from neuralyzer.service.workers import Workers
 
 DAY = 86400
 BUCKETS = (60, 600, 3600, 6 * 3600, DAY, 3 * DAY, 7 * DAY, 14 * DAY, 21 * DAY, 30 * DAY, 60 * DAY, 90 * DAY)  # seconds
@@ -72,6 +72,6 @@ class _Numbers(Collector):
         beats = GaugeMetricFamily(
             "neuralyzer_worker_heartbeat_age_seconds", "Since a worker was last heard of.", labels=["worker"]
         )
-        for worker, beat in requests.heartbeats().items():
-            beats.add_metric([worker], max(0.0, time.time() - beat))
+        for worker, age in Workers(requests.database).alive().items():
+            beats.add_metric([worker], age)
         yield beats
