@@ -1,24 +1,12 @@
 """A project whose requests a worker answers."""
 
-import datetime as dt
 import shutil
 
 import pytest
 
-from neuralyzer.service.requests import Requests
 from tests.cli.conftest import in_folder, made_project  # noqa: F401  fixtures
 from tests.service.http import world_of
-from tests.service.service import Service
-
-MOMENT = dt.datetime(2026, 11, 30, 9, tzinfo=dt.UTC)
-
-
-@pytest.fixture
-def requests(tmp_path):
-    """An empty store."""
-    made = Requests(f"sqlite:///{tmp_path}/service.sqlite")
-    yield made
-    made.database.close()
+from tests.service.running import Running
 
 
 @pytest.fixture
@@ -29,7 +17,7 @@ def services(made_project, tmp_path, in_folder):  # noqa: F811
     def make(name):
         root = tmp_path / name
         shutil.copytree(made_project, root, ignore=shutil.ignore_patterns("__pycache__"))
-        made.append(Service(in_folder(root)))
+        made.append(Running(in_folder(root)))
         return made[-1]
 
     yield make

@@ -16,6 +16,7 @@ from neuralyzer.service.tables import LOCK, events, metadata, replies, requests
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.database import Database
 
+_names = requests.c.erasure.is_not(sa.null())  # a closed request still has them
 DAYS_OF_REPLIES = 30  # an Idempotency-Key is remembered so long
 
 
@@ -24,7 +25,7 @@ class Request:
     """A request as the service keeps it; see ``tables.requests``.
 
     Attributes:
-        erasure: what is to be forgotten; None once the request is closed, since it names people.
+        erasure: what is to be forgotten; None once the request is closed and the ledger knows it, since it names people.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Request:
     not_before: dt.datetime | None
     client: str
     external: Mapping[str, Any] | None
+    told: str | None
 
     @property
     def waiting(self) -> deadlines.Waiting:
@@ -254,9 +256,14 @@ class Requests:
                 if stop is not None and present.state in WORKED_ON and change.to is not State.DONE:
                     change = Change(present.id, State.CANCELLED, "cancelled", {"reason": stop}, {"message": stop})
                 require(present.id, present.state, change.to)
-                closed = {"erasure": None} if change.to in CLOSED else {}
-                _change(connection, present.id, {"state": change.to, **change.columns, **closed})
+                _change(connection, present.id, {"state": change.to, **change.columns})
                 _tell(connection, present.id, change.kind, change.facts)
+
+    def move(
+        self, ids: Sequence[str], to: State, kind: str, facts: Mapping[str, Any] | None = None, **columns: Any
+    ) -> None:
+        """Change several requests alike, see ``change``."""
+        self.change([Change(request, to, kind, facts or {}, columns) for request in ids])
 
     def note(self, request: str, kind: str, facts: Mapping[str, Any] | None = None, **changes: Any) -> None:
         """Record an event of a request, and change columns with it, but not its state.
@@ -300,6 +307,18 @@ class Requests:
         with self.database.transaction() as connection:
             return connection.execute(sa.select(sa.func.max(events.c.number))).scalar() or 0
 
+    def untold(self) -> list[Request]:
+        """Return requests of consent platforms that were not told of their present state."""
+        changed = sa.or_(requests.c.told.is_(None), requests.c.told != requests.c.state)
+        wanted = sa.select(requests).where(requests.c.external.is_not(sa.null()), changed)
+        with self.database.transaction() as connection:
+            return [_of(row) for row in connection.execute(wanted)]
+
+    def mark_told(self, request: str, state: State) -> None:
+        """Note that a consent platform was told of a request's state."""
+        with self.database.transaction(writes=True) as connection:
+            _change(connection, request, {"told": state})
+
     def unrecorded(self, limit: int = 1000) -> list[Event]:
         """Return events that the ledger does not have yet, in order."""
         wanted = sa.select(events).where(~events.c.recorded).order_by(events.c.number).limit(limit)
@@ -307,9 +326,12 @@ class Requests:
             return [_event(row) for row in connection.execute(wanted)]
 
     def recorded(self, numbers: Sequence[int]) -> None:
-        """Mark events as told to the ledger."""
+        """Mark events as told to the ledger; the names in a closed request go, once the ledger has all of its events."""
         with self.database.transaction(writes=True) as connection:
             connection.execute(sa.update(events).where(events.c.number.in_(numbers)).values(recorded=True))
+            untold = sa.select(events.c.request).where(~events.c.recorded)
+            over = requests.c.state.in_([str(state) for state in CLOSED]), requests.c.id.not_in(untold)
+            connection.execute(sa.update(requests).where(*over, _names).values(erasure=None))
 
 
 def id_of(own: str) -> str:

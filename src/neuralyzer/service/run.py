@@ -24,7 +24,7 @@ from neuralyzer.service.leases import Leases
 from neuralyzer.service.requests import Change, Request, Requests
 from neuralyzer.service.states import WORKED_ON, State
 from neuralyzer.service.watch import Watch
-from neuralyzer.workspace import locks
+from neuralyzer.workspace import digests, locks
 
 PREPARE, UNLEARN, RELEASE = "prepare", "unlearn", "release"  # the phases
 STAGES = {PREPARE: ("location", "audited"), UNLEARN: ("unlearned",), RELEASE: ()}  # before a phase's last one
@@ -115,7 +115,8 @@ class Run:
                 ]
                 cases = close(ended, oracle, lambda: self.project.references(oracle), place)
                 version = self.project.succeed(oracle, list(zip(erasures, cases, strict=True)))
-            self._move(present, State.DONE, "released", {"version": version.number})
+            weights = digests.of_file(self.project.weights_of(version))
+            self._move(present, State.DONE, "released", {"version": version.number, "weights": weights})
 
     def fail(self, error: Exception) -> None:
         """Put requests back after an error: they are tried again later, or wait for a person.
@@ -208,7 +209,7 @@ class Run:
         return Change(request.id, State.NEEDS_PERSON, "judged", facts, columns | {"message": message})
 
     def _move(self, present: Sequence[Request], to: State, kind: str, facts: dict[str, Any], **columns: Any) -> None:
-        self.requests.change([Change(request.id, to, kind, facts, columns) for request in present])
+        self.requests.move([request.id for request in present], to, kind, facts, **columns)
 
 
 def _erasure(request: Request) -> ErasureRequest:

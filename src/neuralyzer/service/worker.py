@@ -7,6 +7,7 @@ from pathlib import Path
 
 from neuralyzer.project.project import Project
 from neuralyzer.service import workflow
+from neuralyzer.service.chores import Chores, Repeated
 from neuralyzer.service.leases import PERIOD, Leases
 from neuralyzer.service.requests import Requests
 from neuralyzer.service.run import UNLEARN, Run
@@ -19,6 +20,7 @@ from neuralyzer.workspace.atomic import make_folder
 TICK = 0.5  # seconds between two looks at the schedule
 SCHEDULE = "schedule"  # lease of the worker that keeps it
 QUEUE = "queue.sqlite"  # DBOS's tables, where the service's are in SQLite
+CALLBACKS = 2.0  # seconds between two looks at what consent platforms must be told
 UNKNOWN = 3600.0  # seconds of a run, while none was timed
 
 
@@ -37,6 +39,7 @@ class Worker:
         self.requests = Requests(self.settings.database)
         self.leases = Leases(self.requests.database, self.id, period)
         self.workers = Workers(self.requests.database, min(period, SILENCE))
+        self.chores = Chores(path, self.settings, self.requests)
         self._run: tuple[str, Run] | None = None
         self._stopped = threading.Event()
 
@@ -44,10 +47,13 @@ class Worker:
         """Work until ``stop`` is called."""
         self.workers.beat(self.id)
         workflow.launch(self._queue(), self.id, self.open)
+        callbacks = Repeated("callbacks", self._notify, CALLBACKS)  # beside the rest, since hosts may take their time
         try:
             while not self._stopped.wait(TICK):
                 self.tick(dt.datetime.now(dt.UTC))
+                callbacks.check()
         finally:
+            callbacks.stop()
             workflow.leave()
             self.leases.give_back(SCHEDULE)
             self.workers.forget(self.id)
@@ -65,6 +71,8 @@ class Worker:
             if worker != self.id and self.workers.is_dead(str(worker)):
                 self.leases.end_those_of(str(worker))
                 workflow.resume(name)
+        self.chores.record()
+        self.chores.delete(now)
         for phase in schedule(self.requests, self.settings, now, self._seconds()):
             self._enqueue(phase)
 
@@ -82,6 +90,10 @@ class Worker:
         left = self.requests.find(WORKED_ON if name == UNLEARN else None, batch=batch)
         if state in workflow.ENDED and left:
             self.open(batch).fail(RuntimeError(f"the workflow {batch}-{name} ended as {state}"))
+
+    def _notify(self) -> None:
+        if self.leases.take(SCHEDULE):
+            self.chores.notify()
 
     def _seconds(self) -> float:
         """Return how long a run is predicted to take: as long as a training, or an hour where none was timed."""

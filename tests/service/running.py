@@ -17,7 +17,7 @@ from neuralyzer.service.states import CLOSED, State
 LIMIT = 900  # seconds for what an idle machine does in ten
 
 
-class Service:
+class Running:
     """The service of a project in a folder."""
 
     def __init__(self, folder):
