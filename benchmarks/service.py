@@ -61,7 +61,7 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        words = [sys.executable, "-m", "neuralyzer", "serve", "--port", self.url.rpartition(":")[2]]
+        words = [sys.executable, "-m", "neuralyzer", "serve", "--workers", "0", "--port", self.url.rpartition(":")[2]]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(words, cwd=root, stdout=log, stderr=log)
 
