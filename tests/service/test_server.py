@@ -12,20 +12,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.service import load, serving, soak
+from benchmarks.service import lay_out, load, serving, soak
 
 NAME = "Anna Secret"
 
 
 @pytest.fixture
 def server(tmp_path):
-    with serving(tmp_path) as made:
+    with serving(lay_out(tmp_path)) as made:
         yield made
 
 
 def test_two_servers_on_one_database_make_one_request_of_one_key(server, tmp_path):
     first_log = server.log.rename(tmp_path / "first.log")
-    with serving(tmp_path) as second:
+    with serving(lay_out(tmp_path)) as second:
         token = server.token()
         key = token | {"Idempotency-Key": secrets.token_hex(8)}
 
