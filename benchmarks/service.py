@@ -1,7 +1,8 @@
 """The service under load: a real server on SQLite, its clients in other threads of this process.
 
-1,000 requests by 20 clients, each sent twice with one Idempotency-Key by every tenth; reads beside them; then 2,000
-reads and 500 streams of events that are opened and broken off, and what they leave in the server's memory.
+1,000 requests by 20 clients, every tenth sent twice with one Idempotency-Key; reads beside them; then 2,000 reads and
+500 streams of events that are opened and broken off, and what they leave in the server's memory; then reads while the
+server's worker answers a request on the digits.
 """
 
 import json
@@ -21,8 +22,11 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from benchmarks import results
+from neuralyzer.demo import digits
 from neuralyzer.project.project import Project
 from neuralyzer.service.opening import opened
 from neuralyzer.service.requests import Requests
@@ -41,27 +45,73 @@ subject = "email"
 [service]
 rate = 1000000
 """
+DIGITS = """
+[model]
+recipe = "oracle:recipe"
+weights = "digits.safetensors"
+[data]
+train = "train.parquet"
+holdout = "holdout.parquet"
+target = "label"
+subject = "customer"
+[references]
+size = 64
+leave_out = 0.4
+backend = "vectorised"
+[service]
+rate = 1000000
+"""
 
 
 def main(argv: list[str] | None = None) -> None:
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, serving(lay_out(Path(folder))) as server:
         measured = {"load": load(server, REQUESTS, CLIENTS), "soak": soak(server, READS, STREAMS)}
+    with tempfile.TemporaryDirectory() as folder, serving(trained(Path(folder)), workers=1) as server:
+        measured["beside_a_case"] = beside_a_case(server)
     results.write("service", measured)
+
+
+def lay_out(root: Path) -> Path:
+    """A project without data and model, which is enough to take requests in."""
+    (root / "neuralyzer.toml").write_text(PROJECT)
+    (root / "oracle.py").write_text("recipe = None\n")
+    return root
+
+
+def trained(root: Path) -> Path:
+    """The project of the digits, with a model and references."""
+    data, holdout = digits.digits(0)
+    for name, rows in (("train", data), ("holdout", holdout)):
+        columns = {f"p{place}": rows.x[:, place].numpy() for place in range(rows.x.shape[1])}
+        table = pa.table(columns | {"label": rows.y.numpy(), "customer": rows.subjects.tolist()})
+        pq.write_table(table, root / f"{name}.parquet")
+    (root / "neuralyzer.toml").write_text(DIGITS)
+    (root / "oracle.py").write_text("from neuralyzer.demo import digits\n\nrecipe = digits.recipe(0)\n")
+    for verb in ("train", "references"):
+        subprocess.run([sys.executable, "-m", "neuralyzer", verb, "--json"], cwd=root, check=True, capture_output=True)
+    return root
 
 
 class Server:
     """A server of its own process, and the database behind it."""
 
-    def __init__(self, root: Path) -> None:
-        (root / "neuralyzer.toml").write_text(PROJECT)
-        (root / "oracle.py").write_text("recipe = None\n")
+    def __init__(self, root: Path, workers: int) -> None:
         self.settings = Settings.of(Project.read(root / "neuralyzer.toml"))
         self.requests: Requests = opened(self.settings)
         self.log = root / "log"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        words = [sys.executable, "-m", "neuralyzer", "serve", "--port", self.url.rpartition(":")[2]]
+        words = [
+            sys.executable,
+            "-m",
+            "neuralyzer",
+            "serve",
+            "--workers",
+            str(workers),
+            "--port",
+            self.url.rpartition(":")[2],
+        ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(words, cwd=root, stdout=log, stderr=log)
 
@@ -83,8 +133,8 @@ class Server:
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[Server]:
-    server = Server(root)
+def serving(root: Path, workers: int = 0) -> Iterator[Server]:
+    server = Server(root, workers)
     try:
         server.wait()
         yield server
@@ -169,6 +219,26 @@ def soak(server: Server, reads: int, streams: int) -> dict[str, Any]:
     return {
         "reads": reads, "streams": streams, "megabytes": sizes, "grown": sizes[1] / sizes[0] - 1,
         "seconds": time.perf_counter() - began,
+    }  # fmt: skip
+
+
+def beside_a_case(server: Server, limit: float = 300) -> dict[str, Any]:
+    """Read while a worker answers a request; the worker and the server share the machine's cores."""
+    took, until = [], time.monotonic() + limit
+    with httpx.Client(base_url=server.url, headers=server.token(), timeout=60) as client:
+        made = client.post("/v1/requests", json={"subjects": [digits.SUBJECT]}).json()["id"]
+        began, state, number = time.monotonic(), "received", 0
+        while state not in ("done", "needs a person") and time.monotonic() < until:
+            path = ("/v1/requests?limit=50", f"/v1/cases/{made}", "/v1/models", "/v1/datasets")[number % 4]
+            now = time.perf_counter()
+            client.get(path).raise_for_status()
+            took.append(time.perf_counter() - now)
+            number += 1
+            time.sleep(0.05)
+            state = server.requests.get(made).state if number % 10 == 0 else state
+    return {
+        "reads": len(took), "seconds": time.monotonic() - began, "state": str(state),
+        "p50_ms": 1000 * float(np.median(took)), "p95_ms": 1000 * float(np.quantile(took, 0.95)),
     }  # fmt: skip
 
 

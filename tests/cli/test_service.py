@@ -1,6 +1,5 @@
 """The verbs of the service: on its database, without a server; and the server as a process of its own."""
 
-import builtins
 import getpass
 import json
 import re
@@ -8,6 +7,7 @@ import threading
 
 import pytest
 
+from neuralyzer.cli import extras
 from neuralyzer.service.opening import requests_of
 from neuralyzer.service.states import State
 from tests.service.http import lay_out, move
@@ -92,15 +92,8 @@ def test_a_case_is_watched_until_it_is_closed(shop):
 
 
 def test_without_the_extra_serve_says_what_to_install(shop, monkeypatch):
-    real = builtins.__import__
-
-    def missing(name, *more):
-        if name == "neuralyzer.service.serve":
-            raise ModuleNotFoundError("No module named 'fastapi'", name="fastapi")
-        return real(name, *more)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    assert "fastapi is not installed; pip install 'neuralyzer-unlearning[service]'" in shop("serve").complaint
+    monkeypatch.setattr(extras, "find_spec", lambda module: None)
+    assert "pip install 'neuralyzer-unlearning[service]'" in shop("serve").complaint
 
 
 def test_a_recipe_outside_the_folders_is_not_served(shop):

@@ -1,26 +1,31 @@
 """A real server in a process of its own: two on one database, what they log, how they end; and under load."""
 
+import json
+import os
 import secrets
+import shutil
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 
-from benchmarks.service import load, serving, soak
+from benchmarks.service import lay_out, load, serving, soak
 
 NAME = "Anna Secret"
 
 
 @pytest.fixture
 def server(tmp_path):
-    with serving(tmp_path) as made:
+    with serving(lay_out(tmp_path)) as made:
         yield made
 
 
 def test_two_servers_on_one_database_make_one_request_of_one_key(server, tmp_path):
     first_log = server.log.rename(tmp_path / "first.log")
-    with serving(tmp_path) as second:
+    with serving(lay_out(tmp_path)) as second:
         token = server.token()
         key = token | {"Idempotency-Key": secrets.token_hex(8)}
 
@@ -59,6 +64,20 @@ def test_it_ends_soon_though_a_stream_is_open(server):
         server.process.terminate()
         assert server.process.wait(30) in (0, -15) and time.monotonic() - began < 15
     assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_calls_of_the_page_on_the_service_work(server):
+    page = (Path(__file__).parents[2] / "docs" / "service.md").read_text()
+    calls = [line for line in page.splitlines() if line.startswith("curl ")]
+    own = os.environ | {"TOKEN": server.token("admin")["Authorization"].removeprefix("Bearer "), "ID": ""}
+    for call in calls:
+        line = call.replace("http://127.0.0.1:8000", server.url)
+        done = subprocess.run(["bash", "-c", line], env=own, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (call, done.stderr)
+        if "Idempotency-Key" in call:
+            own["ID"] = json.loads(done.stdout)["id"]
+    assert len(calls) > 5 and "event: closed" in done.stdout
 
 
 @pytest.mark.slow

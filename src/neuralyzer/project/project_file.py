@@ -29,7 +29,7 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     "database": {"url": TEXT},
     "service": {
         **dict.fromkeys(("callback_hosts", "identities", "recipe_roots"), TEXTS), "domain": TEXT, "model": TEXT,
-        **dict.fromkeys(("rate", "largest_body"), (int,)),
+        **dict.fromkeys(("rate", "largest_body", "largest_upload"), (int,)),
     },
     "report": {"organisation": TEXT, "model": TEXT},
 }  # fmt: skip

@@ -215,24 +215,6 @@ class Requests:
             found = connection.execute(sa.select(requests.c.state, sa.func.count()).group_by(requests.c.state)).all()
         return {state: dict(tuple(row) for row in found).get(str(state), 0) for state in State}
 
-    def late(self, today: dt.date) -> int:
-        """Return how many requests are open though their due date is over."""
-        closed = [str(state) for state in CLOSED]
-        wanted = sa.select(sa.func.count()).where(requests.c.due < today.isoformat(), requests.c.state.not_in(closed))
-        with self.database.transaction() as connection:
-            return connection.execute(wanted).scalar_one()
-
-    def answered(self, since: dt.datetime) -> list[float]:
-        """Return the seconds from receipt to the last event of each request that was closed since a moment."""
-        last = sa.func.max(events.c.moment)
-        closed = requests.c.state.in_([str(state) for state in CLOSED])
-        wanted = sa.select(requests.c.received, last).join(events, events.c.request == requests.c.id).where(closed)
-        wanted = wanted.group_by(requests.c.id, requests.c.received).having(last >= since.isoformat())
-        with self.database.transaction() as connection:
-            found = connection.execute(wanted).all()
-        read = dt.datetime.fromisoformat
-        return [(read(end) - read(begin)).total_seconds() for begin, end in found]
-
     def change(self, changes: Sequence[Change], before: Iterable[State] | None = None) -> None:
         """Change the states of requests, all or none; one that is in the wanted state already is left as it is.
 

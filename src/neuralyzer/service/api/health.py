@@ -9,6 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from neuralyzer.service import figures
 from neuralyzer.service.api import problems
 from neuralyzer.service.api.problems import Problem
 from neuralyzer.service.api.security import Reader
@@ -60,12 +61,12 @@ class _Numbers(Collector):
         for state, count in requests.count().items():
             states.add_metric([state], count)
         yield states
-        late = requests.late(now.date())
+        late = figures.late(requests.database, now.date())
         yield GaugeMetricFamily("neuralyzer_requests_late", "Open requests whose due date is over.", value=late)
         answers = HistogramMetricFamily(
             "neuralyzer_answer_seconds", f"From receipt to answer, of the last {LATELY} days."
         )
-        took = requests.answered(now - dt.timedelta(days=LATELY))
+        took = figures.answered(requests.database, now - dt.timedelta(days=LATELY))
         counts = [(str(float(limit)), float(sum(one <= limit for one in took))) for limit in BUCKETS]
         answers.add_metric([], [*counts, ("+Inf", float(len(took)))], sum(took))
         yield answers
