@@ -14,9 +14,13 @@ def services(made_project, tmp_path, in_folder):  # noqa: F811
     """Make services on copies of the project."""
     made = []
 
-    def make(name):
+    def make(name, url=None, policy=None):
         root = tmp_path / name
         shutil.copytree(made_project, root, ignore=shutil.ignore_patterns("__pycache__"))
+        settings = (root / "neuralyzer.toml").read_text()
+        settings += "" if url is None else f'\n[database]\nurl = "{url}"\n'
+        settings = settings if policy is None else settings.replace("[policy]", f"[policy]\n{policy}")
+        (root / "neuralyzer.toml").write_text(settings)
         made.append(Running(in_folder(root)))
         return made[-1]
 
