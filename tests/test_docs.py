@@ -23,7 +23,7 @@ from neuralyzer.methods import catalogue as method_catalogue
 from neuralyzer.models import weights
 from neuralyzer.registry.manifests import register_dataset
 from neuralyzer.service.opening import requests_of
-from neuralyzer.service.requests import Change
+from neuralyzer.service.request import Change
 from neuralyzer.service.states import State
 from neuralyzer.service.tokens import Tokens
 from neuralyzer.signals import catalogue as signal_catalogue

@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 from neuralyzer.project.project import Project
 from neuralyzer.service.api.app import create_app
 from neuralyzer.service.context import Service
-from neuralyzer.service.requests import Change, Requests
+from neuralyzer.service.request import Change
+from neuralyzer.service.requests import Requests
 from neuralyzer.service.settings import Settings
 from neuralyzer.service.states import State
 

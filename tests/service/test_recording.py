@@ -7,7 +7,8 @@ import pytest
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.ledger.log import Ledger
 from neuralyzer.service import decisions, recording
-from neuralyzer.service.requests import Change, Requests
+from neuralyzer.service.request import Change
+from neuralyzer.service.requests import Requests
 from neuralyzer.service.states import State
 from neuralyzer.workspace.paths import Workspace
 

@@ -25,7 +25,8 @@ from neuralyzer.cli.options import request as erasure_of
 from neuralyzer.cli.output import answer
 
 if TYPE_CHECKING:
-    from neuralyzer.service.requests import Request, Requests
+    from neuralyzer.service.request import Request
+    from neuralyzer.service.requests import Requests
 
 Priority = Annotated[int, typer.Option("--priority", min=0, max=9, help="Above 0 it has a run of its own, at once.")]
 States = Annotated[list[str] | None, typer.Option("--state", help="Only those in this state; repeat for several.")]

@@ -1,4 +1,4 @@
-"""What happens to versions and data of a project after its cases, told to the ledger.
+"""What happens to versions and data of a project after its cases: rolled back, destroyed, purged; told to the ledger.
 
 Each is an event of the cases that it concerns: of those whom a rollback brings back, of those whose rows were in the
 weights that are destroyed, of those whose rows are deleted.
@@ -9,10 +9,12 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from neuralyzer.cases.stages import now
 from neuralyzer.errors import LedgerError
 from neuralyzer.ledger.events import Event, Facts, Reason
+from neuralyzer.project import retention
 from neuralyzer.project.lineage import Lineage, Version
-from neuralyzer.project.project import Project
+from neuralyzer.project.project import Project, keyed_rows
 from neuralyzer.project.purging import Source, purge
 from neuralyzer.project.retention import Kept
 from neuralyzer.workspace import digests
@@ -32,8 +34,12 @@ def roll_back(project: Project, number: int, reason: str) -> Version:
     Raises:
         UsageError: if that version cannot be used.
     """
-    left = project.roll_back(number)
-    back = project.lineage.version
+    place, lineage = project.workspace.root, project.lineage
+    left, after = lineage.version, lineage.rolled_back(number, now())
+    back = after.version
+    retention.spare(place, [project.weights_of(back)])
+    after.write(place)
+    project.keep_for_a_while(left)
     undone = set(left.cases.values()) - set(back.cases.values())
     facts = {"weights": _digest(project, back), "before": _digest(project, left)}
     words = hashlib.sha256(reason.encode()).hexdigest()
@@ -51,16 +57,24 @@ def destroy_expired(project: Project, today: dt.date) -> list[Kept]:
     Returns:
         What was deleted.
     """
-    before = project.lineage
-    digests_before = {version.number: _digest(project, version) for version in before.versions}
-    over = project.destroy_expired(today)
-    after = project.lineage
-    for version in after.versions:
-        if version.destroyed and before.versions[version.number].destroyed is None:
-            weights = digests_before[version.number]
-            facts: dict[str, Any] = {} if weights is None else {"before": weights}
-            _tell(project, Event.DESTROYED, _freed_from(after, version), reason=Reason.RETENTION, **facts)
+    place, lineage = project.workspace.root, project.lineage
+    weights = {version.number: _digest(project, version) for version in lineage.versions}
+    over = retention.destroy(place, today, [project.weights_of(lineage.version)])
+    gone = {project.root / entry.path for entry in over}
+    for version in lineage.versions:
+        present = version.destroyed is None and version.number != lineage.current
+        if present and project.weights_of(version) in gone:
+            lineage = lineage.destroyed(version.number, now())
+            lineage.write(place)
+            freed = _freed_from(lineage, version)
+            _tell(project, Event.DESTROYED, freed, reason=Reason.RETENTION, before=weights[version.number])
     return over
+
+
+def erased_rows(project: Project) -> int:
+    """Return how many of the training rows in the file were erased from a version of the model."""
+    erased = {digest for version in project.lineage.versions for digest in version.erased}
+    return sum(digest in erased for digest in keyed_rows(project.data)) if erased else 0
 
 
 def purge_and_tell(project: Project, sources: Sequence[Source], days: float | None, today: dt.date) -> list[Kept]:

@@ -11,7 +11,7 @@ from typing import Any
 from neuralyzer.ledger.events import Approval, Event, Facts, Reason
 from neuralyzer.ledger.log import Ledger, Record
 from neuralyzer.ledger.subject_keys import names_in
-from neuralyzer.service.requests import Event as Told
+from neuralyzer.service.request import Event as Told
 from neuralyzer.service.requests import Requests
 
 EVENTS = {

@@ -21,7 +21,8 @@ from neuralyzer.models import threads
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.project.project import Project
 from neuralyzer.service.leases import Leases
-from neuralyzer.service.requests import Change, Request, Requests
+from neuralyzer.service.request import Change, Request
+from neuralyzer.service.requests import Requests
 from neuralyzer.service.states import WORKED_ON, State
 from neuralyzer.service.watch import Watch
 from neuralyzer.workspace import digests, locks

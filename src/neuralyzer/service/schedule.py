@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from neuralyzer.errors import UsageError
 from neuralyzer.service import deadlines
-from neuralyzer.service.requests import Change, Request, Requests
+from neuralyzer.service.request import Change, Request
+from neuralyzer.service.requests import Requests
 from neuralyzer.service.run import PREPARE, RELEASE, UNLEARN
 from neuralyzer.service.settings import Approve, Settings
 from neuralyzer.service.states import CLOSED, State

@@ -50,7 +50,7 @@ replies = sa.Table(
     metadata,
     sa.Column("token", sa.Text, primary_key=True),
     sa.Column("key", sa.Text, primary_key=True),  # Idempotency-Key of the client
-    sa.Column("body", sa.Text, nullable=False),  # digest of what was asked
+    sa.Column("body", sa.Text, nullable=False),  # keyed digest of what was asked
     sa.Column("request", sa.Text, nullable=False),
     sa.Column("moment", sa.Text, nullable=False),
 )

@@ -9,13 +9,12 @@ from neuralyzer.project.project import Project
 from neuralyzer.service import workflow
 from neuralyzer.service.chores import Chores, Repeated
 from neuralyzer.service.leases import PERIOD, Leases
-from neuralyzer.service.requests import Requests
+from neuralyzer.service.opening import opened, require_recipe
 from neuralyzer.service.run import UNLEARN, Run
 from neuralyzer.service.schedule import Phase, schedule
 from neuralyzer.service.settings import Settings
 from neuralyzer.service.states import WORKED_ON
 from neuralyzer.service.workers import SILENCE, Workers, new_id
-from neuralyzer.workspace.atomic import make_folder
 
 TICK = 0.5  # seconds between two looks at the schedule
 SCHEDULE = "schedule"  # lease of the worker that keeps it
@@ -34,9 +33,10 @@ class Worker:
 
     def __init__(self, path: Path, period: float = PERIOD) -> None:
         self.path, self.id = path, new_id()
-        self.settings = Settings.of(Project.read(path))
-        make_folder(self.settings.workspace)
-        self.requests = Requests(self.settings.database)
+        project = Project.read(path)
+        self.settings = Settings.of(project)
+        require_recipe(self.settings, project)
+        self.requests = opened(self.settings)
         self.leases = Leases(self.requests.database, self.id, period)
         self.workers = Workers(self.requests.database, min(period, SILENCE))
         self.chores = Chores(path, self.settings, self.requests)

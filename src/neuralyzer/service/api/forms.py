@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.service.decisions import REASON
-from neuralyzer.service.requests import Event, Request
+from neuralyzer.service.request import Event, Request
 from neuralyzer.service.states import APPROVED_IN, State
 from neuralyzer.service.tokens import Scope, Token
 
