@@ -15,7 +15,7 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
         **dict.fromkeys(("features", "classes"), TEXTS),
         **dict.fromkeys(("separator", "encoding", "subject_key"), TEXT),
         **dict.fromkeys(("tokenizer", "prompt", "completion", "prompt_format", "paraphrases"), TEXT), "max_length": (int,),
-        "subject_table": (dict,), "also": (list,),
+        "subject_table": (dict,), "also": (list,), "databases": (list,),
     },
     "references": {
         "size": (int,), "leave_out": NUMBER, "groups": TEXTS, "backend": TEXT, "keep_weights": (bool,),
@@ -41,6 +41,7 @@ OF_TABLES = {"target", "features", "classes", "tokens", "transform"}
 WITHIN = {
     "subject_table": ({"path", "key", "subject"}, {"separator", "encoding"}),
     "also": ({"path", "subject"}, {"id", "name", "separator", "encoding"}),
+    "databases": ({"url", "table", "subject"}, set()),
 }
 
 TEMPLATE = """\
@@ -64,6 +65,11 @@ subject = "{subject}"        # column that says whose row it is; without it each
 
 # [[data.also]]              # a table that is searched for the subject too
 # path = "newsletter.csv"
+# subject = "email"
+
+# [[data.databases]]         # a table of a database from which 'neuralyzer purge' deletes the subject's rows
+# url = "postgresql://user@host/shop"
+# table = "orders"
 # subject = "email"
 {rest}"""
 
