@@ -30,7 +30,7 @@ test: .venv/.dev  ## the tests, on two cores
 	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 test-slow: .venv/.dev  ## the slow tests: kills, soak, Ray, and those on the benchmark data (NEURALYZER_DATA)
-	$(BIN)/pip install -q -c constraints.txt -e '.[ray]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[ray,mlflow]'
 	$(BIN)/pytest -m slow $(ARGS)
 
 # Words that say something only to those who were there; CONTRIBUTING.md has those to use.

@@ -31,6 +31,7 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
         **dict.fromkeys(("callback_hosts", "identities", "recipe_roots"), TEXTS), "domain": TEXT, "model": TEXT,
         **dict.fromkeys(("rate", "largest_body", "largest_upload"), (int,)),
     },
+    "mlflow": dict.fromkeys(("tracking_uri", "model", "alias"), TEXT),
     "report": {"organisation": TEXT, "model": TEXT},
 }  # fmt: skip
 OF_SERVICE = ("approve", "batch_days", "retention_days")  # keys of [policy] that change no verdict
