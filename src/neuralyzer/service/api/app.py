@@ -12,9 +12,11 @@ from neuralyzer.project.project import Project
 from neuralyzer.service.api import cases, events, fides, health, models, opendsr, problems, requests, subjects
 from neuralyzer.service.api.security import Guard
 from neuralyzer.service.context import Service
+from neuralyzer.service.pages import case, home, sign_in
 from neuralyzer.service.settings import Settings
 
 ROUTERS = (requests, cases, events, models, subjects, opendsr, fides, health)
+PAGES = (sign_in, home, case)
 log = logging.getLogger("neuralyzer.service")
 
 
@@ -44,7 +46,7 @@ def create_app(settings: Settings, project: Project) -> FastAPI:
         docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan, telemetry={"auto_configure": False},
     )  # fmt: skip
     app.state.service = service
-    for module in ROUTERS:
+    for module in (*ROUTERS, *PAGES):
         app.include_router(module.routes)
     problems.install(app)
     app.add_middleware(Guard, service=service)
