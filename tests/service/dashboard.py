@@ -72,6 +72,9 @@ class Story:
         return self
 
     def unlearn(self, steps=40):
+        self.requests.note(
+            self.id, "approved", {"what": "unlearn", "by": self.world.token("approve")}, approved="unlearn"
+        )
         self.requests.move([self.id], State.UNLEARNING, "unlearning", {"batch": "batch-1"})
         for step in range(steps):
             self.progress(step, steps)

@@ -50,7 +50,8 @@ def show(id: Id, here: Here, visitor: shell.Reading) -> Response:
         told=way.TOLD[request.state], stops=way.stops(request, events, here.settings.approve), views=views,
         step=way.step(moves) if request.state in WORKED_ON else None, losses=way.losses(moves), families=families,
         chart=_chart(json.dumps(families)) if families else None, options=_options(now),
-        planned=next((event.facts for event in reversed(now) if event.kind == "planned"), {}),
+        measured=any(event.kind == "attempt" and event.facts.get("families") for event in now),
+        planned=_planned(now),
         answers=_answers(result, visitor), open=_open(request, here, visitor), approve=str(here.settings.approve),
         report=bool(result) and visitor.may(Scope.REQUEST), certificate=bool(result.get("certificate")),
         after=max((event.number for event in [*events[-1:], *moves[-1:]]), default=0), live=request.state not in CLOSED,
@@ -85,8 +86,9 @@ def approve(id: Id, here: Here, visitor: shell.Approving, form: Form) -> Respons
         given = Approval(method=form.text("method") or None)
     except ValidationError:
         raise Problem(422, "this is no method") from None
-    chosen = _planned(here, id)
-    api.approve(id, Approval() if given.method == chosen else given, here, visitor.token)
+    now = way.present(api.known(here, id), history.happened(here.requests.database, id))
+    same = given.method == _planned(now)["method"]  # of which nothing is changed
+    api.approve(id, Approval() if same else given, here, visitor.token)
     return shell.away(f"/cases/{id}")
 
 
@@ -132,9 +134,10 @@ def _open(request: Asked, here: Service, visitor: shell.Visitor) -> set[str]:
         found.add("cancel")
     if not visitor.may(Scope.APPROVE):
         return found
-    if request.state in APPROVED_IN and request.approved is None:
-        waits = request.state is State.PLANNED or here.settings.approve is Approve.BEFORE_RELEASE
-        found |= {"approve"} if waits else set()
+    # A plan that waits for its turn alone may be changed too; a release goes on by itself where none is needed.
+    approvable = request.state is State.PLANNED or here.settings.approve is Approve.BEFORE_RELEASE
+    if request.state in APPROVED_IN and request.approved is None and approvable:
+        found.add("approve")
     if request.state not in (*CLOSED, *WORKED_ON):
         found.add("refuse")
     first_month = way.today() <= deadlines.due(request.received.date())
@@ -145,11 +148,10 @@ def _open(request: Asked, here: Service, visitor: shell.Visitor) -> set[str]:
     return found
 
 
-def _planned(here: Service, id: str) -> str | None:
-    """Return the method that the plan has chosen."""
-    request = api.known(here, id)
-    facts = [event.facts for event in way.present(request, history.happened(here.requests.database, id)) if event.kind == "planned"]  # fmt: skip
-    return str(facts[-1]["method"]) if facts and "method" in facts[-1] else None
+def _planned(events: Sequence[Event]) -> dict[str, Any]:
+    """Return what was told of the newest plan."""
+    plans = [event.facts for event in events if event.kind == "planned"]
+    return {"method": None, "together": 1, "note": ""} | (dict(plans[-1]) if plans else {})
 
 
 def _options(events: Sequence[Event]) -> list[dict[str, Any]]:

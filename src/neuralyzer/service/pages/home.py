@@ -34,10 +34,11 @@ def home(
     states = [state] if state is not None else [one for one in State if (one in CLOSED) == closed]
     found = here.requests.find(states, start=start, limit=SHOWN + 1)
     counts = here.requests.count()
-    rows = [(RequestView.of(one, visitor.token), way.tone(one)) for one in found[:SHOWN]]
+    approve = here.settings.approve
+    rows = [(RequestView.of(one, visitor.token), way.tone(one), way.awaits(one, approve)) for one in found[:SHOWN]]
     return shell.show(
         here, "home", visitor, rows=rows, counts=counts, state=state, closed=closed, start=start, at="home",
-        following=start + SHOWN if len(found) > SHOWN else None, late=here.requests.late(way.today()),
+        following=start + SHOWN if len(found) > SHOWN else None, far=way.FAR, late=here.requests.late(way.today()),
         open=sum(count for one, count in counts.items() if one not in CLOSED),
     )  # fmt: skip
 

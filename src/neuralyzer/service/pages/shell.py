@@ -19,7 +19,7 @@ from neuralyzer.report import page
 from neuralyzer.service.api import problems
 from neuralyzer.service.api.problems import Problem
 from neuralyzer.service.api.security import COOKIE
-from neuralyzer.service.context import Here, Service
+from neuralyzer.service.context import Service
 from neuralyzer.service.sessions import Session
 from neuralyzer.service.tokens import Scope, Token
 
@@ -183,12 +183,20 @@ def _day(day: dt.date) -> str:
     return f"{day:%d %b %Y}"
 
 
+def _shortly(text: str) -> str:
+    return f"{dt.datetime.fromisoformat(text).astimezone(dt.UTC):%d %b, %H:%M}"
+
+
+def _briefly(text: str) -> str:
+    """Return a text, of a long digest only its beginning; the API has the whole."""
+    return f"{text[:16]}…" if re.fullmatch(r"[0-9a-f]{40,}", text) else text
+
+
 def _made() -> jinja2.Environment:
     """Return the templates; all that is not marked as safe is escaped, and a missing name is an error."""
     made = page.environment().overlay(loader=jinja2.PackageLoader("neuralyzer.service.pages", "templates"))
-    made.filters |= {"moment": _moment, "day": _day}
+    made.filters |= {"moment": _moment, "day": _day, "shortly": _shortly, "briefly": _briefly}
     return made
 
 
 _templates = _made()
-__all__ = ["Approving", "Here", "PageRoute", "Reading", "Requesting", "Visitor", "away", "render", "show"]

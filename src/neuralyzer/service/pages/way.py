@@ -1,8 +1,9 @@
 """The way of a case, from its request and its events: how far it is, what glows, and what moved."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from neuralyzer.service.requests import Event, Request
 from neuralyzer.service.settings import Approve
@@ -11,6 +12,8 @@ from neuralyzer.service.states import WORKED_ON, State
 TONES = {"forgotten": "green", "not forgotten": "red", "inconclusive": "amber", "untraceable": "steel"}
 LOSSES = ("forget", "retained", "holdout")  # rows of which the mean losses are told
 POINTS = 240  # of a line; it is 600 pixels wide
+FAR = {State.RECEIVED: 1, State.PREPARING: 2, State.PLANNED: 3, State.UNLEARNING: 4, State.JUDGED: 5, State.DONE: 6,
+       State.NEEDS_PERSON: 0, State.REFUSED: 0, State.CANCELLED: 0}  # of six lights  # fmt: skip
 TOLD = {
     State.RECEIVED: "Waits for its turn.",
     State.PREPARING: "The rows are being located, the model is audited, and the options are planned.",
@@ -77,6 +80,12 @@ def tone(request: Request) -> str:
     return "red"  # the model still holds the rows, as far as anybody knows
 
 
+def awaits(request: Request, approve: Approve) -> bool:
+    """Return whether nothing goes on until a person has approved."""
+    needed = {Approve.BEFORE_UNLEARN: State.PLANNED, Approve.BEFORE_RELEASE: State.JUDGED}.get(approve)
+    return request.state is needed and request.approved is None
+
+
 def stops(request: Request, events: Sequence[Event], approve: Approve) -> list[Stop]:
     """Return the way of a case.
 
@@ -137,9 +146,13 @@ def step(moves: Sequence[Event]) -> tuple[str, int, int] | None:
 
 def losses(moves: Sequence[Event]) -> list[Line]:
     """Return the lines of the losses on forget, retained and holdout rows, drawn on one scale."""
-    told = [event.facts for event in moves if all(isinstance(event.facts.get(name), float | int) for name in LOSSES[:2])]
+    told = [
+        event.facts for event in moves if all(isinstance(event.facts.get(name), float | int) for name in LOSSES[:2])
+    ]
     kept = [now for before, now in zip([None, *told], told, strict=False) if before is None or _moved(before, now)]
-    kept = [kept[round(place * (len(kept) - 1) / (POINTS - 1))] for place in range(POINTS)] if len(kept) > POINTS else kept
+    kept = (
+        [kept[round(place * (len(kept) - 1) / (POINTS - 1))] for place in range(POINTS)] if len(kept) > POINTS else kept
+    )
     if not kept:
         return []
     names = [name for name in LOSSES if all(name in facts for facts in kept)]
@@ -154,5 +167,5 @@ def losses(moves: Sequence[Event]) -> list[Line]:
     return lines
 
 
-def _moved(before: dict[str, float], now: dict[str, float]) -> bool:
+def _moved(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return any(before.get(name) != now.get(name) for name in LOSSES)
