@@ -50,10 +50,25 @@ class Story:
         self.world, self.requests = world, world.service.requests
         erasure = ErasureRequest(subjects=[name])
         made, _ = self.requests.create("shop", erasure, world.token("request"), received=received, due=due)
-        self.id, self.case = made.id, f"case-{made.id[4:16]}"
+        self.id = made.id
+
+    @classmethod
+    def of(cls, world, id_):
+        """The story of a request that is there."""
+        story = object.__new__(cls)
+        story.world, story.requests, story.id = world, world.service.requests, id_
+        return story
+
+    @property
+    def case(self):
+        return f"case-{self.id[4:16]}"
+
+    @property
+    def batch(self):
+        return f"batch-{self.id[4:]}"
 
     def prepare(self):
-        self.requests.move([self.id], State.PREPARING, "preparing", {"batch": "batch-1"}, batch="batch-1")
+        self.requests.move([self.id], State.PREPARING, "preparing", {"batch": self.batch}, batch=self.batch)
         self.requests.show([self.id], "located", {"rows": 72, "datasets": 2})
         return self
 
@@ -75,7 +90,7 @@ class Story:
         self.requests.note(
             self.id, "approved", {"what": "unlearn", "by": self.world.token("approve")}, approved="unlearn"
         )
-        self.requests.move([self.id], State.UNLEARNING, "unlearning", {"batch": "batch-1"})
+        self.requests.move([self.id], State.UNLEARNING, "unlearning", {"batch": self.batch})
         for step in range(steps):
             self.progress(step, steps)
         return self

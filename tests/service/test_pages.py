@@ -50,10 +50,11 @@ def approving(tmp_path):
 def test_nobody_sees_a_page_without_signing_in(world):
     id_ = Story(world).id
     client = TestClient(world.app)
-    for path in (*PAGES, f"/cases/{id_}", f"/cases/{id_}/report", f"/cases/{id_}/certificate", f"/cases/{id_}/stream"):
+    for path in (*PAGES, f"/cases/{id_}", f"/cases/{id_}/report", f"/cases/{id_}/certificate"):
         answer = client.get(path, follow_redirects=False)
         assert answer.status_code == 303 and answer.headers["location"].startswith("/sign-in?to=/"), path
         assert "Ada" not in answer.text
+    assert (client.get(f"/cases/{id_}/stream").status_code, client.get(f"/cases/{id_}/stream").content) == (204, b"")
     bearer = world.client("admin").get("/", follow_redirects=False)  # a token in a header is for the API
     assert bearer.status_code == 303
 

@@ -92,6 +92,8 @@ class PageRoute(APIRoute):
             try:
                 response = await handler(request)
             except SignedOut:
+                if request.url.path.endswith("/stream"):
+                    return Response(status_code=204)  # a browser then asks for no more events
                 to = request.url.path if OWN.fullmatch(request.url.path) else "/"
                 return RedirectResponse(f"/sign-in?to={to}", 303, HEADERS)
             except (Problem, RequestValidationError, HTTPException, NeuralyzerError, NoConnection) as error:

@@ -72,6 +72,7 @@ if (stream) {
     "answers", "judged", "released", "escalated", "failed", "extended", "refused", "cancelled", "to be cancelled",
     "taken up again", "to be planned again", "not found", "answered before", "rolled back", "purged"];
   for (const kind of kinds) events.addEventListener(kind, soon);
+  events.addEventListener("error", () => events.readyState === EventSource.CLOSED && soon());
   events.addEventListener("closed", () => {
     events.close();
     soon();

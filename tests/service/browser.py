@@ -1,0 +1,78 @@
+"""Chromium on a service of this process, as a person sees it."""
+
+import contextlib
+import os
+import shutil
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from tests.report.test_browser import FLAGS
+
+PICTURES = os.environ.get("NEURALYZER_PICTURES")  # folder; where it is set, the docs' pictures are made anew
+
+
+@contextlib.contextmanager
+def served(app):
+    """Serve an application; yields its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = uvicorn.Config(app, port=port, access_log=False, log_level="warning", timeout_graceful_shutdown=2)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed, so the pages were not looked at in a browser (apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A person at a browser, who is signed in."""
+
+    def __init__(self, chromium, address, secret, width=1280, scheme="dark", **more):
+        self.context = chromium.new_context(viewport={"width": width, "height": 860}, color_scheme=scheme, **more)
+        self.address, self.page, self.wrong = address, self.context.new_page(), []
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("console", lambda line: self.wrong.append(line.text) if line.type == "error" else None)
+        self.page.goto(f"{address}/sign-in")
+        self.page.get_by_label("Token").fill(secret)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url(f"{address}/")
+
+    def go(self, path):
+        self.page.goto(f"{self.address}{path}")
+        return self.page
+
+    def until(self, *wanted, seconds=30):
+        """Wait until expressions have their values; the page itself allows no test to evaluate text in it."""
+        pairs, end = list(zip(wanted[::2], wanted[1::2], strict=True)), time.monotonic() + seconds
+        while (found := [self.page.evaluate(expression) for expression, _ in pairs]) != [value for _, value in pairs]:
+            assert time.monotonic() < end, found
+            self.page.wait_for_timeout(50)
+
+    def picture(self, name, **more):
+        """Make a picture of the docs anew, where that is asked for."""
+        if PICTURES:
+            self.page.evaluate("document.activeElement.blur()")
+            self.page.screenshot(path=Path(PICTURES) / f"service-{name}.png", **more)
