@@ -6,15 +6,20 @@ import sqlite3
 import threading
 import time
 
+import pyarrow.csv
 import pytest
 
 from neuralyzer.ledger.events import Event, Facts
 from neuralyzer.project import retention
 from neuralyzer.project.lineage import Lineage, Version
+from neuralyzer.project.project import Project
+from neuralyzer.service.api.app import create_app
 from neuralyzer.service.pages.fields import LARGEST_UPLOAD
 from neuralyzer.service.pages.jobs import Jobs
+from neuralyzer.service.settings import Settings
 from neuralyzer.service.workers import Workers
-from tests.service.conftest import new, world_of
+from tests.cli.test_claims import brought, claims  # noqa: F401  a fixture
+from tests.service.conftest import World, new, world_of
 from tests.service.dashboard import Story, guard_in, send, sign_in
 from tests.service.test_pages import Shown
 
@@ -177,3 +182,25 @@ def test_the_settings_tell_no_secret(tmp_path):
 def test_a_request_of_the_api_is_on_the_pages(world):
     id_ = new(world.client())["id"]
     assert id_ in sign_in(world).get("/").text
+
+
+def test_a_claim_is_audited_by_upload(
+    claims,  # noqa: F811
+    claim_world,
+    monkeypatch,
+    tmp_path,
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    project = Project.read(claims.path("neuralyzer.toml"))
+    app = create_app(Settings.of(project), project)
+    tokens = app.state.service.tokens
+    made = World(app, app.state.service, {"request": tokens.new("request", ["request"])[1]})
+    rows = io.BytesIO()
+    pyarrow.csv.write_csv(brought(claim_world), rows)
+    client = sign_in(made, "request")
+    assert upload(client, content=rows.getvalue()).status_code == 303
+    assert upload(client, content=rows.getvalue()).status_code in (303, 409)
+    seen = words(until(lambda: client.get("/claim"), lambda answer: "p-value" in answer.text, 300))
+    assert "Trained on them The model was trained on these rows" in seen and "Rows tested" in seen
+    assert list(tmp_path.glob("claim-*")) == []
+    made.service.requests.database.close()

@@ -99,6 +99,19 @@ def test_a_request_answered_before_has_a_short_way(world):
     assert [stop.name for stop in stops] == ["received", "answered by an earlier case"] and way.tone(request) == "green"
 
 
+def test_what_is_told_again_stands_in_the_record_once(world):
+    story, requests = Story(world).prepare(), world.service.requests
+    for _ in range(3):
+        requests.show([story.id], "located", {"rows": 72, "datasets": 2})
+    requests.show([story.id], "located", {"rows": 73, "datasets": 2})
+    kinds = [event.kind for event in way.record(history.happened(requests.database, story.id))]
+    assert kinds == ["received", "preparing", "located", "located"]
+    requests.move([story.id], State.RECEIVED, "failed")
+    story.prepare()
+    kinds = [event.kind for event in way.record(history.happened(requests.database, story.id))]
+    assert kinds[4:] == ["failed", "preparing", "located"]
+
+
 def lines(*moves):
     """Lines of losses, from forget, retained and holdout losses."""
     from neuralyzer.service.requests import Event

@@ -42,7 +42,7 @@ def show(id: Id, here: Here, visitor: shell.Reading) -> Response:
     events = history.happened(database, id)
     now = way.present(request, events)
     moves = history.moved(database, id, now[0].number) if now else []
-    views = [EventView.of(event, visitor.token) for event in events]
+    views = [EventView.of(event, visitor.token) for event in way.record(events)]
     result = _result(here, request)
     families = _families(now)
     return shell.show(

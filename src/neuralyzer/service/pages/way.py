@@ -9,6 +9,7 @@ from neuralyzer.service.requests import Event, Request
 from neuralyzer.service.settings import Approve
 from neuralyzer.service.states import WORKED_ON, State
 
+STAGES = ("located", "audit", "plan", "attempt", "answers")  # events that tell what a stage found
 TONES = {"forgotten": "green", "not forgotten": "red", "inconclusive": "amber", "untraceable": "steel"}
 LOSSES = ("forget", "retained", "holdout")  # rows of which the mean losses are told
 POINTS = 240  # of a line; it is 600 pixels wide
@@ -68,6 +69,21 @@ def present(request: Request, events: Sequence[Event]) -> list[Event]:
         return []
     begun = max((place for place, event in enumerate(events) if event.kind == "preparing"), default=None)
     return [] if begun is None else list(events[begun:])
+
+
+def record(events: Sequence[Event]) -> list[Event]:
+    """Return events without those that only tell again what was told since the work was last begun.
+
+    A run that goes on after a step tells the stages before it once more.
+    """
+    kept, known = [], list[tuple[str, Mapping[str, Any]]]()
+    for event in events:
+        if event.kind == "preparing":
+            known = []
+        if event.kind not in STAGES or (event.kind, event.facts) not in known:
+            kept.append(event)
+        known.append((event.kind, event.facts))
+    return kept
 
 
 def tone(request: Request) -> str:
