@@ -3,19 +3,16 @@
 import contextlib
 import io
 import os
-import shutil
 import socket
 import threading
 import time
 from pathlib import Path
 
-import pytest
 import uvicorn
 from PIL import Image
 
-from tests.report.test_browser import FLAGS
-
-PICTURES = os.environ.get("NEURALYZER_PICTURES")  # folder; where it is set, the docs' pictures are made anew
+# A folder; where it is set, the docs' pictures are made anew.
+PICTURES = Path(os.environ["NEURALYZER_PICTURES"]).absolute() if "NEURALYZER_PICTURES" in os.environ else None
 
 
 @contextlib.contextmanager
@@ -34,19 +31,6 @@ def served(app):
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(20)
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("chromium is not installed, so the pages were not looked at in a browser (apt install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 class Visit:
@@ -81,4 +65,4 @@ class Visit:
             taken = taken.point(
                 lambda value: min(255, (value + 2) // 4 * 4)
             )  # two thirds of the bytes, and no band is seen
-            taken.save(Path(PICTURES) / f"service-{name}.png", optimize=True)
+            taken.save(PICTURES / f"service-{name}.png", optimize=True)

@@ -16,6 +16,7 @@ from neuralyzer.service.api.app import create_app
 from neuralyzer.service.context import Service
 from neuralyzer.service.settings import Settings
 from tests.cli.conftest import in_folder, made_project  # noqa: F401  fixtures
+from tests.report.test_browser import FLAGS
 from tests.service.running import Running
 
 PROJECT = """
@@ -111,3 +112,16 @@ def services(made_project, tmp_path, in_folder):  # noqa: F811
 def service(services):
     """A service on a copy of the project."""
     return services("project")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed, so the pages were not looked at in a browser (apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()

@@ -3,7 +3,7 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.service.browser import Visit, chromium, served  # noqa: F401  fixtures
+from tests.service.browser import Visit, served
 from tests.service.conftest import world_of
 from tests.service.dashboard import Story, many
 
@@ -19,7 +19,8 @@ PATHS = (
     "/settings",
     "/cases/req-0000000000000000",
 )
-LOOKS = [("dark", 1280), ("light", 1280), ("dark", 390), ("light", 390)]
+SLOW = [pytest.param(*look, marks=pytest.mark.slow) for look in (("light", 1280), ("dark", 390))]
+LOOKS = [("dark", 1280), ("light", 390), *SLOW]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture
-def visit(chromium, site):  # noqa: F811
+def visit(chromium, site):
     made = []
 
     def make(scope="admin", **more):
@@ -212,7 +213,7 @@ def test_pictures_for_the_docs(visit, site):
     someone = visit()
     someone.go("/")
     someone.picture("requests", clip={"x": 0, "y": 0, "width": 1280, "height": 700})
-    phone = visit(width=390, device_scale_factor=2)
+    phone = visit(width=390, device_scale_factor=1.6)
     phone.go(f"/cases/{stories['inconclusive'].id}")
     phone.picture("phone")
     day = visit(scheme="light")

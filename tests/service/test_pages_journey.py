@@ -6,13 +6,12 @@ from neuralyzer.project.project import Project
 from neuralyzer.service.api.app import create_app
 from neuralyzer.service.settings import Settings
 from neuralyzer.service.states import State
-from tests.cli.conftest import in_folder, made_project  # noqa: F401  fixtures
-from tests.service.browser import Visit, chromium, served  # noqa: F401  fixtures
+from tests.service.browser import Visit, served
 
 pytestmark = pytest.mark.slow
 
 
-def test_from_request_to_certificate(service, chromium):  # noqa: F811
+def test_from_request_to_certificate(service, chromium):
     path = service.path
     text = path.read_text().replace("[policy]", '[policy]\napprove = "before-unlearn"\nretention_days = 30', 1)
     path.write_text(text)
@@ -44,7 +43,7 @@ def test_from_request_to_certificate(service, chromium):  # noqa: F811
         assert page.locator("#display").get_attribute("data-tone") == "green"
         assert page.locator(".rail li:not(.done)").count() == 0
         page.wait_for_timeout(1500)  # the flash is over
-        someone.picture("forgotten", clip={"x": 0, "y": 0, "width": 1280, "height": 1250}, full_page=True)
+        someone.picture("forgotten", clip={"x": 0, "y": 0, "width": 1280, "height": 1130}, full_page=True)
         with page.expect_download() as download:
             page.get_by_role("link", name="Certificate").click()
         kept = service.case(request) / "certificate.json"
