@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from tests.cli.conftest import in_folder, made_project  # noqa: F401  fixtures
+from tests.report.test_browser import FLAGS
 from tests.service.http import world_of
 from tests.service.running import Running
 
@@ -48,3 +49,16 @@ def both(tmp_path, database_url):
     made = world_of(tmp_path, url=database_url)
     yield made
     made.service.requests.database.close()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed, so the pages were not looked at in a browser (apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()

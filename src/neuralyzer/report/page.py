@@ -57,7 +57,7 @@ def environment() -> jinja2.Environment:
 
 
 def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    families = _families(result)
+    families = families_of(result)
     plan, verification = result.get("plan"), result.get("verification")
     options = [_option(option) for option in plan["options"]] if plan else []
     word, sentence = wording.verdict(result)
@@ -106,8 +106,11 @@ def _context(result: Mapping[str, Any], margins: Mapping[str, Sequence[float]]) 
     }
 
 
-def _families(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+def families_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Join the traces of audit and verification by signal.
+
+    Args:
+        result: has ``audit`` and ``verification``; either may be missing.
 
     Returns:
         One mapping per signal: family, signal, label, counts, original, unlearned, detectable, null, retrained.

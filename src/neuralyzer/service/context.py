@@ -10,6 +10,7 @@ from neuralyzer.project.project import Project
 from neuralyzer.service.feed import Feed
 from neuralyzer.service.opening import opened
 from neuralyzer.service.requests import Requests
+from neuralyzer.service.sessions import Sessions
 from neuralyzer.service.settings import Settings
 from neuralyzer.service.tokens import Tokens
 
@@ -26,6 +27,7 @@ class Service:
         requests: in the database.
         tokens: in the database.
         feed: tells streams of new events.
+        sessions: of the dashboard.
         searches: limits how many searches for a person run at once.
     """
 
@@ -34,6 +36,7 @@ class Service:
     requests: Requests
     tokens: Tokens
     feed: Feed
+    sessions: Sessions
     searches: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SEARCHES))
 
     @classmethod
@@ -48,7 +51,7 @@ class Service:
             StorageError: if the database cannot be reached.
         """
         requests = opened(settings)
-        return cls(settings, project, requests, Tokens(requests.database), Feed(requests))
+        return cls(settings, project, requests, Tokens(requests.database), Feed(requests), Sessions(project.workspace))
 
 
 def _service(request: Request) -> Service:

@@ -6,7 +6,7 @@ from typing import Any
 
 from neuralyzer.service.requests import Requests
 
-SHOWN = ("family", "signal", "original", "unlearned", "low", "high", "detectable", "counts")  # of a family
+SHOWN = ("family", "signal", "trace", "original", "unlearned", "low", "high", "detectable", "counts")  # of a family
 EVERY = 0.5  # seconds between two sets of moving figures
 
 

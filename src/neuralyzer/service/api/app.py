@@ -12,9 +12,11 @@ from neuralyzer.project.project import Project
 from neuralyzer.service.api import cases, events, fides, health, ledger, models, opendsr, problems, requests, subjects
 from neuralyzer.service.api.security import Guard
 from neuralyzer.service.context import Service
+from neuralyzer.service.pages import case, home, jobs, people, records, sign_in
 from neuralyzer.service.settings import Settings
 
 ROUTERS = (requests, cases, events, models, subjects, ledger, opendsr, fides, health)
+PAGES = (sign_in, home, case, records, people)
 log = logging.getLogger("neuralyzer.service")
 
 
@@ -43,8 +45,8 @@ def create_app(settings: Settings, project: Project) -> FastAPI:
         title="Neuralyzer", version=__version__, summary="Requests to make a model forget, and what became of them.",
         docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan, telemetry={"auto_configure": False},
     )  # fmt: skip
-    app.state.service = service
-    for module in ROUTERS:
+    app.state.service, app.state.jobs = service, jobs.new()
+    for module in (*ROUTERS, *PAGES):
         app.include_router(module.routes)
     problems.install(app)
     app.add_middleware(Guard, service=service)

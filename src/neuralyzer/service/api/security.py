@@ -14,6 +14,7 @@ from fastapi import Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPBearer
 from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from neuralyzer.service.api import limits, problems
@@ -26,6 +27,7 @@ API = ("/v1/", "/opendsr/", "/fides/", "/metrics")  # paths that need a token, a
 OPEN = ("/opendsr/discovery", "/opendsr/certificate.pem")
 IN_URL = re.compile(rb"nz_[0-9a-f]{12}_|(?:^|[&?;])(?:access_token|token|api_key)=", re.IGNORECASE)
 ONCE = (b"authorization", b"content-length", b"content-type", b"host", b"idempotency-key", b"last-event-id")
+COOKIE = "neuralyzer"  # of the dashboard's session
 WITHOUT = 10  # where a token is needed, an address without a valid one may ask this part of what a token may
 STRICT = {
     "X-Content-Type-Options": "nosniff",
@@ -109,9 +111,16 @@ class Guard:
     async def _token(self, scope: Scope) -> Token | None:
         given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         kind, _, text = given.partition(" ")
-        if kind.lower() != "bearer":
-            return None
-        return await run_in_threadpool(self._service.tokens.verified, text.strip())
+        if kind.lower() == "bearer":
+            return await run_in_threadpool(self._service.tokens.verified, text.strip())
+        # A browser sends its cookie with whatever another site makes it ask, so the API takes none.
+        return None if scope["path"].startswith(API) else await self._signed_in(scope)
+
+    async def _signed_in(self, scope: Scope) -> Token | None:
+        """Return the token of the dashboard's session, and note the session."""
+        session = self._service.sessions.read(HTTPConnection(scope).cookies.get(COOKIE, ""))
+        scope["state"]["session"] = session
+        return await run_in_threadpool(self._service.tokens.still, session.token) if session else None
 
 
 class _Reply:

@@ -1,0 +1,1 @@
+"""The dashboard: pages on the same server as the API, made with templates; each works without a script."""
