@@ -113,6 +113,10 @@ def test_an_earlier_verdict_does_not_glow(world):
     assert way.tone(requests.get(story.id)) == "off"
 
 
+def test_every_state_is_told():
+    assert set(way.TOLD) == set(way.FAR) == set(State)
+
+
 def test_an_unknown_verdict_is_never_green(world):
     story = Story(world).through("something new")
     assert way.tone(told(world, story)[0]) == "amber"

@@ -31,7 +31,7 @@ async function update() {
   fetching = true;
   last = Date.now();
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const answer = await fetch(location.href, { headers: { "X-Update": "1" } }); // which keeps no session alive
     if (answer.redirected) return location.assign(answer.url); // signed out
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
