@@ -16,18 +16,21 @@ export GOMP_SPINCOUNT := 0
 	$(BIN)/pip install -q -c constraints.txt torchvision==0.28.0 -e '.[dev]'
 	touch $@
 
-.PHONY: help demo test test-slow lint bench bench-calibration bench-methods bench-language docs clean
+.PHONY: help demo demo-service test test-slow lint bench bench-calibration bench-methods bench-language docs clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: .venv/.core  ## the main job: erase a customer from a model, watched
 	$(BIN)/neuralyzer demo $(ARGS)
 
+demo-service: .venv/.dev  ## the service answers three requests, and stays: its address is printed
+	$(BIN)/neuralyzer demo --service --out neuralyzer-demo-service $(ARGS)
+
 test: .venv/.dev  ## the tests, on two cores
 	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 test-slow: .venv/.dev  ## the slow tests: kills, soak, Ray, and those on the benchmark data (NEURALYZER_DATA)
-	$(BIN)/pip install -q -c constraints.txt -e '.[ray]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[ray,mlflow]'
 	$(BIN)/pytest -m slow $(ARGS)
 
 # Words that say something only to those who were there; CONTRIBUTING.md has those to use.

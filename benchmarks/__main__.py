@@ -4,6 +4,7 @@ import sys
 
 from benchmarks import (
     attacks,
+    capacity,
     claims,
     curvature,
     groups,
@@ -17,7 +18,9 @@ from benchmarks import (
     power,
     reproduction,
     scaling,
+    service,
     speed,
+    stage_seconds,
     texts_claims,
 )
 from benchmarks.language import signals
@@ -25,7 +28,7 @@ from benchmarks.language import signals
 ALL = {
     "locate": locate, "pool": pool, "curvature": curvature, "influence": influence,
     "attacks": attacks, "claims": claims, "power": power, "large": large, "large_texts": large_texts,
-    "scaling": scaling, "speed": speed,
+    "scaling": scaling, "service": service, "speed": speed, "stage_seconds": stage_seconds, "capacity": capacity,
     "reproduction": reproduction, "groups": groups, "near_copies": near_copies, "texts_claims": texts_claims,
     "language_signals": signals, "ledger": ledger,
 }  # fmt: skip

@@ -22,6 +22,10 @@ import neuralyzer as nz
 from neuralyzer.methods import catalogue as method_catalogue
 from neuralyzer.models import weights
 from neuralyzer.registry.manifests import register_dataset
+from neuralyzer.service.opening import requests_of
+from neuralyzer.service.request import Change
+from neuralyzer.service.states import State
+from neuralyzer.service.tokens import Tokens
 from neuralyzer.signals import catalogue as signal_catalogue
 from neuralyzer.signals.signal import Batch, Context
 from neuralyzer.workspace import plugins
@@ -54,6 +58,7 @@ ONE_BY_ONE = [
     DOCS / "certificate.md",
     DOCS / "ledger.md",
     DOCS / "requests.md",
+    DOCS / "service.md",
     DOCS / "costs.md",
     DOCS / "when-to-retrain.md",
 ]  # each command starts from the same finished project
@@ -334,8 +339,25 @@ def finished(tmp_path_factory):
     return folder
 
 
+REQUEST, TOKEN = "req-0123456789abcdef", "0123456789ab"  # in commands; the test puts those in that it makes
+
+
+def in_service(command: str, project: Path) -> str:
+    """Make the request, or the token, that a command is about, in the state that the command needs."""
+    _, requests = requests_of(project / "neuralyzer.toml")
+    made, _ = requests.create("oracle", nz.ErasureRequest(subjects=["AIFinn"]), "docs")
+    states = {"approve": [State.PREPARING, State.PLANNED], "again": [State.NEEDS_PERSON], "watch": [State.CANCELLED]}
+    for state in states.get(command.split()[2], []):
+        requests.change([Change(made.id, state, "moved")])
+    token, _ = Tokens(requests.database).new("docs", ["read"])
+    requests.database.close()
+    return command.replace(REQUEST, made.id).replace(TOKEN, token.id)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for page in ONE_BY_ONE for c, _ in commands(page) if verb(c) != "demo"])
+@pytest.mark.parametrize(
+    "command", [c for page in ONE_BY_ONE for c, _ in commands(page) if verb(c) not in ("demo", "serve", "worker")]
+)  # servers and workers go on until they are stopped; tests/service runs them
 def test_command_runs_in_a_finished_project(command, finished, tmp_path):
     if command.startswith("neuralyzer ledger dated") and shutil.which("openssl") is None:
         pytest.skip("openssl is not installed, which makes the time-stamp")
@@ -348,6 +370,8 @@ def test_command_runs_in_a_finished_project(command, finished, tmp_path):
         shutil.rmtree(project / ".neuralyzer")
     if "--parent shop" in command:
         must("neuralyzer register-model shop shop.safetensors", project)
+    if verb(command) in ("request", "case", "token"):
+        command = in_service(command, project)
     done = run(command, project)
     # A verdict on so small a model may be any; that there is one is what counts.
     allowed = (0, 1) if verb(command) in ("verify", "forget") else (0,)

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from neuralyzer.project import records
 from neuralyzer.project.lineage import Lineage
 from neuralyzer.project.project import Project
 from neuralyzer.project.retention import kept
@@ -74,8 +75,8 @@ def test_what_is_kept_is_destroyed_when_its_time_is_over(project):
     import datetime as dt
 
     until = dt.date.fromisoformat(entry.until)
-    assert opened.destroy_expired(until) == [] and project.weights.exists()
-    assert opened.destroy_expired(until + dt.timedelta(days=1)) == [entry] and not project.weights.exists()
+    assert records.destroy_expired(opened, until) == [] and project.weights.exists()
+    assert records.destroy_expired(opened, until + dt.timedelta(days=1)) == [entry] and not project.weights.exists()
     assert opened.lineage.versions[0].destroyed is not None and kept(opened.workspace.root) == []
     assert "were destroyed" in project("rollback", "0", "--reason", "too late").complaint
     assert project("audit", "--subject", "c1", "--json").code == 0, "the present version is not touched"
@@ -92,7 +93,7 @@ def test_a_rollback_brings_a_version_back_and_says_what_that_means(project):
     assert opened.oracle().file == opened.oracle().digest and len(opened.oracle().data) == len(opened.data)
     import datetime as dt
 
-    opened.destroy_expired(dt.date(2999, 1, 1))
+    records.destroy_expired(opened, dt.date(2999, 1, 1))
     assert project.weights.exists(), "it is in use again"
     assert Lineage.read(opened.workspace.root).versions[1].destroyed
     assert "in use already" in project("rollback", "0", "--reason", "again").complaint

@@ -6,7 +6,7 @@ import pytest
 
 from neuralyzer.project.lineage import Lineage, Version
 from neuralyzer.registry.manifests import register_dataset
-from tests.service.conftest import world_of
+from tests.service.http import world_of
 
 
 def test_models_say_what_was_erased_from_each_version(world):

@@ -13,7 +13,7 @@ from neuralyzer.service.api.events import told
 from neuralyzer.service.feed import Feed
 from neuralyzer.service.requests import Requests
 from neuralyzer.service.states import State
-from tests.service.conftest import new
+from tests.service.http import move, new
 
 
 def parsed(text):
@@ -28,10 +28,10 @@ def parsed(text):
 
 def closed(world):
     made = new(world.client())["id"]
-    world.service.requests.move([made], State.PREPARING, "preparing", {"batch": "b1"})
+    move(world.service.requests, [made], State.PREPARING, "preparing", {"batch": "b1"})
     world.service.requests.note(made, "located", {"rows": 8})
     new(world.client(), subjects=["another"])
-    world.service.requests.move([made], State.CANCELLED, "cancelled", {"reason": "Anna withdrew it"})
+    move(world.service.requests, [made], State.CANCELLED, "cancelled", {"reason": "Anna withdrew it"})
     return made
 
 
@@ -72,16 +72,15 @@ def listen(world, id_, scope="read", after=0):
 
 
 def run(world, follow):
-    """Run a client of streams to its end, and until the feed has asked its last question."""
+    """Run a client of streams to its end, which must come soon, and leave nothing that listens."""
 
     async def whole():
         async with asyncio.timeout(20):
-            result = await follow()
-            while world.service.feed._asking is not None:
-                await asyncio.sleep(0.02)
-            return result
+            return await follow()
 
-    return asyncio.run(whole())
+    result = asyncio.run(whole())
+    assert world.service.feed.streams == 0 and world.service.feed._asking is None
+    return result
 
 
 def test_events_come_as_they_happen(world):
@@ -94,7 +93,7 @@ def test_events_come_as_they_happen(world):
             if kinds == ["received"]:
                 await asyncio.to_thread(world.service.requests.note, made, "located")
             if kinds == ["received", "located"]:
-                await asyncio.to_thread(world.service.requests.move, [made], State.CANCELLED, "cancelled")
+                await asyncio.to_thread(move, world.service.requests, [made], State.CANCELLED, "cancelled")
         return kinds
 
     assert run(world, follow) == ["received", "located", "cancelled", "closed"]
@@ -103,7 +102,7 @@ def test_events_come_as_they_happen(world):
 def test_events_that_another_process_writes_come_too(both):
     made = new(both.client())["id"]
     other = Requests(both.service.settings.database)
-    timer = threading.Timer(0.5, other.move, ([made], State.CANCELLED, "cancelled"))
+    timer = threading.Timer(0.5, move, (other, [made], State.CANCELLED, "cancelled"))
 
     async def follow():
         timer.start()
@@ -128,6 +127,30 @@ def test_a_stream_ends_when_its_token_is_revoked(world, monkeypatch):
 
     parts = run(world, follow)
     assert len(parts) in (3, 4) and all(part.startswith(b":") for part in parts[1:])
+
+
+def test_a_stream_of_a_revoked_token_ends_though_events_keep_coming(world, monkeypatch):
+    monkeypatch.setattr(streams, "QUIET", 0.2)
+    made = new(world.client())["id"]
+
+    async def follow():
+        stream = listen(world, made)
+        await anext(stream)
+        world.service.tokens.revoke(world.token("read"))
+        async for _ in stream:
+            await asyncio.to_thread(world.service.requests.show, [made], "progress", {"done": 1})
+        return True
+
+    assert run(world, follow)
+
+
+def test_more_events_than_are_read_at_once_all_come(world):
+    made = new(world.client())["id"]
+    for _ in range(3):
+        world.service.requests.show([made] * 700, "progress", {})
+    move(world.service.requests, [made], State.CANCELLED, "cancelled")
+    found = parsed(world.client().get(f"/v1/cases/{made}/events").text)
+    assert [kind for _, kind, _ in found].count("progress") == 2100 and found[-1][1] == "closed"
 
 
 def test_the_loop_is_not_blocked_while_the_database_is_slow(world, monkeypatch):

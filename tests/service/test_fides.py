@@ -3,7 +3,7 @@
 import pytest
 
 from neuralyzer.service.requests import id_of
-from tests.service.conftest import new
+from tests.service.http import new
 
 # The bodies of fidesops 1, fides 2.40 and fides 2.66, by their own schema SecondPartyRequestFormat.
 EARLY = {

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from neuralyzer.service.states import State
 from neuralyzer.service.tables import requests, workers
-from tests.service.conftest import new
+from tests.service.http import new
 
 
 def test_live_and_ready_need_no_token(world):
@@ -39,7 +39,7 @@ def test_metrics_count_states_late_ones_answers_and_workers(both):
     with both.service.requests.database.transaction(writes=True) as connection:
         past = "2026-11-01T00:00:00+00:00"
         connection.execute(sa.update(requests).where(requests.c.id == made[0]).values(received=past))
-        connection.execute(sa.insert(workers).values(id="worker-1", beat=time.time() - 7, busy=None))
+        connection.execute(sa.insert(workers).values(id="host-1.17.abcdef", beat=time.time() - 7, busy=None))
     found = numbers(both)
     assert found["neuralyzer_requests", "received"] == 4 and found["neuralyzer_requests", "cancelled"] == 1
     assert found["neuralyzer_requests", "done"] == 0 and found["neuralyzer_requests_late",] == 1
@@ -47,8 +47,8 @@ def test_metrics_count_states_late_ones_answers_and_workers(both):
     assert found["neuralyzer_answer_seconds_sum",] == pytest.approx(
         (time.time() - 1793491200), rel=0.01
     )  # from 1 November 2026
-    assert found["neuralyzer_worker_heartbeat_age_seconds", "worker-1"] == pytest.approx(7, abs=3)
-    assert {name for name, *_ in found} and both.client(None).get("/metrics").status_code == 401
+    assert found["neuralyzer_worker_heartbeat_age_seconds", "host-1.17.abcdef"] == pytest.approx(7, abs=3)
+    assert both.client(None).get("/metrics").status_code == 401
 
 
 def test_each_state_has_a_number(world):

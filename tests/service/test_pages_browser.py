@@ -4,8 +4,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from tests.service.browser import Visit, served
-from tests.service.conftest import world_of
 from tests.service.dashboard import Story, many
+from tests.service.http import world_of
 
 POLICY = '\n[policy]\napprove = "before-unlearn"\nretention_days = 30\n[service]\nrate = 1000000\n'
 PATHS = (

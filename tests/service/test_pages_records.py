@@ -20,8 +20,8 @@ from neuralyzer.service.pages.jobs import Jobs
 from neuralyzer.service.settings import Settings
 from neuralyzer.service.workers import Workers
 from tests.cli.test_claims import brought, claims  # noqa: F401  a fixture
-from tests.service.conftest import World, new, world_of
 from tests.service.dashboard import ORIGIN, Story, guard_in, send, sign_in
+from tests.service.http import World, new, world_of
 from tests.service.test_pages import Shown
 
 

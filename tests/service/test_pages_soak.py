@@ -10,8 +10,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.service.conftest import world_of
 from tests.service.dashboard import guard_in, many
+from tests.service.http import world_of
 
 pytestmark = pytest.mark.slow
 SERVER = """

@@ -145,7 +145,7 @@ def test_what_is_told_again_stands_in_the_record_once(world):
 
 def lines(*moves):
     """Lines of losses, from forget, retained and holdout losses."""
-    from neuralyzer.service.requests import Event
+    from neuralyzer.service.request import Event
 
     facts = [dict(zip(way.LOSSES, move, strict=False)) | {"step": "s", "done": 1, "total": 2} for move in moves]
     return way.losses([Event(n, "r", "", "progress", one) for n, one in enumerate(facts)])

@@ -7,13 +7,14 @@ import secrets
 
 import pytest
 import sqlalchemy as sa
+from fastapi import Request
 
 from neuralyzer.project.project import Project
 from neuralyzer.service.api.limits import DEPTH, Rates, depth
 from neuralyzer.service.opening import require_recipe
 from neuralyzer.service.settings import Settings
 from neuralyzer.service.tables import tokens as table
-from tests.service.conftest import new, world_of
+from tests.service.http import new, world_of
 
 NAME = "Anna Secret"
 FORM = {"subjects": [NAME]}
@@ -123,6 +124,20 @@ def test_a_body_is_not_larger_than_the_limit(tmp_path):
     lied = client.post("/v1/requests", content=b"{}", headers=JSON | {"Content-Length": "9" * 30})
     assert lied.status_code == 413
     assert client.post("/v1/requests", content=b"{}", headers=JSON | {"Content-Length": "-1"}).status_code == 400
+    world.service.requests.database.close()
+
+
+def test_what_goes_to_other_paths_has_a_limit_too(tmp_path):
+    world = world_of(tmp_path, "\n[service]\nlargest_upload = 1000\n")
+
+    @world.app.post("/pages/upload")
+    async def upload(request: Request) -> int:
+        return len(await request.body())
+
+    client = world.client(None)
+    assert client.post("/pages/upload", content=b"x" * 1000).json() == 1000
+    assert client.post("/pages/upload", content=b"x" * 1001).status_code == 413
+    assert client.post("/pages/upload", content=iter([b"x" * 600] * 2)).status_code == 413
     world.service.requests.database.close()
 
 

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 schemathesis = pytest.importorskip("schemathesis")
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from tests.service.conftest import world_of
+from tests.service.http import world_of
 
 calm = settings(
     deadline=None, derandomize=True, database=None,

@@ -12,7 +12,7 @@ from neuralyzer.errors import UsageError
 from neuralyzer.service.requests import Requests
 from neuralyzer.service.tables import tokens as table
 from neuralyzer.service.tokens import Scope, Tokens
-from tests.service.conftest import lay_out
+from tests.service.http import lay_out
 
 
 @pytest.fixture

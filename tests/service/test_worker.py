@@ -6,21 +6,29 @@ from pathlib import Path
 
 from neuralyzer.certificates.check import check
 from neuralyzer.data.request import ErasureRequest
+from neuralyzer.ledger.log import Ledger
 from neuralyzer.project.project import Project
 from neuralyzer.service import decisions
 from neuralyzer.service.states import State
+
+OF_A_CASE = ["received", "located", "audited", "planned", "unlearned", "verified", "certified"]
 
 
 def test_requests_are_answered_one_after_the_other(service):
     first, second = service.ask("c0", guarantee="exact"), service.ask("c1", guarantee="exact")
     service.worker()
-    found = service.closed(first, second)
+    service.closed(first, second)
+    found = service.wait(lambda one: one.erasure is None, [first, second])  # no name is left once the ledger knows
     assert [one.state for one in found] == [State.DONE, State.DONE] and found[0].batch != found[1].batch
     for number, one in enumerate(found, 1):
-        assert one.verdict == "forgotten" and one.erasure is None, "no name is left"
+        assert one.verdict == "forgotten"
         assert service.kinds(one.id)[-2:] == ["judged", "released"]
         result = json.loads((service.case(one) / "result.json").read_text())
         assert check(service.case(one) / "certificate.json", Path(result["weights_file"])).ok
+        ledger = Ledger.of(Project.read(service.path).workspace)
+        assert [entry.event for entry in ledger.entries_of(one.case)] == OF_A_CASE
+        assert [entry.event for entry in ledger.entries_of(one.id)] == ["received", "released"]
+        assert ledger.check() == []
         released = [event for event in service.requests.events(one.id) if event.kind == "released"]
         assert [event.facts["version"] for event in released] == [number]
     lineage = Project.read(service.path).lineage

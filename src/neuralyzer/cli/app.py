@@ -16,6 +16,7 @@ import typer
 from neuralyzer import __version__
 from neuralyzer.cli import (
     audit,
+    case,
     certificate,
     demo,
     export,
@@ -29,7 +30,10 @@ from neuralyzer.cli import (
     purge,
     references,
     register_model,
+    release,
+    request,
     rollback,
+    serve,
     signals,
     status,
     token,
@@ -83,13 +87,17 @@ for verb in (
     methods,
     signals,
     purge,
+    release,
     rollback,
+    serve,
     worker,
 ):
     verbs.command(name=verb.__name__.rpartition(".")[2].replace("_", "-"), epilog=verb.EXAMPLE)(verb.run)
 verbs.add_typer(certificate.verbs, name="certificate")
-verbs.add_typer(ledger_outside.verbs, name="ledger")  # with those of cli/ledger.py
+verbs.add_typer(request.verbs, name="request")
+verbs.add_typer(case.verbs, name="case")
 verbs.add_typer(token.verbs, name="token")
+verbs.add_typer(ledger_outside.verbs, name="ledger")  # with those of cli/ledger.py
 
 
 def app(arguments: Sequence[str] | None = None) -> None:

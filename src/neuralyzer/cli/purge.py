@@ -22,13 +22,14 @@ def run(subject: Subject = None, yes: Yes = False, project: ProjectFile = PROJEC
     import datetime as dt
 
     from neuralyzer.project.project import Project
-    from neuralyzer.project.purging import holding, purge
+    from neuralyzer.project.purging import holding
+    from neuralyzer.project.records import purge_and_tell
 
     opened = Project.read(project)
     with opened.locked():
         sources = holding(opened, subject or ())
         days, today = opened.retention_days, dt.datetime.now(dt.UTC).date()
-        kept = purge(opened, sources, days, today) if yes else []
+        kept = purge_and_tell(opened, sources, days, today) if yes else []
     found = {
         "deleted": yes, "sources": [source.to_dict() for source in sources],
         "kept": [{"path": entry.path, "what": entry.what, "until": entry.until} for entry in kept],

@@ -16,13 +16,14 @@ Why = Annotated[str, typer.Option("--reason", help="Why; it is part of the recor
 def run(version: Number, reason: Why, project: ProjectFile = PROJECT, json: Json = False) -> None:
     """Use an earlier version again. Rows that were erased since are in the model once more, and must be erased anew."""
     from neuralyzer.errors import UsageError
+    from neuralyzer.project import records
     from neuralyzer.project.project import Project
 
     opened = Project.read(project)
     if not reason.strip():
         raise UsageError("give a reason; it is part of the record")
     with opened.locked():
-        left = opened.roll_back(version)
+        left = records.roll_back(opened, version, reason)
         now = opened.lineage.version
     back = len(set(left.erased) - set(now.erased))
     again = sorted(set(left.cases.values()) - set(now.cases.values()))

@@ -35,6 +35,7 @@ def run(
     from neuralyzer.models.placement import as_device
     from neuralyzer.models.trained import TrainedModel
     from neuralyzer.project.project import Project
+    from neuralyzer.project.records import erased_rows
     from neuralyzer.registry.manifests import register_dataset
     from neuralyzer.registry.record import Recorder
     from neuralyzer.workspace import atomic
@@ -46,7 +47,7 @@ def run(
             f"{opened.weights} exists already, and nothing is overwritten; name other weights in {project}"
         )
     recipe, place = opened.recipe, opened.workspace
-    erased = opened.erased_rows()
+    erased = erased_rows(opened)
     if erased and not (overrule or "").strip():
         raise UsageError(
             f"{opened.tables['data']['train']} holds {erased} rows that were erased from a model of this project; "

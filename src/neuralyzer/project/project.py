@@ -256,7 +256,7 @@ class Project:
         )  # fmt: skip
         lineage = lineage.released(version, now())
         lineage.write(self.workspace.root)
-        self._keep_for_a_while(before)
+        self.keep_for_a_while(before)
         return lineage.version
 
     @property
@@ -265,56 +265,14 @@ class Project:
         days = self.tables.get("policy", {}).get("retention_days")
         return None if days is None else float(days)
 
-    def roll_back(self, number: int) -> Version:
-        """Make an earlier version the current model again; the rows that were erased since are its data once more.
-
-        Args:
-            number: of the version.
-
-        Returns:
-            The version that was left.
-
-        Raises:
-            UsageError: if there is no such version, it is the current one, or its weights are destroyed.
-        """
-        lineage = self.lineage
-        left, back = lineage.version, lineage.rolled_back(number, now())
-        retention.spare(self.workspace.root, [self._weights_of(back.version)])
-        back.write(self.workspace.root)
-        self._keep_for_a_while(left)
-        return left
-
-    def destroy_expired(self, today: dt.date) -> list[retention.Kept]:
-        """Delete what was kept for a while, when its time is over.
-
-        Args:
-            today: the present day.
-
-        Returns:
-            What was deleted.
-        """
-        lineage = self.lineage
-        over = retention.destroy(self.workspace.root, today, [self._weights_of(lineage.version)])
-        gone = {self.root / entry.path for entry in over}
-        for version in lineage.versions:
-            if version.destroyed is None and version.number != lineage.current and self._weights_of(version) in gone:
-                lineage = lineage.destroyed(version.number, now())
-        if over:
-            lineage.write(self.workspace.root)
-        return over
-
-    def erased_rows(self) -> int:
-        """Return how many of the training rows in the file were erased from a version of the model."""
-        erased = {digest for version in self.lineage.versions for digest in version.erased}
-        return sum(digest in erased for digest in keyed_rows(self.data)) if erased else 0
-
-    def _weights_of(self, version: Version) -> Path:
+    def weights_of(self, version: Version) -> Path:
+        """Return the file of a version's weights."""
         return self.weights.absolute() if version.weights is None else (self.root / version.weights).absolute()
 
-    def _keep_for_a_while(self, version: Version) -> None:
+    def keep_for_a_while(self, version: Version) -> None:
         """Put the weights of a version that was replaced on the list of what is deleted later, where there is a term."""
         if self.retention_days is not None:
-            today, path = dt.datetime.now(dt.UTC).date(), self._weights_of(version)
+            today, path = dt.datetime.now(dt.UTC).date(), self.weights_of(version)
             copies = [] if version.weights is None else [path.with_name("unlearned.safetensors")]
             what = f"the weights of version {version.number}"
             retention.keep(self.workspace.root, [path, *copies], what, self.retention_days, today)

@@ -29,8 +29,9 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     "database": {"url": TEXT},
     "service": {
         **dict.fromkeys(("callback_hosts", "identities", "recipe_roots"), TEXTS), "domain": TEXT, "model": TEXT,
-        **dict.fromkeys(("rate", "largest_body"), (int,)),
+        **dict.fromkeys(("rate", "largest_body", "largest_upload"), (int,)),
     },
+    "mlflow": dict.fromkeys(("tracking_uri", "model", "alias"), TEXT),
     "report": {"organisation": TEXT, "model": TEXT},
 }  # fmt: skip
 OF_SERVICE = ("approve", "batch_days", "retention_days")  # keys of [policy] that change no verdict
@@ -68,7 +69,7 @@ subject = "{subject}"        # column that says whose row it is; without it each
 # subject = "email"
 
 # [[data.databases]]         # a table of a database from which 'neuralyzer purge' deletes the subject's rows
-# url = "postgresql+psycopg://user@host/shop"
+# url = "postgresql://user@host/shop"
 # table = "orders"
 # subject = "email"
 {rest}"""

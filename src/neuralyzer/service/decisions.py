@@ -9,7 +9,8 @@ from typing import Any
 
 from neuralyzer.errors import UsageError
 from neuralyzer.service import deadlines
-from neuralyzer.service.requests import Change, Request, Requests
+from neuralyzer.service.request import Change, Request
+from neuralyzer.service.requests import Requests
 from neuralyzer.service.states import CLOSED, WORKED_ON, State
 
 REASON = 500  # characters of a reason

@@ -1,14 +1,15 @@
 """``Feed``: tells the streams of one process which requests have new events, and asks the database once for all."""
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio import CancelScope
 from fastapi.concurrency import run_in_threadpool
 
-from neuralyzer.errors import StorageError
 from neuralyzer.service.requests import Requests
 
 log = logging.getLogger("neuralyzer.service")
@@ -26,7 +27,7 @@ class Feed:
     def __init__(self, requests: Requests, every: float = EVERY) -> None:
         self._requests, self._every = requests, every
         self._listening: dict[str, set[asyncio.Event]] = defaultdict(set)
-        self._asking: asyncio.Task[None] | None = None
+        self._asking: tuple[asyncio.Task[None], asyncio.Event] | None = None  # and the event that ends it
 
     @property
     def streams(self) -> int:
@@ -46,25 +47,29 @@ class Feed:
         news = asyncio.Event()
         self._listening[request].add(news)
         if self._asking is None:
-            self._asking = asyncio.create_task(self._ask())
+            over = asyncio.Event()
+            self._asking = asyncio.create_task(self._ask(over)), over
         try:
             yield news
         finally:
             self._listening[request].discard(news)
             if not self._listening[request]:
-                del self._listening[request]  # with the last one the questions end
+                del self._listening[request]
+            if not self._listening:
+                (task, over), self._asking = self._asking, None
+                over.set()
+                with CancelScope(shield=True):  # a question under way gives its connection back
+                    await task
 
-    async def _ask(self) -> None:
+    async def _ask(self, over: asyncio.Event) -> None:
         newest: int | None = None
-        try:
-            while self._listening:
-                try:
-                    newest = await self._tell(newest)
-                except StorageError:
-                    log.error("streams wait: the database does not answer")  # it comes back, or each stream finds out
-                await asyncio.sleep(self._every)
-        finally:
-            self._asking = None
+        while not over.is_set():
+            try:
+                newest = await self._tell(newest)
+            except Exception as error:  # noqa: BLE001  it is asked again; what lasts, each stream finds itself
+                log.error("streams wait: the database gives a %s", type(error).__name__)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), self._every)
 
     async def _tell(self, newest: int | None) -> int:
         """Wake those whose requests have events after the newest known one, and return the newest one."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from neuralyzer.service.requests import Event
+from neuralyzer.service.request import Event
 from neuralyzer.service.tables import events
 from neuralyzer.workspace.database import Database
 

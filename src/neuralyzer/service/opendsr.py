@@ -8,7 +8,7 @@ import json
 from typing import Any, Literal
 
 from neuralyzer.service.callbacks import Sent, send
-from neuralyzer.service.requests import Request
+from neuralyzer.service.request import Request
 from neuralyzer.service.settings import Settings
 from neuralyzer.service.signatures import Signer
 from neuralyzer.service.states import State

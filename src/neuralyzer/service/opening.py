@@ -8,7 +8,9 @@ from neuralyzer.project.project import Project
 from neuralyzer.service.requests import Requests
 from neuralyzer.service.settings import Settings
 from neuralyzer.service.tokens import Tokens
+from neuralyzer.workspace import commitments
 from neuralyzer.workspace.atomic import make_folder
+from neuralyzer.workspace.paths import Workspace
 
 
 def opened(settings: Settings) -> Requests:
@@ -23,12 +25,13 @@ def opened(settings: Settings) -> Requests:
     Raises:
         UsageError: if the URL names no database that can be used.
         StorageError: if the database or the folder cannot be reached.
+        CertificateError: if the workspace's key cannot be used.
     """
     try:
         make_folder(settings.workspace)
     except OSError as error:
         raise StorageError(f"cannot write {settings.workspace}: {error.strerror}") from error
-    return Requests(settings.database)
+    return Requests(settings.database, commitments.key(Workspace(settings.workspace)))
 
 
 def requests_of(project: Path) -> tuple[Settings, Requests]:

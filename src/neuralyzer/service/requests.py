@@ -1,9 +1,10 @@
 """``Requests``: all requests of the service, each change of them an event."""
 
 import datetime as dt
+import hmac
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,91 +12,14 @@ import sqlalchemy as sa
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import UsageError
 from neuralyzer.service import deadlines
+from neuralyzer.service.request import Change, Event, Request
 from neuralyzer.service.states import CLOSED, WORKED_ON, State, require
-from neuralyzer.service.tables import LOCK, events, metadata, replies, requests, workers
+from neuralyzer.service.tables import LOCK, events, metadata, replies, requests
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.database import Database
 
+_names = requests.c.erasure.is_not(sa.null())  # a closed request still has them
 DAYS_OF_REPLIES = 30  # an Idempotency-Key is remembered so long
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request as the service keeps it; see ``tables.requests``.
-
-    Attributes:
-        erasure: what is to be forgotten; None once the request is closed, since it names people.
-    """
-
-    id: str
-    model: str
-    state: State
-    erasure: ErasureRequest | None
-    received: dt.datetime
-    due: dt.date
-    extended: str | None
-    priority: int
-    alone: bool
-    batch: str | None
-    case: str | None
-    method: str | None
-    approved: str | None
-    stop: str | None
-    verdict: str | None
-    message: str | None
-    tries: int
-    not_before: dt.datetime | None
-    client: str
-    external: Mapping[str, Any] | None
-
-    @property
-    def waiting(self) -> deadlines.Waiting:
-        """Return it as batches see it."""
-        kind = "near" if self.erasure is not None and self.erasure.also_near else ""
-        alone = self.alone or self.method is not None
-        return deadlines.Waiting(self.id, self.received, self.due, kind, self.priority, alone)
-
-    def late(self, today: dt.date) -> bool:
-        """Return whether its due date is over and it is not closed."""
-        return self.state not in CLOSED and self.due < today
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened to a request.
-
-    Attributes:
-        number: counts all events of the service.
-        request: its id.
-        moment: when, ISO 8601.
-        kind: one word.
-        facts: plain values that name nobody.
-    """
-
-    number: int
-    request: str
-    moment: str
-    kind: str
-    facts: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Change:
-    """A request's new state.
-
-    Attributes:
-        request: its id.
-        to: the state.
-        kind: of the event.
-        facts: of the event.
-        columns: that change with it.
-    """
-
-    request: str
-    to: State
-    kind: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Requests:
@@ -103,9 +27,11 @@ class Requests:
 
     Args:
         url: of the database.
+        key: of the workspace, without which nobody can tell from a kept digest what was asked.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: bytes = b"") -> None:
+        self._key = key
         self.database = Database(url, metadata, LOCK, "the service's database")
 
     def create(
@@ -147,7 +73,8 @@ class Requests:
         day = due or (dt.date.fromisoformat(erasure.due) if erasure.due else deadlines.due(moment.date()))
         asked = {"model": model, "erasure": erasure.to_dict(), "priority": priority}
         kept = replace(erasure, due=day.isoformat()).to_dict()
-        body = digests.of_json(asked | ({} if method is None else {"method": method}))
+        content = digests.of_json(asked | ({} if method is None else {"method": method}))
+        body = hmac.digest(self._key, content.encode(), "sha256").hex()
         id_ = f"req-{secrets.token_hex(8)}" if own is None else id_of(own)
         with self.database.transaction(writes=True) as connection:
             if key is not None:
@@ -205,37 +132,13 @@ class Requests:
         for column, value in ((requests.c.model, model), (requests.c.batch, batch)):
             wanted = wanted if value is None else wanted.where(column == value)
         with self.database.transaction() as connection:
-            return [_of(row) for row in connection.execute(wanted.offset(start).limit(limit))]
+            return [Request.of(row) for row in connection.execute(wanted.offset(start).limit(limit))]
 
     def count(self) -> dict[State, int]:
         """Return how many requests are in each state."""
         with self.database.transaction() as connection:
             found = connection.execute(sa.select(requests.c.state, sa.func.count()).group_by(requests.c.state)).all()
         return {state: dict(tuple(row) for row in found).get(str(state), 0) for state in State}
-
-    def late(self, today: dt.date) -> int:
-        """Return how many requests are open though their due date is over."""
-        closed = [str(state) for state in CLOSED]
-        wanted = sa.select(sa.func.count()).where(requests.c.due < today.isoformat(), requests.c.state.not_in(closed))
-        with self.database.transaction() as connection:
-            return connection.execute(wanted).scalar_one()
-
-    def answered(self, since: dt.datetime) -> list[float]:
-        """Return the seconds from receipt to the last event of each request that was closed since a moment."""
-        last = sa.func.max(events.c.moment)
-        closed = requests.c.state.in_([str(state) for state in CLOSED])
-        wanted = sa.select(requests.c.received, last).join(events, events.c.request == requests.c.id).where(closed)
-        wanted = wanted.group_by(requests.c.id, requests.c.received).having(last >= since.isoformat())
-        with self.database.transaction() as connection:
-            found = connection.execute(wanted).all()
-        read = dt.datetime.fromisoformat
-        return [(read(end) - read(begin)).total_seconds() for begin, end in found]
-
-    def heartbeats(self) -> dict[str, float]:
-        """Return when each worker was last heard of, in seconds since 1970."""
-        with self.database.transaction() as connection:
-            found = connection.execute(sa.select(workers.c.id, workers.c.beat).order_by(workers.c.id)).all()
-        return {row.id: row.beat for row in found}
 
     def change(self, changes: Sequence[Change], before: Iterable[State] | None = None) -> None:
         """Change the states of requests, all or none; one that is in the wanted state already is left as it is.
@@ -260,8 +163,7 @@ class Requests:
                 if stop is not None and present.state in WORKED_ON and change.to is not State.DONE:
                     change = Change(present.id, State.CANCELLED, "cancelled", {"reason": stop}, {"message": stop})
                 require(present.id, present.state, change.to)
-                closed = {"erasure": None} if change.to in CLOSED else {}
-                _change(connection, present.id, {"state": change.to, **change.columns, **closed})
+                _change(connection, present.id, {"state": change.to, **change.columns})
                 _tell(connection, present.id, change.kind, change.facts)
 
     def move(
@@ -305,23 +207,38 @@ class Requests:
         wanted = sa.select(events).where(events.c.number > after).order_by(events.c.number).limit(limit)
         wanted = wanted if request is None else wanted.where(events.c.request == request)
         with self.database.transaction() as connection:
-            return [_event(row) for row in connection.execute(wanted)]
+            return [Event.of(row) for row in connection.execute(wanted)]
 
     def newest(self) -> int:
         """Return the number of the newest event; 0 if there is none."""
         with self.database.transaction() as connection:
             return connection.execute(sa.select(sa.func.max(events.c.number))).scalar() or 0
 
+    def untold(self) -> list[Request]:
+        """Return requests of consent platforms that were not told of their present state."""
+        changed = sa.or_(requests.c.told.is_(None), requests.c.told != requests.c.state)
+        wanted = sa.select(requests).where(requests.c.external.is_not(sa.null()), changed)
+        with self.database.transaction() as connection:
+            return [Request.of(row) for row in connection.execute(wanted)]
+
+    def mark_told(self, request: str, state: State) -> None:
+        """Note that a consent platform was told of a request's state."""
+        with self.database.transaction(writes=True) as connection:
+            _change(connection, request, {"told": state})
+
     def unrecorded(self, limit: int = 1000) -> list[Event]:
         """Return events that the ledger does not have yet, in order."""
         wanted = sa.select(events).where(~events.c.recorded).order_by(events.c.number).limit(limit)
         with self.database.transaction() as connection:
-            return [_event(row) for row in connection.execute(wanted)]
+            return [Event.of(row) for row in connection.execute(wanted)]
 
     def recorded(self, numbers: Sequence[int]) -> None:
-        """Mark events as told to the ledger."""
+        """Mark events as told to the ledger; the names in a closed request go, once the ledger has all of its events."""
         with self.database.transaction(writes=True) as connection:
             connection.execute(sa.update(events).where(events.c.number.in_(numbers)).values(recorded=True))
+            untold = sa.select(events.c.request).where(~events.c.recorded)
+            over = requests.c.state.in_([str(state) for state in CLOSED]), requests.c.id.not_in(untold)
+            connection.execute(sa.update(requests).where(*over, _names).values(erasure=None))
 
 
 def id_of(own: str) -> str:
@@ -347,23 +264,8 @@ def _read(connection: sa.Connection, request: str) -> Request:
     row = _row(connection, request)
     if row is None:
         raise UsageError(f"there is no request {request!r}")
-    return _of(row)
+    return Request.of(row)
 
 
 def _row(connection: sa.Connection, request: str) -> sa.Row[Any] | None:
     return connection.execute(sa.select(requests).where(requests.c.id == request)).first()
-
-
-def _of(row: sa.Row[Any]) -> Request:
-    values = dict(row._mapping)
-    erasure, later = values["erasure"], values["not_before"]
-    values |= {
-        "state": State(values["state"]), "erasure": None if erasure is None else ErasureRequest.from_dict(erasure),
-        "received": dt.datetime.fromisoformat(values["received"]), "due": dt.date.fromisoformat(values["due"]),
-        "not_before": None if later is None else dt.datetime.fromisoformat(later),
-    }  # fmt: skip
-    return Request(**values)
-
-
-def _event(row: sa.Row[Any]) -> Event:
-    return Event(row.number, row.request, row.moment, row.kind, row.facts)

@@ -16,15 +16,18 @@ from neuralyzer.cases.closing import Ended, close
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.stages import Stages
 from neuralyzer.data.request import ErasureRequest
-from neuralyzer.errors import ForgetSetError, NeuralyzerError, UnknownSubjectError, first_line
+from neuralyzer.errors import ForgetSetError, NeuralyzerError, StorageError, UnknownSubjectError, first_line
+from neuralyzer.integrations.mlflow import Registry
 from neuralyzer.models import threads
 from neuralyzer.models.trained import TrainedModel
+from neuralyzer.project.lineage import Version
 from neuralyzer.project.project import Project
 from neuralyzer.service.leases import Leases
-from neuralyzer.service.requests import Change, Request, Requests
+from neuralyzer.service.request import Change, Request
+from neuralyzer.service.requests import Requests
 from neuralyzer.service.states import WORKED_ON, State
 from neuralyzer.service.watch import Watch
-from neuralyzer.workspace import locks
+from neuralyzer.workspace import digests, locks
 
 PREPARE, UNLEARN, RELEASE = "prepare", "unlearn", "release"  # the phases
 STAGES = {PREPARE: ("location", "audited"), UNLEARN: ("unlearned",), RELEASE: ()}  # before a phase's last one
@@ -115,28 +118,42 @@ class Run:
                 ]
                 cases = close(ended, oracle, lambda: self.project.references(oracle), place)
                 version = self.project.succeed(oracle, list(zip(erasures, cases, strict=True)))
-            self._move(present, State.DONE, "released", {"version": version.number})
+            weights = digests.of_file(self.project.weights_of(version))
+            self._publish(version, weights)
+            self._move(present, State.DONE, "released", {"version": version.number, "weights": weights})
 
-    def fail(self, error: Exception) -> None:
+    def _publish(self, version: Version, digest: str) -> None:
+        """Register a version with MLflow, where the project names one."""
+        table = self.project.tables.get("mlflow")
+        if table is not None:
+            tags = {"neuralyzer.version": str(version.number), "neuralyzer.parent": str(version.parent)}
+            path = self.project.weights_of(version)
+            folder = path.parents[2] / "model"  # of an adapter or a language model, which others read
+            Registry.of(table).publish(folder if folder.is_dir() else path, digest, tags)
+
+    def fail(self, error: Exception, phase: str) -> None:
         """Put requests back after an error: they are tried again later, or wait for a person.
 
         Args:
             error: that ended a phase.
+            phase: which; a release is tried again alone, since the weights are judged.
         """
-        message = f"{type(error).__name__}: {first_line(error)}"
-        changes = []
-        for request in self._in(*WORKED_ON):
+        lasting = isinstance(error, NeuralyzerError) and not isinstance(error, StorageError)
+        for request in self._in(*WORKED_ON, *([State.JUDGED] if phase == RELEASE else [])):
             tries = request.tries + 1
-            facts = {"error": type(error).__name__, "tries": tries}
             wait = dt.datetime.now(dt.UTC) + FIRST_WAIT * 2 ** (tries - 1)
-            again = tries < TRIES and not isinstance(error, NeuralyzerError)
-            to = State.RECEIVED if again else State.NEEDS_PERSON
+            again = tries < TRIES and not lasting
+            facts = {"error": type(error).__name__, "tries": tries}
             columns = {
-                "batch": None, "approved": None, "case": None, "tries": tries, "message": message,
+                "tries": tries, "message": f"{type(error).__name__}: {first_line(error)}",
                 "not_before": wait.isoformat() if again else None,
             }  # fmt: skip
-            changes.append(Change(request.id, to, "failed", facts, columns))
-        self.requests.change(changes)
+            if again and request.state is State.JUDGED:
+                self.requests.note(request.id, "failed", facts, **columns)
+            else:
+                to = State.RECEIVED if again else State.NEEDS_PERSON
+                columns |= dict.fromkeys(("batch", "approved", "case"))
+                self.requests.change([Change(request.id, to, "failed", facts, columns)])
 
     @contextmanager
     def _working(self) -> Iterator[TrainedModel]:

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 from neuralyzer.errors import UsageError
 from neuralyzer.service import deadlines
-from neuralyzer.service.requests import Change, Request, Requests
+from neuralyzer.service.request import Change, Request
+from neuralyzer.service.requests import Requests
 from neuralyzer.service.run import PREPARE, RELEASE, UNLEARN
 from neuralyzer.service.settings import Approve, Settings
 from neuralyzer.service.states import CLOSED, State
 from neuralyzer.workspace import digests
 
-Phase = tuple[str, str]  # batch, and one of the phases of a run
+Phase = tuple[str, str, int]  # batch, one of the phases of a run, and how often its requests were tried before
 
 
 def schedule(requests: Requests, settings: Settings, now: dt.datetime, seconds: float) -> list[Phase]:
@@ -32,22 +33,36 @@ def schedule(requests: Requests, settings: Settings, now: dt.datetime, seconds: 
     present = requests.find(set(State) - set(CLOSED) - {State.NEEDS_PERSON}, settings.model)
     by_state = {state: [request for request in present if request.state is state] for state in State}
     for state, phase in ((State.PREPARING, PREPARE), (State.UNLEARNING, UNLEARN)):
-        for request in by_state[state]:
-            return [(str(request.batch), phase)]
+        if by_state[state]:
+            first = by_state[state][0].batch
+            return [_phase([request for request in by_state[state] if request.batch == first], phase)]
     for batch in _ready(by_state[State.JUDGED], settings, Approve.BEFORE_RELEASE, RELEASE):
-        return [(batch[0].batch or "", RELEASE)]
+        return [] if any(_later(request, now) for request in batch) else [_phase(batch, RELEASE)]
     if by_state[State.JUDGED]:
         return []
     for batch in _ready(by_state[State.PLANNED], settings, Approve.BEFORE_UNLEARN, UNLEARN):
         if _begun(requests, batch, State.UNLEARNING, "unlearning", str(batch[0].batch)):
-            return [(str(batch[0].batch), UNLEARN)]
-    free = [r for r in by_state[State.RECEIVED] if r.not_before is None or r.not_before <= now]
+            return [_phase(batch, UNLEARN)]
+    free = [request for request in by_state[State.RECEIVED] if not _later(request, now)]
     chosen = deadlines.next_batch([request.waiting for request in free], now, settings.batch_days, seconds)
     if not chosen:
         return []
     batch = [request for request in free if request.id in chosen]
     name = f"batch-{digests.of_json([[request.id, request.tries] for request in batch])[:16]}"
-    return [(name, PREPARE)] if _begun(requests, batch, State.PREPARING, "preparing", name) else []
+    begun = _begun(requests, batch, State.PREPARING, "preparing", name)
+    return [(name, PREPARE, _tries(batch))] if begun else []
+
+
+def _phase(batch: Sequence[Request], phase: str) -> Phase:
+    return str(batch[0].batch), phase, _tries(batch)
+
+
+def _tries(batch: Sequence[Request]) -> int:
+    return sum(request.tries for request in batch)
+
+
+def _later(request: Request, now: dt.datetime) -> bool:
+    return request.not_before is not None and request.not_before > now
 
 
 def _ready(waiting: Sequence[Request], settings: Settings, when: Approve, phase: str) -> list[list[Request]]:

@@ -9,11 +9,12 @@ from neuralyzer.project.project import Project
 from neuralyzer.service.api.app import create_app
 from neuralyzer.service.opening import require_recipe
 from neuralyzer.service.settings import Settings
+from neuralyzer.service.supervisor import Supervisor
 
 GRACE = 5  # seconds that open streams have when the server stops
 
 
-def start(settings: Settings, project: Project, host: str, port: int) -> None:
+def start(settings: Settings, project: Project, host: str, port: int, workers: int = 0) -> None:
     """Serve until the process is told to stop.
 
     Args:
@@ -21,6 +22,7 @@ def start(settings: Settings, project: Project, host: str, port: int) -> None:
         project: whose model forgets.
         host: address to listen at.
         port: to listen at.
+        workers: processes on this machine that answer requests, started and ended with the server.
 
     Raises:
         UsageError: if the settings cannot be used.
@@ -29,11 +31,15 @@ def start(settings: Settings, project: Project, host: str, port: int) -> None:
     require_recipe(settings, project)
     _log_to_stderr()
     app = create_app(settings, project)
+    supervisor = Supervisor(project.path.absolute(), workers)
     # uvicorn's own access log would have paths and queries as clients wrote them; the guard logs routes.
-    uvicorn.run(
-        app, host=host, port=port, access_log=False, server_header=False, log_level="warning",
-        timeout_graceful_shutdown=GRACE, h11_max_incomplete_event_size=32 << 10,
-    )  # fmt: skip
+    try:
+        uvicorn.run(
+            app, host=host, port=port, access_log=False, server_header=False, log_level="warning",
+            timeout_graceful_shutdown=GRACE, h11_max_incomplete_event_size=32 << 10,
+        )  # fmt: skip
+    finally:
+        supervisor.stop()
 
 
 def _log_to_stderr() -> None:

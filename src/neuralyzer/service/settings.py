@@ -11,6 +11,7 @@ from neuralyzer.project.project import Project
 
 LARGEST = 1 << 20  # bytes of a request's body; a request names subjects and rows, it brings no data
 RATE = 1200  # requests a minute of one token
+UPLOAD = 256 << 20  # bytes of a file that is uploaded to a page, such as weights
 DATABASE = "service.sqlite"
 
 
@@ -40,6 +41,7 @@ class Settings:
         recipe_roots: folders from which a recipe may be imported; the project's own by default.
         rate: requests a minute of one token in one process; an address without a valid token has a tenth.
         largest_body: bytes of a request's body.
+        largest_upload: bytes of what is uploaded to a page.
     """
 
     root: Path
@@ -55,6 +57,7 @@ class Settings:
     recipe_roots: tuple[Path, ...] = ()
     rate: int = RATE
     largest_body: int = LARGEST
+    largest_upload: int = UPLOAD
 
     def __post_init__(self) -> None:
         try:
@@ -65,7 +68,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise UsageError(f"policy.{name} is {value}; it must not be below 0")
-        for name in ("rate", "largest_body"):
+        for name in ("rate", "largest_body", "largest_upload"):
             if getattr(self, name) < 1:
                 raise UsageError(f"service.{name} is {getattr(self, name)}; it must be above 0")
 

@@ -12,7 +12,9 @@ requests = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False, index=True),
-    sa.Column("erasure", sa.JSON),  # the request itself; null once it is closed, since it names people
+    sa.Column(
+        "erasure", sa.JSON(none_as_null=True)
+    ),  # the request itself; null once it is closed, since it names people
     sa.Column("received", sa.Text, nullable=False),  # moments and days in ISO 8601
     sa.Column("due", sa.Text, nullable=False, index=True),
     sa.Column("extended", sa.Text),  # why it was extended
@@ -28,7 +30,8 @@ requests = sa.Table(
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("not_before", sa.Text),  # back-off after an error
     sa.Column("client", sa.Text, nullable=False),  # token that made it
-    sa.Column("external", sa.JSON),  # what a consent platform must be told again, without names
+    sa.Column("external", sa.JSON(none_as_null=True)),  # what a consent platform must be told again, without names
+    sa.Column("told", sa.Text),  # state that the platform was last told of
 )
 
 events = sa.Table(
@@ -47,7 +50,7 @@ replies = sa.Table(
     metadata,
     sa.Column("token", sa.Text, primary_key=True),
     sa.Column("key", sa.Text, primary_key=True),  # Idempotency-Key of the client
-    sa.Column("body", sa.Text, nullable=False),  # digest of what was asked
+    sa.Column("body", sa.Text, nullable=False),  # keyed digest of what was asked
     sa.Column("request", sa.Text, nullable=False),
     sa.Column("moment", sa.Text, nullable=False),
 )

@@ -1,25 +1,30 @@
 """``Worker``: a process that keeps the schedule and works on runs. Any number of them share a database and a workspace."""
 
 import datetime as dt
+import logging
 import sqlite3
 import threading
 from pathlib import Path
 
+from neuralyzer.errors import StorageError
 from neuralyzer.project.project import Project
 from neuralyzer.service import workflow
+from neuralyzer.service.chores import Chores, Repeated
 from neuralyzer.service.leases import PERIOD, Leases
-from neuralyzer.service.requests import Requests
-from neuralyzer.service.run import UNLEARN, Run
+from neuralyzer.service.opening import opened, require_recipe
+from neuralyzer.service.run import Run
 from neuralyzer.service.schedule import Phase, schedule
 from neuralyzer.service.settings import Settings
-from neuralyzer.service.states import WORKED_ON
 from neuralyzer.service.workers import SILENCE, Workers, new_id
-from neuralyzer.workspace.atomic import make_folder
 
 TICK = 0.5  # seconds between two looks at the schedule
 SCHEDULE = "schedule"  # lease of the worker that keeps it
 QUEUE = "queue.sqlite"  # DBOS's tables, where the service's are in SQLite
+AWAY = 3.0  # seconds to wait for a database that is away
+CALLBACKS = 2.0  # seconds between two looks at what consent platforms must be told
 UNKNOWN = 3600.0  # seconds of a run, while none was timed
+
+log = logging.getLogger("neuralyzer.service")
 
 
 class Worker:
@@ -32,11 +37,13 @@ class Worker:
 
     def __init__(self, path: Path, period: float = PERIOD) -> None:
         self.path, self.id = path, new_id()
-        self.settings = Settings.of(Project.read(path))
-        make_folder(self.settings.workspace)
-        self.requests = Requests(self.settings.database)
+        project = Project.read(path)
+        self.settings = Settings.of(project)
+        require_recipe(self.settings, project)
+        self.requests = opened(self.settings)
         self.leases = Leases(self.requests.database, self.id, period)
         self.workers = Workers(self.requests.database, min(period, SILENCE))
+        self.chores = Chores(path, self.settings, self.requests)
         self._run: tuple[str, Run] | None = None
         self._stopped = threading.Event()
 
@@ -44,13 +51,24 @@ class Worker:
         """Work until ``stop`` is called."""
         self.workers.beat(self.id)
         workflow.launch(self._queue(), self.id, self.open)
+        callbacks = Repeated("callbacks", self._notify, CALLBACKS)  # beside the rest, since hosts may take their time
         try:
             while not self._stopped.wait(TICK):
-                self.tick(dt.datetime.now(dt.UTC))
+                self._look()
+                callbacks.check()
         finally:
+            callbacks.stop()
             workflow.leave()
             self.leases.give_back(SCHEDULE)
             self.workers.forget(self.id)
+
+    def _look(self) -> None:
+        """Keep the schedule; where the database is away, wait for it."""
+        try:
+            self.tick(dt.datetime.now(dt.UTC))
+        except StorageError as error:
+            log.warning("%s; tried again in %.0f s", error, AWAY)
+            self._stopped.wait(AWAY)
 
     def stop(self) -> None:
         """End after the present look at the schedule; a run that goes on is taken up by another worker."""
@@ -65,6 +83,8 @@ class Worker:
             if worker != self.id and self.workers.is_dead(str(worker)):
                 self.leases.end_those_of(str(worker))
                 workflow.resume(name)
+        self.chores.record()
+        self.chores.delete(now)
         for phase in schedule(self.requests, self.settings, now, self._seconds()):
             self._enqueue(phase)
 
@@ -78,10 +98,13 @@ class Worker:
     def _enqueue(self, phase: Phase) -> None:
         """Put a phase on the queue; where its workflow ended without a result, its requests are put back."""
         state = workflow.enqueue(*phase)
-        batch, name = phase
-        left = self.requests.find(WORKED_ON if name == UNLEARN else None, batch=batch)
-        if state in workflow.ENDED and left:
-            self.open(batch).fail(RuntimeError(f"the workflow {batch}-{name} ended as {state}"))
+        if state in workflow.ENDED:
+            batch, name, _ = phase
+            self.open(batch).fail(RuntimeError(f"the workflow of {batch} ended as {state}"), name)
+
+    def _notify(self) -> None:
+        if self.leases.take(SCHEDULE):
+            self.chores.notify()
 
     def _seconds(self) -> float:
         """Return how long a run is predicted to take: as long as a training, or an hour where none was timed."""

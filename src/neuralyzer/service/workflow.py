@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbos import DBOS, DBOSPortableJSONSerializer, SetWorkflowID
 
-from neuralyzer.errors import NeuralyzerError
+from neuralyzer.errors import NeuralyzerError, StorageError
 from neuralyzer.service.run import PREPARE, RELEASE, STAGES, UNLEARN, Run
 
 if TYPE_CHECKING:
@@ -20,22 +20,34 @@ VERSION = (
     "1"  # of the workflows' layout; by default DBOS takes a digest of the code, and a new release strands old runs
 )
 ENDED = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+ATTEMPTS = 8  # of a stage, about four minutes
 POLL = 0.2  # seconds between two looks at the queue
 
 _opener: "list[Callable[[str], Run]]" = []  # opens a run by its batch; DBOS calls plain functions
 
 
-@DBOS.step()
+@DBOS.step(retries_allowed=True, max_attempts=ATTEMPTS, interval_seconds=1.0, backoff_rate=2.0)
 def reached(batch: str, phase: str, stage: str) -> dict[str, Any]:
-    """Run a phase up to a stage, or to its end; an error is written down of its requests, and ends the phase."""
+    """Run a phase up to a stage, or to its end; an error is written down of its requests, and ends the phase.
+
+    Where the database or the disk fails, nothing could be written down: the stage is tried again for some minutes.
+
+    Returns:
+        The stage, and the kind of error that ended the phase.
+
+    Raises:
+        StorageError: if the database or the disk fails.
+    """
     run = _opener[0](batch)
     try:
         if stage != "end":
             run.reach(phase, stage)
         else:
             {PREPARE: run.prepare, UNLEARN: run.unlearn, RELEASE: run.release}[phase]()
+    except StorageError:
+        raise
     except (NeuralyzerError, ArithmeticError, OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
-        run.fail(error)
+        run.fail(error, phase)
         return {"stage": stage, "failed": type(error).__name__}
     return {"stage": stage, "failed": None}
 
@@ -68,9 +80,15 @@ def launch(database: str, worker: str, opener: "Callable[[str], Run]") -> None:
     DBOS.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=POLL)
 
 
-def enqueue(batch: str, phase: str) -> str:
-    """Put a phase on the queue unless it is there; return its state in DBOS's words."""
-    with SetWorkflowID(f"{batch}-{phase}"):
+def enqueue(batch: str, phase: str, tries: int) -> str:
+    """Put a phase on the queue unless it is there.
+
+    The id of a workflow is never used for another try, since DBOS would return the first one's result.
+
+    Returns:
+        Its state in DBOS's words.
+    """
+    with SetWorkflowID(f"{batch}-{phase}-{tries}"):
         handle = DBOS.enqueue_workflow(QUEUE, phase_of, batch, phase)
     return handle.get_status().status
 

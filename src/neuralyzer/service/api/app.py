@@ -9,13 +9,13 @@ from fastapi import FastAPI
 
 from neuralyzer import __version__
 from neuralyzer.project.project import Project
-from neuralyzer.service.api import cases, events, fides, health, models, opendsr, problems, requests, subjects
+from neuralyzer.service.api import cases, events, fides, health, ledger, models, opendsr, problems, requests, subjects
 from neuralyzer.service.api.security import Guard
 from neuralyzer.service.context import Service
 from neuralyzer.service.pages import case, home, jobs, people, records, sign_in
 from neuralyzer.service.settings import Settings
 
-ROUTERS = (requests, cases, events, models, subjects, opendsr, fides, health)
+ROUTERS = (requests, cases, events, models, subjects, ledger, opendsr, fides, health)
 PAGES = (sign_in, home, case, records, people)
 log = logging.getLogger("neuralyzer.service")
 

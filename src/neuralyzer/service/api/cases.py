@@ -16,7 +16,7 @@ from neuralyzer.service.api.forms import ID, Approval, Reason, RequestView
 from neuralyzer.service.api.problems import Problem
 from neuralyzer.service.api.security import Approver, Reader, Requester
 from neuralyzer.service.context import Here, Service
-from neuralyzer.service.requests import Request
+from neuralyzer.service.request import Request
 from neuralyzer.service.tokens import Scope
 
 routes = APIRouter(prefix="/v1/cases/{id}", tags=["cases"], responses=problems.ANSWERS)

@@ -1,6 +1,8 @@
 """``/v1/cases/{id}/events``: a request's events as they come, as server-sent events that can be resumed."""
 
 import asyncio
+import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -19,7 +21,7 @@ from neuralyzer.service.context import Here, Service
 from neuralyzer.service.states import CLOSED
 from neuralyzer.service.tokens import Token
 
-QUIET = 15.0  # seconds after which a stream without news says that it is alive, and asks whether its token still is
+QUIET = 15.0  # seconds after which a stream says that it is alive, and asks whether its token still is valid
 STREAMS = 1000  # open at once in one process
 
 routes = APIRouter(prefix="/v1/cases/{id}", tags=["cases"], responses=problems.ANSWERS)
@@ -55,19 +57,22 @@ async def told(here: Service, id: str, token: Token, after: int = 0) -> AsyncIte
         Events as bytes, and comments while nothing happens.
     """
     async with here.feed.listening(id) as news:
+        checked = time.monotonic()
         while True:
             news.clear()
             state = (await run_in_threadpool(here.requests.get, id)).state  # before its events, so that none is missed
-            for event in await run_in_threadpool(here.requests.events, id, after):
-                after = event.number
-                data = EventView.of(event, token).model_dump_json()
-                yield format_sse_event(data_str=data, event=event.kind, id=str(after))
+            while found := await run_in_threadpool(here.requests.events, id, after):
+                for event in found:
+                    after = event.number
+                    data = EventView.of(event, token).model_dump_json()
+                    yield format_sse_event(data_str=data, event=event.kind, id=str(after))
             if state in CLOSED:
                 yield format_sse_event(data_str=f'{{"state":"{state}"}}', event="closed")
                 return
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), QUIET)
-            except TimeoutError:
+            if time.monotonic() - checked >= QUIET:
                 if await run_in_threadpool(here.tokens.still, token.id) is None:
                     return
+                checked = time.monotonic()
                 yield KEEPALIVE_COMMENT

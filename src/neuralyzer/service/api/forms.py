@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.service.decisions import REASON
-from neuralyzer.service.requests import Event, Request
+from neuralyzer.service.request import Event, Request
 from neuralyzer.service.states import APPROVED_IN, State
 from neuralyzer.service.tokens import Scope, Token
 
@@ -134,6 +134,6 @@ class EventView(BaseModel):
     @classmethod
     def of(cls, event: Event, token: Token) -> "EventView":
         """Return what a token may see of an event."""
-        hidden = () if token.allows(Scope.REQUEST) else WORDS
+        hidden = () if token.allows(Scope.REQUEST) or event.kind == "attempt" else WORDS  # its reason is a plan's own
         facts = {name: value for name, value in event.facts.items() if name not in hidden}
         return cls(number=event.number, request=event.request, moment=event.moment, kind=event.kind, facts=facts)

@@ -1,7 +1,6 @@
 """Whether the service lives and can work, and its numbers for Prometheus."""
 
 import datetime as dt
-import time
 from collections.abc import Iterator
 
 from fastapi import APIRouter, Response
@@ -10,10 +9,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from neuralyzer.service import figures
 from neuralyzer.service.api import problems
 from neuralyzer.service.api.problems import Problem
 from neuralyzer.service.api.security import Reader
 from neuralyzer.service.context import Here, Service
+from neuralyzer.service.workers import Workers
 
 DAY = 86400
 BUCKETS = (60, 600, 3600, 6 * 3600, DAY, 3 * DAY, 7 * DAY, 14 * DAY, 21 * DAY, 30 * DAY, 60 * DAY, 90 * DAY)  # seconds
@@ -60,18 +61,18 @@ class _Numbers(Collector):
         for state, count in requests.count().items():
             states.add_metric([state], count)
         yield states
-        late = requests.late(now.date())
+        late = figures.late(requests.database, now.date())
         yield GaugeMetricFamily("neuralyzer_requests_late", "Open requests whose due date is over.", value=late)
         answers = HistogramMetricFamily(
             "neuralyzer_answer_seconds", f"From receipt to answer, of the last {LATELY} days."
         )
-        took = requests.answered(now - dt.timedelta(days=LATELY))
+        took = figures.answered(requests.database, now - dt.timedelta(days=LATELY))
         counts = [(str(float(limit)), float(sum(one <= limit for one in took))) for limit in BUCKETS]
         answers.add_metric([], [*counts, ("+Inf", float(len(took)))], sum(took))
         yield answers
         beats = GaugeMetricFamily(
             "neuralyzer_worker_heartbeat_age_seconds", "Since a worker was last heard of.", labels=["worker"]
         )
-        for worker, beat in requests.heartbeats().items():
-            beats.add_metric([worker], max(0.0, time.time() - beat))
+        for worker, age in Workers(requests.database).alive().items():
+            beats.add_metric([worker], age)
         yield beats

@@ -88,6 +88,25 @@ async def body_of(scope: Scope, receive: Receive, largest: int) -> bytes:
     return b"".join(parts)
 
 
+def counted(scope: Scope, receive: Receive, largest: int) -> Receive:
+    """Return a ``receive`` that gives a body in parts, and raises a problem (413) where it is larger than allowed."""
+    too_large = Problem(413, f"a body may have {largest:,} bytes", {"Connection": "close"})
+    said = dict(scope["headers"]).get(b"content-length", b"0")
+    if not said.isdigit() or int(said[:20]) > largest:
+        raise too_large
+    size = 0
+
+    async def give() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > largest:
+            raise too_large
+        return message
+
+    return give
+
+
 def depth(body: bytes) -> int:
     """Return how deeply lists and objects lie in each other in JSON; brackets in strings do not count."""
     now = deepest = 0

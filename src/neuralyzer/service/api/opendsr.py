@@ -18,7 +18,7 @@ from neuralyzer.service.api.forms import Name
 from neuralyzer.service.api.problems import Problem
 from neuralyzer.service.api.security import Reader, Requester
 from neuralyzer.service.context import Here, Service
-from neuralyzer.service.requests import Request as Kept
+from neuralyzer.service.request import Request as Kept
 from neuralyzer.service.requests import id_of
 from neuralyzer.service.signatures import Signer
 from neuralyzer.service.states import State

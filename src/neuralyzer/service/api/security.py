@@ -28,7 +28,7 @@ OPEN = ("/opendsr/discovery", "/opendsr/certificate.pem")
 IN_URL = re.compile(rb"nz_[0-9a-f]{12}_|(?:^|[&?;])(?:access_token|token|api_key)=", re.IGNORECASE)
 ONCE = (b"authorization", b"content-length", b"content-type", b"host", b"idempotency-key", b"last-event-id")
 COOKIE = "neuralyzer"  # of the dashboard's session
-WITHOUT = 10  # an address without a valid token may ask this part of what a token may
+WITHOUT = 10  # where a token is needed, an address without a valid one may ask this part of what a token may
 STRICT = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -81,15 +81,15 @@ class Guard:
             raise Problem(400, "a header came twice")
         guarded = scope["path"].startswith(API)
         token = await self._token(scope)
-        address = (scope.get("client") or ("nowhere", 0))[0]
-        rate = self._service.settings.rate
-        wait = self._rates.wait(f"token {token.id}", rate) if token else self._rates.wait(address, rate / WITHOUT)
+        wait = self._wait(scope, token, guarded)
         if wait:
             raise Problem(429, "too many requests; wait", {"Retry-After": str(math.ceil(wait))})
         if guarded and token is None and scope["path"] not in OPEN:
             raise Problem(401, "a valid token is needed: Authorization: Bearer nz_...", _challenge(scope))
         scope["state"]["token"] = token
-        if not limits.has_body(scope) or not guarded:
+        if not guarded:
+            return limits.counted(scope, receive, self._service.settings.largest_upload)
+        if not limits.has_body(scope):
             return receive
         kind = dict(scope["headers"]).get(b"content-type", b"").partition(b";")[0].strip().lower()
         if kind != b"application/json":
@@ -98,6 +98,15 @@ class Guard:
         if limits.depth(body) > limits.DEPTH:
             raise Problem(400, f"lists and objects may lie {limits.DEPTH} deep in each other")
         return limits.replayed(body, receive)
+
+    def _wait(self, scope: Scope, token: Token | None, guarded: bool) -> float:
+        """Return the seconds that a client must wait: by its token, else by its address."""
+        address, rate = (scope.get("client") or ("nowhere", 0))[0], self._service.settings.rate
+        if token is not None:
+            return self._rates.wait(f"token {token.id}", rate)
+        if guarded:
+            return self._rates.wait(f"stranger {address}", rate / WITHOUT)
+        return self._rates.wait(f"address {address}", rate)
 
     async def _token(self, scope: Scope) -> Token | None:
         given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")

@@ -21,8 +21,8 @@ from neuralyzer.service.api.problems import Problem
 from neuralyzer.service.context import Here, Service
 from neuralyzer.service.pages import shell, way
 from neuralyzer.service.pages.fields import Fields, Form
-from neuralyzer.service.requests import Event
-from neuralyzer.service.requests import Request as Asked
+from neuralyzer.service.request import Event
+from neuralyzer.service.request import Request as Asked
 from neuralyzer.service.settings import Approve
 from neuralyzer.service.states import APPROVED_IN, CLOSED, WORKED_ON, State
 from neuralyzer.service.tokens import Scope

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from neuralyzer.data.request import Guarantee
 from neuralyzer.methods import catalogue
+from neuralyzer.service import figures
 from neuralyzer.service.api import requests as api
 from neuralyzer.service.api.forms import NewRequest, RequestView
 from neuralyzer.service.context import Here
@@ -38,7 +39,7 @@ def home(
     rows = [(RequestView.of(one, visitor.token), way.tone(one), way.awaits(one, approve)) for one in found[:SHOWN]]
     return shell.show(
         here, "home", visitor, rows=rows, counts=counts, state=state, closed=closed, start=start, at="home",
-        following=start + SHOWN if len(found) > SHOWN else None, far=way.FAR, late=here.requests.late(way.today()),
+        following=start + SHOWN if len(found) > SHOWN else None, far=way.FAR, late=figures.late(here.requests.database, way.today()),
         open=sum(count for one, count in counts.items() if one not in CLOSED),
     )  # fmt: skip
 

@@ -1,6 +1,5 @@
 """Models with their versions, the ledger with its check, and the settings."""
 
-import time
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -18,7 +17,7 @@ from neuralyzer.service.context import Here
 from neuralyzer.service.pages import jobs, shell
 from neuralyzer.service.pages.fields import Form
 from neuralyzer.service.tokens import Scope
-from neuralyzer.service.workers import SILENCE
+from neuralyzer.service.workers import SILENCE, Workers
 
 routes = APIRouter(route_class=shell.PageRoute, include_in_schema=False)
 ENTRIES = 20  # of the ledger that a page shows
@@ -77,7 +76,7 @@ def settings(here: Here, visitor: shell.Reading) -> Response:
         "Identities of OpenDSR": ", ".join(own.identities), "Callbacks go to": ", ".join(own.callback_hosts) or "nowhere",
         "Requests a minute of a token": f"{own.rate:,}", "Bytes of a body": f"{own.largest_body:,}",
     }  # fmt: skip
-    workers = {worker: time.time() - beat for worker, beat in here.requests.heartbeats().items()}
+    workers = Workers(here.requests.database).alive()
     tokens = here.tokens.list() if visitor.may(Scope.ADMIN) else None
     return shell.show(
         here, "settings", visitor, at="settings", shown=shown, workers=workers, silence=SILENCE, tokens=tokens

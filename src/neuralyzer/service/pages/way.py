@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neuralyzer.service.requests import Event, Request
+from neuralyzer.service.request import Event, Request
 from neuralyzer.service.settings import Approve
 from neuralyzer.service.states import WORKED_ON, State
 
