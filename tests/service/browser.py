@@ -63,6 +63,6 @@ class Visit:
             self.page.evaluate("document.activeElement.blur()")
             taken = Image.open(io.BytesIO(self.page.screenshot(**more))).convert("RGB")
             taken = taken.point(
-                lambda value: min(255, (value + 2) // 4 * 4)
+                lambda value: min(255, (value + 1) // 3 * 3)
             )  # two thirds of the bytes, and no band is seen
             taken.save(PICTURES / f"service-{name}.png", optimize=True)

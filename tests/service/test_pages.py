@@ -2,8 +2,10 @@
 
 import datetime as dt
 import html
+import logging
 import re
 import stat
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -393,6 +395,30 @@ def test_the_session_lasts_an_hour_from_its_last_use_and_never_longer_than_twelv
         session = sessions.read(more, now=now)
         assert session is not None
     assert session.until == 1000 + 12 * 3600 and sessions.read(text, now=now) is None
+
+
+def test_a_page_that_is_left_open_keeps_no_session_alive(world, monkeypatch):
+    client = sign_in(world)
+    now = time.time()
+    monkeypatch.setattr("neuralyzer.service.sessions.time.time", lambda: now + 1800)
+    assert "set-cookie" not in client.get("/", headers={"X-Update": "1"}).headers
+    assert "HttpOnly" in client.get("/").headers["set-cookie"]
+    monkeypatch.setattr("neuralyzer.service.sessions.time.time", lambda: now + 4000)
+    assert client.get("/").status_code == 200  # an hour after its last use, not after its begin
+
+
+def test_the_log_has_no_name_and_no_secret(world, caplog):
+    caplog.set_level(logging.DEBUG)
+    client = sign_in(world)
+    send(client, "/new", subjects="Ada Lindqvist\r\nroot logged in")
+    send(client, "/subject", subject="Ada Lindqvist")
+    send(client, "/sign-in", secret=world.secrets["read"][:-2] + "00")
+    client.get("/cases/Ada%20Lindqvist%0d%0aroot")
+    own = [record.getMessage() for record in caplog.records if record.name.startswith("neuralyzer")]
+    assert any("POST /subject 200" in line for line in own)
+    for line in own:
+        assert "Ada" not in line and "root" not in line and "\n" not in line
+        assert not any(secret.split("_")[2][:20] in line for secret in world.secrets.values())
 
 
 def test_a_case_that_is_not_there(world):

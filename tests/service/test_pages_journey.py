@@ -36,14 +36,14 @@ def test_from_request_to_certificate(service, chromium):
         page.wait_for_load_state()
         page.evaluate("window.same = true")
         someone.until("document.querySelectorAll('polyline').length > 1", True, seconds=600)
-        someone.picture("unlearning", clip={"x": 0, "y": 0, "width": 1280, "height": 1120}, full_page=True)
+        someone.picture("unlearning", clip={"x": 0, "y": 0, "width": 1280, "height": 1000}, full_page=True)
         someone.until(seen, "done", seconds=600)
         request = service.requests.get(id_)
         assert request.state is State.DONE and request.verdict == "forgotten" and page.evaluate("window.same")
         assert page.locator("#display").get_attribute("data-tone") == "green"
         assert page.locator(".rail li:not(.done)").count() == 0
         page.wait_for_timeout(1500)  # the flash is over
-        someone.picture("forgotten", clip={"x": 0, "y": 0, "width": 1280, "height": 1130}, full_page=True)
+        someone.picture("forgotten", clip={"x": 0, "y": 0, "width": 1280, "height": 1000}, full_page=True)
         with page.expect_download() as download:
             page.get_by_role("link", name="Certificate").click()
         kept = service.case(request) / "certificate.json"

@@ -8,6 +8,7 @@ import time
 
 import pyarrow.csv
 import pytest
+from fastapi.testclient import TestClient
 
 from neuralyzer.ledger.events import Event, Facts
 from neuralyzer.project import retention
@@ -19,7 +20,7 @@ from neuralyzer.service.pages.jobs import Jobs
 from neuralyzer.service.settings import Settings
 from neuralyzer.service.workers import Workers
 from tests.cli.test_claims import brought, claims  # noqa: F401  a fixture
-from tests.service.dashboard import Story, guard_in, send, sign_in
+from tests.service.dashboard import ORIGIN, Story, guard_in, send, sign_in
 from tests.service.http import World, new, world_of
 from tests.service.test_pages import Shown
 
@@ -81,6 +82,24 @@ def test_a_changed_entry_is_named_on_the_page(world):
     send(client, "/ledger")
     seen = words(until(lambda: client.get("/ledger"), lambda answer: "It took" in answer.text))
     assert "1 fault in 2 entries" in seen and "entry 0" in seen
+
+
+def test_a_ledger_that_cannot_be_read_is_shown_all_the_same(world):
+    recorded(world)
+    place = world.service.settings.workspace
+    note = world.service.project.ledger.checkpoint()
+    note.chmod(0o600)
+    note.write_text(note.read_text().replace("2", "3"))
+    with sqlite3.connect(place / "ledger.sqlite") as database:
+        database.execute("UPDATE ledger_entries SET body = CAST('[1' AS BLOB) WHERE position = 0")
+        database.execute("UPDATE ledger_entries SET body = CAST('[]' AS BLOB) WHERE position = 1")
+    database.close()
+    client = sign_in(world, "read")
+    seen = words(client.get("/ledger"))
+    assert seen.count("cannot be read") == 2 and "was changed: it is not signed" in seen
+    send(client, "/ledger")
+    seen = words(until(lambda: client.get("/ledger"), lambda answer: "It took" in answer.text))
+    assert "Nothing was changed" not in seen
 
 
 def test_a_person_is_found_with_requests_and_entries(world):
@@ -146,6 +165,14 @@ def test_a_file_that_is_too_large_is_refused(world):
     assert answer.status_code == 413 and "Not done" in answer.text
     client = sign_in(world, "request")
     assert send(client, "/claim").status_code == 422
+
+
+def test_nobody_uploads_without_signing_in(world):
+    client = TestClient(world.app, headers=ORIGIN)
+    guard = guard_in(client.get("/sign-in").text)
+    file = {"rows": ("rows.csv", io.BytesIO(b"a,b"))}
+    for path in ("/sign-in", "/claim"):
+        assert client.post(path, data={"guard": guard}, files=file, follow_redirects=False).status_code in (303, 415)
 
 
 def test_one_claim_at_a_time():

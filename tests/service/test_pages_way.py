@@ -48,6 +48,33 @@ def test_approval_stands_where_it_is_needed(world):
     assert marks(told(world, story)[1]) == "x x x x x x x ?"
 
 
+def test_what_was_approved_stays_so_when_a_person_is_needed(world):
+    story = Story(world).prepare().audit().plan().unlearn(3).judge("inconclusive", State.NEEDS_PERSON)
+    assert marks(told(world, story, Approve.BEFORE_UNLEARN)[1]) == "x x x x x x x x ?"
+    story = Story(world, "Noor Haddad").prepare().audit().plan()
+    story.requests.note(story.id, "approved", {"what": "unlearn"}, approved="unlearn")
+    assert marks(told(world, story, Approve.BEFORE_UNLEARN)[1]) == "x x x x x ? . . ."
+
+
+def test_a_stage_that_is_told_again_was_reached_the_first_time(world):
+    story = Story(world).prepare()
+    first = told(world, story)[1][1].moment
+    story.requests.show([story.id], "located", {"rows": 72, "datasets": 2})
+    assert told(world, story)[1][1].moment == first is not None
+
+
+def test_the_step_is_shown_until_something_comes_after_it(world):
+    story = Story(world).prepare().audit().plan().unlearn(5)
+    database = world.service.requests.database
+
+    def step():
+        return way.step(history.happened(database, story.id), history.moved(database, story.id, 0))
+
+    assert step() == ("influence: pass 2", 5, 5)
+    story.judge()
+    assert step() is None
+
+
 def test_work_that_begins_anew_empties_the_rail(world):
     story = Story(world).prepare().audit().plan().unlearn(3).judge("not forgotten", State.NEEDS_PERSON)
     assert marks(told(world, story)[1]) == "x x x x x x x ?"
@@ -84,6 +111,10 @@ def test_an_earlier_verdict_does_not_glow(world):
     assert way.tone(requests.get(story.id)) == "red"
     requests.move([story.id], State.CANCELLED, "cancelled", case=story.case)
     assert way.tone(requests.get(story.id)) == "off"
+
+
+def test_every_state_is_told():
+    assert set(way.TOLD) == set(way.FAR) == set(State)
 
 
 def test_an_unknown_verdict_is_never_green(world):
@@ -137,7 +168,7 @@ def test_the_losses_are_drawn_on_one_scale():
 def test_losses_without_a_holdout_of_one_moment_and_of_none():
     assert [line.name for line in lines((1.0, 0.5))] == ["forget", "retained"]
     assert points(lines((1.0, 0.5))[0]) == [(0, 6), (600, 6)]
-    assert lines() == [] and way.losses([]) == [] and way.step([]) is None
+    assert lines() == [] and way.losses([]) == [] and way.step([], []) is None
     assert points(lines((0.0, 0.0, 0.0))[0]) == [(0, 176), (600, 176)]
 
 

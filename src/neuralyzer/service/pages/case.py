@@ -48,7 +48,7 @@ def show(id: Id, here: Here, visitor: shell.Reading) -> Response:
     return shell.show(
         here, "case", visitor, at="home", request=RequestView.of(request, visitor.token), tone=way.tone(request),
         told=way.TOLD[request.state], stops=way.stops(request, events, here.settings.approve), views=views,
-        step=way.step(moves) if request.state in WORKED_ON else None, losses=way.losses(moves), families=families,
+        step=way.step(events, moves) if request.state in WORKED_ON else None, losses=way.losses(moves), families=families,
         chart=_chart(json.dumps(families)) if families else None, options=_options(now),
         measured=any(event.kind == "attempt" and event.facts.get("families") for event in now),
         planned=_planned(now),

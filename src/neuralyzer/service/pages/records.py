@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.engine import make_url
 
+from neuralyzer.errors import LedgerError
 from neuralyzer.ledger import kept_checkpoints
 from neuralyzer.ledger.log import Ledger, Recorded
 from neuralyzer.ledger.proof import countersignatures
@@ -41,9 +42,7 @@ def ledger(request: Request, here: Here, visitor: shell.Reading) -> Response:
     """Show the ledger's size, its last checkpoint, its newest entries, and the last check."""
     log = here.project.ledger
     size = len(log)
-    entries = [
-        Recorded.of(position, Entry.parse(content)) for position, content in log.store.entries(max(0, size - ENTRIES))
-    ]
+    entries = [_entry(position, content) for position, content in log.store.entries(max(0, size - ENTRIES))]
     last = jobs.of(request, "check").last
     return shell.show(
         here, "ledger", visitor, at="ledger", size=size, entries=entries[::-1], checkpoint=_checkpoint(log), check=last,
@@ -95,15 +94,25 @@ def _version(version: Version, lineage: Lineage) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _entry(position: int, content: bytes) -> Recorded:
+    """Return an entry; one that was changed so that it tells nothing is shown as that, since the check names it."""
+    try:
+        return Recorded.of(position, Entry.parse(content))
+    except (LedgerError, ValueError):
+        return Recorded(position, "", "cannot be read", "", {})
+
+
 def _checkpoint(log: Ledger) -> dict[str, Any] | None:
-    """Return the newest checkpoint that is kept, and how many have countersigned it."""
+    """Return the newest checkpoint that is kept, how many have countersigned it, and what is wrong with it."""
     kept = kept_checkpoints.kept(log.workspace)
     if not kept:
         return None
     own, *others = log.public_keys()
-    path = kept[-1]
-    known = kept_checkpoints.read(path, [own])
+    try:
+        known = kept_checkpoints.read(kept[-1], [own])
+        countersigned = len(countersignatures(kept[-1].read_text(), own, others))
+    except LedgerError:
+        return {"wrong": f"{kept[-1].name} was changed: it is not signed by the ledger's key"}
     return {
-        "size": known.size, "root": known.root.hex(), "signed": path.stat().st_mtime,
-        "countersigned": len(countersignatures(path.read_text(), own, others)), "may": len(others),
+        "wrong": "", "size": known.size, "root": known.root.hex(), "countersigned": countersigned, "may": len(others),
     }  # fmt: skip

@@ -166,7 +166,8 @@ def _problem(request: Request, problem: Problem) -> Response:
 def _renew(request: Request, response: Response) -> None:
     here: Service = request.app.state.service
     session = getattr(request.state, "session", None)
-    if session is not None and request.state.token is not None and "set-cookie" not in response.headers:
+    used = "x-update" not in request.headers  # a page that is left open brings itself up to date, which is no use of it
+    if used and session is not None and request.state.token is not None and "set-cookie" not in response.headers:
         text = here.sessions.renewed(session)
         if text is not None:
             set_cookie(request, response, text)

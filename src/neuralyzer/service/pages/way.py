@@ -114,16 +114,14 @@ def stops(request: Request, events: Sequence[Event], approve: Approve) -> list[S
         The stops in order.
     """
     here = present(request, events)
-    reached = {event.kind: event.moment for event in here}
+    reached = {event.kind: event.moment for event in reversed(here)}  # what is told again was reached the first time
     judged = request.state in (State.JUDGED, State.DONE) or "judged" in reached
     verified = next((event.moment for event in here if event.kind == "attempt" and event.facts.get("verdict")), None)
-    approved = [event.moment for event in here if event.kind == "approved"]
-    beyond = {
-        Approve.BEFORE_UNLEARN: request.state in (State.UNLEARNING, State.JUDGED, State.DONE),
-        Approve.BEFORE_RELEASE: request.state is State.DONE,
-        Approve.NEVER: False,
-    }[approve]
-    approval = ("approved", beyond or request.approved is not None, approved[-1] if approved else None)
+    what = {Approve.BEFORE_UNLEARN: "unlearn", Approve.BEFORE_RELEASE: "release"}.get(approve)
+    approved = [event.moment for event in here if event.kind == "approved" and event.facts.get("what") == what]
+    begun = {Approve.BEFORE_UNLEARN: "unlearning", Approve.BEFORE_RELEASE: "released"}.get(approve) in reached
+    agreed = begun or bool(approved) or (what is not None and request.approved == what)
+    approval = ("approved", agreed, approved[-1] if approved else None)
     way: list[tuple[str, bool, str | None]] = [("received", True, request.received.isoformat())]
     if request.state is State.DONE and "released" not in reached:
         return [Stop(way[0][0], "done", way[0][2]), Stop("answered by an earlier case", "done", events[-1].moment)]
@@ -152,9 +150,9 @@ def _marked(way: Sequence[tuple[str, bool, str | None]], state: State) -> list[S
     ]
 
 
-def step(moves: Sequence[Event]) -> tuple[str, int, int] | None:
-    """Return the step that is worked on, how much of it is done, and of how much."""
-    if not moves:
+def step(events: Sequence[Event], moves: Sequence[Event]) -> tuple[str, int, int] | None:
+    """Return the step that is worked on, how much of it is done, and of how much; None where something came after it."""
+    if not moves or (events and events[-1].number > moves[-1].number):
         return None
     facts = moves[-1].facts
     return str(facts.get("step", "")), int(facts.get("done", 0)), int(facts.get("total", 0))

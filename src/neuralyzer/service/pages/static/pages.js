@@ -31,7 +31,7 @@ async function update() {
   fetching = true;
   last = Date.now();
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const answer = await fetch(location.href, { headers: { "X-Update": "1" } }); // which keeps no session alive
     if (answer.redirected) return location.assign(answer.url); // signed out
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -70,7 +70,7 @@ if (stream) {
   const events = new EventSource(stream);
   const kinds = ["progress", "located", "audit", "plan", "preparing", "planned", "approved", "unlearning", "attempt",
     "answers", "judged", "released", "escalated", "failed", "extended", "refused", "cancelled", "to be cancelled",
-    "taken up again", "to be planned again", "not found", "answered before", "rolled back", "purged"];
+    "taken up again", "to be planned again", "not found", "answered before", "rolled back", "purged", "platform told"];
   for (const kind of kinds) events.addEventListener(kind, soon);
   events.addEventListener("error", () => events.readyState === EventSource.CLOSED && soon());
   events.addEventListener("closed", () => {
