@@ -8,6 +8,7 @@ import time
 import sqlalchemy as sa
 
 from neuralyzer.service.tables import workers
+from neuralyzer.workspace.atomic import is_running
 from neuralyzer.workspace.database import Database
 
 SILENCE = 15.0  # seconds without a heartbeat after which a worker counts as dead
@@ -61,16 +62,6 @@ class Workers:
     def _dead(self, worker: str, age: float) -> bool:
         """Return whether it is silent, or its process on this machine is gone."""
         host, process, _ = worker.rsplit(".", 2)
-        if host == new_id().rsplit(".", 2)[0] and not _runs(int(process)):
+        if host == new_id().rsplit(".", 2)[0] and not is_running(int(process)):
             return True
         return age > self.silence
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

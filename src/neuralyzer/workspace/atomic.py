@@ -76,11 +76,12 @@ def _sweep(path: Path) -> None:
     """Remove the temporary files of writers of ``path`` that were killed, not those of running ones."""
     for left in path.parent.glob(f".{path.name}.*{PART}"):
         writer = left.name.removeprefix(f".{path.name}.").partition(".")[0]
-        if writer.isdigit() and not _is_running(int(writer)):
+        if writer.isdigit() and not is_running(int(writer)):
             left.unlink(missing_ok=True)
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Return whether a process of this machine runs."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
