@@ -81,3 +81,19 @@ def test_what_is_wrong_with_one_request_is_told_of_it_alone(service):
     assert good.state is State.DONE
     decisions.refuse(service.requests, wrong, "somebody", "we hold no data of this person")
     assert service.requests.get(wrong).state is State.REFUSED
+
+
+def test_weights_of_a_version_that_was_replaced_meanwhile_are_not_released(service):
+    """Somebody calls 'forget' while a verdict waits for its release: c0's rows would come back with those weights."""
+    service.folder.edit("[policy]", '[policy]\napprove = "before-release"')
+    request = service.ask("c1", guarantee="exact")
+    service.worker()
+    service.wait(lambda one: one.state is State.JUDGED, [request])
+    assert service.folder("forget", "--subject", "c0", "--method", "retrain", "--json").code == 0
+    decisions.approve(service.requests, request, "somebody")
+    service.wait(lambda one: one.state is State.JUDGED and one.approved is None, [request])
+    assert "to be planned again" in service.kinds(request)
+    decisions.approve(service.requests, request, "somebody")
+    assert service.closed(request)[0].state is State.DONE
+    lineage = Project.read(service.path).lineage
+    assert lineage.current == 2 and len(lineage.version.erased) == 80

@@ -90,9 +90,7 @@ class Run:
                 return
             batch = self._batch(oracle, present)
             if self._outdated(present, batch):
-                why = {"reason": "the model or the batch has changed since it was planned"}
-                again = {"batch": None, "case": None, "approved": None}
-                self._move(present, State.RECEIVED, "to be planned again", why, **again)
+                self._plan_again(present)
                 return
             batch.finish()
             # All change together, since a run that goes on after a kill must find the same requests again.
@@ -112,9 +110,13 @@ class Run:
             version = self.project.lineage.version
             erasures = [_erasure(request) for request in present]
             if not all(self.project.answered(erasure) for erasure in erasures):
+                folders = [Folder(place.cases / str(request.case)) for request in present]
+                if any(folder.read("result")["weights"]["original"] != oracle.digest for folder in folders):
+                    self._plan_again(present)  # else rows that were erased since would come back with these weights
+                    return
                 ended = [
-                    Ended(str(request.case), Folder(place.cases / str(request.case)), erasure.positions(oracle.data))
-                    for request, erasure in zip(present, erasures, strict=True)
+                    Ended(str(request.case), folder, erasure.positions(oracle.data))
+                    for request, folder, erasure in zip(present, folders, erasures, strict=True)
                 ]
                 cases = close(ended, oracle, lambda: self.project.references(oracle), place)
                 version = self.project.succeed(oracle, list(zip(erasures, cases, strict=True)))
@@ -194,6 +196,12 @@ class Run:
                 continue
             left.append(request)
         return left
+
+    def _plan_again(self, present: Sequence[Request]) -> None:
+        """Put requests back whose plan or weights were made from another model than the current one."""
+        why = {"reason": "the model or the batch has changed since it was planned"}
+        again = dict.fromkeys(("batch", "case", "approved", "verdict"))
+        self._move(present, State.RECEIVED, "to be planned again", why, **again)
 
     def _outdated(self, present: Sequence[Request], batch: Batch) -> bool:
         """Return whether what was planned, and perhaps approved, is another case than the one that would now run."""
