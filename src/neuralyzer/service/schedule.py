@@ -1,6 +1,7 @@
 """The schedule: which batch of a model works on which phase next."""
 
 import datetime as dt
+import secrets
 from collections.abc import Sequence
 
 from neuralyzer.errors import UsageError
@@ -10,7 +11,6 @@ from neuralyzer.service.requests import Requests
 from neuralyzer.service.run import PREPARE, RELEASE, UNLEARN
 from neuralyzer.service.settings import Approve, Settings
 from neuralyzer.service.states import CLOSED, State
-from neuralyzer.workspace import digests
 
 Phase = tuple[str, str, int]  # batch, one of the phases of a run, and how often its requests were tried before
 
@@ -48,7 +48,7 @@ def schedule(requests: Requests, settings: Settings, now: dt.datetime, seconds: 
     if not chosen:
         return []
     batch = [request for request in free if request.id in chosen]
-    name = f"batch-{digests.of_json([[request.id, request.tries] for request in batch])[:16]}"
+    name = f"batch-{secrets.token_hex(8)}"  # new each time, since DBOS returns the old result of an id used before
     begun = _begun(requests, batch, State.PREPARING, "preparing", name)
     return [(name, PREPARE, _tries(batch))] if begun else []
 
