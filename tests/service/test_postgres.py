@@ -27,6 +27,23 @@ def ask_for_rows(service, count):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_database_that_is_killed_and_comes_back_loses_nothing(services, postgres):
+    service = services("postgres", url=postgres.new())
+    asked = ask_for_rows(service, 3)
+    service.worker()
+    for state in (State.PREPARING, State.UNLEARNING, State.JUDGED):
+        service.wait(lambda one, wanted=state: one.state in (wanted, State.DONE), asked[:1])
+        postgres.kill()
+        time.sleep(2)
+        postgres.start()
+    found = service.closed(*asked)
+    assert Counter(one.state for one in found) == {State.DONE: 3}, [one.message for one in found]
+    for one in found:
+        assert Counter(service.kinds(one.id))["released"] == 1
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(5400)
 def test_many_cases_finish_once_though_workers_are_killed(services, postgres):
     service = services("postgres", url=postgres.new(), policy="batch_days = 0.0002")

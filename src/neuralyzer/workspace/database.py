@@ -66,7 +66,7 @@ def _engine(url: str, what: str) -> sa.Engine:
         parsed = sa.make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
-        return sa.create_engine(parsed)
+        return sa.create_engine(parsed, pool_pre_ping=True)  # a database that was started again is found again
     except (ArgumentError, NoSuchModuleError) as error:  # a message of the first would show the password of a URL
         raise UsageError(
             f"{what} is no URL such as sqlite:////folder/name.sqlite or postgresql://user@host/name"
