@@ -11,7 +11,10 @@ import pytest
 
 from neuralyzer.ledger.events import Event, Facts, Reason
 from neuralyzer.ledger.log import Ledger
+from neuralyzer.workspace import digests
 from neuralyzer.workspace.paths import Workspace
+
+OF_A_CASE = ["received", "located", "audited", "planned", "unlearned", "verified", "certified"]
 
 
 @pytest.fixture
@@ -40,9 +43,12 @@ def certificate(project):
 
 def test_forget_enters_its_verdict_and_the_certificate_proves_it(entered):
     check = entered("certificate", "verify", certificate(entered), "--json").json
-    assert check["ok"] and check["ledger"]["index"] == 0 and check["ledger"]["size"] == 1
-    (entry,) = entered("ledger", "show", "--subject", "c0", "--json").json
-    assert entry["event"] == "verified" and entry["facts"]["verdict"] == "forgotten"
+    assert check["ok"] and check["ledger"]["index"] == 5 and check["ledger"]["size"] == 6
+    entries = entered("ledger", "show", "--subject", "c0", "--json").json
+    assert [one["event"] for one in entries] == OF_A_CASE
+    entry = entries[5]
+    assert entry["facts"]["verdict"] == "forgotten"
+    assert entries[6]["facts"]["certificate"] == digests.of_file(certificate(entered))
     assert entry["facts"]["weights"] == check["predicate"]["weights"]["unlearned"]
     assert "verified" in entered("ledger", "show", "--subject", "c0").out
 
@@ -61,8 +67,8 @@ def test_entries_of_a_subject_are_shown_until_its_key_is_erased(entered):
 
 
 def test_a_sound_ledger(entered):
-    assert entered("ledger", "check", "--json").json == {"ok": True, "size": 3, "checkpoints": 1, "faults": []}
-    assert entered("ledger", "check").out == "3 entries fit their hashes; checkpoints that fit: 1\n"
+    assert entered("ledger", "check", "--json").json == {"ok": True, "size": 9, "checkpoints": 1, "faults": []}
+    assert entered("ledger", "check").out == "9 entries fit their hashes; checkpoints that fit: 1\n"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +102,7 @@ def test_a_fault_is_one_line_however_long(entered):
 def test_a_checkpoint_kept_elsewhere_finds_a_ledger_that_was_made_anew(entered, tmp_path):
     kept = tmp_path / "kept.checkpoint"
     said = entered("ledger", "checkpoint", "--to", kept, "--json").json
-    assert said["size"] == 3 and said["sent"] == [f"written to {kept}"] and said["timestamp"] is None
+    assert said["size"] == 9 and said["sent"] == [f"written to {kept}"] and said["timestamp"] is None
     assert entered("ledger", "check", "--against", kept).code == 0
     for name in ("ledger.sqlite", "checkpoints"):
         path = entered.path(".neuralyzer") / name
@@ -106,7 +112,7 @@ def test_a_checkpoint_kept_elsewhere_finds_a_ledger_that_was_made_anew(entered, 
     ledger.record(Event.RECEIVED, "case-x")
     assert entered("ledger", "check").code == 0
     answer = entered("ledger", "check", "--against", kept)
-    assert answer.code == 1 and "a checkpoint counts 3 entries" in answer.out
+    assert answer.code == 1 and "a checkpoint counts 9 entries" in answer.out
 
 
 def test_two_people_countersign_and_the_certificate_says_so(entered, tmp_path):
@@ -132,12 +138,13 @@ def test_what_does_not_continue_is_not_countersigned(entered, tmp_path):
     second = entered("ledger", "checkpoint", "--json").json["file"]
     assert entered("ledger", "countersign", second, "--key", key).code == 0
     assert (
-        "of 3 entries does not continue the one of 4" in entered("ledger", "countersign", first, "--key", key).complaint
+        "of 9 entries does not continue the one of 10"
+        in entered("ledger", "countersign", first, "--key", key).complaint
     )
     shutil.rmtree(entered.path(".neuralyzer/checkpoints"))
     entered.path(".neuralyzer/ledger.sqlite").unlink()
     forged = Ledger.of(workspace)
-    for occurrence in range(6):
+    for occurrence in range(12):
         forged.record(Event.RECEIVED, "case-x", occurrence=occurrence)
     cleansed = entered("ledger", "checkpoint", "--json").json["file"]
     before = Path(cleansed).read_text()
@@ -152,11 +159,11 @@ def test_a_second_person_needs_no_access_to_the_ledger(entered, tmp_path, monkey
     Ledger.of(Workspace(entered.path(".neuralyzer"))).record(Event.CANCELLED, "case-x")
     second = entered("ledger", "checkpoint", "--json").json["file"]
     proof.write_text(entered("ledger", "consistency", first["file"], second, "--json").out)
-    assert json.loads(proof.read_text())["path"] and "4 entries continue 3" in (
+    assert json.loads(proof.read_text())["path"] and "10 entries continue 9" in (
         entered("ledger", "consistency", first["file"], second).out
     )
     backwards = entered("ledger", "consistency", second, first["file"])
-    assert "was never one of 4" in backwards.complaint
+    assert "was never one of 10" in backwards.complaint
     words = ("--key", key, "--ledger-keys", keys, "--project", tmp_path / "none")
     monkeypatch.chdir(tmp_path)
     assert entered("ledger", "countersign", first["file"], *words).code == 0

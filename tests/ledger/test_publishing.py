@@ -8,7 +8,9 @@ import pytest
 from neuralyzer.errors import LedgerError, StorageError, UsageError
 from neuralyzer.ledger.events import Event
 from neuralyzer.ledger.publishing import publish, stamped_at, time_stamp
-from tests.authority import NOW, Authority, served
+from tests.authority import Authority, served
+
+MINUTES = dt.timedelta(minutes=5)
 
 
 def test_a_checkpoint_goes_to_a_file_which_is_not_overwritten(ledger, tmp_path):
@@ -54,7 +56,10 @@ def test_a_time_stamp_says_when_a_checkpoint_existed(ledger, authority, tmp_path
     path = ledger.checkpoint()
     with served(authority.answer) as url:
         stamp = time_stamp(path, url)
-    assert stamp.parent == path.parent and abs(stamped_at(path, stamp, authority.roots) - NOW) < dt.timedelta(minutes=5)
+    assert (
+        stamp.parent == path.parent
+        and abs(stamped_at(path, stamp, authority.roots) - dt.datetime.now(dt.UTC)) < MINUTES
+    )
     path.write_text(path.read_text() + "\N{EM DASH} someone AAAAAAAA\n")  # a countersignature that came later
     assert stamped_at(path, stamp, authority.roots)
     ledger.record(Event.CANCELLED, "case-a")
