@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
+from neuralyzer.errors import StorageError
 from neuralyzer.service.tables import leases
 from neuralyzer.workspace.database import Database
 
@@ -66,7 +67,8 @@ class Leases:
 
         def renew() -> None:
             while not done.wait(self.period / 3):
-                self.take(name)
+                with contextlib.suppress(StorageError):  # while the database is away, nobody else can take it
+                    self.take(name)
 
         thread = threading.Thread(target=renew, name=f"lease {name}", daemon=True)
         thread.start()

@@ -6,7 +6,9 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from neuralyzer.errors import StorageError
+from sqlalchemy.exc import SQLAlchemyError
+
+from neuralyzer.errors import StorageError, first_line
 from neuralyzer.project.project import Project
 from neuralyzer.service import workflow
 from neuralyzer.service.chores import Chores, Repeated
@@ -22,6 +24,7 @@ SCHEDULE = "schedule"  # lease of the worker that keeps it
 QUEUE = "queue.sqlite"  # DBOS's tables, where the service's are in SQLite
 AWAY = 3.0  # seconds to wait for a database that is away
 CALLBACKS = 2.0  # seconds between two looks at what consent platforms must be told
+AWAY_ERRORS = (StorageError, SQLAlchemyError)  # the second are DBOS's
 UNKNOWN = 3600.0  # seconds of a run, while none was timed
 
 log = logging.getLogger("neuralyzer.service")
@@ -66,8 +69,8 @@ class Worker:
         """Keep the schedule; where the database is away, wait for it."""
         try:
             self.tick(dt.datetime.now(dt.UTC))
-        except StorageError as error:
-            log.warning("%s; tried again in %.0f s", error, AWAY)
+        except AWAY_ERRORS as error:
+            log.warning("%s; tried again in %.0f s", first_line(error), AWAY)
             self._stopped.wait(AWAY)
 
     def stop(self) -> None:
@@ -103,8 +106,11 @@ class Worker:
             self.open(batch).fail(RuntimeError(f"the workflow of {batch} ended as {state}"), name)
 
     def _notify(self) -> None:
-        if self.leases.take(SCHEDULE):
-            self.chores.notify()
+        try:
+            if self.leases.take(SCHEDULE):
+                self.chores.notify()
+        except AWAY_ERRORS:  # told by _look, which meets the same
+            self._stopped.wait(AWAY)
 
     def _seconds(self) -> float:
         """Return how long a run is predicted to take: as long as a training, or an hour where none was timed."""
