@@ -57,7 +57,7 @@ def traces(families: Sequence[Mapping[str, Any]]) -> Drawing | None:
     def chart(width: int) -> Spec:
         title = "residual trace"
         if width != NARROW:
-            title += " (0 %: as if the rows had never been seen, 100 %: as trained on them)"
+            title += " (0 %: never saw the rows, 100 %: trained on them)"
         axis = alt.Axis(format=".0%", tickCount=5 if width == NARROW else 9, labelFlush=False)
         x = alt.X("trace:Q", title=title, scale=alt.Scale(domain=domain, nice=False, zero=False), axis=axis)
         low = alt.X("low:Q", title=title)
