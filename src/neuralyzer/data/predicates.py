@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from neuralyzer.data.columns import Columns
 from neuralyzer.errors import UsageError, first_line
+from neuralyzer.workspace import queries
 
 POSITION = "__position"  # column that is added to the rows
 # DuckDB lists these as functions of their arguments alone, but they read the clock, as ``age`` does with one argument.
@@ -39,7 +40,7 @@ def where(columns: Columns, predicate: str) -> np.ndarray:
     # Without external access a predicate can read no file, and no table that is in a Python variable.
     config = {"threads": 2, "enable_external_access": False}
     parts = []
-    with duckdb.connect(config=config) as connection:
+    with queries.connected(**config) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         _require_stable(connection, predicate, names)
         for numbered in _numbered(columns):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,7 +16,7 @@ from neuralyzer.data import texts
 from neuralyzer.data.near_names import folded
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import StorageError, UnreadableError, UsageError, first_line
-from neuralyzer.workspace import atomic
+from neuralyzer.workspace import atomic, queries
 from neuralyzer.workspace.paths import Workspace, as_workspace
 
 ROW_GROUP = 20480  # the smallest group that DuckDB writes well: one subject's rows then cost one or two groups
@@ -155,11 +155,9 @@ def write_manifest(rows: Any, path: Path) -> Path:
         raise StorageError(f"cannot write {path}: {first_line(error)}; free space or choose another folder") from error
 
 
-@contextmanager
-def connected(**config: str) -> Iterator[Any]:
+def connected(**config: str) -> AbstractContextManager[Any]:
     """Return a connection to DuckDB in memory."""
-    with duckdb.connect(config={"threads": THREADS} | config) as connection:
-        yield connection
+    return queries.connected(**({"threads": THREADS} | config))
 
 
 def _read(facts: Path) -> DatasetVersion:

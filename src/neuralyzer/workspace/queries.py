@@ -1,0 +1,32 @@
+"""Connections to DuckDB in memory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+
+INTERRUPTED = "Query interrupted"  # DuckDB's words where Ctrl-C ends a query; it raises them as a RuntimeError
+
+
+@contextmanager
+def connected(**config: Any) -> Iterator[Any]:
+    """Connect to DuckDB in memory.
+
+    Args:
+        **config: settings of DuckDB.
+
+    Yields:
+        The connection.
+
+    Raises:
+        KeyboardInterrupt: if Ctrl-C ended a query.
+        RuntimeError: if the block raises one of its own.
+    """
+    with duckdb.connect(config=config) as connection:
+        try:
+            yield connection
+        except RuntimeError as error:
+            if INTERRUPTED in str(error):
+                raise KeyboardInterrupt from error
+            raise
