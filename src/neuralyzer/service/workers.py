@@ -1,4 +1,4 @@
-"""The workers of a service: who is alive, by heartbeats."""
+"""The workers of a service: who is alive, as heartbeats tell."""
 
 import os
 import secrets
