@@ -2,7 +2,9 @@
 
 import datetime as dt
 import logging
+import os
 import sqlite3
+import sys
 import threading
 import time
 from pathlib import Path
@@ -110,16 +112,19 @@ class Worker:
             self.open(batch).fail(RuntimeError(f"the workflow of {batch} ended as {state}"), name)
 
     def _require_taken(self, state: str) -> None:
-        """Connect to the queue anew where nobody takes from it: DBOS's thread may not outlive a database that was away."""
+        """Begin this process anew where nobody takes from the queue.
+
+        DBOS's thread does not always outlive a database that was away, and its ``destroy`` then waits for ever.
+        """
         if state != workflow.WAITING or workflow.pending():
             self._untaken = None
         elif self._untaken is None:
             self._untaken = time.monotonic()
         elif time.monotonic() - self._untaken > STALLED:
-            log.warning("nobody takes from the queue; this worker connects to it anew")
-            self._untaken = None
-            workflow.leave()
-            workflow.launch(self._queue(), self.id, self.open)
+            log.warning("nobody takes from the queue; this worker begins anew")
+            self.leases.give_back(SCHEDULE)
+            self.workers.forget(self.id)
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
     def _notify(self) -> None:
         try:
