@@ -22,17 +22,22 @@ class Running:
 
     def __init__(self, folder):
         self.folder, self.workers = folder, []
-        self.path = folder.path("neuralyzer.toml")
+        self.path, self.log = folder.path("neuralyzer.toml"), folder.path("workers.log")
         self.settings = Settings.of(Project.read(self.path))
         (folder.root / ".neuralyzer").mkdir(exist_ok=True)
         self.requests = Requests(self.settings.database)
 
     def worker(self):
         code = f"from pathlib import Path; from neuralyzer.service.worker import Worker; Worker(Path({str(self.path)!r}), 3).work()"
-        process = subprocess.Popen(
-            [sys.executable, "-c", code], cwd=self.folder.root, stderr=subprocess.PIPE, text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        with self.log.open(
+            "ab"
+        ) as log:  # not a pipe: one that nobody reads fills up, and the worker stops at its next line
+            process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                cwd=self.folder.root,
+                stderr=log,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
         self.workers.append(process)
         return process
 
@@ -48,7 +53,7 @@ class Running:
                 return found
             for process in self.workers:
                 if process.poll() not in (None, -signal.SIGKILL):
-                    pytest.fail(f"a worker ended: {process.stderr.read()}")
+                    pytest.fail(f"a worker ended: {self.log.read_text()[-3000:]}")
             time.sleep(0.05)
         pytest.fail("not reached: " + "; ".join(f"{one.id} is {one.state}, {self.kinds(one.id)[-6:]}" for one in found))
 
@@ -64,5 +69,5 @@ class Running:
     def end(self):
         for process in self.workers:
             process.kill()
-            process.communicate()
+            process.wait()
         self.requests.database.close()

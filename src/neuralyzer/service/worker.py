@@ -2,11 +2,8 @@
 
 import datetime as dt
 import logging
-import os
 import sqlite3
-import sys
 import threading
-import time
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,7 +25,6 @@ QUEUE = "queue.sqlite"  # DBOS's tables, where the service's are in SQLite
 AWAY = 3.0  # seconds to wait for a database that is away
 CALLBACKS = 2.0  # seconds between two looks at what consent platforms must be told
 AWAY_ERRORS = (StorageError, SQLAlchemyError)  # the second are DBOS's
-STALLED = 15.0  # seconds after which somebody should have taken a phase
 UNKNOWN = 3600.0  # seconds of a run, while none was timed
 
 log = logging.getLogger("neuralyzer.service")
@@ -52,7 +48,6 @@ class Worker:
         self.workers = Workers(self.requests.database, min(period, SILENCE))
         self.chores = Chores(path, self.settings, self.requests)
         self._run: tuple[str, Run] | None = None
-        self._untaken: float | None = None  # since when a phase waits though no worker is at one
         self._stopped = threading.Event()
 
     def work(self) -> None:
@@ -106,25 +101,9 @@ class Worker:
     def _enqueue(self, phase: Phase) -> None:
         """Put a phase on the queue; where its workflow ended without a result, its requests are put back."""
         state = workflow.enqueue(*phase)
-        self._require_taken(state)
         if state in workflow.ENDED:
             batch, name, _ = phase
             self.open(batch).fail(RuntimeError(f"the workflow of {batch} ended as {state}"), name)
-
-    def _require_taken(self, state: str) -> None:
-        """Begin this process anew where nobody takes from the queue.
-
-        DBOS's thread does not always outlive a database that was away, and its ``destroy`` then waits for ever.
-        """
-        if state != workflow.WAITING or workflow.pending():
-            self._untaken = None
-        elif self._untaken is None:
-            self._untaken = time.monotonic()
-        elif time.monotonic() - self._untaken > STALLED:
-            log.warning("nobody takes from the queue; this worker begins anew")
-            self.leases.give_back(SCHEDULE)
-            self.workers.forget(self.id)
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
     def _notify(self) -> None:
         try:

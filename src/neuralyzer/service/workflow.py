@@ -19,7 +19,6 @@ NAME, QUEUE = "neuralyzer", "runs"
 VERSION = (
     "1"  # of the workflows' layout; by default DBOS takes a digest of the code, and a new release strands old runs
 )
-WAITING = "ENQUEUED"
 ENDED = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 ATTEMPTS = 8  # of a stage, about four minutes
 POLL = 0.2  # seconds between two looks at the queue
