@@ -99,3 +99,16 @@ def test_two_failures_and_an_escalation_are_three_entries(requests, ledger):
     assert told(ledger, request)[-1][1] == {
         "reason": "not forgotten", "verdict": "not forgotten", "method": "finetune", "weights": WEIGHTS
     }  # fmt: skip
+
+
+def test_a_second_failure_is_told_as_the_second_however_long_the_training_between(requests, ledger):
+    request = ask(requests)
+    for step in range(1100):  # more events than are read at once
+        requests.show([request], "progress", {"done": step})
+    requests.move([request], State.PREPARING, "preparing")
+    requests.change([Change(request, State.RECEIVED, "failed", {"error": "OSError", "tries": 1})])
+    recording.record(requests, ledger)
+    requests.move([request], State.PREPARING, "preparing")
+    requests.change([Change(request, State.RECEIVED, "failed", {"error": "OSError", "tries": 2})])
+    recording.record(requests, ledger)
+    assert [event for event, _ in told(ledger, request)] == ["received", "failed", "failed"]

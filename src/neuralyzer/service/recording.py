@@ -5,7 +5,6 @@ id as it knows a case, and by its subjects' keys; a person's words are kept as a
 """
 
 import hashlib
-from collections import Counter
 from typing import Any
 
 from neuralyzer.ledger.events import Approval, Event, Facts, Reason
@@ -45,9 +44,8 @@ def _record(requests: Requests, ledger: Ledger, told: Told) -> Record:
     request = requests.get(told.request)
     names = [] if request.erasure is None else names_in(request.erasure)
     subjects = ledger.begin(told.request, names)
-    before = Counter(event.kind for event in requests.events(told.request) if event.number < told.number)
-    event = EVENTS[told.kind]
-    return Record(event, told.request, subjects, Facts(**_facts(told)), before[told.kind], told.moment)
+    occurrence = requests.earlier(told)
+    return Record(EVENTS[told.kind], told.request, subjects, Facts(**_facts(told)), occurrence, told.moment)
 
 
 def _facts(told: Told) -> dict[str, Any]:

@@ -209,6 +209,12 @@ class Requests:
         with self.database.transaction() as connection:
             return [Event.of(row) for row in connection.execute(wanted)]
 
+    def earlier(self, event: Event) -> int:
+        """Return how many events of the same kind its request had before."""
+        same = events.c.request == event.request, events.c.kind == event.kind, events.c.number < event.number
+        with self.database.transaction() as connection:
+            return connection.execute(sa.select(sa.func.count()).where(*same)).scalar_one()
+
     def newest(self) -> int:
         """Return the number of the newest event; 0 if there is none."""
         with self.database.transaction() as connection:
