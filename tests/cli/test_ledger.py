@@ -71,6 +71,14 @@ def test_a_sound_ledger(entered):
     assert entered("ledger", "check").out == "9 entries fit their hashes; checkpoints that fit: 1\n"
 
 
+def test_the_projects_own_database_has_its_ledger(entered):
+    moved = entered.path("elsewhere.sqlite")
+    entered.path(".neuralyzer/ledger.sqlite").rename(moved)
+    with entered.path("neuralyzer.toml").open("a") as file:
+        file.write(f'\n[database]\nurl = "sqlite:///{moved}"\n')
+    assert entered("ledger", "check", "--json").json["size"] == 9
+
+
 @pytest.mark.parametrize(
     "change, says",
     [

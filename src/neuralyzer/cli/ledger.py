@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from neuralyzer.ledger.log import Ledger
 
 Database = Annotated[
-    str | None, typer.Option("--database", help="URL of the ledger's database; by default a file in the workspace.")
+    str | None,
+    typer.Option(
+        "--database", help="URL of the ledger's database; by default that of [database], or a file in the workspace."
+    ),
 ]
 Against = Annotated[
     list[Path] | None, typer.Option("--against", help="A checkpoint that was kept elsewhere; repeat for several.")
@@ -153,7 +156,7 @@ def opened(project: Path, database: str | None) -> "Ledger":
     from neuralyzer.project import project_file
     from neuralyzer.workspace.paths import Workspace
 
-    project_file.read(project)
+    database = database or project_file.read(project).get("database", {}).get("url")
     place = Workspace(project.absolute().parent / project_file.FOLDER)
     if database is None and not (place.root / FILE).exists() and not kept_checkpoints.kept(place):
         raise UsageError(f"there is no ledger in {place.root} yet; 'neuralyzer forget' begins it")
