@@ -12,6 +12,7 @@ from neuralyzer.cases.batch import Batch, fits, united
 from neuralyzer.cases.options import CaseOptions
 from neuralyzer.certificates.check import check
 from neuralyzer.data.request import Guarantee
+from neuralyzer.errors import UsageError
 from neuralyzer.trace.verdict import Verdict
 from neuralyzer.workspace import digests
 from tests.cases.test_forget import loose
@@ -82,6 +83,8 @@ def test_what_requests_want_together():
     assert both.reason == "several" and united([rows]) is rows
     assert united([older, rows]).to_dict() != rows.to_dict()
     assert not fits(rows, replace(older, also_near=True)) and fits(rows, older)
+    with pytest.raises(UsageError, match="cannot share a run"):
+        united([rows, replace(older, also_near=True)])
 
 
 def test_the_rows_of_a_batch_are_those_of_its_requests(world):

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
+from tests.browser import launched
 from tests.cli.conftest import in_folder, made_project  # noqa: F401  fixtures
-from tests.report.test_browser import FLAGS
 from tests.service.http import world_of
 from tests.service.running import Running
 
@@ -53,12 +53,5 @@ def both(tmp_path, database_url):
 
 @pytest.fixture(scope="module")
 def chromium():
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("chromium is not installed, so the pages were not looked at in a browser (apt install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    with launched("the pages were") as browser:
         yield browser
-        browser.close()

@@ -1,6 +1,5 @@
 """A service over HTTP on a project without a model, and its clients: nothing here trains."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,7 @@ from fastapi.testclient import TestClient
 from neuralyzer.project.project import Project
 from neuralyzer.service.api.app import create_app
 from neuralyzer.service.context import Service
-from neuralyzer.service.request import Change
-from neuralyzer.service.requests import Requests
 from neuralyzer.service.settings import Settings
-from neuralyzer.service.states import State
 
 PROJECT = """
 [model]
@@ -71,8 +67,3 @@ def new(client: TestClient, **form: Any) -> dict[str, Any]:
     answer = client.post("/v1/requests", json={"subjects": ["c1@example.com"]} | form)
     assert answer.status_code == 201, answer.text
     return answer.json()
-
-
-def move(requests: Requests, ids: Sequence[str], to: State, kind: str, facts: Any = None, **columns: Any) -> None:
-    """Change states as a worker does."""
-    requests.change([Change(one, to, kind, facts or {}, columns) for one in ids])

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from neuralyzer.service.states import State
-from tests.service.http import move, new
+from tests.service.http import new
 
 CASE = "case-0123456789ab"
 PLAN = {"options": [{"method": "retrain", "chosen": True}, {"method": "influence", "chosen": False}], "note": ""}
@@ -13,11 +13,11 @@ PLAN = {"options": [{"method": "retrain", "chosen": True}, {"method": "influence
 
 def planned(world, state=State.PLANNED):
     made = new(world.client())
-    move(world.service.requests, [made["id"]], State.PREPARING, "preparing")
-    move(world.service.requests, [made["id"]], State.PLANNED, "planned", case=CASE)
+    world.service.requests.move([made["id"]], State.PREPARING, "preparing")
+    world.service.requests.move([made["id"]], State.PLANNED, "planned", case=CASE)
     if state is State.JUDGED:
-        move(world.service.requests, [made["id"]], State.UNLEARNING, "unlearning")
-        move(world.service.requests, [made["id"]], State.JUDGED, "judged", verdict="forgotten")
+        world.service.requests.move([made["id"]], State.UNLEARNING, "unlearning")
+        world.service.requests.move([made["id"]], State.JUDGED, "judged", verdict="forgotten")
     folder = world.service.settings.workspace / "cases" / CASE
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plan.json").write_text(json.dumps(PLAN))
@@ -77,9 +77,9 @@ def test_a_due_date_is_extended_once_with_a_reason(world):
 def test_a_request_that_waits_for_a_person_is_taken_up_again(world):
     made = new(world.client())
     path = f"/v1/cases/{made['id']}/again"
-    move(world.service.requests, [made["id"]], State.NEEDS_PERSON, "stuck", message="no such subject")
+    world.service.requests.move([made["id"]], State.NEEDS_PERSON, "stuck", message="no such subject")
     assert world.client("approve").post(path).json()["state"] == "received"
-    move(world.service.requests, [made["id"]], State.PREPARING, "preparing")
+    world.service.requests.move([made["id"]], State.PREPARING, "preparing")
     assert world.client("approve").post(path).status_code == 409
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from neuralyzer.service.deadlines import due
 from neuralyzer.service.states import State
-from tests.service.http import move, new, world_of
+from tests.service.http import new, world_of
 
 KEY = {"Idempotency-Key": "5b1f5d5e-6d1c-4a9d-9a55-2a3f9b0a1111"}
 
@@ -141,7 +141,7 @@ def test_pages_have_each_request_once_and_the_earliest_due_date_first(both):
 def test_lists_are_filtered_by_state(world):
     client = world.client()
     ids = [new(client, subjects=[f"s{place}"])["id"] for place in range(4)]
-    move(world.service.requests, ids[:1], State.PREPARING, "preparing")
+    world.service.requests.move(ids[:1], State.PREPARING, "preparing")
     client.post(f"/v1/cases/{ids[1]}/cancel", json={"reason": "withdrawn"})
 
     def shown(**query):

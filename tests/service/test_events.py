@@ -13,7 +13,7 @@ from neuralyzer.service.api.events import told
 from neuralyzer.service.feed import Feed
 from neuralyzer.service.requests import Requests
 from neuralyzer.service.states import State
-from tests.service.http import move, new
+from tests.service.http import new
 
 
 def parsed(text):
@@ -28,10 +28,10 @@ def parsed(text):
 
 def closed(world):
     made = new(world.client())["id"]
-    move(world.service.requests, [made], State.PREPARING, "preparing", {"batch": "b1"})
+    world.service.requests.move([made], State.PREPARING, "preparing", {"batch": "b1"})
     world.service.requests.note(made, "located", {"rows": 8})
     new(world.client(), subjects=["another"])
-    move(world.service.requests, [made], State.CANCELLED, "cancelled", {"reason": "Anna withdrew it"})
+    world.service.requests.move([made], State.CANCELLED, "cancelled", {"reason": "Anna withdrew it"})
     return made
 
 
@@ -93,7 +93,7 @@ def test_events_come_as_they_happen(world):
             if kinds == ["received"]:
                 await asyncio.to_thread(world.service.requests.note, made, "located")
             if kinds == ["received", "located"]:
-                await asyncio.to_thread(move, world.service.requests, [made], State.CANCELLED, "cancelled")
+                await asyncio.to_thread(world.service.requests.move, [made], State.CANCELLED, "cancelled")
         return kinds
 
     assert run(world, follow) == ["received", "located", "cancelled", "closed"]
@@ -102,7 +102,7 @@ def test_events_come_as_they_happen(world):
 def test_events_that_another_process_writes_come_too(both):
     made = new(both.client())["id"]
     other = Requests(both.service.settings.database)
-    timer = threading.Timer(0.5, move, (other, [made], State.CANCELLED, "cancelled"))
+    timer = threading.Timer(0.5, other.move, ([made], State.CANCELLED, "cancelled"))
 
     async def follow():
         timer.start()
@@ -148,7 +148,7 @@ def test_more_events_than_are_read_at_once_all_come(world):
     made = new(world.client())["id"]
     for _ in range(3):
         world.service.requests.show([made] * 700, "progress", {})
-    move(world.service.requests, [made], State.CANCELLED, "cancelled")
+    world.service.requests.move([made], State.CANCELLED, "cancelled")
     found = parsed(world.client().get(f"/v1/cases/{made}/events").text)
     assert [kind for _, kind, _ in found].count("progress") == 2100 and found[-1][1] == "closed"
 

@@ -14,7 +14,7 @@ from neuralyzer.errors import CertificateError
 from neuralyzer.service import opendsr
 from neuralyzer.service.signatures import Signer
 from neuralyzer.service.states import State
-from tests.service.http import move, world_of
+from tests.service.http import world_of
 
 HOST = '\n[service]\ndomain = "nz.example.com"\ncallback_hosts = ["consent.example.com"]\n'
 ID = "a7551968-d5d6-44b2-9831-815ac9017798"
@@ -104,7 +104,7 @@ def test_its_status_is_told_in_the_specifications_words(local, moves, status):
     local.client().post("/opendsr/requests", json=asked())
     (kept,) = local.service.requests.find()
     for state in moves:
-        move(local.service.requests, [kept.id], state, "moved")
+        local.service.requests.move([kept.id], state, "moved")
     content = verified(local, local.client("read").get(f"/opendsr/requests/{ID}"))
     assert content["request_status"] == status and content["subject_request_id"] == ID
     assert content["extensions"]["nz.example.com"]["state"] == (moves or [State.RECEIVED])[-1]
@@ -120,7 +120,7 @@ def test_a_pending_request_is_cancelled_and_no_other(platform):
     other = str(uuid.uuid4())
     platform.client().post("/opendsr/requests", json=asked(subject_request_id=other))
     kept = next(one for one in platform.service.requests.find() if one.state is State.RECEIVED)
-    move(platform.service.requests, [kept.id], State.PREPARING, "preparing")
+    platform.service.requests.move([kept.id], State.PREPARING, "preparing")
     assert platform.client().delete(f"/opendsr/requests/{other}").status_code == 400
 
 

@@ -7,7 +7,6 @@ from functools import cached_property
 from neuralyzer.cases.attempt import unlearn
 from neuralyzer.cases.case import Case
 from neuralyzer.cases.closing import References_, close, remove_names
-from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.listener import CaseListener
 from neuralyzer.cases.options import CaseOptions
 from neuralyzer.cases.setting import Given
@@ -105,10 +104,8 @@ class Batch:
         stages, failures = self.together, []
         self._choose()
         _ = stages.declared
-        for number, option in enumerate(stages.planned.order):
-            folder = Folder(stages.folder.root / "attempts" / f"{number}-{option.method}")
-            own = self.options.hyperparameters if option.method == self.options.method else None
-            outcome = unlearn(stages.setting, option, own or {}, folder)
+        for option, hyperparameters, folder in stages.tries():
+            outcome = unlearn(stages.setting, option, hyperparameters, folder)
             if not outcome.failures and outcome.weights is not None:
                 used = {"seconds": outcome.seconds, "hyperparameters": outcome.hyperparameters}
                 return Given(outcome.method, outcome.weights, folder.read("unlearned") | used)
@@ -142,10 +139,15 @@ def united(requests: Sequence[ErasureRequest]) -> ErasureRequest:
 
     Returns:
         The request; a single one as it is.
+
+    Raises:
+        UsageError: if two of them do not fit.
     """
     first, *others = requests
     if not others:
         return first
+    if not all(fits(first, other) for other in others):
+        raise UsageError("requests with near copies and without cannot share a run; answer them one after the other")
     where = [f"({request.where})" for request in requests if request.where]
     reasons = dict.fromkeys(request.reason for request in requests)
     return ErasureRequest(

@@ -1,7 +1,7 @@
 """The stages of one case: each runs once, its result is written before the next begins, and read back afterwards."""
 
-import datetime as dt
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -25,6 +25,7 @@ from neuralyzer.methods import catalogue
 from neuralyzer.models import weights
 from neuralyzer.models.placement import Placement
 from neuralyzer.models.trained import TrainedModel
+from neuralyzer.planning.options import Option
 from neuralyzer.planning.plan import Plan, make_plan
 from neuralyzer.planning.track_record import Record
 from neuralyzer.progress import Progress, Silent
@@ -37,6 +38,7 @@ from neuralyzer.unlearning.task import Task
 from neuralyzer.verification.audit import Audit, audit
 from neuralyzer.verification.controls import Controls
 from neuralyzer.workspace import digests
+from neuralyzer.workspace.moments import now
 from neuralyzer.workspace.paths import Workspace
 
 
@@ -193,22 +195,26 @@ class Stages:
         """Return the attempts: the plan's options in order, until one is enough."""
         _ = self.declared
         outcomes: list[Outcome] = []
-        for number, option in enumerate(self.planned.order):
+        for option, hyperparameters, folder in self.tries():
             if any(before.method == option.method and before.weights is None for before in outcomes):
                 continue  # it crashed within the budget and would crash again without
-            folder = Folder(self.folder.root / "attempts" / f"{number}-{option.method}")
-            own = self.options.hyperparameters if option.method == self.options.method else None
-            outcomes.append(attempt(self.setting, option, own or {}, folder))
+            outcomes.append(attempt(self.setting, option, hyperparameters, folder))
             self._watch.stage("attempt", outcomes[-1])
             if not outcomes[-1].failures or self.given is not None:
                 break
         if all(tried.verification is None for tried in outcomes):
             raise UsageError(f"no option came to a verdict; the last one: {outcomes[-1].failures[0]}")
         final = outcome.final(outcomes)
-        assert final.weights is not None
-        weights_digest = digests.of_file(final.weights)
-        self._tell(Event.UNLEARNED, method=final.method, weights=weights_digest, before=self.oracle.digest)
+        if self.options.ledger is not None and final.weights is not None:
+            made = digests.of_file(final.weights)
+            self._tell(Event.UNLEARNED, method=final.method, weights=made, before=self.oracle.digest)
         return outcomes
+
+    def tries(self) -> Iterator[tuple[Option, Mapping[str, Any], Folder]]:
+        """Yield the plan's options in order, each with its hyperparameters and the folder of its attempt."""
+        for number, option in enumerate(self.planned.order):
+            own = self.options.hyperparameters if option.method == self.options.method else None
+            yield option, own or {}, Folder(self.folder.root / "attempts" / f"{number}-{option.method}")
 
     @cached_property
     def facts(self) -> outcome.Facts:
@@ -273,8 +279,3 @@ class Stages:
             signals=list(protocol.signals), counting=list(protocol.counting), alpha=protocol.alpha,
             max_trace=protocol.max_trace, references=protocol.references, declared_at=now(),
         )  # fmt: skip
-
-
-def now() -> str:
-    """Return the present moment in ISO 8601, to the second."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

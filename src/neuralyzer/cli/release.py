@@ -31,7 +31,8 @@ def run(request: Request = None, project: ProjectFile = PROJECT, json: Json = Fa
         waiting = [one.id for one in requests.find([State.JUDGED]) if one.approved != "release"]
         answer({"waiting": waiting}, "\n".join(waiting) or "no request waits for its release", json)
         return
-    if requests.get(request).state is not State.JUDGED:
-        raise UsageError(f"{request} is {requests.get(request).state}; only a request that was judged can be released")
+    state = requests.get(request).state
+    if state is not State.JUDGED:
+        raise UsageError(f"{request} is {state}; only a request that was judged can be released")
     decisions.approve(requests, request, who())
     answer({"request": request, "approved": "release"}, f"{request} is released by the next worker that is free", json)

@@ -1,6 +1,5 @@
 """``Ledger``: the record of every event of every case, as all others use it."""
 
-import datetime as dt
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from neuralyzer.ledger.proof import Proof, countersignatures
 from neuralyzer.ledger.store import Entry, Store
 from neuralyzer.ledger.subject_keys import Subjects
 from neuralyzer.workspace.atomic import make_folder
+from neuralyzer.workspace.moments import now
 from neuralyzer.workspace.paths import Workspace
 
 FILE = "ledger.sqlite"  # in the workspace
@@ -48,7 +48,7 @@ class Record:
         tag = self.subjects.tag(self.case, self.event, self.occurrence)
         told = self.facts.told()
         told |= {name: self.subjects.sealed(name, told[name]) for name in SEALED if name in told}
-        at = self.at or dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        at = self.at or now()
         return Entry(tag, body(self.event, at, told, self.subjects.marks(tag)))
 
 

@@ -89,7 +89,7 @@ class Subjects:
 
     @cached_property
     def key(self) -> bytes:
-        """The key of these subjects together: whoever lacks one of their keys cannot compute it."""
+        """The common key of these subjects. All of their keys are needed to compute it."""
         return keyed(b"neuralyzer subjects", b"".join(sorted(self.keys)))
 
     def tag(self, case: str, event: str, occurrence: int) -> str:

@@ -14,7 +14,6 @@ import torch
 
 from neuralyzer.cases.case import Case
 from neuralyzer.cases.options import CaseOptions
-from neuralyzer.cases.stages import now
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import DataChangedError, WeightsError
@@ -30,6 +29,7 @@ from neuralyzer.references.building import folder_of
 from neuralyzer.references.pool import References
 from neuralyzer.registry.difference import difference
 from neuralyzer.workspace import atomic, commitments, digests, locks
+from neuralyzer.workspace.moments import now
 from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
 

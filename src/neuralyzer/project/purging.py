@@ -21,15 +21,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from neuralyzer.data import texts
 from neuralyzer.data.layout import Layout
 from neuralyzer.data.removal import without
+from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import StorageError, UsageError, first_line
 from neuralyzer.project import retention
 from neuralyzer.project.project import Project, keyed_rows
+from neuralyzer.project.project_data import OF_CSV
 from neuralyzer.registry import tables
 from neuralyzer.registry.history import runs
 from neuralyzer.workspace import atomic, digests
 
 OLD = "purged"  # folder of the workspace with old versions of data
-CSV_READING = ("separator", "encoding")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def holding(project: Project, names: Sequence[str] = ()) -> list[Source]:
     Raises:
         UsageError: if a subject's rows are still in the model.
     """
-    known = [texts_name(project, name) for name in names]
+    known = project.rows.known_by(ErasureRequest(subjects=names)).subjects if names else ()
     return [source for source in _sources(project, known) if source.gone.any()]
 
 
@@ -107,12 +108,6 @@ def purge(project: Project, sources: Sequence[Source], days: float | None, today
     return made + _seen(project, days, today)
 
 
-def texts_name(project: Project, name: str) -> str:
-    """Return the name by which the project's data knows a subject."""
-    key = project.rows.subject_key
-    return name if key is None else key(name)
-
-
 def _sources(project: Project, names: Sequence[str]) -> Iterator[Source]:
     table, data, root = project.tables["data"], project.data, project.root
     erased = set(project.lineage.version.erased)
@@ -122,7 +117,7 @@ def _sources(project: Project, names: Sequence[str]) -> Iterator[Source]:
         raise UsageError(
             f"the model still holds {len(held)} of these subjects; forget them before their rows are deleted"
         )
-    reading = {key: table[key] for key in CSV_READING if key in table}
+    reading = {key: table[key] for key in OF_CSV if key in table}
     train = root / str(table["train"])
     yield Source(table["train"], len(data), gone, train, reading if train.suffix == ".csv" else None)
     if not names:
@@ -133,7 +128,7 @@ def _sources(project: Project, names: Sequence[str]) -> Iterator[Source]:
         mine = np.isin(holdout.subjects, names)
         yield Source(table["holdout"], len(holdout), mine, file, reading if file.suffix == ".csv" else None)
     for described in table.get("also", ()):
-        file, own = root / described["path"], {key: described[key] for key in CSV_READING if key in described}
+        file, own = root / described["path"], {key: described[key] for key in OF_CSV if key in described}
         own = reading | own if file.suffix == ".csv" else {}
         column = tables.columns(file, [described["subject"]], **own)[described["subject"]]
         subjects = _keyed(project, texts.of_column(column, described["path"]))

@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from neuralyzer.cases.stages import now
 from neuralyzer.errors import LedgerError
 from neuralyzer.ledger.events import Event, Facts, Reason
 from neuralyzer.project import retention
@@ -18,6 +17,7 @@ from neuralyzer.project.project import Project, keyed_rows
 from neuralyzer.project.purging import Source, purge
 from neuralyzer.project.retention import Kept
 from neuralyzer.workspace import digests
+from neuralyzer.workspace.moments import now
 
 
 def roll_back(project: Project, number: int, reason: str) -> Version:

@@ -1,11 +1,10 @@
 """What the keeper of the schedule does beside it: tells the ledger and consent platforms, and deletes what is over."""
 
 import datetime as dt
+import logging
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
-from neuralyzer.ledger.log import Ledger
 from neuralyzer.project import records
 from neuralyzer.project.project import Project
 from neuralyzer.service.opendsr import notify
@@ -13,6 +12,7 @@ from neuralyzer.service.recording import record
 from neuralyzer.service.requests import Requests
 from neuralyzer.service.settings import Settings
 
+log = logging.getLogger("neuralyzer.service")
 DAILY = dt.timedelta(hours=24)
 
 
@@ -20,32 +20,30 @@ class Chores:
     """The chores of a service.
 
     Args:
-        path: of the project file.
+        project: of the model.
         settings: of the service.
         requests: of the service.
     """
 
-    def __init__(self, path: Path, settings: Settings, requests: Requests) -> None:
-        self._path, self._settings, self._requests = path, settings, requests
-        self._ledger: Ledger = Project.read(path).ledger
+    def __init__(self, project: Project, settings: Settings, requests: Requests) -> None:
+        self._project, self._settings, self._requests = project, settings, requests
         self._deleted: dt.datetime | None = None
 
     def record(self) -> None:
         """Tell the ledger of every event that it does not have."""
-        while record(self._requests, self._ledger):
+        while record(self._requests, self._project.ledger):
             pass
 
     def delete(self, now: dt.datetime) -> None:
         """Once a day delete what was kept for a while and is over."""
         if self._deleted is None or now - self._deleted >= DAILY:
             self._deleted = now
-            project = Project.read(self._path)
-            with project.locked():
-                records.destroy_expired(project, now.date())
+            with self._project.locked():
+                records.destroy_expired(self._project, now.date())
 
     def notify(self) -> None:
         """Tell consent platforms of requests whose state has changed; each state once, taken or not."""
-        workspace = Project.read(self._path).workspace
+        workspace = self._project.workspace
         for request in self._requests.untold():
             for sent in notify(request, self._settings, workspace):
                 facts = {"host": sent.host, "status": sent.status, "tries": sent.tries, "problem": sent.problem}
@@ -82,4 +80,5 @@ class Repeated:
             while not self._over.wait(self._seconds):
                 self._work()
         except Exception as error:  # noqa: BLE001  raised again by check()
+            log.error("%s has ended: %s", self._thread.name, type(error).__name__)
             self._failed = error

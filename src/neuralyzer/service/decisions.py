@@ -1,6 +1,6 @@
 """What a person decides about a request: approve, choose another option, cancel, extend, refuse, take up again.
 
-Each decision is an event with its reason and the token of whoever made it, and so an entry of the ledger.
+Each decision is an event, with its reason and the id of the token that made it. The ledger records it too.
 """
 
 import datetime as dt

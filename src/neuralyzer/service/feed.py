@@ -42,7 +42,7 @@ class Feed:
             request: its id.
 
         Yields:
-            An event that is set when there may be a new one; whoever waits clears it.
+            An event that is set when there may be a new one; the task that waits clears it.
         """
         news = asyncio.Event()
         self._listening[request].add(news)

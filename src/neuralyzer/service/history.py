@@ -37,4 +37,4 @@ def _newest(database: Database, wanted: sa.ColumnElement[Any], limit: int) -> li
     query = sa.select(events).where(wanted).order_by(events.c.number.desc()).limit(limit)
     with database.transaction() as connection:
         rows = connection.execute(query).all()
-    return [Event(row.number, row.request, row.moment, row.kind, row.facts) for row in reversed(rows)]
+    return [Event.of(row) for row in reversed(rows)]

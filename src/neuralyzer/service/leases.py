@@ -31,20 +31,20 @@ class Leases:
         """Take or renew a lease; return whether this process holds it now."""
         with self._database.transaction(writes=True) as connection:
             now = _now(connection)
-            row = connection.execute(sa.select(leases).where(leases.c.model == name)).first()
+            row = connection.execute(sa.select(leases).where(leases.c.name == name)).first()
             if row is not None and row.holder != self.holder and row.until > now:
                 return False
-            values = {"model": name, "holder": self.holder, "until": now + self.period}
+            values = {"name": name, "holder": self.holder, "until": now + self.period}
             if row is None:
                 connection.execute(sa.insert(leases).values(**values))
             else:
-                connection.execute(sa.update(leases).where(leases.c.model == name).values(**values))
+                connection.execute(sa.update(leases).where(leases.c.name == name).values(**values))
             return True
 
     def give_back(self, name: str) -> None:
         """End a lease that this process holds."""
         with self._database.transaction(writes=True) as connection:
-            connection.execute(sa.delete(leases).where(leases.c.model == name, leases.c.holder == self.holder))
+            connection.execute(sa.delete(leases).where(leases.c.name == name, leases.c.holder == self.holder))
 
     def end_those_of(self, holder: str) -> None:
         """End the leases of a process that is known to be dead."""

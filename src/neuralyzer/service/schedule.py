@@ -10,8 +10,9 @@ from neuralyzer.service.request import Change, Request
 from neuralyzer.service.requests import Requests
 from neuralyzer.service.run import PREPARE, RELEASE, UNLEARN
 from neuralyzer.service.settings import Approve, Settings
-from neuralyzer.service.states import CLOSED, State
+from neuralyzer.service.states import State
 
+UNDER_WAY = (State.PREPARING, State.PLANNED, State.UNLEARNING, State.JUDGED)
 Phase = tuple[str, str, int]  # batch, one of the phases of a run, and how often its requests were tried before
 
 
@@ -30,8 +31,8 @@ def schedule(requests: Requests, settings: Settings, now: dt.datetime, seconds: 
     Returns:
         One phase at most for each model; a phase may be returned again until it is done.
     """
-    present = requests.find(set(State) - set(CLOSED) - {State.NEEDS_PERSON}, settings.model)
-    by_state = {state: [request for request in present if request.state is state] for state in State}
+    present = requests.find(UNDER_WAY, settings.model)
+    by_state = {state: [request for request in present if request.state is state] for state in UNDER_WAY}
     for state, phase in ((State.PREPARING, PREPARE), (State.UNLEARNING, UNLEARN)):
         if by_state[state]:
             first = by_state[state][0].batch
@@ -43,7 +44,8 @@ def schedule(requests: Requests, settings: Settings, now: dt.datetime, seconds: 
     for batch in _ready(by_state[State.PLANNED], settings, Approve.BEFORE_UNLEARN, UNLEARN):
         if _begun(requests, batch, State.UNLEARNING, "unlearning", str(batch[0].batch)):
             return [_phase(batch, UNLEARN)]
-    free = [request for request in by_state[State.RECEIVED] if not _later(request, now)]
+    # Read last, since there may be thousands, and only where a run may begin.
+    free = [request for request in requests.find([State.RECEIVED], settings.model) if not _later(request, now)]
     chosen = deadlines.next_batch([request.waiting for request in free], now, settings.batch_days, seconds)
     if not chosen:
         return []

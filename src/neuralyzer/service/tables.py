@@ -78,7 +78,7 @@ workers = sa.Table(
 leases = sa.Table(
     "leases",
     metadata,
-    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),  # a model's lineage, or the schedule
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("until", sa.Float, nullable=False),
 )

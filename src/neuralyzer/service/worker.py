@@ -40,13 +40,13 @@ class Worker:
 
     def __init__(self, path: Path, period: float = PERIOD) -> None:
         self.path, self.id = path, new_id()
-        project = Project.read(path)
-        self.settings = Settings.of(project)
-        require_recipe(self.settings, project)
+        self.project = Project.read(path)
+        self.settings = Settings.of(self.project)
+        require_recipe(self.settings, self.project)
         self.requests = opened(self.settings)
         self.leases = Leases(self.requests.database, self.id, period)
         self.workers = Workers(self.requests.database, min(period, SILENCE))
-        self.chores = Chores(path, self.settings, self.requests)
+        self.chores = Chores(self.project, self.settings, self.requests)
         self._run: tuple[str, Run] | None = None
         self._stopped = threading.Event()
 
@@ -114,7 +114,7 @@ class Worker:
 
     def _seconds(self) -> float:
         """Return how long a run is predicted to take: as long as a training, or an hour where none was timed."""
-        return Project.read(self.path).training_seconds or UNKNOWN
+        return self.project.training_seconds or UNKNOWN
 
     def _queue(self) -> str:
         """Return the URL of DBOS's tables; SQLite is set to write ahead, in which a step costs a quarter."""

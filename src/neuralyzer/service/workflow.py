@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from dbos import DBOSConfig
 
 NAME, QUEUE = "neuralyzer", "runs"
-VERSION = (
-    "1"  # of the workflows' layout; by default DBOS takes a digest of the code, and a new release strands old runs
-)
+VERSION = "1"  # of the workflows' layout; DBOS's own, a digest of the code, would strand runs at each release
 ENDED = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 ATTEMPTS = 8  # of a stage, about four minutes
 POLL = 0.2  # seconds between two looks at the queue

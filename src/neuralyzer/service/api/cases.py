@@ -110,12 +110,17 @@ def known(here: Service, id: str) -> Request:
         raise Problem(404, "there is no such request") from None
 
 
-def _folder(here: Service, request: Request, stage: str) -> Folder:
-    """Return the folder of a request's own case, in which a stage is finished."""
+def folder_of(here: Service, request: Request, stage: str) -> Folder | None:
+    """Return the folder of a request's own case; None where the stage is not finished in it."""
     if request.case is None or not CASE.fullmatch(request.case):
-        raise Problem(404, f"there is no {stage} yet")
+        return None
     folder = Folder(here.settings.workspace / "cases" / request.case)
-    if not folder.has(stage):
+    return folder if folder.has(stage) else None
+
+
+def _folder(here: Service, request: Request, stage: str) -> Folder:
+    folder = folder_of(here, request, stage)
+    if folder is None:
         raise Problem(404, f"there is no {stage} yet")
     return folder
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -26,7 +25,6 @@ from neuralyzer.service.request import Request as Asked
 from neuralyzer.service.settings import Approve
 from neuralyzer.service.states import APPROVED_IN, CLOSED, WORKED_ON, State
 from neuralyzer.service.tokens import Scope
-from neuralyzer.workspace import atomic
 
 routes = APIRouter(prefix="/cases/{id}", route_class=shell.PageRoute, include_in_schema=False)
 Number = Annotated[int, Query(ge=0, lt=10**18)]
@@ -180,11 +178,8 @@ def _chart(families: str) -> Mapping[str, str] | None:
 
 def _result(here: Service, request: Asked) -> dict[str, Any]:
     """Return the case's result; empty while there is none."""
-    if request.case is None or not api.CASE.fullmatch(request.case):
-        return {}
-    path: Path = here.settings.workspace / "cases" / request.case / "result.json"
-    content: dict[str, Any] = atomic.read_json(path) if path.is_file() else {}
-    return content
+    folder = api.folder_of(here, request, "result")
+    return {} if folder is None else dict(folder.read("result"))
 
 
 def _answers(result: Mapping[str, Any], visitor: shell.Visitor) -> Mapping[str, Any] | None:
