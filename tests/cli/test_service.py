@@ -10,7 +10,7 @@ import pytest
 from neuralyzer.cli import extras
 from neuralyzer.service.opening import requests_of
 from neuralyzer.service.states import State
-from tests.service.http import lay_out, move
+from tests.service.http import lay_out
 
 
 @pytest.fixture
@@ -52,10 +52,10 @@ def test_decisions_are_recorded_with_who_made_them(shop):
 def test_a_plan_is_approved_and_a_stuck_request_taken_up_again(shop):
     id_ = made(shop)["id"]
     _, requests = requests_of(shop.path("neuralyzer.toml"))
-    move(requests, [id_], State.PREPARING, "preparing")
-    move(requests, [id_], State.PLANNED, "planned")
+    requests.move([id_], State.PREPARING, "preparing")
+    requests.move([id_], State.PLANNED, "planned")
     assert shop("request", "approve", id_, "--json").json["approved"] == "unlearn"
-    move(requests, [id_], State.NEEDS_PERSON, "stuck")
+    requests.move([id_], State.NEEDS_PERSON, "stuck")
     assert shop("request", "again", id_, "--json").json["state"] == "received"
     requests.database.close()
 
@@ -82,7 +82,7 @@ def test_what_cannot_be_done_is_one_clear_line(shop, arguments, says):
 def test_a_case_is_watched_until_it_is_closed(shop):
     id_ = made(shop)["id"]
     _, requests = requests_of(shop.path("neuralyzer.toml"))
-    timer = threading.Timer(1.0, move, (requests, [id_], State.CANCELLED, "cancelled", {"reason": "withdrawn"}))
+    timer = threading.Timer(1.0, requests.move, ([id_], State.CANCELLED, "cancelled", {"reason": "withdrawn"}))
     timer.start()
     lines = [json.loads(line) for line in shop("case", "watch", id_, "--json").out.splitlines()]
     timer.join()
