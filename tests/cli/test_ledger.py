@@ -245,3 +245,6 @@ def test_what_is_handed_over_is_checked_without_neuralyzer(entered, tmp_path):
     content[-1] ^= 1
     (tmp_path / "out" / "weights.safetensors").write_bytes(content)
     assert verify().returncode == 1 and "FAIL weights" in verify().stdout
+    entered.path(".neuralyzer/ledger.sqlite").unlink()
+    shutil.rmtree(entered.path(".neuralyzer/checkpoints"))
+    assert "left out the newest proof (there is no ledger in" in entered("export", "--to", tmp_path / "later").out

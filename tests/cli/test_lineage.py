@@ -41,7 +41,7 @@ def test_requests_follow_one_another_on_the_lineage(project):
         assert gone in project("audit", "--subject", gone).complaint
     # Asked again, each is answered as before.
     for name, result in zip(("c0", "c1"), results, strict=True):
-        again = project("forget", "--subject", name, *BY_MATCHING)
+        again = project("forget", "--subject", name, "--due", "2099-01-31", "--budget", "900", *BY_MATCHING)
         assert again.code == 0 and again.json == result
     # A row that changes under another customer's name is noticed although the lineage has moved on.
     table = pq.read_table(project.path("train.parquet"))

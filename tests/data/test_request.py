@@ -120,3 +120,10 @@ def test_dates_that_cannot_be(given, said):
 def test_the_day_a_request_came_in_is_no_part_of_what_is_asked():
     first, second = ErasureRequest(subjects=["a"], received="2026-02-02"), ErasureRequest(subjects=["a"])
     assert first.to_dict() == second.to_dict() and "received" not in first.to_dict()
+
+
+def test_what_is_wanted_is_the_same_whatever_is_said_of_it():
+    first = ErasureRequest(subjects=["a", "b", "a"], due="2099-01-31", reason="bias", budget=2.0, decided_by="x")
+    assert first.wanted == ErasureRequest(subjects=["b", "a"]).wanted
+    for other in ({"guarantee": "strong"}, {"rows": ["r"]}, {"where": "age < 18"}, {"also_near": True}):
+        assert first.wanted != ErasureRequest(subjects=["b", "a"], **other).wanted

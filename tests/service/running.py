@@ -27,8 +27,9 @@ class Running:
         (folder.root / ".neuralyzer").mkdir(exist_ok=True)
         self.requests = Requests(self.settings.database)
 
-    def worker(self):
-        code = f"from pathlib import Path; from neuralyzer.service.worker import Worker; Worker(Path({str(self.path)!r}), 3).work()"
+    def worker(self, first="pass"):
+        """Start a worker, in whose process a line of code is run first."""
+        code = f"{first}; from pathlib import Path; from neuralyzer.service.worker import Worker; Worker(Path({str(self.path)!r}), 3).work()"
         with self.log.open(
             "ab"
         ) as log:  # not a pipe: one that nobody reads fills up, and the worker stops at its next line

@@ -34,7 +34,7 @@ def test_requests_are_answered_one_after_the_other(service):
     lineage = Project.read(service.path).lineage
     assert lineage.current == 2 and len(lineage.version.erased) == 80
     assert '"c0"' not in service.folder.path(".neuralyzer/lineage.json").read_text()
-    asked_again = service.ask("c0", guarantee="exact")
+    asked_again = service.ask("c0", guarantee="strong", due="2099-01-31", reason="bias")
     again = service.closed(asked_again)[0]
     assert again.case == found[0].case and service.kinds(again.id)[-1] == "answered before"
 

@@ -50,7 +50,8 @@ def run(to: To, case: CaseOf = None, project: ProjectFile = PROJECT, json: Json 
         "verify.py": Path(verifier.__file__),
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as made:
-        files |= _written(Path(made), project, result.predicate or {}, certificate)
+        more, note = _written(Path(made), project, result.predicate or {}, certificate)
+        files |= more
         existing = [name for name in files if (to / name).exists()]
         if existing:
             raise UsageError(f"{to / existing[0]} exists already, and nothing is overwritten; name another folder")
@@ -58,12 +59,18 @@ def run(to: To, case: CaseOf = None, project: ProjectFile = PROJECT, json: Json 
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, to / name)
     name, verdict = exported["case"], exported["verdict"]
-    values = {"case": name, "verdict": verdict, "files": {file: str(to / file) for file in files}}
-    answer(values, f"{name} ({verdict}): wrote {', '.join(files)} to {to}", json)
+    values = {"case": name, "verdict": verdict, "files": {file: str(to / file) for file in files}, "note": note}
+    answer(values, f"{name} ({verdict}): wrote {', '.join(files)} to {to}" + (f"\n{note}" if note else ""), json)
 
 
-def _written(folder: Path, project: Path, predicate: dict[str, Any], certificate: Path) -> dict[str, Path]:
-    """Write what is made for who gets the files: how to check them, and the newest proof from the ledger."""
+def _written(
+    folder: Path, project: Path, predicate: dict[str, Any], certificate: Path
+) -> tuple[dict[str, Path], str | None]:
+    """Write what is made for who gets the files: how to check them, and the newest proof from the ledger.
+
+    Returns:
+        The files by name, and why the proof is not among them.
+    """
     from neuralyzer.certificates.ledger_record import LedgerRecord, proof_beside, write_later
     from neuralyzer.cli.ledger import opened
     from neuralyzer.errors import UsageError
@@ -71,11 +78,11 @@ def _written(folder: Path, project: Path, predicate: dict[str, Any], certificate
     (folder / "README.txt").write_text(README)
     files = {"README.txt": folder / "README.txt"}
     if predicate.get("ledger") is None:
-        return files
+        return files, None
     try:
         ledger = opened(project, None)
-    except UsageError:  # it is kept elsewhere: the certificate has the proof that it was issued with
-        return files
+    except UsageError as error:
+        return files, f"left out the newest proof ({error}); the certificate has the one that it was issued with"
     proof = write_later(ledger, LedgerRecord(**predicate["ledger"]), folder / certificate.name)
     (folder / "ledger.keys").write_text("".join(f"{key}\n" for key in ledger.public_keys()))
-    return files | {proof_beside(certificate).name: proof, "ledger.keys": folder / "ledger.keys"}
+    return files | {proof_beside(certificate).name: proof, "ledger.keys": folder / "ledger.keys"}, None

@@ -27,21 +27,14 @@ def run(
     from rich.console import Group
     from rich.text import Text
 
-    from neuralyzer.influence import kept
-    from neuralyzer.planning.forecast import forecast
+    from neuralyzer.project.pool import PoolPlan
     from neuralyzer.project.project import Project
-    from neuralyzer.references.pool import DEFAULT_SIZE, References
     from neuralyzer.verification.controls import Controls, controls_view, original_control
 
     opened = Project.read(project)
-    table, oracle = opened.tables.get("references", {}), opened.oracle()
-    design = (size or table.get("size", DEFAULT_SIZE), table.get("leave_out"), tuple(table.get("groups", ())))
-    device = opened.device(device)
-    predicted = forecast(
-        oracle, *design, opened.workspace, backend=table.get("backend"), alpha=opened.workspace.policy.alpha,
-        retrain_seconds=opened.training_seconds, device=device, engine=table.get("engine"),
-        signals=table.get("signals", ()),
-    )  # fmt: skip
+    oracle = opened.oracle()
+    plan = PoolPlan(opened, oracle, size, device)
+    predicted = plan.forecast
     if dry_run:
         if not json:
             answer(None, f"training data: {oracle.data.size}", json)
@@ -50,13 +43,7 @@ def run(
     announce(f"training data: {oracle.data.size}", json)
     if predicted.untrained and not json:
         answer(None, predicted, False)
-    pool = References.fit(
-        oracle, *design, opened.workspace, backend=table.get("backend"), keep_weights=table.get("keep_weights", False),
-        progress=progress(json), timing=predicted.timing, device=device, precision=table.get("precision"),
-        engine=table.get("engine"), unchecked=unchecked, signals=table.get("signals", ()),
-    )  # fmt: skip
-    if kept.possible(oracle):
-        kept.factors(oracle, pool.store.curvature)  # so that a request costs only a solve
+    pool = plan.make(progress(json), predicted.timing, unchecked)
     alpha = opened.workspace.policy.alpha
     controls = {split: original_control(pool, oracle, (), alpha, split) for split in ("tuning", "judging")}
     facts = {

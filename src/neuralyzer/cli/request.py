@@ -179,7 +179,7 @@ def _show(request: "Request", json: bool, requests: "Requests | None" = None) ->
     lines = [Text(f"{name:<10}{value}") for name, value in values.items() if value not in (None, "")]
     if requests is not None:
         values["erasure"] = None if request.erasure is None else request.erasure.to_dict()
-        told = requests.events(request.id)
+        told = list(requests.all_events(request.id))
         values["events"] = [{"moment": one.moment, "kind": one.kind, "facts": dict(one.facts)} for one in told]
         lines += [Text(f"{one.moment[:19]}  {one.kind}") for one in told]
     answer(values, Group(*lines), json)

@@ -167,6 +167,12 @@ class ErasureRequest:
         """
         return self if key is None else replace(self, subjects=[keyed(key, name) for name in self.subjects])
 
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """Return what is to be forgotten and how strongly, by which an earlier answer is found again."""
+        names = {name: sorted(set(getattr(self, name))) for name in ("subjects", "rows", "classes")}
+        return names | {"where": self.where, "guarantee": str(self.guarantee), "also_near": self.also_near}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the request as plain values, without ``received``, which does not affect the result."""
         return {

@@ -14,7 +14,7 @@ import torch
 
 from neuralyzer.cases.case import Case
 from neuralyzer.cases.options import CaseOptions
-from neuralyzer.data.request import ErasureRequest
+from neuralyzer.data.request import ErasureRequest, Guarantee
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import DataChangedError, WeightsError
 from neuralyzer.ledger.log import Ledger
@@ -197,7 +197,7 @@ class Project:
 
     def references(self, oracle: TrainedModel) -> References | None:
         """Return the pool of the lineage, or None where there is none; refuse one made for another model."""
-        path = self._pool(oracle)
+        path = self.pool_folder(oracle)
         if path is None:
             return None
         pools = sorted(self.workspace.references.glob("*/pool.json"))
@@ -205,7 +205,8 @@ class Project:
             return References.open(path, oracle)
         return References.open(pools[-1].parent, oracle) if pools else None
 
-    def _pool(self, oracle: TrainedModel) -> Path | None:
+    def pool_folder(self, oracle: TrainedModel) -> Path | None:
+        """Return where the pool of the model's lineage is, or would be; None without a holdout."""
         if oracle.holdout is None:
             return None
         groups, place = self.tables.get("references", {}).get("groups", ()), self.workspace.references
@@ -221,16 +222,22 @@ class Project:
         return Lineage.read(self.workspace.root)
 
     def answered(self, request: ErasureRequest) -> dict[str, Any] | None:
-        """Return the result of the case that answered this request on an earlier model of the lineage, or None."""
-        case = self.lineage.version.cases.get(self._keyed_request(request))
-        if case is None:
-            return None
-        content: dict[str, Any] = atomic.read_json(self.workspace.cases / case / "result.json")
-        return content
+        """Return the result of the case that answered this request on an earlier model of the lineage, or None.
 
-    def _keyed_request(self, request: ErasureRequest) -> str:
-        """Return a keyed digest of a request, which names nobody."""
-        return commitments.commitment(self.workspace, [digests.of_json(request.to_dict())])
+        It may have been asked with another due date, reason or budget, and with a stronger guarantee.
+        """
+        known, wanted = self.lineage.version.cases, Guarantee(request.guarantee)
+        asked = [replace(request, guarantee=one).wanted for one in Guarantee if one.satisfies(wanted)]
+        asked.append(request.to_dict())  # by which earlier versions of Neuralyzer knew an answered request
+        for case in (known.get(self._keyed(one)) for one in asked):
+            if case is not None:
+                content: dict[str, Any] = atomic.read_json(self.workspace.cases / case / "result.json")
+                return content
+        return None
+
+    def _keyed(self, asked: dict[str, Any]) -> str:
+        """Return a keyed digest of what was asked, which names nobody."""
+        return commitments.commitment(self.workspace, [digests.of_json(asked)])
 
     def succeed(self, oracle: TrainedModel, answered: Sequence[tuple[ErasureRequest, Case]]) -> Version:
         """Make unlearned weights the current model of the lineage; their cases' rows are no longer its data.
@@ -243,12 +250,12 @@ class Project:
             The new version; the present one if it has answered them already.
         """
         lineage = self.lineage
-        before, cases = lineage.version, {self._keyed_request(request): case.id for request, case in answered}
+        before, cases = lineage.version, {self._keyed(request.wanted): case.id for request, case in answered}
         if cases.items() <= before.cases.items():
             return before
         forgotten = np.unique(np.concatenate([request.positions(oracle.data) for request, _ in answered]))
         remaining = oracle.data.select(np.setdiff1d(np.arange(len(oracle.data)), forgotten))
-        pool = self._pool(oracle)
+        pool = self.pool_folder(oracle)
         version = Version(
             weights=os.path.relpath(answered[0][1].weights, self.root), parent=oracle.lineage, data=remaining.digest,
             erased=tuple(sorted({*before.erased, *keyed_rows(oracle.data.select(forgotten))})),

@@ -20,6 +20,7 @@ TABLES: dict[str, dict[str, tuple[type, ...]]] = {
     "references": {
         "size": (int,), "leave_out": NUMBER, "groups": TEXTS, "backend": TEXT, "keep_weights": (bool,),
         "device": TEXT, "precision": TEXT, "engine": TEXT, "signals": TEXTS,
+        "automatic": (bool,),
     },
     "policy": {
         **dict.fromkeys(("alpha", "max_trace", "max_utility_loss"), NUMBER),
@@ -110,7 +111,8 @@ REST = """
 [references]
 size = {size}                    # members of both splits together
 # device = "cuda"            # by default the GPU where there is one
-# engine = "ray"             # trains on a Ray cluster; needs the extra 'ray'
+# engine = "ray"             # trains and measures on a Ray cluster; needs the extra 'ray'
+# automatic = true           # of the service: a worker makes the pool when the first request comes
 
 [policy]
 alpha = 0.05                 # error rate of the joint test

@@ -90,7 +90,7 @@ def build(store: Store, oracle: TrainedModel, plan: Plan, progress: Progress) ->
     if not head["settings"]:
         head |= _settings(store, oracle, pool_index, head, held)
         atomic.write_json(store.head, head)
-    all_members.measure(store, oracle, pool_index, head, progress)
+    all_members.measure(store, oracle, pool_index, head, progress, plan.execution.engine)
     if not head["keep_weights"]:
         store.destroy_weights()
     store.add_seconds(time.perf_counter() - began)

@@ -3,7 +3,7 @@
 import datetime as dt
 import hmac
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from neuralyzer.workspace.database import Database
 
 _names = requests.c.erasure.is_not(sa.null())  # a closed request still has them
 DAYS_OF_REPLIES = 30  # an Idempotency-Key is remembered so long
+ALL = ""  # in place of a token: ids that clients chose, which are unique among all of them
 
 
 class Requests:
@@ -60,14 +61,14 @@ class Requests:
             key: of the client; a second request with it returns the first one.
             external: what a consent platform must be told again.
             method: a person's choice of algorithm; None leaves it to the plan.
-            own: what the client calls the request, unique among all clients; its id follows from it, so that it is
-                found by it, and a second request with it returns the first one.
+            own: what the client calls the request, in place of ``key`` and unique among all clients; its id follows
+                from it, so that it is found by it, and it is remembered for ever.
 
         Returns:
             The request, and whether it is a new one.
 
         Raises:
-            UsageError: if the key was used for another request.
+            UsageError: if the key, or the client's own id, was used for another request.
         """
         moment = received or dt.datetime.now(dt.UTC)
         day = due or (dt.date.fromisoformat(erasure.due) if erasure.due else deadlines.due(moment.date()))
@@ -76,16 +77,15 @@ class Requests:
         content = digests.of_json(asked | ({} if method is None else {"method": method}))
         body = hmac.digest(self._key, content.encode(), "sha256").hex()
         id_ = f"req-{secrets.token_hex(8)}" if own is None else id_of(own)
+        asker, key, called = (client, key, "Idempotency-Key") if own is None else (ALL, own, "id")
         with self.database.transaction(writes=True) as connection:
             if key is not None:
-                wanted = sa.select(replies).where(replies.c.token == client, replies.c.key == key)
+                wanted = sa.select(replies).where(replies.c.token == asker, replies.c.key == key)
                 known = connection.execute(wanted).first()
                 if known is not None and known.body != body:
-                    raise UsageError("this Idempotency-Key was used for another request; take a new one")
+                    raise UsageError(f"this {called} was used for another request; take a new one")
                 if known is not None:
                     return _read(connection, known.request), False
-            if own is not None and _row(connection, id_) is not None:
-                return _read(connection, id_), False
             values = {
                 "id": id_, "model": model, "state": State.RECEIVED, "erasure": kept,
                 "received": moment.isoformat(), "due": day.isoformat(), "priority": priority, "alone": False, "tries": 0,
@@ -95,8 +95,8 @@ class Requests:
             _tell(connection, id_, "received", {"due": day.isoformat(), "reason": erasure.reason})
             if key is not None:
                 old = (moment - dt.timedelta(days=DAYS_OF_REPLIES)).isoformat()
-                connection.execute(sa.delete(replies).where(replies.c.moment < old))
-                row = {"token": client, "key": key, "body": body, "request": id_, "moment": moment.isoformat()}
+                connection.execute(sa.delete(replies).where(replies.c.moment < old, replies.c.token != ALL))
+                row = {"token": asker, "key": key, "body": body, "request": id_, "moment": moment.isoformat()}
                 connection.execute(sa.insert(replies).values(**row))
             return _read(connection, id_), True
 
@@ -209,6 +209,13 @@ class Requests:
         with self.database.transaction() as connection:
             return [Event.of(row) for row in connection.execute(wanted)]
 
+    def all_events(self, request: str) -> Iterator[Event]:
+        """Yield all events of a request in order, read some at a time."""
+        after = 0
+        while found := self.events(request, after):
+            yield from found
+            after = found[-1].number
+
     def earlier(self, event: Event) -> int:
         """Return how many events of the same kind its request had before."""
         same = events.c.request == event.request, events.c.kind == event.kind, events.c.number < event.number
@@ -267,11 +274,7 @@ def _tell(connection: sa.Connection, request: str, kind: str, facts: Mapping[str
 
 
 def _read(connection: sa.Connection, request: str) -> Request:
-    row = _row(connection, request)
+    row = connection.execute(sa.select(requests).where(requests.c.id == request)).first()
     if row is None:
         raise UsageError(f"there is no request {request!r}")
     return Request.of(row)
-
-
-def _row(connection: sa.Connection, request: str) -> sa.Row[Any] | None:
-    return connection.execute(sa.select(requests).where(requests.c.id == request)).first()

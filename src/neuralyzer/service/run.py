@@ -21,6 +21,7 @@ from neuralyzer.integrations.mlflow import Registry
 from neuralyzer.models import threads
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.project.lineage import Version
+from neuralyzer.project.pool import PoolPlan
 from neuralyzer.project.project import Project
 from neuralyzer.service.leases import Leases
 from neuralyzer.service.request import Change, Request
@@ -30,7 +31,8 @@ from neuralyzer.service.watch import Watch
 from neuralyzer.workspace import digests, locks
 
 PREPARE, UNLEARN, RELEASE = "prepare", "unlearn", "release"  # the phases
-STAGES = {PREPARE: ("location", "audited"), UNLEARN: ("unlearned",), RELEASE: ()}  # before a phase's last one
+# The stages before a phase's last one.
+STAGES = {PREPARE: ("references", "location", "audited"), UNLEARN: ("unlearned",), RELEASE: ()}
 TRIES = 4  # before a person is asked
 FIRST_WAIT = dt.timedelta(minutes=1)  # after an error; doubled each time
 
@@ -62,7 +64,9 @@ class Run:
                 present = self._answerable(oracle, present)
             if present:
                 batch = self._batch(oracle, present)
-                if phase == PREPARE:
+                if stage == "references":
+                    self._make_references(oracle, present)
+                elif phase == PREPARE:
                     getattr(batch.together, stage)
                 elif not self._outdated(present, batch):
                     batch.unlearn()
@@ -123,6 +127,12 @@ class Run:
             weights = digests.of_file(self.project.weights_of(version))
             self._publish(version, weights)
             self._move(present, State.DONE, "released", {"version": version.number, "weights": weights})
+
+    def _make_references(self, oracle: TrainedModel, present: Sequence[Request]) -> None:
+        """Make the pool where there is none, or finish it, if the project wants that of workers."""
+        plan = PoolPlan(self.project, oracle)
+        if self.project.tables.get("references", {}).get("automatic", False) and plan.missing:
+            plan.make(self._watch(present))
 
     def _publish(self, version: Version, digest: str) -> None:
         """Register a version with MLflow, where the project names one."""
@@ -209,11 +219,14 @@ class Run:
 
     def _batch(self, oracle: TrainedModel, present: Sequence[Request]) -> Batch:
         project = self.project
-        watch = Watch(self.requests, [request.id for request in present])
+        watch = self._watch(present)
         return Batch(
             oracle, [_erasure(request) for request in present], lambda: project.references(oracle), project.workspace,
             project.options(), watch, watch, present[0].method if len(present) == 1 else None,
         )  # fmt: skip
+
+    def _watch(self, present: Sequence[Request]) -> Watch:
+        return Watch(self.requests, [request.id for request in present])
 
     def _judged(self, request: Request, stages: Stages, alone: bool) -> Change:
         """Return what follows from a request's verdict."""

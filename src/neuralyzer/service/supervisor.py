@@ -1,6 +1,7 @@
 """``Supervisor``: keeps workers of a server running on its machine."""
 
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -24,7 +25,8 @@ class Supervisor:
     """
 
     def __init__(self, project: Path, workers: int) -> None:
-        self._command = [sys.executable, "-m", "neuralyzer", "worker", "--project", str(project)]
+        command = [sys.executable, "-m", "neuralyzer", "worker", "--project", str(project)]
+        self._command = [*command, "--server", str(os.getpid())]
         self._began: dict[int, float] = {}
         self._running: list[subprocess.Popen[bytes]] = []
         for place in range(workers):

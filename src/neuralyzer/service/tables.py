@@ -49,7 +49,7 @@ replies = sa.Table(
     "replies",
     metadata,
     sa.Column("token", sa.Text, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),  # Idempotency-Key of the client
+    sa.Column("key", sa.Text, primary_key=True),  # Idempotency-Key, or the id that a client chose
     sa.Column("body", sa.Text, nullable=False),  # keyed digest of what was asked
     sa.Column("request", sa.Text, nullable=False),
     sa.Column("moment", sa.Text, nullable=False),

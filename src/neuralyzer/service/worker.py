@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -36,10 +37,11 @@ class Worker:
     Args:
         path: of the project file; it is read anew for each run.
         period: seconds after which a lease ends and a silent worker counts as dead.
+        server: process that started it, without which it ends: a new server starts workers of its own.
     """
 
-    def __init__(self, path: Path, period: float = PERIOD) -> None:
-        self.path, self.id = path, new_id()
+    def __init__(self, path: Path, period: float = PERIOD, server: int | None = None) -> None:
+        self.path, self.id, self._server = path, new_id(), server
         self.project = Project.read(path)
         self.settings = Settings.of(self.project)
         require_recipe(self.settings, self.project)
@@ -57,6 +59,9 @@ class Worker:
         callbacks = Repeated("callbacks", self._notify, CALLBACKS)  # beside the rest, since hosts may take their time
         try:
             while not self._stopped.wait(TICK):
+                if self._server not in (None, os.getppid()):
+                    log.warning("the server is gone; its worker ends")
+                    os._exit(1)  # as a kill, which loses nothing: a training must not go on for hours first
                 self._look()
                 callbacks.check()
         finally:

@@ -19,6 +19,7 @@ from neuralyzer.models.recipe import Recipe
 from neuralyzer.references.pool import References
 from neuralyzer.references.training import processes
 from neuralyzer.references.training.processes import Engine, Execution
+from tests.cluster import two_nodes
 from tests.models.cases import CASES, conv, mlp
 from tests.references import world
 
@@ -138,28 +139,17 @@ def noted(folder):
 
 @pytest.mark.slow
 def test_a_cluster_that_loses_a_node_in_the_middle_loses_no_member(monkeypatch, tmp_path):
-    ray = pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    node = {"node_ip_address": "127.0.0.2", "num_cpus": 1, "object_store_memory": 100 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
-    try:
-        second = cluster.add_node(**node)
-        ray.init(address=cluster.address, _node_ip_address="127.0.0.2", log_to_driver=False)
+    with two_nodes(monkeypatch) as kill:
 
         def lose():
             while len({path.name.partition("-")[2] for path in tmp_path.iterdir()}) < 2:  # both nodes are at it
                 time.sleep(0.02)
-            cluster.remove_node(second, allow_graceful=False)
+            kill()
 
         losing = threading.Thread(target=lose, daemon=True)
         losing.start()
         found = list(processes.train_each(noted(tmp_path), DATA, KEPT, range(6), 2, Execution(engine=Engine.RAY)))
         losing.join(60)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
     started = [path.name.partition("-")[0] for path in tmp_path.iterdir()]
     assert len(started) > len(set(started)) == 6, "some were trained again"
     here = processes.train_each(replace(RECIPE, epochs=100), DATA, KEPT, range(6), 2)

@@ -1,12 +1,14 @@
 """The measurement of every member of a pool by every signal, in this process or in worker processes."""
 
+import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import joblib
 import numpy as np
+import safetensors.torch
 import torch
 
 from neuralyzer.data import batches
@@ -21,6 +23,7 @@ from neuralyzer.references.signal_values import Indices
 from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training import backends, processes
+from neuralyzer.references.training.processes import Engine
 from neuralyzer.signals.catalogue import named, signals_of
 from neuralyzer.signals.relearned_elsewhere import elsewhere
 from neuralyzer.signals.signal import Batch, Context, Signal, measure_units
@@ -28,6 +31,9 @@ from neuralyzer.workspace import atomic
 
 SPREAD = 30.0  # seconds of remaining measurement from which worker processes are started
 UNITS = 256  # subjects whose rows are in memory at once
+
+Shape = tuple[int, ...]
+Line = Callable[[str, Shape], np.ndarray]  # of one member's values, by the name of their file and their shape
 
 
 def scaled(objective: Objective, scale: float | None) -> Objective:
@@ -78,7 +84,12 @@ def make_evaluator(store: Store, oracle: TrainedModel, head: dict[str, Any], uni
 
 
 def measure(
-    store: Store, oracle: TrainedModel, pool_index: PoolIndex, head: dict[str, Any], progress: Progress
+    store: Store,
+    oracle: TrainedModel,
+    pool_index: PoolIndex,
+    head: dict[str, Any],
+    progress: Progress,
+    engine: Engine = Engine.LOKY,
 ) -> None:
     """Read all members that are not measured yet; in worker processes where the first takes long."""
     units = units_of(pool_index.owned)
@@ -89,17 +100,58 @@ def measure(
         _measure_one(store, oracle, units, head, member)
         progress.advance()
     rest = todo[1:]
-    measured: Iterable[None] = map(partial(_measure_one, store, oracle, units, head), rest)
-    if (time.perf_counter() - began) * len(rest) > SPREAD:
-
-        def jobs(first: int) -> Iterator[object]:
-            for member in rest[first:]:
-                yield joblib.delayed(_measure_alone)(store, oracle, units, head, member)
-
-        measured = processes.run_jobs(jobs, [f"reference {member} was measured" for member in rest], backends.workers())
+    if (time.perf_counter() - began) * len(rest) <= SPREAD:
+        measured: Iterable[None] = map(partial(_measure_one, store, oracle, units, head), rest)
+    elif engine is Engine.LOKY:
+        measured = _measure_here(store, oracle, units, head, rest)
+    else:
+        measured = _measure_elsewhere(store, oracle, units, head, rest, engine)
     for _ in measured:
         progress.advance()
     progress.finish()
+
+
+def _measure_here(
+    store: Store, oracle: TrainedModel, units: dict[int, Indices], head: dict[str, Any], members: Sequence[int]
+) -> Iterator[None]:
+    """Measure members in processes of this machine, which write their values themselves."""
+
+    def jobs(first: int) -> Iterator[object]:
+        for member in members[first:]:
+            yield joblib.delayed(_measure_alone)(store, oracle, units, head, member)
+
+    return processes.run_jobs(jobs, _activities(members), backends.workers())
+
+
+def _measure_elsewhere(
+    store: Store,
+    oracle: TrainedModel,
+    units: dict[int, Indices],
+    head: dict[str, Any],
+    members: Sequence[int],
+    engine: Engine,
+) -> Iterator[None]:
+    """Measure members on the machines of a cluster, and write what comes back.
+
+    They do not write themselves: two machines that map one file of a shared folder may undo each other's pages.
+    """
+    evaluator = make_evaluator(store, oracle, head, units)
+
+    def jobs(first: int) -> Iterator[object]:
+        for member in members[first:]:
+            yield joblib.delayed(_values_of)(evaluator, oracle, head, store.weights(member).read_bytes(), member)
+
+    results = processes.run_jobs(jobs, _activities(members), backends.workers(), engine)
+    for member, (values, utility) in zip(members, results, strict=True):
+        with _lines_of(store, head, member) as line:
+            for name, of_member in values.items():
+                line(name, of_member.shape)[...] = of_member
+        _mark(store, member, utility)
+        yield
+
+
+def _activities(members: Sequence[int]) -> list[str]:
+    return [f"reference {member} was measured" for member in members]
 
 
 def _measure_alone(*arguments: Any) -> None:
@@ -110,49 +162,81 @@ def _measure_alone(*arguments: Any) -> None:
 def _measure_one(
     store: Store, oracle: TrainedModel, units: dict[int, Indices], head: dict[str, Any], member: int
 ) -> None:
-    evaluator, recipe = make_evaluator(store, oracle, head, units), oracle.recipe
-    module = weights.load_into(recipe.module(), store.weights(member)).eval()
-    _read(store, evaluator, head, member, module)
-    utility = reading.utility(module, recipe.objective, oracle.require_holdout())
+    evaluator = make_evaluator(store, oracle, head, units)
+    module = weights.load_into(oracle.recipe.module(), store.weights(member)).eval()
+    with _lines_of(store, head, member) as line:
+        _read(line, evaluator, head, module)
+    _mark(store, member, _utility(oracle, module))
+
+
+def _values_of(
+    evaluator: Evaluator, oracle: TrainedModel, head: dict[str, Any], state: bytes, member: int
+) -> tuple[dict[str, np.ndarray], Any]:
+    """Return a member's values by the name of their file, and its utility."""
+    values: dict[str, np.ndarray] = {}
+
+    def line(name: str, shape: Shape) -> np.ndarray:
+        return values.setdefault(name, np.empty(shape, np.float32))
+
+    with threads.using(1):
+        tensors = safetensors.torch.load(state)
+        module = weights.fill(oracle.recipe.module(), tensors, f"reference {member}").eval()
+        _read(line, evaluator, head, module)
+        return values, _utility(oracle, module)
+
+
+@contextlib.contextmanager
+def _lines_of(store: Store, head: dict[str, Any], member: int) -> Iterator[Line]:
+    """Yield a function that returns a member's line of a file of the pool; all are on disk when the block ends."""
+    written = []
+
+    def line(name: str, shape: Shape) -> np.ndarray:
+        written.append(store.array(name, (head["size"], *shape), write=True))
+        of_member: np.ndarray = written[-1][member]
+        return of_member
+
+    yield line
+    for whole in written:
+        whole.flush()  # type: ignore[attr-defined]
+
+
+def _utility(oracle: TrainedModel, module: torch.nn.Module) -> Any:
+    return reading.utility(module, oracle.recipe.objective, oracle.require_holdout())
+
+
+def _mark(store: Store, member: int, utility: Any) -> None:
+    """Mark a member as measured, after its values are on disk."""
     atomic.write_json(store.mark(member), {"utility": utility, "member": member})
 
 
-def _read(store: Store, evaluator: Evaluator, head: dict[str, Any], member: int, module: torch.nn.Module) -> None:
-    size, rows = head["size"], len(evaluator.data)
-
-    def line(name: str, shape: tuple[int, ...]) -> np.ndarray:
-        return store.array(name, (size, *shape), write=True)
-
+def _read(line: Line, evaluator: Evaluator, head: dict[str, Any], module: torch.nn.Module) -> None:
+    rows = len(evaluator.data)
     for name, signal in evaluator.signals.items():
         on_rows = line(f"{name}.rows", (rows,))
         if signal.per_unit:
             few = evaluator.holdout_few
             on_holdout = line(f"{name}.holdout", (len(evaluator.units), len(few)))
-            on_rows[member] = np.nan
+            on_rows[...] = np.nan
             positions = list(evaluator.units.values())
             for start in range(0, len(positions), UNITS):
                 units = [evaluator.batch(of_unit) for of_unit in positions[start : start + UNITS]]
                 measured = measure_units(signal, module, units, few, evaluator.context)
                 for place, (values, holdout_values) in enumerate(measured, start):
-                    on_rows[member, positions[place]] = values.numpy()
-                    on_holdout[member, place] = holdout_values.numpy()
+                    on_rows[positions[place]] = values.numpy()
+                    on_holdout[place] = holdout_values.numpy()
         else:
             on_holdout = line(f"{name}.holdout", (len(evaluator.holdout),))
             everything = evaluator.batch(np.arange(rows))
             values, holdout_values = signal.measure(module, everything, evaluator.holdout, evaluator.context)
-            on_rows[member], on_holdout[member] = values.numpy(), holdout_values.numpy()
-        on_rows.flush()  # type: ignore[attr-defined]
-        on_holdout.flush()  # type: ignore[attr-defined]
+            on_rows[...], on_holdout[...] = values.numpy(), holdout_values.numpy()
     objective, copied = evaluator.context.objective, head.get("copies", 0)
     outputs = line("outputs.rows", (rows, head["outputs"]))
     of_copies = line("outputs.copies", (rows, copied, head["outputs"]))
     for start in range(0, rows, reading.CHUNK):
         x, _ = evaluator.data.gather(np.arange(start, min(start + reading.CHUNK, rows)))
         chunk = slice(start, start + batches.count(x))
-        outputs[member, chunk] = reading.outputs(module, objective, x).numpy()
+        outputs[chunk] = reading.outputs(module, objective, x).numpy()
         for place, copy in enumerate(copies(x, copied, evaluator.context)):
-            of_copies[member, chunk, place] = reading.outputs(module, objective, copy).numpy()
+            of_copies[chunk, place] = reading.outputs(module, objective, copy).numpy()
     of_holdout = line("outputs.holdout", (len(evaluator.holdout), head["outputs"]))
-    of_holdout[member] = reading.outputs(module, objective, evaluator.holdout.x).numpy()
-    for written in (outputs, of_copies, of_holdout):  # before the member is marked as measured
-        written.flush()  # type: ignore[attr-defined]
+    of_holdout[...] = reading.outputs(module, objective, evaluator.holdout.x).numpy()

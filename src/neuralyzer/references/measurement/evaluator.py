@@ -37,6 +37,9 @@ class ReadingCache:
     def __init__(self) -> None:
         self._known: WeakKeyDictionary[nn.Module, CachedReadings] = WeakKeyDictionary()
 
+    def __reduce__(self) -> "tuple[type[ReadingCache], tuple[()]]":
+        return ReadingCache, ()  # in another process it is empty, since its keys are objects of this one
+
     def of(self, model: nn.Module) -> "CachedReadings":
         """Return the cached readings of a model with its present weights, to be read and added to."""
         digest = weights.digest(model)

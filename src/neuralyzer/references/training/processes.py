@@ -154,8 +154,11 @@ def _results(jobs: Iterator[object], workers: int, engine: Engine) -> Generator[
 
 def _ray_results(jobs: Iterator[object]) -> Iterator[Any]:
     """Run jobs on Ray, a few at a time, since joblib's Ray backend returns no result before all are ready."""
+    import ray
     from ray.util.joblib import register_ray
 
+    if not ray.is_initialized():  # the cluster of RAY_ADDRESS or of this machine; without one, Ray starts one here
+        ray.init(log_to_driver=False)
     register_ray()
     while True:
         with joblib.parallel_config(backend="ray"):

@@ -61,6 +61,6 @@ def webhook(form: Webhook, here: Here, token: Requester) -> Taken:
     own = f"{KIND}:{form.privacy_request_id}"
     external = {"kind": KIND, "privacy_request_id": form.privacy_request_id}
     kept, _ = here.requests.create(
-        here.settings.model, ErasureRequest(subjects=sorted(names)), token.id, key=own, own=own, external=external
+        here.settings.model, ErasureRequest(subjects=sorted(names)), token.id, own=own, external=external
     )
     return Taken(request=kept.id)

@@ -122,7 +122,7 @@ def _create(here: Service, form: DataSubjectRequest, client: str, body: bytes) -
     }  # fmt: skip
     own = opendsr.own(form.subject_request_id)
     kept, _ = here.requests.create(
-        here.settings.model, ErasureRequest(subjects=sorted(set(names))), client, key=own, own=own, external=external
+        here.settings.model, ErasureRequest(subjects=sorted(set(names))), client, own=own, external=external
     )
     content = {
         "controller_id": client, "expected_completion_time": opendsr.expected(kept),
