@@ -207,7 +207,8 @@ def test_the_command_lets_idle_threads_sleep():
 
 IMPORT_IN_ORDERS = """
 import importlib, inspect, json, os, sys, traceback
-import altair, curvlinops, duckdb, pyarrow, scipy.stats, sklearn.datasets, torch, vl_convert  # once for all orders
+import altair, curvlinops, dbos, duckdb, fastapi, httpx, prometheus_client, pyarrow, scipy.stats, sklearn.datasets
+import sqlalchemy, torch, uvicorn, vl_convert  # once for all orders
 assert not [name for name in sys.modules if name.startswith("neuralyzer")]
 functions, *orders = json.loads(sys.argv[1])
 for order in orders:

@@ -40,6 +40,12 @@ def test_later():
 """
 
 
+@pytest.fixture(autouse=True)
+def without_plugins(monkeypatch):
+    """The pytest under test starts without the plugins of this one, which take two seconds to import."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 @pytest.fixture
 def weights(tmp_path):
     path = tmp_path / "new weights.safetensors"  # a path with a space
