@@ -51,7 +51,8 @@ class Service:
             StorageError: if the database cannot be reached.
         """
         requests = opened(settings)
-        return cls(settings, project, requests, Tokens(requests.database), Feed(requests), Sessions(project.workspace))
+        sessions = Sessions(project.workspace, requests.database)
+        return cls(settings, project, requests, Tokens(requests.database), Feed(requests), sessions)
 
 
 def _service(request: Request) -> Service:

@@ -8,7 +8,11 @@ import time
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
+import sqlalchemy as sa
+
+from neuralyzer.service.tables import ended
 from neuralyzer.workspace import commitments
+from neuralyzer.workspace.database import Database
 from neuralyzer.workspace.paths import Workspace
 
 FILE = "sessions.key"  # in the workspace's folder of keys
@@ -36,15 +40,15 @@ class Session:
 
 
 class Sessions:
-    """The sessions of a workspace. All that is kept here are those that were ended before their time.
+    """The sessions of a service. All that is kept are those that were ended before their time, for all its servers.
 
     Args:
         workspace: has the key that signs them, made on first use.
+        database: of the service.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-        self._ended: dict[str, float] = {}
+    def __init__(self, workspace: Workspace, database: Database) -> None:
+        self._workspace, self._database = workspace, database
 
     def begin(self, token: str = "", now: float | None = None) -> tuple[Session, str]:
         """Begin a session.
@@ -67,7 +71,7 @@ class Sessions:
             return None
         session = Session(**json.loads(bytes.fromhex(form[1])))
         over = session.until <= (time.time() if now is None else now)
-        return None if over or session.id in self._ended else session
+        return None if over or self._is_ended(session) else session
 
     def renewed(self, session: Session, now: float | None = None) -> str | None:
         """Return the text of a new cookie for a session that is used; None while the old one is still young."""
@@ -76,10 +80,15 @@ class Sessions:
         return self._signed(replace(session, until=until)) if until - session.until > IDLE / 12 else None
 
     def end(self, session: Session, now: float | None = None) -> None:
-        """End a session before its time, in this process; a browser is told to forget its cookie besides."""
+        """End a session before its time; a browser is told to forget its cookie besides."""
         now = time.time() if now is None else now
-        self._ended = {id_: last for id_, last in self._ended.items() if last > now}
-        self._ended[session.id] = session.begun + LONGEST
+        with self._database.transaction(writes=True) as connection:
+            connection.execute(sa.delete(ended).where(sa.or_(ended.c.until <= now, ended.c.session == session.id)))
+            connection.execute(sa.insert(ended).values(session=session.id, until=session.begun + LONGEST))
+
+    def _is_ended(self, session: Session) -> bool:
+        with self._database.transaction() as connection:
+            return connection.execute(sa.select(ended.c.until).where(ended.c.session == session.id)).first() is not None
 
     def guard_of(self, session: Session) -> str:
         """Return the text that every form of a session must bring back, which other sites cannot know."""

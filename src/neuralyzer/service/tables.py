@@ -1,4 +1,4 @@
-"""The tables of the service: requests, their events, tokens, workers, and what is still to be told to the ledger."""
+"""The tables of the service: requests, their events, tokens, ended sessions, workers and leases."""
 
 import sqlalchemy as sa
 
@@ -65,6 +65,13 @@ tokens = sa.Table(
     sa.Column("made", sa.Text, nullable=False),
     sa.Column("expires", sa.Text),
     sa.Column("revoked", sa.Text),
+)
+
+ended = sa.Table(
+    "ended_sessions",
+    metadata,
+    sa.Column("session", sa.Text, primary_key=True),
+    sa.Column("until", sa.Float, nullable=False),  # when it would be over anyway, seconds since 1970
 )
 
 workers = sa.Table(

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from neuralyzer.service.api import limits, problems
 from neuralyzer.service.api.problems import Problem
 from neuralyzer.service.context import Service
+from neuralyzer.service.sessions import Session
 from neuralyzer.service.tokens import Scope as Allowed
 from neuralyzer.service.tokens import Token
 
@@ -118,9 +119,14 @@ class Guard:
 
     async def _signed_in(self, scope: Scope) -> Token | None:
         """Return the token of the dashboard's session, and note the session."""
-        session = self._service.sessions.read(HTTPConnection(scope).cookies.get(COOKIE, ""))
+        cookie = HTTPConnection(scope).cookies.get(COOKIE, "")
+        session, token = await run_in_threadpool(self._of_cookie, cookie)
         scope["state"]["session"] = session
-        return await run_in_threadpool(self._service.tokens.still, session.token) if session else None
+        return token
+
+    def _of_cookie(self, text: str) -> tuple[Session | None, Token | None]:
+        session = self._service.sessions.read(text)
+        return session, self._service.tokens.still(session.token) if session else None
 
 
 class _Reply:
