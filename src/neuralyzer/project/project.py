@@ -144,6 +144,20 @@ class Project:
         if version.weights is None and not self.weights.exists():
             raise WeightsError(f"{self.weights} does not exist; 'neuralyzer train' makes it, or name your own weights")
         self.settle_threads()
+        return self.model_of(version)
+
+    def model_of(self, version: Version) -> TrainedModel:
+        """Return the model of a version, with the rows that are not erased from it.
+
+        Args:
+            version: of the lineage, whose weights are there.
+
+        Returns:
+            The model.
+
+        Raises:
+            DataChangedError: if the training rows are not those that it stands on.
+        """
         trained = self.workspace.root / "trained.json"
         data, erased = self.data, set(version.erased)
         present = np.ones(len(data), dtype=bool)

@@ -1,0 +1,171 @@
+"""``certificate reproduce``: a case of a project is run again in a temporary folder, and compared with its certificate."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neuralyzer.cases import comparison
+from neuralyzer.cases.attempt import Outcome as Attempted
+from neuralyzer.cases.certificate import verification_record
+from neuralyzer.cases.comparison import Difference, Outcome, Reproduction
+from neuralyzer.cases.folder import Folder
+from neuralyzer.cases.run_again import PastCase, run_again
+from neuralyzer.certificates.check import check
+from neuralyzer.certificates.statement import Predicate
+from neuralyzer.errors import NeuralyzerError, ReferencesError, UsageError, first_line
+from neuralyzer.models import threads
+from neuralyzer.progress import Progress, Silent
+from neuralyzer.project.past_case import find
+from neuralyzer.project.project import Project
+from neuralyzer.references import again
+from neuralyzer.references.pool import References
+from neuralyzer.verification.verification import Verification
+from neuralyzer.workspace import digests
+from neuralyzer.workspace.paths import Workspace
+from neuralyzer.workspace.policy import Policy
+
+
+def certificate_of(project: Project, which: str) -> Path:
+    """Return the certificate that a path or the id of a case names.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    of_case = project.workspace.cases / which / "certificate.json"
+    found = next((path for path in (Path(which), of_case) if path.is_file()), None)
+    if found is None:
+        raise UsageError(f"{which} is neither a certificate's file nor a case of this project with a certificate")
+    return found
+
+
+def reproduce(
+    project: Project, which: str, key: Path | None = None, train: bool = False, progress: Progress | None = None
+) -> Reproduction:
+    """Run a past case again and compare it with its certificate; nothing of the project is changed.
+
+    Args:
+        project: of the case.
+        which: its id, or the path of its certificate.
+        key: the operator's public key in PEM; by default the one beside the certificate.
+        train: whether references may be trained again, where their values of the rows were erased.
+        progress: shows the work.
+
+    Returns:
+        What came of it.
+    """
+    path, progress = certificate_of(project, which), progress or Silent()
+    checked = check(path, public_key=key)
+    if not checked.ok or checked.predicate is None:
+        failures = [f"the certificate fails its check: {failure}" for failure in checked.failures]
+        return Reproduction(which, Outcome.CANNOT, reasons=failures)
+    certified = Predicate.model_validate_json(json.dumps(checked.predicate))
+    case = certified.request.id
+    count = certified.method.threads or torch.get_num_threads()
+    environment = comparison.environment(certified, count)
+    folder = Folder(project.workspace.cases / case)
+    stored = _stored(folder, certified) if folder.has("result") else []
+    with threads.using(count), tempfile.TemporaryDirectory(prefix="neuralyzer-") as temporary:
+        try:
+            past = find(project, certified)
+            made, missing = _made(project, past, folder.read("result"), Path(temporary), train, progress)
+        except NeuralyzerError as error:
+            outcome = Outcome.DIFFERS if stored else Outcome.CANNOT
+            return Reproduction(case, outcome, None, None, stored, [str(error)], environment)
+        return _compared(past, made, stored, missing, environment)
+
+
+def _made(
+    project: Project, past: PastCase, result: Mapping[str, Any], temporary: Path, train: bool, progress: Progress
+) -> tuple[Predicate | Attempted, list[str]]:
+    """Return what running the case again gave, and why its references could not judge again."""
+    place, missing, pool = Workspace(temporary, _policy(result)), list[str](), None
+    try:
+        pool = _pool(project, past, result, place, train, progress)
+    except ReferencesError as error:
+        missing.append(str(error))
+    try:
+        return run_again(past, pool, place, project.device(None), progress), missing
+    except UsageError as error:
+        raise UsageError("; ".join([*missing, str(error)])) from error
+
+
+def _policy(result: Mapping[str, Any]) -> Policy:
+    """Return the policy by which a case was judged; acceptance tests run in the project's folder, so not again."""
+    known = {name: value for name, value in result["policy"].items() if name in Policy.__dataclass_fields__}
+    return replace(Policy(**known), acceptance=None)
+
+
+def _pool(
+    project: Project, past: PastCase, result: Mapping[str, Any], place: Workspace, train: bool, progress: Progress
+) -> References | None:
+    """Return the references that judged, in a workspace of their own; None where the case had none.
+
+    Raises:
+        ReferencesError: if they are not there any more as they were.
+    """
+    wanted = past.certified.protocol.references
+    if wanted is None:
+        return None
+    source = project.workspace.references / Path(str(result["references"]["folder"])).name
+    if not (source / "pool.json").exists():
+        raise ReferencesError(f"the references {source.name} that judged are gone, so the verdict is not repeated")
+    if again.holds(source, past.oracle):
+        pool = again.copied(source, place, past.oracle)
+    else:
+        pool = again.remade(source, place, past.oracle, train, project.device(None), progress)
+    if pool.digest != wanted:
+        raise ReferencesError(f"the references {source.name} are not those that judged; members were added, or changed")
+    return pool
+
+
+def _stored(folder: Folder, certified: Predicate) -> list[Difference]:
+    """Return in what the stored weights and the stored result are not the certified ones."""
+    result, name = folder.read("result"), "stored result"
+    try:
+        record = verification_record(Verification.from_dict(result["verification"])).model_dump(mode="json")
+    except (KeyError, TypeError, ValueError) as error:
+        return [Difference(name, "a verification", f"{type(error).__name__}: {first_line(error)}")]
+    unlearning = result["unlearning"]
+    used = {"method": unlearning["method"], "hyperparameters": unlearning["hyperparameters"]}
+    known = {"method": certified.method.name, "hyperparameters": certified.method.hyperparameters}
+    found = dict(comparison.flat({"verification": record, **used}, name))
+    wanted = dict(comparison.flat({"verification": certified.verification.model_dump(mode="json"), **known}, name))
+    path = folder.root.joinpath(*Path(result["weights_file"]).parts[-3:])  # the project may have moved
+    if path.exists():
+        wanted["stored weights"], found["stored weights"] = certified.weights.unlearned, digests.of_file(path)
+    return comparison.between(wanted, found)
+
+
+def _compared(
+    past: PastCase, made: Predicate | Attempted, stored: list[Difference], missing: list[str], environment: list[str]
+) -> Reproduction:
+    """Return the outcome; weights that differ tell nothing where a part of what made them is missing."""
+    certified, verdict = past.certified, None
+    if isinstance(made, Predicate):
+        verdict, digest = made.verification.verdict, made.weights.unlearned
+        found = comparison.differences(certified, made, read=made.protocol.references is not None)
+    else:
+        digest = None if made.weights is None else digests.of_file(made.weights)
+        wanted = {"weights.unlearned": certified.weights.unlearned, "attempt": "accepted"}
+        attempt = "; ".join(made.failures) or "accepted"
+        found = comparison.between(wanted, {"weights.unlearned": digest, "attempt": attempt})
+    equal, reasons, unsure = digest == certified.weights.unlearned, list(missing), list[str]()
+    if not equal and past.final.late:
+        unsure.append("its time limit stopped the method, and where that was depends on how fast the machine was")
+    if not equal and missing and not past.exact:
+        unsure.append("without its references the method may have worked otherwise, so other weights tell nothing")
+    if unsure and not stored:
+        return Reproduction(certified.request.id, Outcome.CANNOT, None, None, [], [*reasons, *unsure], environment)
+    if past.request is None:
+        reasons.append(
+            "the requests of the batch cannot be told apart, so the weights are compared and not the verdict"
+        )
+    if certified.acceptance is not None:
+        reasons.append("the team's acceptance tests are not run again")
+    outcome = Outcome.DIFFERS if stored or found else Outcome.REPRODUCED
+    return Reproduction(certified.request.id, outcome, equal, verdict, [*stored, *found], reasons, environment)
