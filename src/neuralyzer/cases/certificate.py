@@ -104,7 +104,7 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             basis=basis,
             hyperparameters={name: value for name, value in final.hyperparameters.items()},
             seed=facts.options.seed,
-            code_digest=_code_digest(),
+            code_digest=code_digest(),
             environment_digest=digests.of_json(_environment()),
             versions=versions(),
             threads=torch.get_num_threads(),
@@ -272,7 +272,7 @@ def _utility(facts: Facts) -> cert.UtilityRecord | None:
 
 
 @cache
-def _code_digest() -> str:
+def code_digest() -> str:
     """Return the SHA-256 over the package's Python files."""
     root = Path(neuralyzer.__file__).parent
     return digests.of_texts(

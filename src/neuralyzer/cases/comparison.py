@@ -5,15 +5,12 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
-from neuralyzer.cases.certificate import versions
+from neuralyzer.cases.certificate import code_digest, versions
 from neuralyzer.certificates.statement import Predicate
 
 # What is compared: the parts of a certificate that say what was done and found, without dates, names and places.
 PARTS: dict[str, frozenset[str]] = {
-    "weights": frozenset({"unlearned", "tensors"}),
+    "weights": frozenset({"unlearned", "tensors", "base"}),
     "verification": frozenset(),
     "protocol": frozenset({"signals", "counting", "alpha", "max_trace", "references"}),
     "utility": frozenset(),
@@ -69,17 +66,17 @@ class Reproduction:
         """Return it as plain values."""
         return asdict(self) | {"outcome": str(self.outcome)}
 
-    def __rich__(self) -> RenderableType:
-        colour = {Outcome.REPRODUCED: "green", Outcome.DIFFERS: "red", Outcome.CANNOT: "yellow"}[self.outcome]
-        lines = [Text(f"{self.case}: {self.outcome}", style=f"bold {colour}")]
+    def __str__(self) -> str:
+        """Return it in lines."""
+        lines = [f"{self.case}: {self.outcome}"]
         if self.weights is not None:
-            lines.append(Text(f"weights      {'equal bit by bit' if self.weights else 'not the certified ones'}"))
+            lines.append(f"weights      {'equal bit by bit' if self.weights else 'not the certified ones'}")
         if self.verdict is not None:
-            lines.append(Text(f"verdict      {self.verdict}"))
-        lines += [Text(f"differs      {difference}", style="red") for difference in self.differences]
-        lines += [Text(f"not repeated {reason}") for reason in self.reasons]
-        lines += [Text(f"environment  {line}") for line in self.environment]
-        return Group(*lines)
+            lines.append(f"verdict      {self.verdict}")
+        lines += [f"differs      {difference}" for difference in self.differences]
+        lines += [f"why not      {reason}" for reason in self.reasons]
+        lines += [f"environment  {line}" for line in self.environment]
+        return "\n".join(lines)
 
 
 def differences(certified: Predicate, again: Predicate, read: bool = True) -> list[Difference]:
@@ -137,6 +134,8 @@ def environment(certified: Predicate, threads: int) -> list[str]:
     lines = [
         f"{name} {new or 'is not installed'}, then {old or 'not installed'}" for name, old, new in pairs if old != new
     ]
+    if method.code_digest != code_digest():
+        lines.append("the code of Neuralyzer is not the same")
     if method.threads is None:
         lines.append(f"{threads} threads; the certificate does not say how many there were")
     elif method.threads != threads:

@@ -178,7 +178,7 @@ def run_again(
     )  # fmt: skip
     judgeable = past.request is not None and (pool is not None or past.exact)
     shared = past.batch or not judgeable
-    attempts = [final] if shared else past.attempts
+    attempts = past.attempts if pool is not None and not shared else [final]
     run = Repeated(attempts, place, past.oracle, united(past.together), pool, options, progress)
     run.folder.write("located", dict(past.location))
     if judgeable and pool is not None:

@@ -73,7 +73,7 @@ def reproduce(
     from neuralyzer.project.reproducing import reproduce
 
     found = reproduce(Project.read(project), certificate, key, train_references, progress(json))
-    answer(found.to_dict(), found, json)
+    answer(found.to_dict(), str(found), json)
     codes = {Outcome.REPRODUCED: 0, Outcome.DIFFERS: 1, Outcome.CANNOT: 2}
     if codes[found.outcome]:
         raise typer.Exit(codes[found.outcome])

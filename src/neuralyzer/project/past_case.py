@@ -1,6 +1,7 @@
 """What a past case of a project began with, found again: version of the model, rows, request, batch."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,16 @@ from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.run_again import PastCase, Recorded, recorded
 from neuralyzer.certificates.statement import Predicate
 from neuralyzer.data.request import ErasureRequest
-from neuralyzer.errors import DataChangedError, UsageError, WeightsError
+from neuralyzer.errors import DataChangedError, ReferencesError, UsageError, WeightsError
 from neuralyzer.models.sharded import Sharded
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.project.lineage import Version
 from neuralyzer.project.project import Project, keyed_rows
 from neuralyzer.project.purging import OLD
-from neuralyzer.workspace import commitments, digests
+from neuralyzer.registry.history import History
+from neuralyzer.workspace import atomic, commitments, digests
 
-UNNAMED: Mapping[str, Any] = {"subjects": [], "rows": [], "where": None}
+UNNAMED: dict[str, Any] = {"subjects": [], "rows": [], "where": None}
 
 
 def find(project: Project, certified: Predicate) -> PastCase:
@@ -33,9 +35,9 @@ def find(project: Project, certified: Predicate) -> PastCase:
         The case.
 
     Raises:
-        UsageError: if its folder is gone, or it cannot be told which rows it was about.
+        UsageError: if its folder is gone, or the recipe has changed.
         WeightsError: if the weights that it began from are not kept.
-        DataChangedError: if its rows are not in the data any more.
+        DataChangedError: if its rows are not in the data any more, cannot be told from others, or the holdout has changed.
     """
     folder = Folder(project.workspace.cases / certified.request.id)
     if not folder.has("result") or not folder.has("located"):
@@ -47,6 +49,7 @@ def find(project: Project, certified: Predicate) -> PastCase:
     erased = oracle.data.ids[gone].tolist()
     request = _request(project, certified.request.id, oracle, erased)
     result, place = folder.read("result"), folder.read("located")
+    _require_same(project, result, oracle)
     shared = _shared(folder, result["unlearning"]["method"])
     if shared is None:
         budget = folder.read("request")["request"]["budget"]
@@ -93,21 +96,39 @@ def _model(project: Project, version: Version, certified: Predicate) -> tuple[Tr
     Raises:
         DataChangedError: if no data are there that the model stands on.
     """
-    lineage, case = project.lineage, certified.request.id
-    following = next((one for one in lineage.versions if case in one.cases.values()), None)
+    case = certified.request.id
+    following = next((one for one in project.lineage.versions if case in one.cases.values()), None)
     erased = set() if following is None else set(following.erased) - set(version.erased)
-    why = ""
     for one in _with_old_data(project):
-        try:
+        with suppress(DataChangedError):
             oracle = one.model_of(version)
-        except DataChangedError as error:
-            why = why or str(error)
-            continue
-        gone = np.flatnonzero([digest in erased for digest in keyed_rows(oracle.data)])
-        if len(gone) == len(erased):
-            return oracle, gone
-        why = f"{len(erased) - len(gone)} of the {len(erased)} rows that were erased are not in the data any more"
-    raise DataChangedError(f"{why}, so the case cannot be run again")
+            gone = np.flatnonzero([digest in erased for digest in keyed_rows(oracle.data)])
+            if len(gone) == len(erased):
+                return oracle, gone
+    raise DataChangedError(
+        f"neither {project.tables['data']['train']} nor an old file of it that a purge has left holds the rows that the "
+        "case began with, so it cannot be run again"
+    )
+
+
+def _require_same(project: Project, result: Mapping[str, Any], oracle: TrainedModel) -> None:
+    """Refuse a recipe or a holdout that is not that of the case's references, or of the recorded training.
+
+    Raises:
+        UsageError: if the recipe has changed.
+        DataChangedError: if the holdout has.
+    """
+    pool = project.workspace.references / Path(str(result["references"]["folder"])).name / "pool.json"
+    known = atomic.read_json(pool) if pool.is_file() else {}
+    history = None if oracle.run is None else History.read(oracle.run)
+    recipe = known.get("recipe") or (None if history is None else history.recipe)
+    if recipe is not None and not oracle.recipe.known_as(recipe):
+        raise UsageError(
+            f"the recipe has changed since (digest {oracle.recipe.digest[:12]}, then {recipe[:12]}), so the case cannot be "
+            "run again"
+        )
+    if known and (oracle.holdout is None or oracle.holdout.digest != known["holdout"]):
+        raise DataChangedError("the holdout has changed since, so the case cannot be run again")
 
 
 def _with_old_data(project: Project) -> Iterator[Project]:
@@ -116,6 +137,32 @@ def _with_old_data(project: Project) -> Iterator[Project]:
     table = project.tables["data"]
     for old in sorted((project.workspace.root / OLD).glob(f"*-{Path(str(table['train'])).name}"), reverse=True):
         yield replace(project, tables=project.tables | {"data": table | {"train": str(old)}})
+
+
+def models_between(project: Project, first: str, last: TrainedModel) -> list[TrainedModel]:
+    """Return the models of a lineage from one to another, each with its own rows.
+
+    Args:
+        project: of the lineage.
+        first: digest of the rows of the first one.
+        last: the last one; all have its weights, which nothing that is done with references depends on.
+
+    Returns:
+        The models, in order.
+
+    Raises:
+        ReferencesError: if the rows of the first one are not kept.
+    """
+    erased = sorted({version.erased for version in project.lineage.versions}, key=len)
+    for one in _with_old_data(project):
+        keyed = np.array(keyed_rows(one.data))
+        rows = {gone: one.data.select(np.flatnonzero(~np.isin(keyed, list(gone)))) for gone in erased}
+        ends = [gone for gone in erased if rows[gone].digest == last.data.digest]
+        found = [rows[gone] for gone in erased if ends and set(gone) <= set(ends[0])]
+        starts = [at for at, data in enumerate(found) if data.digest == first]
+        if starts:
+            return [replace(last, data=data) for data in found[starts[0] : -1]] + [last]
+    raise ReferencesError("the rows on which the references were made are not kept, so they cannot be made again")
 
 
 def _request(project: Project, case: str, oracle: TrainedModel, erased: Sequence[str]) -> ErasureRequest | None:
@@ -127,7 +174,7 @@ def _request(project: Project, case: str, oracle: TrainedModel, erased: Sequence
         return ErasureRequest.from_dict(values)
     subjects = np.unique(oracle.data.subjects).tolist()
     at = np.isin(oracle.data.ids, list(erased))
-    guesses = [
+    guesses: list[dict[str, Any]] = [
         {},
         {"subjects": np.unique(oracle.data.subjects[at]).tolist()},
         {"rows": list(erased)},

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from neuralyzer.cases import comparison
+from neuralyzer.cases import comparison, past_references
 from neuralyzer.cases.attempt import Outcome as Attempted
 from neuralyzer.cases.certificate import verification_record
 from neuralyzer.cases.comparison import Difference, Outcome, Reproduction
@@ -20,12 +20,11 @@ from neuralyzer.certificates.statement import Predicate
 from neuralyzer.errors import NeuralyzerError, ReferencesError, UsageError, first_line
 from neuralyzer.models import threads
 from neuralyzer.progress import Progress, Silent
-from neuralyzer.project.past_case import find
+from neuralyzer.project.past_case import find, models_between
 from neuralyzer.project.project import Project
-from neuralyzer.references import again
 from neuralyzer.references.pool import References
 from neuralyzer.verification.verification import Verification
-from neuralyzer.workspace import digests
+from neuralyzer.workspace import atomic, digests
 from neuralyzer.workspace.paths import Workspace
 from neuralyzer.workspace.policy import Policy
 
@@ -69,29 +68,21 @@ def reproduce(
     environment = comparison.environment(certified, count)
     folder = Folder(project.workspace.cases / case)
     stored = _stored(folder, certified) if folder.has("result") else []
+    reasons = list[str]()
     with threads.using(count), tempfile.TemporaryDirectory(prefix="neuralyzer-") as temporary:
         try:
             past = find(project, certified)
-            made, missing = _made(project, past, folder.read("result"), Path(temporary), train, progress)
+            result, pool = folder.read("result"), None
+            place = Workspace(Path(temporary), _policy(result))
+            try:
+                pool = _pool(project, past, result, place, train, progress)
+            except ReferencesError as error:
+                reasons.append(str(error))
+            made = run_again(past, pool, place, project.device(None), progress)
         except NeuralyzerError as error:
             outcome = Outcome.DIFFERS if stored else Outcome.CANNOT
-            return Reproduction(case, outcome, None, None, stored, [str(error)], environment)
-        return _compared(past, made, stored, missing, environment)
-
-
-def _made(
-    project: Project, past: PastCase, result: Mapping[str, Any], temporary: Path, train: bool, progress: Progress
-) -> tuple[Predicate | Attempted, list[str]]:
-    """Return what running the case again gave, and why its references could not judge again."""
-    place, missing, pool = Workspace(temporary, _policy(result)), list[str](), None
-    try:
-        pool = _pool(project, past, result, place, train, progress)
-    except ReferencesError as error:
-        missing.append(str(error))
-    try:
-        return run_again(past, pool, place, project.device(None), progress), missing
-    except UsageError as error:
-        raise UsageError("; ".join([*missing, str(error)])) from error
+            return Reproduction(case, outcome, None, None, stored, [*reasons, str(error)], environment)
+        return _compared(past, made, stored, reasons, environment)
 
 
 def _policy(result: Mapping[str, Any]) -> Policy:
@@ -114,10 +105,13 @@ def _pool(
     source = project.workspace.references / Path(str(result["references"]["folder"])).name
     if not (source / "pool.json").exists():
         raise ReferencesError(f"the references {source.name} that judged are gone, so the verdict is not repeated")
-    if again.holds(source, past.oracle):
-        pool = again.copied(source, place, past.oracle)
+    if past_references.holds(source, past.oracle):
+        pool = past_references.copied(source, place, past.oracle)
     else:
-        pool = again.remade(source, place, past.oracle, train, project.device(None), progress)
+        models = models_between(project, atomic.read_json(source / "pool.json")["data"], past.oracle)
+        pool = past_references.made_again(
+            source, place, models, place.policy.alpha, train, project.device(None), progress
+        )
     if pool.digest != wanted:
         raise ReferencesError(f"the references {source.name} are not those that judged; members were added, or changed")
     return pool
@@ -145,12 +139,15 @@ def _compared(
     past: PastCase, made: Predicate | Attempted, stored: list[Difference], missing: list[str], environment: list[str]
 ) -> Reproduction:
     """Return the outcome; weights that differ tell nothing where a part of what made them is missing."""
-    certified, verdict = past.certified, None
+    certified = past.certified
+    verdict: str | None = None
+    digest: str | None = None
     if isinstance(made, Predicate):
         verdict, digest = made.verification.verdict, made.weights.unlearned
         found = comparison.differences(certified, made, read=made.protocol.references is not None)
     else:
-        digest = None if made.weights is None else digests.of_file(made.weights)
+        if made.weights is not None:
+            digest = digests.of_file(made.weights)
         wanted = {"weights.unlearned": certified.weights.unlearned, "attempt": "accepted"}
         attempt = "; ".join(made.failures) or "accepted"
         found = comparison.between(wanted, {"weights.unlearned": digest, "attempt": attempt})
@@ -165,6 +162,10 @@ def _compared(
         reasons.append(
             "the requests of the batch cannot be told apart, so the weights are compared and not the verdict"
         )
+    earlier = len(certified.method.escalated_from)
+    left_out = earlier - (len(made.method.escalated_from) if isinstance(made, Predicate) else 0)
+    if left_out:
+        reasons.append(f"{left_out} of {earlier} attempts before the final one were not run again")
     if certified.acceptance is not None:
         reasons.append("the team's acceptance tests are not run again")
     outcome = Outcome.DIFFERS if stored or found else Outcome.REPRODUCED

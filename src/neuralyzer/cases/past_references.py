@@ -1,9 +1,11 @@
-"""A pool in another folder, as it was before a case: copied, or made again where the case's rows were erased from it.
+"""The references of a past case as they were: copied, or made again where the case's rows were erased from them.
 
 The pool itself is only read.
 """
 
 import shutil
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +18,23 @@ from neuralyzer.references import building
 from neuralyzer.references.opening import outputs_of
 from neuralyzer.references.pool import References
 from neuralyzer.references.storage.access_log import FILE as ACCESS_LOG
+from neuralyzer.references.storage.erased import SPLITS, erased_nulls
 from neuralyzer.references.storage.index import PoolIndex
 from neuralyzer.references.storage.store import Store
 from neuralyzer.references.training.processes import Execution
+from neuralyzer.trace.estimator import nulls_to_keep
 from neuralyzer.workspace import atomic
 from neuralyzer.workspace.paths import Workspace
 
-# What a case leaves in a pool and computes anew where it is missing, and who has opened the evaluation split.
-LEFT_BEHIND = ("*.lock", "controls", "curvature.safetensors", ACCESS_LOG)
-
+# What a case computes anew where it is missing, and the count of accesses, which is made anew.
+LEFT_OUT = ("*.lock", "controls", "curvature.safetensors", ACCESS_LOG)
 DESIGN = ("keep.npy", "spread.npy")
 
 
 def holds(source: Path, oracle: TrainedModel) -> bool:
     """Return whether a pool still has its values on all rows of a model."""
-    pool_index = PoolIndex.read(source)
     try:
-        pool_index.places(oracle.data)
+        PoolIndex.read(source).places(oracle.data)
     except ReferencesError:
         return False
     return True
@@ -53,39 +55,40 @@ def copied(source: Path, place: Workspace, oracle: TrainedModel) -> References:
         ReferencesError: if it was made for other data or another recipe.
     """
     target = place.references / source.name
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*LEFT_OUT))
     return References.open(target, oracle)
 
 
-def remade(
-    source: Path, place: Workspace, oracle: TrainedModel, train: bool, device: str | None, progress: Progress
+def made_again(
+    source: Path,
+    place: Workspace,
+    models: Sequence[TrainedModel],
+    alpha: float,
+    train: bool,
+    device: str | None,
+    progress: Progress,
 ) -> References:
-    """Make a pool again from its design and seeds, since rows were erased from it.
+    """Make a pool again by its design and seeds, since rows were erased from it, and erase what was erased before.
 
     Members whose weights were kept are measured again; where they were not, all are trained again.
 
     Args:
         source: the pool's folder.
         place: the workspace that gets it.
-        oracle: the model that it was made for.
+        models: of the lineage: the one that the pool was made for, those that followed, and the case's.
+        alpha: error rate of the joint test, for what the pool keeps of erased subjects.
         train: whether members may be trained, which takes as long as it took at first.
         device: where they are trained.
         progress: shows the work.
 
     Returns:
-        The pool, with the same description and design.
+        The pool, with the same description and design, for the case's model.
 
     Raises:
-        ReferencesError: if it was made for other rows, its members are gone and may not be trained, or those that are
-            trained again are not what they were.
+        ReferencesError: if its members are gone and may not be trained, or are not what they were.
     """
     old, store = Store(source), Store(place.references / source.name)
     head = old.read_head()
-    if head["data"] != oracle.data.digest:
-        raise ReferencesError(
-            "the references' values of these rows were erased, and they were made on the rows of an earlier version of "
-            "the model, so they cannot be made again for this one"
-        )
     kept = all(old.weights(member).exists() for member in range(head["size"]))
     if not (kept or train):
         raise ReferencesError(
@@ -97,30 +100,44 @@ def remade(
         shutil.copyfile(source / name, store.root / name)
     if kept:
         shutil.copytree(source / "members", store.root / "members")
-    PoolIndex.of(oracle.data, tuple(head["groups"]), "paraphrases" in head).write(store.root)
-    checked = {"finished": False, "reproduction": {"oracle": oracle.digest, "reason": None}}
-    atomic.write_json(store.head, head | checked)
+    PoolIndex.of(models[0].data, tuple(head["groups"]), "paraphrases" in head).write(store.root)
+    found_right = {"oracle": models[0].digest, "reason": None}  # when it was made, so a pilot run is not needed
+    atomic.write_json(store.head, head | {"finished": False, "reproduction": found_right})
     precision = head.get("precision")
     plan = building.Plan(
         head["size"], head["leave_out"], tuple(head["groups"]), None, head["seed"], head["keep_weights"],
         execution=Execution(Placement.of(device, precision and precision[0])),
     )  # fmt: skip
-    building.build(store, oracle, plan, progress)
+    building.build(store, models[0], plan, progress)
     atomic.write_json(store.head, head)
-    _require_equal(old, store, PoolIndex.read(source))
-    return References.open(store.root, oracle)
+    for before, after in pairwise(models):
+        pool = References.open(store.root, before)
+        gone = np.flatnonzero(~np.isin(before.data.ids, after.data.ids))
+        pool.erase(gone, [], nulls_to_keep(pool, gone, alpha))
+    _require_equal(old, store)
+    return References.open(store.root, models[-1])
 
 
-def _require_equal(old: Store, new: Store, left: PoolIndex) -> None:
-    """Refuse members whose outputs on the rows that were never erased are not those that the pool still has.
+def _require_equal(old: Store, new: Store) -> None:
+    """Refuse references that were made again where they differ in what the pool still has.
+
+    That is the outputs on rows that were never erased, and what was kept of subjects that were erased before the case.
 
     Raises:
-        ReferencesError: if any differs.
+        ReferencesError: if anything differs.
     """
+    left, head = PoolIndex.read(old.root), old.read_head()
     places = np.flatnonzero(left.ids != "")
-    before, after = (outputs_of(store, left, store.read_head())[0][:, places] for store in (old, new))
-    if not np.array_equal(before, after):
+    before, after = (outputs_of(store, left, head)[0][:, places] for store in (old, new))
+    known, again = erased_nulls(old.root), erased_nulls(new.root)
+    nulls = all(
+        known[split].get(signal, {}).get(subject) == null
+        for split in SPLITS
+        for signal, by_subject in again[split].items()
+        for subject, null in by_subject.items()
+    )
+    if not nulls or not np.array_equal(before, after):
         raise ReferencesError(
-            "the references that were made again differ from those that judged, on rows that both still have; "
-            "other versions, another machine or another number of threads give other bits"
+            "the references that were made again are not those that judged: they differ on what both have, which "
+            "other versions, another machine or another number of threads may do too"
         )
