@@ -145,6 +145,22 @@ def test_invented_weights_and_an_invented_verdict_differ(open_case):
     assert certified["verification.verdict"] == "forgotten" and certified["weights.unlearned"] == other
 
 
+def test_other_weights_tell_nothing_where_a_time_limit_was_reached(open_case):
+    def invent(statement):
+        other = digests.of_file(open_case.weights)
+        statement["subject"][0]["digest"]["sha256"] = statement["predicate"]["weights"]["unlearned"] = other
+        statement["predicate"]["ledger"] = None
+
+    case = of(open_case)
+    sign_anew(open_case, invent)
+    (case / "attempts/0-influence/weights.safetensors").unlink()
+    received = json.loads((case / "request.json").read_text())
+    received["request"]["budget"] = 1e-6
+    (case / "request.json").write_text(json.dumps(received))
+    found = reproduced(open_case, case.name, code=2)
+    assert found["outcome"] == "cannot be run again" and "its time limit stopped the method" in found["reasons"][0]
+
+
 def test_other_versions_are_named(open_case):
     def older(statement):
         statement["predicate"]["method"]["versions"] |= {"torch": "1.0"}
