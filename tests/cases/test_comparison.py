@@ -1,6 +1,6 @@
 """Certificates of one case are compared value by value."""
 
-from neuralyzer.cases.comparison import Difference, Outcome, Reproduction, between, flat
+from neuralyzer.cases.comparison import Conclusion, Difference, Reproduction, between, flat
 
 
 def test_a_nested_document_is_flat_and_families_are_named_by_their_signals():
@@ -21,7 +21,9 @@ def test_what_is_missing_or_has_another_last_bit_differs():
 
 
 def test_an_outcome_is_told_in_lines_and_in_plain_values():
-    found = Reproduction("case-1", Outcome.DIFFERS, False, "inconclusive", [Difference("a", 1, 2)], ["why"], ["torch"])
+    found = Reproduction(
+        "case-1", Conclusion.DIFFERS, False, "inconclusive", [Difference("a", 1, 2)], ["why"], ["torch"]
+    )
     assert str(found).split("\n") == [
         "case-1: differs",
         "weights      not the certified ones",

@@ -158,7 +158,7 @@ def test_other_weights_tell_nothing_where_a_time_limit_was_reached(open_case):
     received["request"]["budget"] = 1e-6
     (case / "request.json").write_text(json.dumps(received))
     found = reproduced(open_case, case.name, code=2)
-    assert found["outcome"] == "cannot be run again" and "its time limit stopped the method" in found["reasons"][0]
+    assert found["outcome"] == "cannot be run again" and "a time limit stopped an attempt" in found["reasons"][0]
 
 
 def test_other_versions_are_named(open_case):
@@ -168,6 +168,15 @@ def test_other_versions_are_named(open_case):
     sign_anew(open_case, older)
     found = reproduced(open_case, of(open_case).name)
     assert len(found["environment"]) == 1 and found["environment"][0].endswith(", then 1.0")
+
+
+def test_another_request_than_the_certified_one_is_refused(open_case):
+    case = of(open_case)
+    received = json.loads((case / "request.json").read_text())
+    received["request"]["subjects"] = ["c2"]
+    (case / "request.json").write_text(json.dumps(received))
+    found = reproduced(open_case, case.name, code=2)
+    assert "is not the one certified" in found["reasons"][0]
 
 
 def test_a_changed_certificate_is_refused(open_case):
@@ -232,6 +241,12 @@ def test_a_later_version_with_an_attempt_that_failed(released):
     found = reproduced(released, done["case"], "--train-references")
     assert found["outcome"] == "reproduced" and found["verdict"] == "forgotten" and found["reasons"] == []
     assert reproduced(released, first)["weights"], "the first one's weights are not in use any more"
+
+
+def test_without_the_key_of_names_a_released_case_is_known_by_the_rows_that_its_version_erased(released):
+    released.path(".neuralyzer/keys/subjects.key").unlink()
+    found = reproduced(released, of(released).name)
+    assert found["outcome"] == "reproduced" and found["weights"]
 
 
 def answer_together(project, requests, method, **policy):

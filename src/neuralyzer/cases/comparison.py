@@ -19,8 +19,8 @@ PARTS: dict[str, frozenset[str]] = {
 UNREAD = {"verification": frozenset({"verdict", "basis"}), "protocol": frozenset[str]({"alpha", "max_trace"})}
 
 
-class Outcome(StrEnum):
-    """The outcome of running a case again."""
+class Conclusion(StrEnum):
+    """What a comparison comes to."""
 
     REPRODUCED = "reproduced"
     DIFFERS = "differs"
@@ -55,7 +55,7 @@ class Reproduction:
     """
 
     case: str
-    outcome: Outcome
+    outcome: Conclusion
     weights: bool | None = None
     verdict: str | None = None
     differences: Sequence[Difference] = ()

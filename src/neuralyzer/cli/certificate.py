@@ -68,12 +68,12 @@ def reproduce(
     It works in a temporary folder and changes nothing of the project. Exit 0: reproduced; 1: something differs; 2: it
     cannot be run again, and why.
     """
-    from neuralyzer.cases.comparison import Outcome
+    from neuralyzer.cases.comparison import Conclusion
     from neuralyzer.project.project import Project
     from neuralyzer.project.reproducing import reproduce
 
     found = reproduce(Project.read(project), certificate, key, train_references, progress(json))
     answer(found.to_dict(), str(found), json)
-    codes = {Outcome.REPRODUCED: 0, Outcome.DIFFERS: 1, Outcome.CANNOT: 2}
+    codes = {Conclusion.REPRODUCED: 0, Conclusion.DIFFERS: 1, Conclusion.CANNOT: 2}
     if codes[found.outcome]:
         raise typer.Exit(codes[found.outcome])

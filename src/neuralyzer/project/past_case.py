@@ -35,7 +35,7 @@ def find(project: Project, certified: Predicate) -> PastCase:
         The case.
 
     Raises:
-        UsageError: if its folder is gone, or the recipe has changed.
+        UsageError: if its folder is gone, or the recipe or the request has changed.
         WeightsError: if the weights that it began from are not kept.
         DataChangedError: if its rows are not in the data any more, cannot be told from others, or the holdout has changed.
     """
@@ -50,21 +50,19 @@ def find(project: Project, certified: Predicate) -> PastCase:
     request = _request(project, certified.request.id, oracle, erased)
     result, place = folder.read("result"), folder.read("located")
     _require_same(project, result, oracle)
+    if request is not None:
+        _require_certified(project, certified, request)
     shared = _shared(folder, result["unlearning"]["method"])
     if shared is None:
-        budget = folder.read("request")["request"]["budget"]
-        request = request or _by_rows(erased, certified.request.rows)
-        if request is None or len(request.positions(oracle.data)) != certified.request.rows:
-            raise DataChangedError(
-                f"the case was about {certified.request.rows} rows, and it can no longer be told which of the data they "
-                "are: its names were removed when it was closed, and no version of the model has erased them"
-            )
-        return PastCase(certified, oracle, request, [request], recorded(result, certified, budget), False, place)
+        request = request or _by_rows(oracle, gone, certified.request.rows)
+        attempts = recorded(result, certified, folder.read("request")["request"]["budget"])
+        return PastCase(certified, oracle, request, [request], attempts, False, place)
     others = [_request(project, case, oracle, erased) for case in _sharing(shared)]
     known = [one for one in others if one is not None]
-    united = known if len(known) == len(others) else [ErasureRequest(rows=erased)]
-    attempt = _attempt(shared, certified)
-    return PastCase(certified, oracle, request, united, [attempt], True, place)
+    if len(known) < len(others):
+        rows = np.unique(np.concatenate([gone, *(one.positions(oracle.data) for one in known)]))
+        known = [_by_rows(oracle, rows, shared.read("located")["rows"])]
+    return PastCase(certified, oracle, request, known, [_attempt(shared, certified)], True, place)
 
 
 def _version(project: Project, certified: Predicate) -> Version:
@@ -172,13 +170,14 @@ def _request(project: Project, case: str, oracle: TrainedModel, erased: Sequence
     values: dict[str, Any] = received["request"]
     if "commitment" not in received:
         return ErasureRequest.from_dict(values)
-    subjects = np.unique(oracle.data.subjects).tolist()
+    if not (project.workspace.keys / commitments.SUBJECTS).exists():
+        return None  # the key was erased, and with it all names
     at = np.isin(oracle.data.ids, list(erased))
     guesses: list[dict[str, Any]] = [
         {},
         {"subjects": np.unique(oracle.data.subjects[at]).tolist()},
         {"rows": list(erased)},
-        *({"subjects": [name]} for name in subjects),
+        *({"subjects": [name]} for name in np.unique(oracle.data.subjects).tolist()),
     ]
     for guess in guesses:
         named = values | UNNAMED | guess
@@ -187,9 +186,30 @@ def _request(project: Project, case: str, oracle: TrainedModel, erased: Sequence
     return None
 
 
-def _by_rows(erased: Sequence[str], count: int) -> ErasureRequest | None:
-    """Return a request for the rows that a version erased, if they are as many as the case was about."""
-    return ErasureRequest(rows=erased) if len(erased) == count else None
+def _by_rows(oracle: TrainedModel, positions: np.ndarray, count: int) -> ErasureRequest:
+    """Return a request for rows, if they are as many as they should be.
+
+    Raises:
+        DataChangedError: if they are not.
+    """
+    if len(positions) != count:
+        raise DataChangedError(
+            f"it was about {count} rows, and it can no longer be told which of the data they are: names were removed when "
+            "the case was closed, and no version of the model has erased these rows; so it cannot be run again"
+        )
+    return ErasureRequest(rows=oracle.data.ids[positions].tolist())
+
+
+def _require_certified(project: Project, certified: Predicate, request: ErasureRequest) -> None:
+    """Refuse a request that is not the one in the certificate.
+
+    Raises:
+        UsageError: if its names do not give the commitment that was certified.
+    """
+    if not (project.workspace.keys / commitments.SUBJECTS).exists():
+        return
+    if commitments.commitment(project.workspace, request.names) != certified.request.commitment:
+        raise UsageError("the request in the case's folder is not the one certified, so the case cannot be run again")
 
 
 def _shared(folder: Folder, method: str) -> Folder | None:

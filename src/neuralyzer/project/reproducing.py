@@ -12,7 +12,7 @@ import torch
 from neuralyzer.cases import comparison, past_references
 from neuralyzer.cases.attempt import Outcome as Attempted
 from neuralyzer.cases.certificate import verification_record
-from neuralyzer.cases.comparison import Difference, Outcome, Reproduction
+from neuralyzer.cases.comparison import Conclusion, Difference, Reproduction
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.run_again import PastCase, run_again
 from neuralyzer.certificates.check import check
@@ -61,7 +61,7 @@ def reproduce(
     checked = check(path, public_key=key)
     if not checked.ok or checked.predicate is None:
         failures = [f"the certificate fails its check: {failure}" for failure in checked.failures]
-        return Reproduction(which, Outcome.CANNOT, reasons=failures)
+        return Reproduction(which, Conclusion.CANNOT, reasons=failures)
     certified = Predicate.model_validate_json(json.dumps(checked.predicate))
     case = certified.request.id
     count = certified.method.threads or torch.get_num_threads()
@@ -80,7 +80,7 @@ def reproduce(
                 reasons.append(str(error))
             made = run_again(past, pool, place, project.device(None), progress)
         except NeuralyzerError as error:
-            outcome = Outcome.DIFFERS if stored else Outcome.CANNOT
+            outcome = Conclusion.DIFFERS if stored else Conclusion.CANNOT
             return Reproduction(case, outcome, None, None, stored, [*reasons, str(error)], environment)
         return _compared(past, made, stored, reasons, environment)
 
@@ -152,12 +152,12 @@ def _compared(
         attempt = "; ".join(made.failures) or "accepted"
         found = comparison.between(wanted, {"weights.unlearned": digest, "attempt": attempt})
     equal, reasons, unsure = digest == certified.weights.unlearned, list(missing), list[str]()
-    if not equal and past.final.late:
-        unsure.append("its time limit stopped the method, and where that was depends on how fast the machine was")
+    if not equal and any(one.late for one in past.attempts):
+        unsure.append("a time limit stopped an attempt, and where that was depends on how fast the machine was")
     if not equal and missing and not past.exact:
         unsure.append("without its references the method may have worked otherwise, so other weights tell nothing")
     if unsure and not stored:
-        return Reproduction(certified.request.id, Outcome.CANNOT, None, None, [], [*reasons, *unsure], environment)
+        return Reproduction(certified.request.id, Conclusion.CANNOT, None, None, [], [*reasons, *unsure], environment)
     if past.request is None:
         reasons.append(
             "the requests of the batch cannot be told apart, so the weights are compared and not the verdict"
@@ -168,5 +168,5 @@ def _compared(
         reasons.append(f"{left_out} of {earlier} attempts before the final one were not run again")
     if certified.acceptance is not None:
         reasons.append("the team's acceptance tests are not run again")
-    outcome = Outcome.DIFFERS if stored or found else Outcome.REPRODUCED
+    outcome = Conclusion.DIFFERS if stored or found else Conclusion.REPRODUCED
     return Reproduction(certified.request.id, outcome, equal, verdict, [*stored, *found], reasons, environment)
