@@ -16,7 +16,8 @@ from neuralyzer.errors import DataChangedError, ReferencesError, UsageError, Wei
 from neuralyzer.models.sharded import Sharded
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.project.lineage import Version
-from neuralyzer.project.project import Project, keyed_rows
+from neuralyzer.project.project import Project
+from neuralyzer.project.project_data import keyed_rows
 from neuralyzer.project.purging import OLD
 from neuralyzer.registry.history import History
 from neuralyzer.workspace import atomic, commitments, digests
