@@ -193,7 +193,7 @@ def test_after_the_release_the_weights_and_what_the_training_record_says(made_re
     project = in_folder(made_release)
     found = reproduced(project, of(project).name)
     assert found["outcome"] == "reproduced" and found["weights"] and found["verdict"] == "forgotten", "by its record"
-    assert "were erased when the case was closed" in found["reasons"][0]
+    assert "were erased when a case was closed" in found["reasons"][0]
 
 
 def test_what_is_missing_is_said_in_a_line(released):

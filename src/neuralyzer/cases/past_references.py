@@ -92,8 +92,8 @@ def made_again(
     kept = all(old.weights(member).exists() for member in range(head["size"]))
     if not (kept or train):
         raise ReferencesError(
-            "the references' values of these rows were erased when the case was closed, and the references' weights "
-            "were not kept; --train-references trains them again"
+            "the references' values of rows that the model then had were erased when a case was closed, and the "
+            "references' weights were not kept; --train-references trains them again"
         )
     atomic.make_folder(store.root)
     for name in DESIGN:
