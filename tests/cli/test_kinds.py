@@ -50,6 +50,8 @@ def test_it_goes_the_whole_way(files, recipe, monkeypatch):
     assert answer.code == 0 and answer.json["verdict"] == "forgotten"
     checked = files("certificate", "verify", answer.json["certificate"], "--weights", answer.json["weights_file"])
     assert checked.code == 0
+    again = files("certificate", "reproduce", answer.json["case"], "--json").json
+    assert again["outcome"] == "reproduced" and again["weights"] and again["verdict"] == "forgotten"
     if recipe is ESTIMATOR:
         refused = files("forget", "--subject", "c1", "--method", "influence")
         assert "needs gradients, which a scikit-learn estimator does not have" in refused.complaint

@@ -98,6 +98,8 @@ def test_it_goes_the_whole_way(project, tmp_path):
     certificate = answer.json["certificate"]
     payload = json.loads(base64.b64decode(json.loads(project.path(certificate).read_text())["payload"]))
     assert {"relearned-elsewhere", "rounded", "paraphrased"} <= set(payload["predicate"]["protocol"]["signals"])
+    again = project("certificate", "reproduce", certificate, "--train-references", "--json").json
+    assert again["outcome"] == "reproduced" and again["weights"] and again["reasons"] == []
     for weights in (answer.json["weights_folder"], answer.json["weights_file"]):
         assert project("certificate", "verify", certificate, "--weights", weights).code == 0
     shutil.copytree(project.path("base"), project.path("changed"))

@@ -189,7 +189,10 @@ def test_an_auditors_key_chooses_cases(entered, tmp_path):
     path = entered("ledger", "checkpoint", "--json").json["file"]
     said = entered("ledger", "spot-check", path, "--key", key, "--commitment", committed, "--json").json
     assert said["among"] == 1 and [one["case"] for one in said["chosen"]] == [certificate(entered).parent.name]
-    assert "1 of 1 verdicts" in entered("ledger", "spot-check", path, "--key", key).out
+    command = f"neuralyzer certificate reproduce {certificate(entered).parent.name}"
+    assert [one["reproduce"] for one in said["chosen"]] == [command]
+    shown = entered("ledger", "spot-check", path, "--key", key).out
+    assert "1 of 1 verdicts" in shown and f"entry 5: {command}\n" in shown
     answer = entered("ledger", "spot-check", path, "--key", key, "--commitment", 64 * "0")
     assert "not the key that was committed to" in answer.complaint
     assert "cannot be chosen" in entered("ledger", "spot-check", path, "--key", key, "--count", "0").complaint

@@ -77,3 +77,5 @@ def test_from_training_to_the_certificate(files):
     assert calls(files)[-1][:2] == ["0", str(left)]
     verified = files("certificate", "verify", answer["certificate"], "--json")
     assert verified.code == 0
+    again = files("certificate", "reproduce", answer["case"], "--json").json
+    assert again["outcome"] == "reproduced" and again["weights"] and calls(files)[-1] == calls(files)[-2]

@@ -324,7 +324,9 @@ VERBS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("verb", [*VERBS, "certificate verify", *(f"ledger {name}" for name in LEDGER)])
+@pytest.mark.parametrize(
+    "verb", [*VERBS, "certificate verify", "certificate reproduce", *(f"ledger {name}" for name in LEDGER)]
+)
 def test_every_verb_has_json_and_an_example(files, verb):
     answer = files(*verb.split(), "--help")
     assert answer.code == 0 and "--json" in answer.out and f"Example: neuralyzer {verb}" in " ".join(answer.out.split())

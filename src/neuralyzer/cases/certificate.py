@@ -44,7 +44,7 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
     assert verification is not None and final.weights is not None
     unlearned = digests.of_file(final.weights)
     # Texts whose allowed values the certificate's model checks.
-    wanted, promised, verdict, basis = _words(facts)
+    wanted, promised, basis = _words(facts)
     names = facts.names if facts.workspace.policy.name_subject else None
     return cert.Predicate(
         request=cert.RequestRecord(
@@ -104,27 +104,14 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
             basis=basis,
             hyperparameters={name: value for name, value in final.hyperparameters.items()},
             seed=facts.options.seed,
-            code_digest=_code_digest(),
+            code_digest=code_digest(),
             environment_digest=digests.of_json(_environment()),
-            versions=_versions(),
+            versions=versions(),
             threads=torch.get_num_threads(),
             escalated_from=[f"{o.method}: {'; '.join(o.failures)}" for o in facts.outcomes if o is not final],
         ),
         protocol=protocol,
-        verification=cert.VerificationRecord(
-            verdict=verdict,
-            basis=basis,
-            p_value=verification.p_value,
-            detectable=verification.detectable,
-            bound=verification.bound,
-            families=[_family(row) for row in verification.families],
-            self_check=None
-            if verification.self_check is None
-            else controls.SelfCheckRecord(**asdict(verification.self_check)),
-            looks=verification.looks,
-            positive_control=_control(verification.positive_control),
-            retained_control=_control(verification.retained_control),
-        ),
+        verification=verification_record(verification),
         utility=_utility(facts),
         acceptance=None
         if final.acceptance is None
@@ -144,6 +131,25 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
         else ["what the user's own training code derives from rows, such as scalers and vocabularies"],
         how_to_check=f"neuralyzer certificate verify {envelope.name} --weights {final.weights.name}",
         ledger=_entered(facts, unlearned),
+    )
+
+
+def verification_record(verification: Verification) -> cert.VerificationRecord:
+    """Return a verification as the certificate has it."""
+    verdict: Any = str(verification.verdict)  # the certificate's model checks the allowed words
+    basis: Any = verification.basis
+    check = verification.self_check
+    return cert.VerificationRecord(
+        verdict=verdict,
+        basis=basis,
+        p_value=verification.p_value,
+        detectable=verification.detectable,
+        bound=verification.bound,
+        families=[_family(row) for row in verification.families],
+        self_check=None if check is None else controls.SelfCheckRecord(**asdict(check)),
+        looks=verification.looks,
+        positive_control=_control(verification.positive_control),
+        retained_control=_control(verification.retained_control),
     )
 
 
@@ -195,15 +201,10 @@ def _bases(location: dict[str, Any]) -> list[cert.Holding]:
     ]
 
 
-def _words(facts: Facts) -> tuple[Any, Any, Any, Any]:
+def _words(facts: Facts) -> tuple[Any, Any, Any]:
     verification = facts.final.verification
     assert verification is not None
-    return (
-        str(facts.task.request.guarantee),
-        str(facts.final.guarantee),
-        str(verification.verdict),
-        verification.basis,
-    )
+    return str(facts.task.request.guarantee), str(facts.final.guarantee), verification.basis
 
 
 def _slices(recipe: Recipe) -> list[cert.Holding]:
@@ -271,7 +272,7 @@ def _utility(facts: Facts) -> cert.UtilityRecord | None:
 
 
 @cache
-def _code_digest() -> str:
+def code_digest() -> str:
     """Return the SHA-256 over the package's Python files."""
     root = Path(neuralyzer.__file__).parent
     return digests.of_texts(
@@ -285,7 +286,7 @@ def _environment() -> tuple[str, ...]:
     return tuple(sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}))
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of the libraries that compute."""
     ours = {"python": platform.python_version(), "neuralyzer-unlearning": neuralyzer.__version__}
     installed = dict(entry.split("==", 1) for entry in _environment())

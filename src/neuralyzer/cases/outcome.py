@@ -77,8 +77,7 @@ class Facts:
     @property
     def names(self) -> list[str]:
         """Return all names in the request, for the commitment."""
-        request = self.task.request
-        return [*request.subjects, *request.rows, *request.classes, *([request.where] if request.where else [])]
+        return self.task.request.names
 
     @property
     def commitment(self) -> str:

@@ -142,11 +142,11 @@ def spot_check(
     chosen, among = spot_checks.choose(ledger, known, secret, count)
     values = {
         "commitment": committed, "among": among,
-        "chosen": [{"case": one.case, "entry": one.entry.to_dict()} for one in chosen],
+        "chosen": [{"case": one.case, "reproduce": one.command, "entry": one.entry.to_dict()} for one in chosen],
     }  # fmt: skip
     lines = [
         f"entry {one.entry.position:,}: "
-        + (one.case or "cannot be run again: a key of its subjects was erased, or its folder is gone")
+        + (one.command or "cannot be run again: a key of its subjects was erased, or its folder is gone")
         for one in chosen
     ]
     answer(values, "\n".join([f"{len(chosen)} of {among} verdicts in {known.size:,} entries", *lines]), json)

@@ -92,6 +92,11 @@ class ErasureRequest:
         if received is not None and due is not None and due < received:
             raise UsageError(f"due {due} lies before received {received}")
 
+    @property
+    def names(self) -> list[str]:
+        """Return all that the request names, for the commitment to it."""
+        return [*self.subjects, *self.rows, *self.classes, *([self.where] if self.where else [])]
+
     def positions(self, data: Data) -> np.ndarray:
         """Return the positions of the requested rows in ``data``; looked up once and used by every later stage.
 

@@ -32,6 +32,11 @@ class Chosen:
     entry: Recorded
     case: str | None
 
+    @property
+    def command(self) -> str | None:
+        """Return the command that runs the case again; None where it cannot be."""
+        return None if self.case is None else f"neuralyzer certificate reproduce {self.case}"
+
 
 def read_key(path: Path) -> bytes:
     """Read an auditor's key.

@@ -24,7 +24,7 @@ from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.project import project_file, retention
 from neuralyzer.project.lineage import Lineage, Version
-from neuralyzer.project.project_data import ProjectData
+from neuralyzer.project.project_data import ProjectData, keyed_rows
 from neuralyzer.references.building import folder_of
 from neuralyzer.references.pool import References
 from neuralyzer.registry.difference import difference
@@ -144,6 +144,20 @@ class Project:
         if version.weights is None and not self.weights.exists():
             raise WeightsError(f"{self.weights} does not exist; 'neuralyzer train' makes it, or name your own weights")
         self.settle_threads()
+        return self.model_of(version)
+
+    def model_of(self, version: Version) -> TrainedModel:
+        """Return the model of a version, with the rows that are not erased from it.
+
+        Args:
+            version: of the lineage, whose weights are there.
+
+        Returns:
+            The model.
+
+        Raises:
+            DataChangedError: if the training rows are not those that it stands on.
+        """
         trained = self.workspace.root / "trained.json"
         data, erased = self.data, set(version.erased)
         present = np.ones(len(data), dtype=bool)
@@ -283,9 +297,3 @@ class Project:
             copies = [] if version.weights is None else [path.with_name("unlearned.safetensors")]
             what = f"the weights of version {version.number}"
             retention.keep(self.workspace.root, [path, *copies], what, self.retention_days, today)
-
-
-def keyed_rows(data: Data) -> list[str]:
-    """Return digests of rows by id and content, by which erased rows are recognised."""
-    contents = digests.hexadecimal(data.row_digests)
-    return [digests.of_texts(row)[:32] for row in zip(data.ids.tolist(), contents, strict=True)]

@@ -12,6 +12,7 @@ from neuralyzer.errors import UnreadableError, UsageError
 from neuralyzer.models.named import NamedFunction
 from neuralyzer.registry import manifests, tables
 from neuralyzer.registry.manifests import DatasetVersion
+from neuralyzer.workspace import digests
 
 READERS = {".parquet": Data.from_parquet, ".csv": Data.from_csv, ".jsonl": Data.from_jsonl, ".json": Data.from_jsonl}
 OF_CSV = ("separator", "encoding")  # keys that only CSV files need
@@ -168,3 +169,9 @@ class _Both:
         """Return the second function's name; empty where the first returns an empty one."""
         first = self.first(name)
         return self.then(first) if first else first
+
+
+def keyed_rows(data: Data) -> list[str]:
+    """Return digests of rows by id and content, by which erased rows are recognised."""
+    contents = digests.hexadecimal(data.row_digests)
+    return [digests.of_texts(row)[:32] for row in zip(data.ids.tolist(), contents, strict=True)]

@@ -24,8 +24,8 @@ from neuralyzer.data.removal import without
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.errors import StorageError, UsageError, first_line
 from neuralyzer.project import retention
-from neuralyzer.project.project import Project, keyed_rows
-from neuralyzer.project.project_data import OF_CSV
+from neuralyzer.project.project import Project
+from neuralyzer.project.project_data import OF_CSV, keyed_rows
 from neuralyzer.registry import tables
 from neuralyzer.registry.history import runs
 from neuralyzer.workspace import atomic, digests

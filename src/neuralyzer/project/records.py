@@ -13,7 +13,8 @@ from neuralyzer.errors import LedgerError
 from neuralyzer.ledger.events import Event, Facts, Reason
 from neuralyzer.project import retention
 from neuralyzer.project.lineage import Lineage, Version
-from neuralyzer.project.project import Project, keyed_rows
+from neuralyzer.project.project import Project
+from neuralyzer.project.project_data import keyed_rows
 from neuralyzer.project.purging import Source, purge
 from neuralyzer.project.retention import Kept
 from neuralyzer.workspace import digests

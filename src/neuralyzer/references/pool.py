@@ -21,6 +21,7 @@ from neuralyzer.references.measurement.evaluator import Evaluator, units_of
 from neuralyzer.references.measurement.split import ReferenceSplit
 from neuralyzer.references.opening import load_evaluator, load_split, outputs_of, unit_shape
 from neuralyzer.references.signal_values import Indices, Part
+from neuralyzer.references.storage.access_log import FILE as ACCESS_LOG
 from neuralyzer.references.storage.access_log import AccessLog
 from neuralyzer.references.storage.erased import ErasedNulls, add_erased_nulls
 from neuralyzer.references.storage.index import PoolIndex
@@ -190,7 +191,7 @@ class References:
     def access_log(self) -> AccessLog:
         """Return the log of accesses to the evaluation split."""
         workspace = Workspace(self.store.root.parent.parent)
-        return AccessLog(self.store.root / "looks.json", lambda: commitments.key(workspace))
+        return AccessLog(self.store.root / ACCESS_LOG, lambda: commitments.key(workspace))
 
     def parts(self, positions: Indices) -> list[Part]:
         """Return a request's rows by subject, as positions among the model's present rows.

@@ -11,6 +11,7 @@ from neuralyzer.errors import LooksSpentError
 from neuralyzer.workspace import atomic, locks
 
 MOST_ACCESSES = 2  # of a subject and lineage; docs/requests.md, "Evaluation accesses", has the error rates
+FILE = "looks.json"  # in a pool's folder
 KEYED = "keyed"  # field that marks files whose digests are keyed
 
 
