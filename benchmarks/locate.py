@@ -1,4 +1,4 @@
-"""How long it takes to find one subject among ten million rows."""
+"""How long it takes to find one subject among 10 million rows, and among 100 million."""
 
 import argparse
 import json
@@ -22,33 +22,36 @@ from neuralyzer.workspace.paths import Workspace
 
 RESULTS = Path(__file__).parent / "results" / "locate.json"
 COLD = """
-import json, sys, time
+import json, resource, sys, time
 began = time.perf_counter()
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.registry.locate import locate
 imported = time.perf_counter()
 found = locate(ErasureRequest(subjects=[sys.argv[2]]), sys.argv[1])
 done = time.perf_counter()
-print(json.dumps({"import_s": imported - began, "locate_s": done - imported, "rows": found.rows}))
+used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"import_s": imported - began, "locate_s": done - imported, "peak_mb": used, "rows": found.rows}))
 """
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--subjects", type=int, default=1_000_000)
+    parser.add_argument("--subjects", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--rows-each", type=int, default=10)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as folder:
-        measured = measure(Workspace(Path(folder)), options.subjects, options.rows_each)
+    measured = []
+    for subjects in options.subjects:
+        with tempfile.TemporaryDirectory() as folder:
+            measured.append(measure(Workspace(Path(folder)), subjects, options.rows_each))
     machine = {
         "cores": os.cpu_count(),
         "machine": platform.machine(),
         "python": platform.python_version(),
         "duckdb": duckdb.__version__,
     }
-    atomic.write_json(options.out, {"machine": machine, **measured})
-    print(json.dumps({"machine": machine, **measured}, indent=1))
+    atomic.write_json(options.out, {"machine": machine, "sizes": measured})
+    print(json.dumps({"machine": machine, "sizes": measured}, indent=1))
 
 
 def measure(workspace: Workspace, subjects: int, rows_each: int) -> dict[str, object]:
@@ -77,7 +80,7 @@ def measure(workspace: Workspace, subjects: int, rows_each: int) -> dict[str, ob
         "subjects": subjects,
         "manifest_mb": round(path.stat().st_size / 1e6),
         "write_s": round(written, 1),
-        "cold_process": {name: round(value, 3) for name, value in cold.items() if name.endswith("_s")},
+        "cold_process": {name: round(value, 3) for name, value in cold.items() if name != "rows"},
         "warm_lookup_s": round(statistics.median(lookups), 4),
         "warm_locate_with_duplicates_s": round(statistics.median(whole), 3),
     }

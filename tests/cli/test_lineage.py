@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -56,6 +57,19 @@ def test_references_that_are_made_anew_on_the_rows_that_are_left_are_used(projec
     assert project("audit", "--subject", "c1", "--json").json["protocol"]["references"] == first
     anew = project("references", "--json").json["digest"]
     assert project("audit", "--subject", "c1", "--json").json["protocol"]["references"] == anew != first
+
+
+def test_a_holdout_row_that_copies_an_erased_row_stays_left_out(project):
+    """The pool was read without it, and a model of the lineage has known its values."""
+    train, holdout = (pq.read_table(project.path(f"{name}.parquet")) for name in ("train", "holdout"))
+    copied = train.filter(pc.equal(train["customer"], "c0")).slice(0, 1)
+    copied = copied.set_column(copied.column_names.index("row_id"), "row_id", [["a copy"]])
+    pq.write_table(pa.concat_tables([holdout, copied.cast(holdout.schema)]), project.path("holdout.parquet"))
+    assert project("forget", "--subject", "c0", *BY_MATCHING).code == 0
+    assert project("audit", "--subject", "c1").code == 0
+    pq.write_table(train.filter(pc.not_equal(train["customer"], "c0")), project.path("train.parquet"))
+    assert project("forget", "--subject", "c1", *BY_MATCHING).code == 0
+    assert project("audit", "--subject", "c2").code == 0
 
 
 def test_a_project_that_was_moved_goes_on(project, in_folder):

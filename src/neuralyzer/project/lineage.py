@@ -26,6 +26,8 @@ class Version:
         released: when it came into use, ISO 8601; None for the original, and by versions that an early Neuralyzer made.
         withdrawn: when another version took its place; None while it is in use.
         destroyed: when its weights were deleted; None while they are kept.
+        left_out: keyed digests of holdout rows that copied a row of the original's data, erased since or not: no version
+            of the lineage is judged by them.
     """
 
     number: int = 0
@@ -38,6 +40,13 @@ class Version:
     released: str | None = None
     withdrawn: str | None = None
     destroyed: str | None = None
+    left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Version":
+        """Return the version that was written down."""
+        lists = {name: tuple(values.get(name, ())) for name in ("erased", "left_out")}
+        return cls(**{**values, **lists})
 
 
 @dataclass(frozen=True)
@@ -72,15 +81,14 @@ class Lineage:
         if "versions" not in content:  # an early Neuralyzer kept the last version alone
             kept = {name: content[name] for name in ("weights", "parent", "data", "pool", "cases")}
             return cls((Version(), Version(1, erased=tuple(content["erased"]), **kept)), 1)
-        versions = (Version(**one | {"erased": tuple(one["erased"])}) for one in content["versions"])
-        return cls(tuple(versions), content["current"])
+        return cls(tuple(Version.from_dict(one) for one in content["versions"]), content["current"])
 
     def write(self, place: Path) -> None:
         """Write the lineage; early versions of Neuralyzer read the version in use from it too."""
         now = self.version
         early = {"weights": now.weights, "parent": now.parent, "data": now.data, "erased": list(now.erased),
                  "pool": now.pool, "cases": dict(now.cases)}  # fmt: skip
-        versions = [asdict(version) | {"erased": list(version.erased)} for version in self.versions]
+        versions = [asdict(version) for version in self.versions]
         atomic.write_json(place / FILE, early | {"versions": versions, "current": self.current})
 
     @property

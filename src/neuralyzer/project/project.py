@@ -24,7 +24,7 @@ from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.project import project_file, retention
 from neuralyzer.project.lineage import Lineage, Version
-from neuralyzer.project.project_data import ProjectData, keyed_rows
+from neuralyzer.project.project_data import ProjectData, keyed_missing, keyed_rows
 from neuralyzer.references.building import folder_of
 from neuralyzer.references.pool import References
 from neuralyzer.registry.difference import difference
@@ -181,8 +181,11 @@ class Project:
                 f"({self._changes(str(version.data), remaining)}digest {remaining.digest[:12]} "
                 f"without the erased rows, then {str(version.data)[:12]}); restore it or train again"
             )
+        holdout = self.holdout
+        if holdout is not None and version.left_out:
+            holdout = holdout.select(~np.isin(keyed_rows(holdout), version.left_out))
         return TrainedModel.load(
-            self.recipe, self.root / version.weights, remaining, self.holdout, run=run, parent=version.parent
+            self.recipe, self.root / version.weights, remaining, holdout, run=run, parent=version.parent
         )
 
     def _changes(self, registered: str, data: Data) -> str:
@@ -274,6 +277,7 @@ class Project:
             weights=os.path.relpath(answered[0][1].weights, self.root), parent=oracle.lineage, data=remaining.digest,
             erased=tuple(sorted({*before.erased, *keyed_rows(oracle.data.select(forgotten))})),
             pool=None if pool is None else pool.name, cases={**before.cases, **cases},
+            left_out=tuple(sorted({*before.left_out, *keyed_missing(self.holdout, oracle.holdout)})),
         )  # fmt: skip
         lineage = lineage.released(version, now())
         lineage.write(self.workspace.root)

@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from neuralyzer.data.request import ErasureRequest
 from neuralyzer.data.rows import Data
 from neuralyzer.errors import UnreadableError, UsageError
@@ -175,3 +177,10 @@ def keyed_rows(data: Data) -> list[str]:
     """Return digests of rows by id and content, by which erased rows are recognised."""
     contents = digests.hexadecimal(data.row_digests)
     return [digests.of_texts(row)[:32] for row in zip(data.ids.tolist(), contents, strict=True)]
+
+
+def keyed_missing(whole: Data | None, part: Data | None) -> list[str]:
+    """Return digests, as ``keyed_rows`` does, of the rows that a part of some rows leaves out."""
+    if whole is None or part is None or len(whole) == len(part):
+        return []
+    return keyed_rows(whole.select(~np.isin(whole.ids, part.ids)))
