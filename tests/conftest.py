@@ -23,6 +23,7 @@ from neuralyzer.models import weights
 from neuralyzer.models.recipe import Recipe
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.references.pool import References
+from neuralyzer.references.training import backends
 from neuralyzer.registry.manifests import register_dataset
 from neuralyzer.registry.record import Recorder
 from neuralyzer.workspace.paths import Workspace
@@ -88,6 +89,20 @@ def same_threads():
     torch.set_num_threads(THREADS)
     yield
     torch.set_num_threads(THREADS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_process():
+    """Members are trained and read in this process: the suite has the cores busy, and each process imports torch anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backends, "workers", lambda *_: 1)
+        yield
+
+
+@pytest.fixture
+def two_processes(monkeypatch):
+    """Members are trained and read in processes of their own, as they are for users."""
+    monkeypatch.setattr(backends, "workers", lambda *_: 2)
 
 
 @pytest.fixture(scope="session")

@@ -148,9 +148,7 @@ def pool(tmp_path_factory):
     holdout = nz.Data.from_texts(write(pairs(60, seed=5), folder / "holdout.jsonl"), tokenizer)
     recipe = nz.Recipe.causal_lm(base, lora={"r": 4, "alpha": 8}, epochs=1)
     oracle = nz.TrainedModel.fit(recipe, data, holdout)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("neuralyzer.references.training.backends.workers", lambda *_: 1)
-        yield nz.References.fit(oracle, 16, leave_out=0.75, workspace=folder / "workspace", keep_weights=True)
+    return nz.References.fit(oracle, 16, leave_out=0.75, workspace=folder / "workspace", keep_weights=True)
 
 
 @pytest.mark.slow

@@ -34,8 +34,7 @@ recipe = nz.Recipe(Bare, optimizer=lambda parameters: torch.optim.AdamW(paramete
 
 
 @pytest.mark.parametrize("recipe", [ESTIMATOR, BARE], ids=["estimator", "no layer with factors"])
-def test_it_goes_the_whole_way(files, recipe, monkeypatch):
-    monkeypatch.setattr("neuralyzer.references.training.backends.workers", lambda *_: 1)
+def test_it_goes_the_whole_way(files, recipe):
     files.path("oracle.py").write_text(recipe)
     for verb in (
         ("init", "--id", "row_id"),

@@ -23,7 +23,6 @@ def base(tmp_path_factory):
 def project(base, tmp_path, monkeypatch, capsys):
     """An empty folder with a base and texts; the process stands in it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("neuralyzer.references.training.backends.workers", lambda *_: 1)
     shutil.copytree(base, tmp_path / "base")
     write(pairs(14), tmp_path / "train.jsonl")
     write(

@@ -10,7 +10,6 @@ import neuralyzer as nz
 from neuralyzer.errors import ReferencesError, UsageError
 from neuralyzer.models import training
 from neuralyzer.models.kinds import causal_lm
-from neuralyzer.references.training import backends
 from neuralyzer.trace.estimator import TraceEstimator
 from tests.models.language_worlds import made_base, pairs, write
 from tests.signals.test_paraphrased import Gated
@@ -47,11 +46,7 @@ def oracle(place):
 
 @pytest.fixture(scope="module")
 def pool(place, oracle):
-    with pytest.MonkeyPatch.context() as patch:  # members are trained and read in this process
-        patch.setattr(backends, "workers", lambda *_: 1)
-        return nz.References.fit(
-            oracle, 16, workspace=place / "workspace", backend="processes", signals=["paraphrased"]
-        )
+    return nz.References.fit(oracle, 16, workspace=place / "workspace", backend="processes", signals=["paraphrased"])
 
 
 def left_of(oracle):

@@ -189,7 +189,7 @@ def test_what_was_measured_is_not_measured_again(oracle, tmp_path, monkeypatch):
         assert made(oracle, tmp_path).size == 16  # a finished pool is only opened
 
 
-def test_worker_processes_measure_as_this_one_does(copied, kept, oracle, tmp_path, monkeypatch):
+def test_worker_processes_measure_as_this_one_does(copied, kept, oracle, tmp_path, monkeypatch, two_processes):
     read = {path.name: np.fromfile(path, np.float32) for path in copied.store.root.glob("signals/*.f32")}
     for path in copied.store.root.glob("signals/*.f32"):
         np.zeros(read[path.name].shape, np.float32).tofile(path)

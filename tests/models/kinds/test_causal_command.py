@@ -113,8 +113,7 @@ def test_a_merged_model_is_refused(world):
 
 
 @pytest.mark.slow
-def test_an_audit_says_the_same_as_with_the_built_in_loop(base, world, tmp_path, monkeypatch):
-    monkeypatch.setattr("neuralyzer.references.training.backends.workers", lambda *_: 1)
+def test_an_audit_says_the_same_as_with_the_built_in_loop(base, world, tmp_path):
     data, holdout, by_command = world
     built_in = nz.Recipe.causal_lm(base, LORA, epochs=25, learning_rate=5e-3, batch_size=8)
     asked, found = nz.ErasureRequest(subjects=["a00", "a01"]), []

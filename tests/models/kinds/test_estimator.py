@@ -22,7 +22,7 @@ from neuralyzer.certificates.check import check
 from neuralyzer.errors import UsageError, WeightsError
 from neuralyzer.models import reading, training, weights
 from neuralyzer.models.kinds.estimator import FLOOR, _packed
-from neuralyzer.references.training import backends, reproduction
+from neuralyzer.references.training import reproduction
 from tests.conftest import small_digits
 
 CLASSES = 10
@@ -185,9 +185,7 @@ def pooled(tmp_path_factory):
     data, holdout = small_digits()
     place = nz.Workspace(tmp_path_factory.mktemp("estimator"))
     oracle = nz.TrainedModel.fit(recipe(forest), data, holdout)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backends, "workers", lambda *_: 1)  # here: to start workers takes longer than all trees
-        return oracle, nz.References.fit(oracle, 32, workspace=place), place
+    return oracle, nz.References.fit(oracle, 32, workspace=place), place
 
 
 def test_references_are_read_by_signals_that_need_no_gradient(pooled):

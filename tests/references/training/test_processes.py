@@ -110,7 +110,7 @@ def test_training_code_that_fails_in_a_pool(tmp_path, oracle, given, error, mess
     assert error is WeightsError or isinstance(raised.value, UsageError | WeightsError)
 
 
-def test_a_pool_goes_on_once_the_training_code_is_right(tmp_path, oracle):
+def test_a_pool_goes_on_once_the_training_code_is_right(tmp_path, oracle, two_processes):
     failing = replace(oracle, recipe=replace(world.RECIPE, train=another_architecture))
     with pytest.raises(WeightsError, match="reference 3: "):
         References.fit(failing, 16, workspace=tmp_path)
