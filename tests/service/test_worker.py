@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 
 from neuralyzer.certificates.check import check
-from neuralyzer.data.request import ErasureRequest
 from neuralyzer.ledger.log import Ledger
 from neuralyzer.project.project import Project
 from neuralyzer.service import decisions
+from neuralyzer.service.run import Run
 from neuralyzer.service.states import State
 
 OF_A_CASE = ["received", "located", "audited", "planned", "unlearned", "verified", "certified"]
@@ -39,19 +39,23 @@ def test_requests_are_answered_one_after_the_other(service):
     assert again.case == found[0].case and service.kinds(again.id)[-1] == "answered before"
 
 
-def test_a_batch_shares_one_run(service):
+def test_a_batch_shares_one_run_and_what_is_wrong_with_one_is_told_of_it_alone(service):
     service.folder.edit("[policy]", "[policy]\nbatch_days = 5")
     several = [service.ask(name, guarantee="exact") for name in ("c0", "c1", "c3")]
+    wrong = service.ask("nobody")
     service.worker()
     time.sleep(2)
     assert {service.requests.get(one).state for one in several} == {State.RECEIVED}, "they wait for others"
     several.append(service.ask("c4", guarantee="exact"))
-    urgent = service.requests.create(
-        service.settings.model, ErasureRequest(subjects=["c5"], guarantee="exact"), "test", priority=1
-    )[0].id
-    found = service.closed(*several, urgent)
-    assert len({one.batch for one in found}) == 1 and len({one.case for one in found}) == 5
+    service.requests.note(several[0], "hurried", {}, priority=1)
+    found = service.closed(*several)
+    assert [one.state for one in found] == [State.DONE] * 4
+    assert len({one.batch for one in found}) == 1 and len({one.case for one in found}) == 4
     assert Project.read(service.path).lineage.current == 1
+    bad = service.closed(wrong)[0]
+    assert bad.state is State.NEEDS_PERSON and "no row of the data has subject 'nobody'" in bad.message
+    decisions.refuse(service.requests, wrong, "somebody", "we hold no data of this person")
+    assert service.requests.get(wrong).state is State.REFUSED
 
 
 def test_a_person_approves_chooses_and_cancels(service):
@@ -70,30 +74,25 @@ def test_a_person_approves_chooses_and_cancels(service):
     assert service.requests.get(second).state is State.CANCELLED
 
 
-def test_what_is_wrong_with_one_request_is_told_of_it_alone(service):
-    service.folder.edit("[policy]", "[policy]\nbatch_days = 5")
-    wrong, right = service.ask("nobody"), service.ask("c0", guarantee="exact")
-    decisions.extend(service.requests, right, "somebody", "many requests")
-    service.requests.note(right, "hurried", {}, priority=1)
-    service.worker()
-    bad, good = service.closed(wrong, right)
-    assert bad.state is State.NEEDS_PERSON and "no row of the data has subject 'nobody'" in bad.message
-    assert good.state is State.DONE
-    decisions.refuse(service.requests, wrong, "somebody", "we hold no data of this person")
-    assert service.requests.get(wrong).state is State.REFUSED
-
-
 def test_weights_of_a_version_that_was_replaced_meanwhile_are_not_released(service):
     """Somebody calls 'forget' while a verdict waits for its release: c0's rows would come back with those weights."""
-    service.folder.edit("[policy]", '[policy]\napprove = "before-release"')
     request = service.ask("c1", guarantee="exact")
-    service.worker()
-    service.wait(lambda one: one.state is State.JUDGED, [request])
+
+    def judge(batch):
+        """Bring the request to its verdict, as a worker does, and return the run."""
+        run = Run(Project.read(service.path), service.requests, batch)
+        service.requests.move([request], State.PREPARING, "preparing", batch=batch)
+        run.prepare()
+        service.requests.move([request], State.UNLEARNING, "unlearning")
+        run.unlearn()
+        return run
+
+    run = judge("first")
     assert service.folder("forget", "--subject", "c0", "--method", "retrain", "--json").code == 0
-    decisions.approve(service.requests, request, "somebody")
-    service.wait(lambda one: one.state is State.JUDGED and one.approved is None, [request])
-    assert "to be planned again" in service.kinds(request)
-    decisions.approve(service.requests, request, "somebody")
-    assert service.closed(request)[0].state is State.DONE
+    run.release()
+    assert service.kinds(request)[-1] == "to be planned again"
+    assert service.requests.get(request).state is State.RECEIVED
+    judge("second").release()
+    assert service.requests.get(request).state is State.DONE
     lineage = Project.read(service.path).lineage
     assert lineage.current == 2 and len(lineage.version.erased) == 80
