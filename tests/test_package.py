@@ -209,6 +209,9 @@ IMPORT_IN_ORDERS = """
 import importlib, inspect, json, os, sys, traceback
 import altair, curvlinops, dbos, duckdb, fastapi, httpx, prometheus_client, pyarrow, scipy.stats, sklearn.datasets
 import sqlalchemy, torch, uvicorn, vl_convert  # once for all orders
+sys.modules["torchvision"] = None  # one that does not fit torch keeps transformers from being imported
+from transformers import TrainerCallback
+del sys.modules["torchvision"]
 assert not [name for name in sys.modules if name.startswith("neuralyzer")]
 functions, *orders = json.loads(sys.argv[1])
 for order in orders:

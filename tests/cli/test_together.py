@@ -12,6 +12,7 @@ from neuralyzer.project.project import Project as Read
 FORGET = ("--method", "retrain", "--json")
 
 
+@pytest.mark.slow
 def test_two_requests_at_once_both_leave_the_model(project):
     """Each of them unlearns from what the other left, not from the model that both found."""
     processes = [project.process("forget", "--subject", name, *FORGET) for name in ("c0", "c1")]

@@ -70,7 +70,7 @@ def test_curvature_of_an_objective_without_any_is_refused_in_one_line(oracle):
 
 
 def test_a_whole_case(oracle, tmp_path):
-    references = nz.References.fit(oracle, 16, workspace=nz.Workspace(tmp_path))
+    references = nz.References.fit(oracle, 16, workspace=nz.Workspace(tmp_path), backend="processes")
     request = nz.ErasureRequest(subjects=[str(oracle.data.subjects[0])])
     why = {own.method: own.reason for own in nz.plan(oracle, request, references).options}
     for method in ("influence", "fisher", "datamodel-matching"):

@@ -93,7 +93,7 @@ def world(base, tmp_path):
     return data, holdout, recipe
 
 
-@pytest.mark.parametrize("save", ["adapter", "model"])
+@pytest.mark.parametrize("save", ["adapter", pytest.param("model", marks=pytest.mark.slow)])
 def test_what_a_script_writes_is_the_model(world, save):
     data, _, recipe = world
     own = recipe(save)

@@ -157,8 +157,8 @@ def test_what_is_sent_to_another_process_names_the_base_by_its_folder(base, rows
     ]
 
 
-def test_another_process_reads_the_base_from_its_folder(base, tmp_path):
-    own = recipe(base).module(3)
+def test_another_process_reads_the_base_from_its_folder(llama, tmp_path):
+    own = recipe(llama).module(3)
     (tmp_path / "pickled").write_bytes(pickle.dumps(own))
     code = "import pickle, sys; print(type(pickle.load(open(sys.argv[1], 'rb'))).__name__)"
     arguments = [sys.executable, "-c", code, tmp_path / "pickled"]

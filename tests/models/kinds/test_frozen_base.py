@@ -79,7 +79,7 @@ def test_a_whole_case(tmp_path, method):
     data, holdout = small_digits()
     oracle = nz.TrainedModel.fit(recipe(), data, holdout)
     place = nz.Workspace(tmp_path)
-    references = nz.References.fit(oracle, 16, workspace=place, keep_weights=True)
+    references = nz.References.fit(oracle, 16, workspace=place, backend="processes", keep_weights=True)
     assert len(list(references.store.root.rglob("*.safetensors"))) >= 16
     for path in references.store.root.rglob("*.safetensors"):
         assert path == references.store.curvature or shapes(path) == HEAD

@@ -46,7 +46,9 @@ def adamw(rate):
     return lambda parameters: torch.optim.AdamW(parameters, rate, fused=True)
 
 
-@pytest.mark.parametrize("given", [{"epochs": 8}, {"optimizer": adamw(3e-4)}, {"epochs": 1}], ids=named)
+@pytest.mark.parametrize(
+    "given", [{"optimizer": adamw(3e-4)}, {"epochs": 1}, pytest.param({"epochs": 8}, marks=pytest.mark.slow)], ids=named
+)
 def test_another_recipes_weights_are_refused_after_one_training(tmp_path, trainings, given):
     oracle = elsewhere(small_recipe(**given))
     trainings.clear()
@@ -123,6 +125,7 @@ def test_a_member_without_a_class_is_compared_on_the_others():
     assert reproduction.compare(oracle, forgotten, kept).reason is not None
 
 
+@pytest.mark.slow
 def test_bf16_is_used_where_it_is_faster_and_holds(tmp_path, monkeypatch):
     oracle = TrainedModel.fit(small_recipe(epochs=10), *ROWS)
     timed = pilot_run.backends.timed
