@@ -27,7 +27,7 @@ MODELS = (1, 10)
 FAILED = 0.02  # share of requests that fail in a batch, and have a run of their own: twice what was seen in benchmarks
 LATE = 0.001  # share of late answers that still counts as held
 MOST_WORKERS = 64
-MOST_WAITING = 10_000  # requests of a model; 5 days of the highest rate are half of it
+MOST_WAITING = 1_000  # requests of a model beyond those that wait for a batch; a queue that grows longer has no end
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class Simulation:
         self.count = itertools.count()
         self.answers: list[tuple[float, float, bool]] = []  # came in, answered, late
         self.used, self.stuck = 0.0, False
+        self.most = MOST_WAITING + rate / 30 / models * batch_days
         for moment in self._arrivals(rate):
             self._at(moment, "came", int(self.generator.integers(models)))
 
@@ -93,12 +94,15 @@ class Simulation:
                 self._came(now, what)
             elif kind == "done":
                 self._done(now, *what)
-            self._begin(now)
+            elif what[1] in what[0].waiting:  # its batch has not begun
+                self._begin(now)
         counted = [one for one in self.answers if one[0] >= WARM * DAY]
         missing = sum(len(model.waiting) for model in self.models)
-        days = np.array([(answered - came) / DAY for came, answered, _ in counted] or [np.inf])
         late = (sum(late for _, _, late in counted) + missing) / max(len(counted) + missing, 1)
         share = self.used / (self.workers * end)
+        if not counted:
+            return Outcome(late, np.inf, np.inf, share, stuck=True)
+        days = np.array([(answered - came) / DAY for came, answered, _ in counted])
         return Outcome(late, float(np.median(days)), float(np.quantile(days, 0.99)), share, self.stuck or missing > 0)
 
     def _arrivals(self, rate: int) -> Iterator[float]:
@@ -115,10 +119,15 @@ class Simulation:
     def _came(self, now: float, model: int) -> None:
         received = START + dt.timedelta(seconds=now)
         one = Waiting(f"{next(self.count):09d}", received, due(received.date()))
-        self.models[model].waiting[one.id] = one
-        self.stuck = len(self.models[model].waiting) > MOST_WAITING
+        own = self.models[model]
+        own.waiting[one.id] = one
+        self.stuck = len(own.waiting) > self.most
         if self.batch_days:
-            self._at((begins([one], self.batch_days, self._longest()) - START).total_seconds() + 1, "look", None)
+            self._at(
+                (begins([one], self.batch_days, self._longest()) - START).total_seconds() + 1, "look", (own, one.id)
+            )
+        else:
+            self._begin(now)
 
     def _longest(self) -> float:
         return self.durations.of(self.training, 1)
@@ -146,6 +155,7 @@ class Simulation:
             end = dt.datetime.combine(one.due, dt.time.max, dt.UTC)
             late = START + dt.timedelta(seconds=now) > end
             self.answers.append(((one.received - START).total_seconds(), now, late))
+        self._begin(now)
 
 
 def _earliest(model: Model) -> dt.date:

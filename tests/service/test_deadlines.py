@@ -57,6 +57,41 @@ def test_a_due_date_that_comes_nearer_ends_the_waiting():
     assert next_batch(waiting, last, 7, seconds) == ["a"]
 
 
+def by_definition(waiting, now, days, seconds):
+    """The batch that is told of in words: each request in turn as the first, with all that share its run."""
+    for first in sorted(waiting, key=lambda one: (-one.priority, not one.alone, one.due, one.received, one.id)):
+        last = first.due + days * DAY
+        others = {
+            one.id: one
+            for one in waiting
+            if days and not first.alone and not one.alone and one.kind == first.kind and one.due <= last
+        }
+        together = others | {first.id: first}
+        if first.alone or first.priority > 0 or begins(list(together.values()), days, seconds) <= now:
+            return set(together)
+    return set()
+
+
+@given(
+    some.lists(
+        some.builds(
+            lambda received, days, kind, priority, alone: {
+                "received": NOON + received * DAY / 4, "days": days, "kind": kind, "priority": priority, "alone": alone,
+            },
+            some.integers(0, 40), some.integers(1, 40), some.sampled_from(["", "near"]), some.integers(-1, 1),
+            some.booleans(),
+        ),
+        max_size=8,
+    ),
+    some.integers(0, 80),
+    some.sampled_from([0, 3, 7]),
+)  # fmt: skip
+def test_a_batch_is_what_its_definition_says(waiting, quarters, days):
+    requests = [one(f"r{place}", **values) for place, values in enumerate(waiting)]
+    now = NOON + quarters * DAY / 4
+    assert set(next_batch(requests, now, days, 3600.0)) == by_definition(requests, now, days, 3600.0)
+
+
 @pytest.mark.parametrize("urgent", [{"priority": 1}, {"alone": True}])
 def test_a_priority_and_a_failure_in_company_do_not_wait(urgent):
     waiting = [one("a"), one("b", days=40, **urgent)]

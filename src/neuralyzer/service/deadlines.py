@@ -4,8 +4,10 @@ Art. 12(3) GDPR: an answer within one month of receipt; two further months where
 the person is told within the first.
 """
 
+import bisect
 import calendar
 import datetime as dt
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,22 +67,41 @@ def next_batch(waiting: Sequence[Waiting], now: dt.datetime, batch_days: float, 
         Their ids, the most urgent first; none if all can wait.
     """
     order = sorted(waiting, key=lambda one: (-one.priority, not one.alone, one.due, one.received, one.id))
+    days = dt.timedelta(days=batch_days)
+    kinds = {kind: _Kind([one for one in order if _shares(one, kind)], days) for kind in {one.kind for one in order}}
     for first in order:
-        together = [first]
-        if batch_days > 0 and not first.alone:
-            last = first.due + dt.timedelta(days=batch_days)
-            together += [one for one in order if one is not first and _shares(one, first) and one.due <= last]
-        if first.alone or first.priority > 0 or begins(together, batch_days, seconds) <= now:
-            return [one.id for one in together]
+        alone = first.alone or batch_days == 0
+        begins_at = begins([first], batch_days, seconds) if alone else kinds[first.kind].begins(first, seconds)
+        if first.alone or first.priority > 0 or begins_at <= now:
+            others = () if alone else (one for one in order if one is not first and _shares(one, first.kind))
+            return [first.id, *(one.id for one in others if one.due <= first.due + days)]
     return []
 
 
 def begins(together: Sequence[Waiting], batch_days: float, seconds: float) -> dt.datetime:
     """Return when a batch begins at the latest."""
-    collected = min(one.received for one in together) + dt.timedelta(days=batch_days)
-    end = dt.datetime.combine(min(one.due for one in together), dt.time.max, dt.UTC)
-    return min(collected, end - dt.timedelta(seconds=ROOM * seconds))
+    received, earliest = min(one.received for one in together), min(one.due for one in together)
+    return _begins(received, earliest, dt.timedelta(days=batch_days), seconds)
 
 
-def _shares(one: Waiting, first: Waiting) -> bool:
-    return one.kind == first.kind and not one.alone
+class _Kind:
+    """Requests of one kind that share runs, by due date; thousands may wait, and each may be the first of a run."""
+
+    def __init__(self, waiting: Sequence[Waiting], days: dt.timedelta) -> None:
+        ordered = sorted(waiting, key=lambda one: one.due)
+        self._days, self._due = days, [one.due for one in ordered]
+        self._received = list(itertools.accumulate((one.received for one in ordered), min))  # earliest up to each
+
+    def begins(self, first: Waiting, seconds: float) -> dt.datetime:
+        """Return when the batch of a request begins at the latest."""
+        last = bisect.bisect_right(self._due, first.due + self._days) - 1
+        return _begins(self._received[last], self._due[0], self._days, seconds)
+
+
+def _begins(received: dt.datetime, due: dt.date, days: dt.timedelta, seconds: float) -> dt.datetime:
+    end = dt.datetime.combine(due, dt.time.max, dt.UTC)
+    return min(received + days, end - dt.timedelta(seconds=ROOM * seconds))
+
+
+def _shares(one: Waiting, kind: str) -> bool:
+    return one.kind == kind and not one.alone
