@@ -106,6 +106,7 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "docs/cli.md": {"cli": command_line},
     "docs/statistics.md": {"calibration": measured.tables},
     "docs/ledger.md": {"figures": measured.ledger},
+    "docs/capacity.md": {"seconds": measured.stage_seconds, "workers": measured.capacity},
     "docs/leaderboard.md": {"findings": findings.findings, "leaderboard": world_tables.tables},
     "docs/leaderboard-appendix.md": {"entrants": left_behind.tables},
 }

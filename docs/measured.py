@@ -54,6 +54,45 @@ def ledger() -> str:
     return "\n".join([head, "", "| | |", "|---|---|", *lines])
 
 
+def stage_seconds() -> str:
+    """How long one request, and several in one run, took on real cases."""
+    found = json.loads((RESULTS / "stage_seconds.json").read_text())
+    rows = [
+        [name, *(f"{own[what]:.1f}" for what in ("training", "1 together", "4 together"))]
+        for name, own in found["measured"].items()
+    ]
+    table = _table(["model", "a training", "one request", "four requests in one run"], rows)
+    own = found["durations"]
+    return (
+        f"{table}\n\nSo a run is taken to last {own['run_fixed']:.0f} s and {own['run_of_training']:.2f} trainings, and "
+        f"{own['request_fixed']:.1f} s and {own['request_of_training']:.2f} trainings more for each request in it."
+    )
+
+
+def capacity() -> str:
+    """How many workers hold so many requests a month."""
+    cells = json.loads((RESULTS / "capacity.json").read_text())["cells"]
+    shapes = sorted({(cell["models"], cell["batch_days"]) for cell in cells})
+    found = {
+        (cell["requests"], cell["training"], cell["models"], cell["batch_days"]): _workers(cell) for cell in cells
+    }
+    rows = [
+        [f"{requests:,}", training, *(found[requests, training, *shape] for shape in shapes)]
+        for requests, training in dict.fromkeys((cell["requests"], cell["training"]) for cell in cells)
+    ]
+    head = ["requests in 30 days", "a training takes"]
+    for models, days in shapes:
+        which = "one model" if models == 1 else f"{models} models"
+        head.append(f"{which}, {f'batches of {days:.0f} days' if days else 'no batches'}")
+    return _table(head, rows)
+
+
+def _workers(cell: dict[str, Any]) -> str:
+    if cell["workers"] is None:
+        return f"not held ({100 * cell['late']:.0f} % late)"
+    return f"{cell['workers']} ({cell['median_days']:.1f} d)"
+
+
 def _groups(found: dict[str, Any]) -> str:
     rows = []
     for world, table in found.items():

@@ -5,6 +5,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,6 +22,7 @@ from neuralyzer.service.settings import Settings
 from neuralyzer.service.workers import SILENCE, Workers, new_id
 
 TICK = 0.5  # seconds between two looks at the schedule
+IDLE = 5.0  # seconds between two looks at what waits, while nothing happens
 SCHEDULE = "schedule"  # lease of the worker that keeps it
 QUEUE = "queue.sqlite"  # DBOS's tables, where the service's are in SQLite
 AWAY = 3.0  # seconds to wait for a database that is away
@@ -50,6 +52,7 @@ class Worker:
         self.workers = Workers(self.requests.database, min(period, SILENCE))
         self.chores = Chores(self.project, self.settings, self.requests)
         self._run: tuple[str, Run] | None = None
+        self._idle: tuple[int, float] | None = None  # newest event when nothing was to be done, and when that was
         self._stopped = threading.Event()
 
     def work(self) -> None:
@@ -93,8 +96,20 @@ class Worker:
                 workflow.resume(name)
         self.chores.record()
         self.chores.delete(now)
-        for phase in schedule(self.requests, self.settings, now, self._seconds()):
+        for phase in self._phases(now):
             self._enqueue(phase)
+
+    def _phases(self, now: dt.datetime) -> list[Phase]:
+        """Return what workers should be at; where that was nothing, and nothing has happened since, look only now and then.
+
+        Thousands may wait for a batch, and to read them takes a while.
+        """
+        newest, moment = self.requests.newest(), time.monotonic()
+        if self._idle is not None and self._idle[0] == newest and moment - self._idle[1] < IDLE:
+            return []
+        phases = schedule(self.requests, self.settings, now, self._seconds())
+        self._idle = None if phases else (newest, moment)
+        return phases
 
     def open(self, batch: str) -> Run:
         """Return the run of a batch; the last one is kept, so that its stages load data and model once."""
