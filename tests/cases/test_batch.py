@@ -43,6 +43,8 @@ def test_each_request_gets_its_own_verdict_on_the_same_weights(world):
     again = batch(world, references=lambda: pytest.fail("a finished case opens no references"))
     assert [case.to_dict() for case in again.close()] == [case.to_dict() for case in cases]
     left = cases[0].oracle
+    bound = [check(case.certificate, case.weights).predicate["training"] for case in cases]
+    assert bound == [bound[0]] * 2 and bound[0]["retained"] == left.data.digest, "the rows that all of them left"
     assert len(left.data) == len(world.oracle.data) - 80 and world.references(left).closed(
         cases[0].result["references"]["folder"], cases[1].id
     )

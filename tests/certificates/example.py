@@ -1,6 +1,7 @@
 """A predicate with something in every field."""
 
 from neuralyzer.certificates.controls import SelfCheckRecord
+from neuralyzer.certificates.model_records import TrainingRecord, WeightsRecord
 from neuralyzer.certificates.statement import (
     AcceptanceRecord,
     FamilyRecord,
@@ -12,7 +13,6 @@ from neuralyzer.certificates.statement import (
     RequestRecord,
     UtilityRecord,
     VerificationRecord,
-    WeightsRecord,
 )
 from neuralyzer.workspace import digests
 
@@ -80,6 +80,7 @@ def predicate(**changes) -> Predicate:
         "attacks_run": ["margin", "fisher"],
         "attacks_not_run": ["model inversion"],
         "weights": WeightsRecord(original=nothing, unlearned=digests.of_bytes(WEIGHTS)),
+        "training": TrainingRecord(recipe=nothing, retained=nothing, holdout=None),
         "members_that_saw": [0, 3],
         "not_erased": ["the scaler fitted on all rows"],
         "how_to_check": "neuralyzer certificate verify certificate.json --weights unlearned.safetensors",

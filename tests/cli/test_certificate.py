@@ -6,6 +6,7 @@ import os
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from neuralyzer.project.project import Project
 from neuralyzer.workspace import digests
 from neuralyzer.workspace.signing_keys import public_pem
 from tests.cli.project import truncate
@@ -33,6 +34,10 @@ def test_a_certificate_is_checked(answered, certified):
     assert predicate["verification"]["verdict"] == "forgotten" and predicate["request"]["rows"] == 40
     assert predicate["weights"]["unlearned"] == digests.of_file(certified / "weights.safetensors")
     assert predicate["request"]["commitment"].startswith("hmac-sha256:") and predicate["request"]["subjects"] is None
+    opened = Project.read(answered.path("neuralyzer.toml"))
+    left = opened.data.select(opened.data.subjects != "c0")
+    bound = {"recipe": opened.recipe.digest, "retained": left.digest, "holdout": opened.holdout.digest}
+    assert predicate["training"] == bound
     key = answered.path(".neuralyzer/keys/signing.pub.pem")
     assert answered(*words, "--key", key).code == 0
     read = answered(*words)

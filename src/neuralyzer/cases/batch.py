@@ -108,7 +108,7 @@ class Batch:
             outcome = unlearn(stages.setting, option, hyperparameters, folder)
             if not outcome.failures and outcome.weights is not None:
                 used = {"seconds": outcome.seconds, "hyperparameters": outcome.hyperparameters}
-                return Given(outcome.method, outcome.weights, folder.read("unlearned") | used)
+                return Given(outcome.method, outcome.weights, folder.read("unlearned") | used, stages.retained)
             failures.append(f"{option.method}: {'; '.join(outcome.failures)}")
         raise UsageError(f"no option is enough for these requests together; the last one: {failures[-1]}")
 

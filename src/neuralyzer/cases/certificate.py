@@ -15,6 +15,7 @@ from neuralyzer.cases.utilities import utilities
 from neuralyzer.certificates import controls
 from neuralyzer.certificates import statement as cert
 from neuralyzer.certificates.ledger_record import LedgerRecord, record_verified
+from neuralyzer.certificates.model_records import TrainingRecord, WeightsRecord
 from neuralyzer.ledger.events import Facts as Told
 from neuralyzer.ledger.subject_keys import names_in
 from neuralyzer.models import weights
@@ -118,13 +119,14 @@ def predicate(facts: Facts, protocol: cert.ProtocolRecord, envelope: Path) -> ce
         else cert.AcceptanceRecord(passed=final.acceptance.passed, failed=final.acceptance.failed),
         attacks_run=[row["signal"] for row in verification.families] + _known_attacks(verification),
         attacks_not_run=list(NOT_TESTED),
-        weights=cert.WeightsRecord(
+        weights=WeightsRecord(
             original=facts.oracle.digest,
             unlearned=unlearned,
             original_file=facts.oracle.file,
             tensors=weights.tensors_digest(final.weights),
             base=facts.base,
         ),
+        training=_training(facts),
         members_that_saw=[] if pool is None else pool.saw(facts.task.positions),
         not_erased=[]
         if facts.oracle.recipe.train is None and facts.oracle.recipe.command is None
@@ -199,6 +201,14 @@ def _bases(location: dict[str, Any]) -> list[cert.Holding]:
         for base in bases
         if base.saw != "no"
     ]
+
+
+def _training(facts: Facts) -> TrainingRecord | None:
+    if facts.retained is None:
+        return None
+    oracle = facts.oracle
+    holdout = None if oracle.holdout is None else oracle.holdout.digest
+    return TrainingRecord(recipe=oracle.recipe.digest, retained=facts.retained, holdout=holdout)
 
 
 def _words(facts: Facts) -> tuple[Any, Any, Any]:

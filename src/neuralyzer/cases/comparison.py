@@ -14,6 +14,7 @@ PARTS: dict[str, frozenset[str]] = {
     "verification": frozenset(),
     "protocol": frozenset({"signals", "counting", "alpha", "max_trace", "references"}),
     "utility": frozenset(),
+    "training": frozenset({"retained"}),
     "method": frozenset({"name", "guarantee", "basis", "hyperparameters", "seed", "escalated_from"}),
 }
 UNREAD = {"verification": frozenset({"verdict", "basis"}), "protocol": frozenset[str]({"alpha", "max_trace"})}
@@ -92,7 +93,10 @@ def differences(certified: Predicate, again: Predicate, read: bool = True) -> li
     Returns:
         The differences; numbers are compared bit by bit.
     """
-    one, other = (_compared(predicate, PARTS if read else PARTS | UNREAD) for predicate in (certified, again))
+    parts = PARTS if read else PARTS | UNREAD
+    if certified.training is None:  # an older record
+        parts = {name: keys for name, keys in parts.items() if name != "training"}
+    one, other = (_compared(predicate, parts) for predicate in (certified, again))
     for name in set(one) - set(other):
         if name.startswith("method.escalated_from."):  # a crash, or an attempt that the team's tests failed
             del one[name]

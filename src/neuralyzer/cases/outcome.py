@@ -37,7 +37,7 @@ NOT_TESTED = (
 
 @dataclass(frozen=True)
 class Facts:
-    """All facts of a case; ``done`` is when it was answered."""
+    """All facts of a case; ``done`` is when it was answered, ``retained`` the digest of the rows that are left."""
 
     case: str
     oracle: TrainedModel
@@ -51,6 +51,7 @@ class Facts:
     received: dict[str, Any]
     options: CaseOptions
     done: str
+    retained: str | None
     began: float = field(default_factory=time.perf_counter)
 
     @property

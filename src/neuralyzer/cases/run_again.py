@@ -190,7 +190,7 @@ def run_again(
     if past.request is None or not judgeable or outcome.failures or outcome.weights is None:
         return outcome
     made = {"seconds": outcome.seconds, "hyperparameters": outcome.hyperparameters}
-    given = Given(outcome.method, outcome.weights, folder.read("unlearned") | made)
+    given = Given(outcome.method, outcome.weights, folder.read("unlearned") | made, run.retained)
     plain = replace(options, method=None, hyperparameters=None)
     case = Stages(past.oracle, past.request, pool, place, plain, progress=progress, given=given)
     case.folder.write("located", dict(past.location))

@@ -22,20 +22,23 @@ class Given:
         method: name of the algorithm.
         weights: their file.
         record: of the run: ``seconds``, ``steps``, ``forget_rows``, ``hyperparameters``, ``trials``.
+        retained: digest of the rows that are left by all of the requests; None where an earlier Neuralyzer made them.
     """
 
     method: str
     weights: Path
     record: Mapping[str, Any]
+    retained: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
-        return {"method": self.method, "weights": str(self.weights), "record": dict(self.record)}
+        values = {"method": self.method, "weights": str(self.weights), "record": dict(self.record)}
+        return values | {"retained": self.retained}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Given":
         """Return what ``to_dict`` wrote down."""
-        return cls(values["method"], Path(values["weights"]), values["record"])
+        return cls(values["method"], Path(values["weights"]), values["record"], values.get("retained"))
 
     @cached_property
     def digest(self) -> str:

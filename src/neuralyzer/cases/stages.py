@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from neuralyzer.cases import outcome
 from neuralyzer.cases.attempt import Outcome, attempt
 from neuralyzer.cases.case import Case
@@ -223,8 +225,15 @@ class Stages:
         done = self.folder.stage("answered", now, lambda moment: {"done": moment}, lambda known: str(known["done"]))
         return outcome.Facts(
             self.case, self.oracle, self.task, self.pool, self.place, self.planned, self.audited, outcomes,
-            self.location, self.received, self.options, done, self._began,
+            self.location, self.received, self.options, done, self.retained, self._began,
         )  # fmt: skip
+
+    @property
+    def retained(self) -> str | None:
+        """Return the digest of the rows that are left; None of an earlier Neuralyzer's run for several requests."""
+        if self.given is not None:
+            return self.given.retained
+        return self.oracle.data.select(np.setdiff1d(np.arange(len(self.oracle.data)), self.positions)).digest
 
     def finish(self) -> None:
         """Certify, report and write the result, unless that was done."""

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue, ValidationErr
 
 from neuralyzer.certificates.controls import PositiveControlRecord, Record, SelfCheckRecord
 from neuralyzer.certificates.ledger_record import LedgerRecord
+from neuralyzer.certificates.model_records import Digest, TrainingRecord, WeightsRecord
 from neuralyzer.errors import CertificateError
 from neuralyzer.workspace import digests
 
@@ -29,7 +30,6 @@ def _moment(text: str) -> str:
     return text
 
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Moment = Annotated[str, AfterValidator(_moment)]
 Guarantee = Literal["exact", "clean", "certified", "strong", "weak"]
 Basis = Literal["exact", "statistical"]
@@ -199,24 +199,6 @@ class AcceptanceRecord(Record):
     failed: int = Field(ge=0, description="how many failed")
 
 
-class WeightsRecord(Record):
-    """The digests of the original's and the unlearned weights."""
-
-    original: Digest = Field(description="SHA-256 of the original weights, as Neuralyzer writes their tensors")
-    unlearned: Digest = Field(description="SHA-256 of the unlearned weights file, the one certified")
-    original_file: Digest | None = Field(
-        default=None, description="SHA-256 of the file that the original was read from; null where it was trained here"
-    )
-    tensors: Digest | None = Field(
-        default=None, description="SHA-256 of the certified tensors, the same in every copy of them whatever its format"
-    )
-    base: Digest | None = Field(
-        default=None,
-        description="SHA-256 over configuration and weights of the pretrained base that the certified tensors are adapters "
-        "of, or were trained from; null where there is none",
-    )
-
-
 class Predicate(Record):
     """All that a certificate states about one erasure."""
 
@@ -235,6 +217,9 @@ class Predicate(Record):
     attacks_run: list[str] = Field(description="attacks that were run on the unlearned model")
     attacks_not_run: list[str] = Field(description="attacks that were not run; nothing is known of them")
     weights: WeightsRecord = Field(description="digests of the weights files")
+    training: TrainingRecord | None = Field(
+        default=None, description="recipe and rows that the weights come of; null in older records"
+    )
     members_that_saw: list[int] = Field(
         description="references that saw the subject and whose measurements of other people's rows are kept"
     )

@@ -50,7 +50,7 @@ def find(project: Project, certified: Predicate) -> PastCase:
     erased = oracle.data.ids[gone].tolist()
     request = _request(project, certified.request.id, oracle, erased)
     result, place = folder.read("result"), folder.read("located")
-    _require_same(project, result, oracle)
+    _require_same(project, certified, result, oracle)
     if request is not None:
         _require_certified(project, certified, request)
     shared = _shared(folder, result["unlearning"]["method"])
@@ -110,8 +110,10 @@ def _model(project: Project, version: Version, certified: Predicate) -> tuple[Tr
     )
 
 
-def _require_same(project: Project, result: Mapping[str, Any], oracle: TrainedModel) -> None:
-    """Refuse a recipe or a holdout that is not that of the case's references, or of the recorded training.
+def _require_same(project: Project, certified: Predicate, result: Mapping[str, Any], oracle: TrainedModel) -> None:
+    """Refuse a recipe or a holdout that is not the certified one.
+
+    An older certificate has none; then they are those of the case's references, or of the recorded training.
 
     Raises:
         UsageError: if the recipe has changed.
@@ -120,13 +122,15 @@ def _require_same(project: Project, result: Mapping[str, Any], oracle: TrainedMo
     pool = project.workspace.references / Path(str(result["references"]["folder"])).name / "pool.json"
     known = atomic.read_json(pool) if pool.is_file() else {}
     history = None if oracle.run is None else History.read(oracle.run)
+    if certified.training is not None:
+        known = {"recipe": certified.training.recipe, "holdout": certified.training.holdout}
     recipe = known.get("recipe") or (None if history is None else history.recipe)
     if recipe is not None and not oracle.recipe.known_as(recipe):
         raise UsageError(
             f"the recipe has changed since (digest {oracle.recipe.digest[:12]}, then {recipe[:12]}), so the case cannot be "
             "run again"
         )
-    if known and (oracle.holdout is None or oracle.holdout.digest != known["holdout"]):
+    if known and (None if oracle.holdout is None else oracle.holdout.digest) != known["holdout"]:
         raise DataChangedError("the holdout has changed since, so the case cannot be run again")
 
 
