@@ -1,6 +1,6 @@
 """How long the stages of a case take, by real cases: on digits, and on a language model whose training is longer.
 
-Each model answers one request alone, then four in one run, by the plan's choice. From the four durations come a fixed
+Each model answers one request alone, then four in one run, by ``influence``. From the four durations come a fixed
 time and a multiple of the training time, for a run and for each request in it; what is negative by noise counts as 0.
 """
 
@@ -24,6 +24,7 @@ from neuralyzer.references.pool import References
 from neuralyzer.workspace.paths import Workspace
 
 TOGETHER = 4
+METHOD = "influence"
 MEMBERS = 56  # of the digits' pool, as in the demo
 
 
@@ -63,9 +64,10 @@ def _timed(oracle: TrainedModel, place: Path, names: list[str]) -> dict[str, flo
         own = place.with_name(f"{place.name}-{count}")
         shutil.copytree(place / "references", own / "references")
         (folder,) = (own / "references").iterdir()
-        requests = [ErasureRequest(subjects=[name], budget=seconds["training"]) for name in names[:count]]
+        requests = [ErasureRequest(subjects=[name]) for name in names[:count]]
+        options = CaseOptions(method=METHOD)
         began = time.perf_counter()
-        batch = Batch(oracle, requests, lambda f=folder: References.open(f, oracle), Workspace(own), CaseOptions())  # type: ignore[misc]
+        batch = Batch(oracle, requests, lambda f=folder: References.open(f, oracle), Workspace(own), options)  # type: ignore[misc]
         cases = batch.close()
         seconds[f"{count} together"] = time.perf_counter() - began
         print(count, [(str(case.verdict), case.result["unlearning"]["method"]) for case in cases], seconds, flush=True)

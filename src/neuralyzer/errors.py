@@ -9,6 +9,10 @@ class UsageError(NeuralyzerError):
     """Arguments that do not fit together, or a configuration that cannot be used."""
 
 
+class NoVerdictError(UsageError):
+    """No option of a case came to a verdict."""
+
+
 class UnreadableError(NeuralyzerError):
     """A file that is missing, truncated, or not what its name says."""
 

@@ -10,9 +10,10 @@ import pytest
 import neuralyzer as nz
 from neuralyzer.cases.batch import Batch, fits, united
 from neuralyzer.cases.options import CaseOptions
+from neuralyzer.cases.stages import Stages
 from neuralyzer.certificates.check import check
 from neuralyzer.data.request import Guarantee
-from neuralyzer.errors import UsageError
+from neuralyzer.errors import NoVerdictError, UsageError
 from neuralyzer.trace.verdict import Verdict
 from neuralyzer.workspace import digests
 from tests.cases.test_forget import loose
@@ -94,3 +95,24 @@ def test_the_rows_of_a_batch_are_those_of_its_requests(world):
     several = [*REQUESTS, nz.ErasureRequest(rows=data.ids[:2].tolist()), nz.ErasureRequest(classes=["3"])]
     alone = [request.positions(data) for request in several]
     assert np.array_equal(united(several).positions(data), np.unique(np.concatenate(alone)))
+
+
+def test_one_who_comes_to_no_verdict_stops_nobody_else(world, monkeypatch):
+    """Fine-tuning leaves too much of c4, which the tuning split sees already."""
+    names = ("c2", "c3", "c4", "c5", "c6")
+    requests = [nz.ErasureRequest(subjects=[name]) for name in names]
+    made = batch(world, requests, method="finetune")
+    judged = made.close()
+    rejected = made.cases[2]
+    assert [case.id for case in judged] == [stages.case for stages in made.cases if stages is not rejected]
+    assert all(check(case.certificate, case.weights).ok for case in judged)
+    assert list(made.rejected) == [rejected.case] and "no look was spent" in made.rejected[rejected.case]
+    assert '"c4"' not in rejected.folder.path("request.json").read_text(), "it has no case of its own that would close"
+
+    def no_verdict(stages):
+        assert stages.outcomes
+        raise NoVerdictError("no option came to a verdict")
+
+    monkeypatch.setattr(Stages, "finish", no_verdict)
+    with pytest.raises(NoVerdictError, match="no option came to a verdict"):
+        batch(world, requests[:2], method="finetune").close()

@@ -4,7 +4,9 @@ import json
 import time
 from pathlib import Path
 
+from neuralyzer.cases.stages import Stages
 from neuralyzer.certificates.check import check
+from neuralyzer.errors import NoVerdictError
 from neuralyzer.ledger.log import Ledger
 from neuralyzer.project.project import Project
 from neuralyzer.service import decisions
@@ -77,22 +79,41 @@ def test_a_person_approves_chooses_and_cancels(service):
 def test_weights_of_a_version_that_was_replaced_meanwhile_are_not_released(service):
     """Somebody calls 'forget' while a verdict waits for its release: c0's rows would come back with those weights."""
     request = service.ask("c1", guarantee="exact")
-
-    def judge(batch):
-        """Bring the request to its verdict, as a worker does, and return the run."""
-        run = Run(Project.read(service.path), service.requests, batch)
-        service.requests.move([request], State.PREPARING, "preparing", batch=batch)
-        run.prepare()
-        service.requests.move([request], State.UNLEARNING, "unlearning")
-        run.unlearn()
-        return run
-
-    run = judge("first")
+    run = judge(service, "first", request)
     assert service.folder("forget", "--subject", "c0", "--method", "retrain", "--json").code == 0
     run.release()
     assert service.kinds(request)[-1] == "to be planned again"
     assert service.requests.get(request).state is State.RECEIVED
-    judge("second").release()
+    judge(service, "second", request).release()
     assert service.requests.get(request).state is State.DONE
     lineage = Project.read(service.path).lineage
     assert lineage.current == 2 and len(lineage.version.erased) == 80
+
+
+def test_one_of_a_batch_who_comes_to_no_verdict_has_a_run_of_its_own(service, monkeypatch):
+    first, other = service.ask("c0", guarantee="exact"), service.ask("c1", guarantee="exact")
+    finish = Stages.finish
+
+    def finish_one(stages):
+        if stages.given is not None and stages.request.subjects == ("c1",):
+            assert stages.outcomes
+            raise NoVerdictError("no option came to a verdict; the last one: no look was spent")
+        finish(stages)
+
+    monkeypatch.setattr(Stages, "finish", finish_one)
+    judge(service, "together", first, other).release()
+    assert service.requests.get(first).state is State.DONE
+    again = service.requests.get(other)
+    assert again.state is State.RECEIVED and again.alone and again.case is again.batch is None
+    assert service.kinds(other)[-1] == "escalated"
+    assert Project.read(service.path).lineage.current == 1
+
+
+def judge(service, batch, *ids):
+    """Bring requests to their verdicts, as a worker does, and return the run."""
+    run = Run(Project.read(service.path), service.requests, batch)
+    service.requests.move(ids, State.PREPARING, "preparing", batch=batch)
+    run.prepare()
+    service.requests.move(ids, State.UNLEARNING, "unlearning")
+    run.unlearn()
+    return run

@@ -12,7 +12,7 @@ from neuralyzer.cases.options import CaseOptions
 from neuralyzer.cases.setting import Given
 from neuralyzer.cases.stages import Stages
 from neuralyzer.data.request import ErasureRequest, Guarantee
-from neuralyzer.errors import UsageError
+from neuralyzer.errors import NoVerdictError, UsageError
 from neuralyzer.models.trained import TrainedModel
 from neuralyzer.progress import Progress
 from neuralyzer.references.pool import References
@@ -68,6 +68,19 @@ class Batch:
         return self.together.folder.stage("given", self._unlearned, Given.to_dict, Given.from_dict)
 
     @cached_property
+    def rejected(self) -> dict[str, str]:
+        """Return why a case came to no verdict on the shared weights, by its id; known once the batch is finished."""
+        found = {}
+        for stages in self.cases:
+            try:
+                stages.finish()
+            except NoVerdictError as error:  # the tuning split sees the rows still, so no look was spent
+                if self.given is None:
+                    raise
+                found[stages.case] = str(error)
+        return found
+
+    @cached_property
     def cases(self) -> list[Stages]:
         """Return a case for each request, in their order; the unlearning runs first where they share it."""
         if self.given is None:
@@ -82,12 +95,13 @@ class Batch:
             _ = self.together.outcomes
 
     def finish(self) -> None:
-        """Judge, certify and report every case; none is closed."""
+        """Judge, certify and report every case that comes to a verdict; none is closed."""
         self.unlearn()
-        for stages in self.cases:
-            stages.finish()
+        nameless = [stages.folder for stages in self.cases if stages.case in self.rejected]
         if self.given is not None:
-            remove_names(self.together.folder, self._place)  # it has no case of its own that would close
+            nameless.append(self.together.folder)
+        for folder in nameless:  # there is no case of its own that would close
+            remove_names(folder, self._place)
 
     def close(self) -> list[Case]:
         """Finish every case, erase what was measured on the rows of those that succeeded, and return them.
@@ -95,10 +109,16 @@ class Batch:
         All are judged before the first is closed, since nothing is known of rows that are erased.
 
         Returns:
-            The cases, in the order of the requests.
+            The cases that came to a verdict, in the order of the requests; ``rejected`` has the others.
+
+        Raises:
+            NoVerdictError: if none did.
         """
         self.finish()
-        return close([stages.end() for stages in self.cases], self._oracle, self._pool, self._place)
+        judged = [stages for stages in self.cases if stages.case not in self.rejected]
+        if not judged:
+            raise NoVerdictError("; ".join(sorted(set(self.rejected.values()))))
+        return close([stages.end() for stages in judged], self._oracle, self._pool, self._place)
 
     def _unlearned(self) -> Given:
         stages, failures = self.together, []

@@ -19,7 +19,7 @@ from neuralyzer.cases.options import CaseOptions
 from neuralyzer.cases.setting import Given, Setting
 from neuralyzer.certificates.statement import ProtocolRecord
 from neuralyzer.data.request import ErasureRequest
-from neuralyzer.errors import UsageError
+from neuralyzer.errors import NoVerdictError, UsageError
 from neuralyzer.ledger.events import Event
 from neuralyzer.ledger.events import Facts as Told
 from neuralyzer.ledger.subject_keys import names_in
@@ -205,7 +205,7 @@ class Stages:
             if not outcomes[-1].failures or self.given is not None:
                 break
         if all(tried.verification is None for tried in outcomes):
-            raise UsageError(f"no option came to a verdict; the last one: {outcomes[-1].failures[0]}")
+            raise NoVerdictError(f"no option came to a verdict; the last one: {outcomes[-1].failures[0]}")
         final = outcome.final(outcomes)
         if self.options.ledger is not None and final.weights is not None:
             made = digests.of_file(final.weights)

@@ -12,7 +12,7 @@ from typing import Any
 
 from neuralyzer.cases.batch import Batch
 from neuralyzer.cases.case import succeeded
-from neuralyzer.cases.closing import Ended, close
+from neuralyzer.cases.closing import Ended, close, remove_names
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.stages import Stages
 from neuralyzer.data.request import ErasureRequest
@@ -33,6 +33,12 @@ from neuralyzer.workspace import digests, locks
 PREPARE, UNLEARN, RELEASE = "prepare", "unlearn", "release"  # the phases
 # The stages before a phase's last one.
 STAGES = {PREPARE: ("references", "location", "audited"), UNLEARN: ("unlearned",), RELEASE: ()}
+ALONE: dict[str, Any] = {
+    "alone": True,
+    "batch": None,
+    "case": None,
+    "approved": None,
+}  # of a request that failed in a batch
 TRIES = 4  # before a person is asked
 FIRST_WAIT = dt.timedelta(minutes=1)  # after an error; doubled each time
 
@@ -100,7 +106,9 @@ class Run:
             # All change together, since a run that goes on after a kill must find the same requests again.
             self.requests.change(
                 [
-                    self._judged(request, stages, alone=len(present) == 1)
+                    self._rejected(request, stages, batch.rejected[stages.case])
+                    if stages.case in batch.rejected
+                    else self._judged(request, stages, alone=len(present) == 1)
                     for request, stages in zip(present, batch.cases, strict=True)
                 ]
             )
@@ -228,6 +236,11 @@ class Run:
     def _watch(self, present: Sequence[Request]) -> Watch:
         return Watch(self.requests, [request.id for request in present])
 
+    def _rejected(self, request: Request, stages: Stages, why: str) -> Change:
+        """Return what follows where a request of a batch came to no verdict: a run of its own."""
+        facts = {"case": stages.case, "reason": why}
+        return Change(request.id, State.RECEIVED, "escalated", facts, ALONE)
+
     def _judged(self, request: Request, stages: Stages, alone: bool) -> Change:
         """Return what follows from a request's verdict."""
         result = stages.folder.read("result")
@@ -240,8 +253,8 @@ class Run:
         if succeeded(result):
             return Change(request.id, State.JUDGED, "judged", facts, columns)
         if not alone:
-            again = {"alone": True, "batch": None, "case": None}
-            return Change(request.id, State.RECEIVED, "escalated", facts, columns | again)
+            remove_names(stages.folder, self.project.workspace)  # the request has another case, which will be closed
+            return Change(request.id, State.RECEIVED, "escalated", facts, columns | ALONE)
         message = f"{stages.case} is {verdict}; see its report"
         return Change(request.id, State.NEEDS_PERSON, "judged", facts, columns | {"message": message})
 
