@@ -1,7 +1,9 @@
-"""Connections to DuckDB: Ctrl-C is Ctrl-C also while a query runs."""
+"""Connections to DuckDB: Ctrl-C is Ctrl-C also while a query runs, and nothing is printed."""
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import duckdb
@@ -35,3 +37,14 @@ def test_other_errors_stay_what_they_are():
         connection.execute("SELECT * FROM nowhere")
     with pytest.raises(RuntimeError, match="own"), connected():
         raise RuntimeError("own")
+
+
+def test_no_bar_is_drawn_between_the_lines_of_an_answer():
+    """DuckDB draws one in a process that was started by 'python -c', after two seconds of a query."""
+    code = (
+        "from neuralyzer.workspace.queries import connected\n"
+        "with connected() as found:\n"
+        "    print(found.sql(\"SELECT current_setting('enable_progress_bar')\").fetchone())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "(False,)\n"

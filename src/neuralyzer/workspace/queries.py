@@ -23,7 +23,8 @@ def connected(**config: Any) -> Iterator[Any]:
         KeyboardInterrupt: if Ctrl-C ended a query.
         RuntimeError: if the block raises one of its own.
     """
-    with duckdb.connect(config=config) as connection:
+    # DuckDB takes "python -c" for a person at a prompt, and would draw a bar between the lines of an answer.
+    with duckdb.connect(config=config | {"enable_progress_bar": False}) as connection:
         try:
             yield connection
         except RuntimeError as error:
