@@ -23,8 +23,9 @@ def connected(**config: Any) -> Iterator[Any]:
         KeyboardInterrupt: if Ctrl-C ended a query.
         RuntimeError: if the block raises one of its own.
     """
-    # DuckDB takes "python -c" for a person at a prompt, and would draw a bar between the lines of an answer.
-    with duckdb.connect(config=config | {"enable_progress_bar": False}) as connection:
+    with duckdb.connect(config=config) as connection:
+        # DuckDB takes "python -c" for a person at a prompt, and would draw a bar between the lines of an answer.
+        connection.execute("SET enable_progress_bar = false")
         try:
             yield connection
         except RuntimeError as error:
