@@ -73,9 +73,7 @@ def capacity() -> str:
     """How many workers hold so many requests a month."""
     cells = json.loads((RESULTS / "capacity.json").read_text())["cells"]
     shapes = sorted({(cell["models"], cell["batch_days"]) for cell in cells})
-    found = {
-        (cell["requests"], cell["training"], cell["models"], cell["batch_days"]): _workers(cell) for cell in cells
-    }
+    found = {(cell["requests"], cell["training"], cell["models"], cell["batch_days"]): _workers(cell) for cell in cells}
     rows = [
         [f"{requests:,}", training, *(found[requests, training, *shape] for shape in shapes)]
         for requests, training in dict.fromkeys((cell["requests"], cell["training"]) for cell in cells)

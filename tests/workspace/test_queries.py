@@ -44,7 +44,7 @@ def test_no_bar_is_drawn_between_the_lines_of_an_answer():
     code = (
         "from neuralyzer.workspace.queries import connected\n"
         "with connected() as found:\n"
-        "    print(found.sql(\"SELECT current_setting('enable_progress_bar')\").fetchone())"
+        "    print(found.sql(\"SELECT current_setting('enable_progress_bar')\").fetchall())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "(False,)\n"
+    assert done.stdout == "[(False,)]\n"
