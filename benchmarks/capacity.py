@@ -24,7 +24,6 @@ RATES = (300, 3_000, 30_000)  # requests in 30 days
 TRAININGS = {"a minute": 60.0, "an hour": 3_600.0, "a day": DAY}
 BATCH_DAYS = (0.0, 5.0)
 MODELS = (1, 10)
-FAILED = 0.02  # share of requests that fail in a batch, and have a run of their own: twice what was seen in benchmarks
 LATE = 0.001  # share of late answers that still counts as held
 MOST_WORKERS = 64
 MOST_WAITING = 1_000  # requests of a model beyond those that wait for a batch; a queue that grows longer has no end
@@ -149,9 +148,6 @@ class Simulation:
     def _done(self, now: float, model: Model, taken: list[Waiting]) -> None:
         model.busy, self.free = False, self.free + 1
         for one in taken:
-            if len(taken) > 1 and self.generator.random() < FAILED:
-                model.waiting[one.id] = Waiting(one.id, one.received, one.due, alone=True)
-                continue
             end = dt.datetime.combine(one.due, dt.time.max, dt.UTC)
             late = START + dt.timedelta(seconds=now) > end
             self.answers.append(((one.received - START).total_seconds(), now, late))

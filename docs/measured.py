@@ -65,7 +65,7 @@ def stage_seconds() -> str:
     own = found["durations"]
     return (
         f"{table}\n\nSo a run is taken to last {own['run_fixed']:.0f} s and {own['run_of_training']:.2f} trainings, and "
-        f"{own['request_fixed']:.1f} s and {own['request_of_training']:.2f} trainings more for each request in it."
+        f"{own['request_fixed']:.0f} s and {own['request_of_training']:.2f} trainings more for each request in it."
     )
 
 
@@ -87,7 +87,7 @@ def capacity() -> str:
 
 def _workers(cell: dict[str, Any]) -> str:
     if cell["workers"] is None:
-        return f"not held ({100 * cell['late']:.0f} % late)"
+        return "not held"
     return f"{cell['workers']} ({cell['median_days']:.1f} d)"
 
 
