@@ -23,6 +23,7 @@ from neuralyzer.workspace import atomic
 MEMBERS = 56  # of both splits, as in the demo
 SUBJECTS = (digits.SUBJECT, "customer-02", "customer-03")
 POLL = 0.5  # seconds between two looks at the requests
+LOG = "server.log"
 STARTED = 60.0  # seconds that a server may take to start
 OVER = ("done", "refused", "cancelled", "needs a person")
 
@@ -97,11 +98,13 @@ def served(out: Path, say: Callable[[str], None], seed: int = 0, port: int = 0) 
     secret = _output(out, "token", "new", "demo", "--scope", "admin", "--json")["token"]
     port = port or _free()
     address = f"http://127.0.0.1:{port}"
-    say(f"neuralyzer serve --port {port}")
-    process = subprocess.Popen(_command("serve", "--port", str(port)), cwd=out, env=_quiet())
+    log = out / LOG
+    say(f"neuralyzer serve --port {port}    # its log is in {log}")
+    with log.open("ab") as lines:
+        process = subprocess.Popen(_command("serve", "--port", str(port)), cwd=out, env=_quiet(), stderr=lines)
     try:
         with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {secret}"}, timeout=30) as client:
-            _await(client, process)
+            _await(client, process, log)
             say(f"It listens at {address}; sign in with the token {secret}")
             ids = [_ask(client, name) for name in SUBJECTS]
             say(f"{len(ids)} requests were made; a worker answers them one after the other.")
@@ -160,13 +163,13 @@ def _free() -> int:
         return int(listener.getsockname()[1])
 
 
-def _await(client: Any, process: "subprocess.Popen[bytes]") -> None:
+def _await(client: Any, process: "subprocess.Popen[bytes]", log: Path) -> None:
     import httpx
 
     began = time.monotonic()
     while time.monotonic() - began < STARTED:
         if process.poll() is not None:
-            raise UsageError(f"the server ended with code {process.returncode}; its lines above say why")
+            raise UsageError(f"the server ended with code {process.returncode}; {log} says why")
         try:
             if client.get("/health/ready").status_code == httpx.codes.OK:
                 return
