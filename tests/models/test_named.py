@@ -60,6 +60,13 @@ class TestTwoProjects:
         functions = [NamedFunction("shared_here:f", folder, "transform") for folder in projects]
         assert [own(0) for own in functions] * 2 == [own(0) for own in functions * 2] == list(said.values()) * 2
 
+    def test_what_is_worked_on_again_is_what_other_processes_are_to_import(self, projects):
+        first, second = (named("shared_here:f", folder) for folder in projects)
+        assert sys.modules["shared_here"].f is second
+        assert named("shared_here:f", projects[0]) is first is sys.modules["shared_here"].f
+        assert sys.path[0] == str(projects[0]) and sys.modules["helper_here"].WORD == "of first: "
+        assert named("shared_here:f", projects[1]) is second is sys.modules["shared_here"].f
+
     def test_workers_import_the_project_that_they_work_for(self, projects):
         for folder in (*projects, projects[0]):
             function = NamedFunction("shared_here:f", folder, "transform")

@@ -23,6 +23,7 @@ FAILURES = (
 )
 
 _project_modules: dict[tuple[str, str], ModuleType] = {}  # by a project's folder and the module's name
+_unloaded: dict[str, dict[str, ModuleType]] = {}  # modules of a project that those of another one have replaced
 
 
 def named(name: str, folder: Path | None = None, what: str = "recipe") -> Any:
@@ -58,19 +59,22 @@ def named(name: str, folder: Path | None = None, what: str = "recipe") -> Any:
 def _module(name: str, folder: Path) -> ModuleType:
     """Return a module, imported from the project's folder where it has one of that name.
 
-    Two projects in one process may both have an ``oracle.py``; then the other project's modules are unloaded first.
+    Two projects in one process may both have an ``oracle.py``; then the other project's modules are unloaded first, and
+    come back when that project is worked on again.
     """
     project, root = str(folder), name.partition(".")[0]
     in_project = (folder / f"{root}.py").exists() or (folder / root).is_dir()
-    if in_project and (project, name) in _project_modules and _project_modules[project, name].__name__ in sys.modules:
-        return _project_modules[project, name]
+    known = _project_modules.get((project, name))
+    if in_project and known is not None and sys.modules.get(known.__name__) is known:
+        return known
     if project in sys.path:
         sys.path.remove(project)
     sys.path.insert(0, project)
     if in_project and root in sys.modules and (other := _project_of(sys.modules[root])) not in (None, project):
-        for loaded, module in list(sys.modules.items()):
-            if _belongs(module, other):
-                del sys.modules[loaded]  # objects that were made from it keep it alive
+        _unloaded[other] = {loaded: one for loaded, one in list(sys.modules.items()) if _belongs(one, other)}
+        for loaded in _unloaded[other]:
+            del sys.modules[loaded]
+        sys.modules.update(_unloaded.pop(project, {}))
         importlib.invalidate_caches()
         from joblib.externals.loky import get_reusable_executor
 
