@@ -278,4 +278,4 @@ def test_of_a_batch_whose_requests_cannot_be_told_apart_the_weights_are_compared
     assert found["outcome"] == "reproduced" and found["verdict"] == "forgotten"
     found = reproduced(project, other.id)
     assert found["outcome"] == "reproduced" and found["weights"] and found["verdict"] is None
-    assert any("cannot be told apart" in reason for reason in found["reasons"])
+    assert any("it is no longer known which rows of the batch" in reason for reason in found["reasons"])

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from neuralyzer.cases.folder import Folder
-from neuralyzer.cases.setting import Setting
+from neuralyzer.cases.setting import Given, Setting
 from neuralyzer.cases.utilities import utilities
 from neuralyzer.data.request import Guarantee
 from neuralyzer.errors import NeuralyzerError, StorageError, first_line
@@ -279,3 +279,19 @@ def _lost(setting: Setting, utility: Mapping[str, Any]) -> str | None:
     if lost <= allowed:
         return None
     return f"lost {lost:.3f} of {objective.utility_name} against what the references predict, over {allowed:.3f}"
+
+
+def shared(outcome: Outcome, folder: Folder, retained: str | None) -> Given:
+    """Return the weights of an attempt, to be judged for several requests.
+
+    Args:
+        outcome: of the attempt, which left weights.
+        folder: of the attempt.
+        retained: digest of the rows that are left by all of the requests.
+
+    Returns:
+        The weights, and the record of how they were made.
+    """
+    assert outcome.weights is not None
+    used = {"seconds": outcome.seconds, "hyperparameters": outcome.hyperparameters}
+    return Given(outcome.method, outcome.weights, folder.read("unlearned") | used, retained)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from neuralyzer.cases.attempt import unlearn
+from neuralyzer.cases.attempt import shared, unlearn
 from neuralyzer.cases.case import Case
 from neuralyzer.cases.closing import References_, close, remove_names
 from neuralyzer.cases.listener import CaseListener
@@ -127,8 +127,7 @@ class Batch:
         for option, hyperparameters, folder in stages.tries():
             outcome = unlearn(stages.setting, option, hyperparameters, folder)
             if not outcome.failures and outcome.weights is not None:
-                used = {"seconds": outcome.seconds, "hyperparameters": outcome.hyperparameters}
-                return Given(outcome.method, outcome.weights, folder.read("unlearned") | used, stages.retained)
+                return shared(outcome, folder, stages.retained)
             failures.append(f"{option.method}: {'; '.join(outcome.failures)}")
         raise UsageError(f"no option is enough for these requests together; the last one: {failures[-1]}")
 

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from neuralyzer.cases import certificate as certifying
-from neuralyzer.cases.attempt import Outcome, unlearn
+from neuralyzer.cases.attempt import Outcome, shared, unlearn
 from neuralyzer.cases.batch import united
 from neuralyzer.cases.folder import Folder
 from neuralyzer.cases.options import CaseOptions
-from neuralyzer.cases.setting import Given
 from neuralyzer.cases.stages import Stages
 from neuralyzer.certificates.statement import Predicate
 from neuralyzer.data.request import ErasureRequest, Guarantee
@@ -59,7 +58,7 @@ class PastCase:
     Attributes:
         certified: content of its certificate.
         oracle: the model that it began with.
-        request: whose rows it was about; None where a batch's requests cannot be told apart any more.
+        request: whose rows it was about; None where it is no longer known which rows of a batch they were.
         together: all requests of its batch, or one for all of their rows; ``request`` alone where there was no batch.
         attempts: those that left weights, in order; of a batch the one that its cases share.
         batch: whether several requests shared the unlearning.
@@ -177,22 +176,22 @@ def run_again(
         exact_references=0 if pool is None else _exact_references(certified),
     )  # fmt: skip
     judgeable = past.request is not None and (pool is not None or past.exact)
-    shared = past.batch or not judgeable
-    attempts = past.attempts if pool is not None and not shared else [final]
+    weights_first = past.batch or not judgeable
+    attempts = past.attempts if pool is not None and not weights_first else [final]
     run = Repeated(attempts, place, past.oracle, united(past.together), pool, options, progress)
     run.folder.write("located", dict(past.location))
     if judgeable and pool is not None:
         _open_as_often(past, pool)
-    if not shared:
+    if not weights_first:
         return certifying.predicate(run.facts, run.declared, Path("certificate.json"))
     option, used, folder = next(run.tries())
     outcome = unlearn(run.setting, option, used, folder)
     if past.request is None or not judgeable or outcome.failures or outcome.weights is None:
         return outcome
-    made = {"seconds": outcome.seconds, "hyperparameters": outcome.hyperparameters}
-    given = Given(outcome.method, outcome.weights, folder.read("unlearned") | made, run.retained)
     plain = replace(options, method=None, hyperparameters=None)
-    case = Stages(past.oracle, past.request, pool, place, plain, progress=progress, given=given)
+    case = Stages(
+        past.oracle, past.request, pool, place, plain, progress=progress, given=shared(outcome, folder, run.retained)
+    )
     case.folder.write("located", dict(past.location))
     return certifying.predicate(case.facts, case.declared, Path("certificate.json"))
 

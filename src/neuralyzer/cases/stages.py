@@ -6,8 +6,6 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from neuralyzer.cases import outcome
 from neuralyzer.cases.attempt import Outcome, attempt
 from neuralyzer.cases.case import Case
@@ -233,7 +231,7 @@ class Stages:
         """Return the digest of the rows that are left; None of an earlier Neuralyzer's run for several requests."""
         if self.given is not None:
             return self.given.retained
-        return self.oracle.data.select(np.setdiff1d(np.arange(len(self.oracle.data)), self.positions)).digest
+        return self.task.retain.digest
 
     def finish(self) -> None:
         """Certify, report and write the result, unless that was done."""

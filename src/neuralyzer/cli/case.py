@@ -27,13 +27,12 @@ def watch(id: str, project: ProjectFile = PROJECT, json: Json = False) -> None:
     requests, after = requests_of(project)[1], 0
     while True:
         state = requests.get(id).state  # before its events, so that none is missed
-        while found := requests.events(id, after):
-            for event in found:
-                after = event.number
-                facts = dict(event.facts)
-                told = {"number": after, "moment": event.moment, "kind": event.kind, "facts": facts}
-                words = " ".join(f"{name}={value}" for name, value in facts.items())
-                print(encoder.dumps(told) if json else f"{event.moment[:19]}  {event.kind}  {words}".rstrip())
+        for event in requests.all_events(id, after):
+            after = event.number
+            facts = dict(event.facts)
+            told = {"number": after, "moment": event.moment, "kind": event.kind, "facts": facts}
+            words = " ".join(f"{name}={value}" for name, value in facts.items())
+            print(encoder.dumps(told) if json else f"{event.moment[:19]}  {event.kind}  {words}".rstrip())
         sys.stdout.flush()
         if state in CLOSED:
             return

@@ -160,7 +160,8 @@ def _compared(
         return Reproduction(certified.request.id, Conclusion.CANNOT, None, None, [], [*reasons, *unsure], environment)
     if past.request is None:
         reasons.append(
-            "the requests of the batch cannot be told apart, so the weights are compared and not the verdict"
+            "it is no longer known which rows of the batch this request was about, so the weights are compared and not the "
+            "verdict"
         )
     earlier = len(certified.method.escalated_from)
     left_out = earlier - (len(made.method.escalated_from) if isinstance(made, Predicate) else 0)

@@ -209,9 +209,8 @@ class Requests:
         with self.database.transaction() as connection:
             return [Event.of(row) for row in connection.execute(wanted)]
 
-    def all_events(self, request: str) -> Iterator[Event]:
-        """Yield all events of a request in order, read some at a time."""
-        after = 0
+    def all_events(self, request: str, after: int = 0) -> Iterator[Event]:
+        """Yield all events of a request in order, after the number of one that is known; read some at a time."""
         while found := self.events(request, after):
             yield from found
             after = found[-1].number
